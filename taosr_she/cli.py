@@ -1,0 +1,186 @@
+"""The command line. Heavy libraries are imported inside the commands, so that `--help` answers at once."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from taosr_she import __version__
+from taosr_she.errors import UserError
+
+app = typer.Typer(
+    name="taosr-she", help="Step-examined relevance: train and measure models that judge query-product pairs in steps.",
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+)  # fmt: skip
+data_app = typer.Typer(help="Check, convert and generate pairs.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+Overrides = Annotated[list[str] | None, typer.Argument(help="key.sub=value, e.g. seed=2", show_default=False)]
+DomainOption = Annotated[str, typer.Option("--domain", help="taobao, esci, wands, or a YAML file.")]
+LayoutOption = Annotated[str, typer.Option("--layout", help="auto, plain, esci, esci-sample, wands, rair.")]
+ColumnOption = Annotated[
+    list[str] | None, typer.Option("--column", help="Our field = the file's column, e.g. query=search_term. Repeatable.")
+]
+
+
+@app.callback(invoke_without_command=True)
+def _version(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.command()
+def demo(overrides: Overrides = None) -> None:
+    """SFT, vanilla GRPO and SRPO on the embedded market: about ten minutes on two cores, no download."""
+    _run("demo", overrides or [], dry_run=False)
+
+
+@app.command()
+def run(
+    recipe: Annotated[str, typer.Argument(help="Recipe file, or the name of a shipped recipe.")],
+    overrides: Overrides = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved plan, run nothing.")] = False,
+    seeds: Annotated[str | None, typer.Option(help="Repeat over seeds, e.g. 1,2,3; prints means and intervals.")] = None,
+) -> None:
+    """Run a recipe to its report. Finished stages are kept; a killed run resumes where it was."""
+    if seeds is None:
+        _run(recipe, overrides or [], dry_run)
+    else:
+        _run_seeds(recipe, overrides or [], seeds, dry_run)
+
+
+@app.command()
+def evaluate(
+    model: Annotated[str, typer.Argument(help="Model folder or hub name.")],
+    pairs: Annotated[Path, typer.Argument(help="Labelled pairs.")],
+    domain: DomainOption = "taobao",
+    annotations: Annotated[Path | None, typer.Option(help="Reference annotations (JSONL) for step metrics.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for results.json and predictions.")] = Path("evaluation"),
+    layout: LayoutOption = "auto",
+    column: ColumnOption = None,
+    device: str = "auto",
+    max_new_tokens: int = 128,
+) -> None:
+    """Measure a model on labelled pairs: metrics with intervals, by class and slice."""
+    from taosr_she.commands import evaluate_model
+
+    evaluate_model(Console(), model, pairs, domain, annotations, out, layout, _columns(column), device, max_new_tokens)
+
+
+@app.command()
+def judge(
+    model: Annotated[str, typer.Argument(help="Model folder or hub name.")],
+    pairs: Annotated[Path, typer.Argument(help="Pairs; labels are not needed.")],
+    out: Annotated[Path, typer.Option(help="Output: .jsonl, .csv, .tsv or .parquet.")] = Path("judged.jsonl"),
+    domain: DomainOption = "taobao",
+    layout: LayoutOption = "auto",
+    column: ColumnOption = None,
+    device: str = "auto",
+    max_new_tokens: int = 128,
+) -> None:
+    """Score pairs: label, probabilities and steps of each."""
+    from taosr_she.commands import judge_pairs
+
+    judge_pairs(Console(), model, pairs, out, domain, layout, _columns(column), device, max_new_tokens)
+
+
+@app.command()
+def report(run_folder: Annotated[Path, typer.Argument(help="Folder of a run.")]) -> None:
+    """Build report.html of a run folder anew."""
+    from taosr_she.report.build import build_report
+
+    print(build_report(run_folder))
+
+
+@data_app.command("validate")
+def data_validate(
+    path: Annotated[Path, typer.Argument(help="File of pairs.")],
+    domain: DomainOption = "taobao",
+    layout: LayoutOption = "auto",
+    column: ColumnOption = None,
+    quarantine: Annotated[Path | None, typer.Option(help="Rejected rows go here (default: beside the file).")] = None,
+    require_label: Annotated[bool, typer.Option(help="A pair without label is rejected.")] = False,
+) -> None:
+    """Check a file of pairs: what comes through, what does not, and why."""
+    from taosr_she.commands import validate_file
+
+    validate_file(Console(), path, domain, layout, _columns(column), quarantine, require_label)
+
+
+@data_app.command("convert")
+def data_convert(
+    path: Annotated[Path, typer.Argument(help="File of pairs.")],
+    out: Annotated[Path, typer.Argument(help="Output: .jsonl, .csv, .tsv, .parquet; text formats also with .gz.")],
+    domain: DomainOption = "taobao",
+    layout: LayoutOption = "auto",
+    column: ColumnOption = None,
+) -> None:
+    """Convert pairs to the plain layout in another format."""
+    from taosr_she.commands import convert_file
+
+    convert_file(Console(), path, out, domain, layout, _columns(column))
+
+
+@data_app.command("market")
+def data_market(
+    out: Annotated[Path, typer.Argument(help="Folder to write.")],
+    seed: int = 1,
+    overrides: Overrides = None,
+) -> None:
+    """Generate a market: pairs by split, demonstrations, annotations and the truth of every step."""
+    from taosr_she.commands import write_market
+
+    write_market(Console(), out, seed, overrides or [])
+
+
+def _columns(options: list[str] | None) -> dict[str, str] | None:
+    if not options:
+        return None
+    for option in options:
+        if "=" not in option:
+            raise UserError(f"--column {option}: expected field=column, e.g. query=search_term")
+    return dict(option.split("=", 1) for option in options)
+
+
+def _run(name: str, overrides: list[str], dry_run: bool) -> None:
+    from taosr_she.recipe.config import load_recipe
+    from taosr_she.recipe.progress import Progress
+    from taosr_she.recipe.run import describe_plan, read_results, run_recipe
+    from taosr_she.recipe.table import results_table
+
+    recipe = load_recipe(name, overrides)
+    if dry_run:
+        print(describe_plan(recipe))
+        return
+    console = Console()
+    with Progress(console) as progress:
+        path = run_recipe(recipe, progress)
+    results = read_results(recipe.folder)
+    if results is not None:
+        console.print(results_table(results))
+    console.print(f"report: {path}", highlight=False, soft_wrap=True)
+
+
+def _run_seeds(name: str, overrides: list[str], seeds: str, dry_run: bool) -> None:
+    from taosr_she.recipe.seeds import run_seeds
+
+    run_seeds(Console(), name, overrides, seeds, dry_run)
+
+
+def main() -> None:
+    """Entry point: a user's mistake is one line on standard error and exit code 2."""
+    try:
+        app()
+    except UserError as error:
+        print(f"taosr-she: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print("taosr-she: stopped; run the same command again to go on", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,134 @@
+"""Queries and products of the market as meanings (text comes later): what is asked, and what is offered for it."""
+
+from dataclasses import dataclass, replace
+from random import Random
+
+from taosr_she.data.market.lexicon import BRANDS, COLORS, DEPARTMENTS, KIND_DEPARTMENT, KINDS, KNOWLEDGE, SUB_BRANDS
+from taosr_she.data.market.reasoning import KEY_ORDER, Ask, Constraint, Goods, status
+
+PRICES = range(10, 100, 5)
+BUDGETS = range(20, 100, 10)
+
+# (key, origin, weight): how often a constraint is expressed this way.
+_WAYS = (
+    ("brand", "stated", 20), ("color", "stated", 12), ("color", "alternatives", 10), ("color", "negation", 8),
+    ("material", "stated", 8), ("material", "negation", 12), ("material", "knowledge", 10), ("feature", "stated", 8),
+    ("feature", "need", 20), ("price", "budget", 20),
+)  # fmt: skip
+_HOW_MANY = ((0, 6), (1, 34), (2, 40), (3, 20))  # (number of constraints, weight)
+_RELATIONS = (("same", 70), ("near", 14), ("accessory", 6), ("other", 10))
+
+
+@dataclass(frozen=True)
+class Popularity:
+    """Zipf weights over kinds: `weights[i]` belongs to `kinds[i]`, most popular first."""
+
+    kinds: tuple[str, ...]
+    weights: tuple[float, ...]
+
+    def place(self, kind: str) -> str:
+        """head (first quarter), torso, or tail (last half)."""
+        rank = self.kinds.index(kind)
+        return "head" if rank < len(self.kinds) / 4 else "tail" if rank >= len(self.kinds) / 2 else "torso"
+
+
+def popularity(seed: int, exponent: float) -> Popularity:
+    """Which kinds are popular in this market."""
+    kinds = list(KINDS)
+    Random(f"popularity {seed}").shuffle(kinds)
+    return Popularity(tuple(kinds), tuple(1 / (rank + 1) ** exponent for rank in range(len(kinds))))
+
+
+def draw_ask(rng: Random, popular: Popularity) -> Ask:
+    """One query meaning: a kind by popularity, and zero to three constraints on different keys."""
+    kind = rng.choices(popular.kinds, popular.weights)[0]
+    wanted = rng.choices([n for n, _ in _HOW_MANY], [w for _, w in _HOW_MANY])[0]
+    constraints: dict[str, Constraint] = {}
+    while len(constraints) < wanted:
+        key, origin, _ = rng.choices(_WAYS, [w for _, _, w in _WAYS])[0]
+        if key not in constraints:
+            constraint = _draw_constraint(rng, kind, key, origin)
+            if constraint is not None:
+                constraints[key] = constraint
+    return Ask(kind, tuple(constraints[key] for key in KEY_ORDER if key in constraints))
+
+
+def _draw_constraint(rng: Random, kind: str, key: str, origin: str) -> Constraint | None:
+    department = KIND_DEPARTMENT[kind]
+    if key == "price":
+        return Constraint(key, (str(rng.choice(BUDGETS)),), origin=origin)
+    if key == "brand":
+        return Constraint(key, (rng.choice(BRANDS),), origin=origin)
+    values = {"color": [c[0] for c in COLORS], "material": department.materials, "feature": department.features}[key]
+    if origin == "knowledge":
+        excluded = [m for m in KNOWLEDGE.values() if m in department.materials]
+        return Constraint(key, (rng.choice(excluded),), negated=True, origin=origin) if excluded else None
+    if origin == "alternatives":
+        return Constraint(key, tuple(rng.sample(list(values), 2)), origin=origin)
+    return Constraint(key, (rng.choice(list(values)),), negated=origin == "negation", origin=origin)
+
+
+def draw_goods(rng: Random, ask: Ask, satisfy: float) -> Goods:
+    """One product shown for the query: related to it as in `_RELATIONS`, meeting each constraint with chance `satisfy`.
+
+    Where it does not meet one, it conflicts, comes close (sub-brand, slightly over budget) or does not say.
+    """
+    rel = rng.choices([r for r, _ in _RELATIONS], [w for _, w in _RELATIONS])[0]
+    kind = _related_kind(rng, ask.kind, rel)
+    department = KIND_DEPARTMENT.get(kind) or KIND_DEPARTMENT[ask.kind]
+    values: dict[str, str] = {
+        "brand": rng.choice(BRANDS) + (f" {rng.choice(SUB_BRANDS)}" if rng.random() < 0.25 else ""),
+        "color": rng.choice(COLORS)[0],
+        "material": rng.choice(department.materials),
+        "feature": rng.choice(department.features),
+    }
+    for key in list(values):
+        if rng.random() < 0.12:
+            del values[key]
+    goods = Goods(kind, tuple(values.items()), rng.choice(PRICES))
+    for constraint in ask.constraints:
+        wish = "match" if rng.random() < satisfy else rng.choice(("conflict", "conflict", "partial", "unknown"))
+        goods = _steer(rng, goods, constraint, wish)
+    return goods
+
+
+def _related_kind(rng: Random, asked: str, rel: str) -> str:
+    department = KIND_DEPARTMENT[asked]
+    if rel == "same":
+        return asked
+    if rel == "accessory":
+        return rng.choice(department.accessories)
+    if rel == "near":
+        return rng.choice([words[0] for words in department.kinds if words[0] != asked])
+    other = rng.choice([d for d in DEPARTMENTS if d is not department])
+    return rng.choice([words[0] for words in other.kinds])
+
+
+def _steer(rng: Random, goods: Goods, constraint: Constraint, wish: str) -> Goods:
+    """The product changed so that `constraint` gets the status `wish` (or the nearest one that its key can have)."""
+    key = constraint.key
+    if key == "price":
+        wish = "conflict" if wish == "unknown" else wish
+        fitting = [p for p in PRICES if status(constraint, replace(goods, price=p)) == wish]
+        return replace(goods, price=rng.choice(fitting)) if fitting else goods
+    if wish == "unknown":
+        return replace(goods, values=tuple((k, v) for k, v in goods.values if k != key))
+    if key == "brand" and wish == "partial":
+        return _with(goods, key, f"{constraint.values[0]} {rng.choice(SUB_BRANDS)}")
+    department = KIND_DEPARTMENT[goods.kind] if goods.kind in KIND_DEPARTMENT else None
+    pool = {
+        "brand": list(BRANDS),
+        "color": [c[0] for c in COLORS],
+        "material": list(department.materials) if department else list(DEPARTMENTS[0].materials),
+        "feature": list(department.features) if department else list(DEPARTMENTS[0].features),
+    }[key]
+    inside = (wish == "match") != constraint.negated
+    fitting = list(constraint.values) if inside else [v for v in pool if v not in constraint.values]
+    return _with(goods, key, rng.choice(fitting))
+
+
+def _with(goods: Goods, key: str, value: str) -> Goods:
+    values = {**dict(goods.values), key: value}
+    return replace(goods, values=tuple((k, values[k]) for k in KEY_ORDER if k in values))
+
+

@@ -1,0 +1,135 @@
+"""The market put together: pairs with labels, the truth of every step, demonstrations and annotations, from one seed."""
+
+from dataclasses import dataclass
+from random import Random
+
+from pydantic import Field
+
+from taosr_she.data.market.annotator import annotate
+from taosr_she.data.market.asks import Popularity, draw_ask, draw_goods, popularity
+from taosr_she.data.market.reasoning import Ask, reason
+from taosr_she.data.market.teacher import Case, demonstrate
+from taosr_she.data.market.text import Wording, write_product, write_query
+from taosr_she.domain.domain import Strict, load_domain
+from taosr_she.domain.pair import Annotation, Pair
+from taosr_she.errors import UserError
+
+
+class MarketConfig(Strict):
+    """What the market holds. Splits never share a query text."""
+
+    demonstration_pairs: int = Field(default=3000, ge=0)
+    """Pairs with a demonstration by the teacher (SFT)."""
+    training_pairs: int = Field(default=2400, ge=0)
+    """Pairs with label and annotations, for reinforcement learning."""
+    development_pairs: int = Field(default=400, ge=0)
+    """Pairs for choosing settings."""
+    test_pairs: int = Field(default=800, ge=0)
+    """Pairs for the tables."""
+    products_per_query: int = Field(default=2, ge=1)
+    """Products shown for each query."""
+    zipf: float = Field(default=0.8, ge=0)
+    """Exponent of the popularity of kinds of product; 0 makes all equally popular."""
+    satisfy: float = Field(default=0.75, ge=0, le=1)
+    """Chance that a product meets a constraint of the query."""
+    synonym_share: float = Field(default=0.25, ge=0, le=1)
+    """Share of words written as a synonym."""
+    question_share: float = Field(default=0.1, ge=0, le=1)
+    """Share of queries worded as a question."""
+    misspelled_share: float = Field(default=0.05, ge=0, le=1)
+    """Share of queries with a typing error."""
+    unseen_share: float = Field(default=0.1, ge=0, le=1)
+    """Share of test queries worded with synonyms and needs that training never shows (slice `unseen_words`)."""
+    blind_share: float = Field(default=0.6, ge=0, le=1)
+    """Chance that the teacher falls into a blind spot that a pair gives room for."""
+    label_follows: float = Field(default=0.9, ge=0, le=1)
+    """Chance that the teacher's label follows from its own steps rather than being the true one."""
+    annotation_coverage: float = Field(default=1.0, ge=0, le=1)
+    """Share of training pairs whose steps the market's annotator has judged."""
+    annotation_error: float = Field(default=0.02, ge=0, le=1)
+    """Chance that an annotated conclusion is wrong."""
+
+
+SPLITS = ("demonstration", "training", "development", "test")
+
+
+@dataclass(frozen=True)
+class Market:
+    """A generated market. `cases` holds what the market knows about each pair, by pair_id."""
+
+    pairs: dict[str, list[Pair]]  # split -> pairs
+    cases: dict[str, Case]
+    demonstrations: list  # of the demonstration split
+    annotations: list[Annotation]  # of the training split
+
+    def truth(self, split: str) -> list[Annotation]:
+        """Exact reference annotations of every step of a split, for step metrics."""
+        return [
+            Annotation(pair.pair_id, step, conclusion, annotator="truth")
+            for pair in self.pairs[split]
+            for step, conclusion in self.cases[pair.pair_id].truth.steps.items()
+        ]
+
+
+def generate_market(config: MarketConfig, seed: int) -> Market:
+    """Everything from one seed: the same seed gives the same market on every platform."""
+    domain = load_domain("taobao")
+    popular = popularity(seed, config.zipf)
+    rng = Random(f"market {seed}")
+    pairs: dict[str, list[Pair]] = {}
+    cases: dict[str, Case] = {}
+    texts: set[str] = set()
+    for split in SPLITS:
+        pairs[split] = []
+        size = getattr(config, f"{split}_pairs")
+        while len(pairs[split]) < size:
+            ask, wording, query = _new_query(rng, popular, config, split, texts)
+            for n in range(min(config.products_per_query, size - len(pairs[split]))):
+                goods = draw_goods(rng, ask, config.satisfy)
+                product, rival = write_product(rng, goods, config.synonym_share)
+                case = Case(ask, goods, rival, reason(ask, goods))
+                query_id = f"{split[:3]}{len(texts):06d}"
+                pair_id = f"{query_id}-{n}"
+                tags = _tags(ask, case, wording, popular)
+                pairs[split].append(Pair(pair_id, query_id, query, product, case.truth.label, tags=tags))
+                cases[pair_id] = case
+    teacher = Random(f"teacher {seed}")
+    demonstrations = [
+        demonstrate(domain, p.pair_id, cases[p.pair_id], teacher, config.blind_share, config.label_follows)
+        for p in pairs["demonstration"]
+    ]
+    training = {p.pair_id: cases[p.pair_id] for p in pairs["training"]}
+    annotations = annotate(training, config.annotation_coverage, config.annotation_error, seed)
+    return Market(pairs, cases, demonstrations, annotations)
+
+
+def _new_query(
+    rng: Random, popular: Popularity, config: MarketConfig, split: str, texts: set[str]
+) -> tuple[Ask, Wording, str]:
+    """A query whose text no split has yet; its text is added to `texts`."""
+    for _ in range(10_000):
+        ask = draw_ask(rng, popular)
+        wording = Wording(
+            synonym_share=config.synonym_share,
+            unseen=split == "test" and rng.random() < config.unseen_share,
+            question=rng.random() < config.question_share,
+            misspelled=rng.random() < config.misspelled_share,
+        )
+        query = write_query(rng, ask, wording)
+        if query not in texts:
+            texts.add(query)
+            return ask, wording, query
+    raise UserError("the market ran out of new queries: ask for fewer pairs, or more products_per_query")
+
+
+def _tags(ask: Ask, case: Case, wording: Wording, popular: Popularity) -> tuple[str, ...]:
+    """Slices for evaluation: how the query is put, how popular its kind is, how the product relates to it."""
+    tags = [c.origin for c in ask.constraints if c.origin != "stated"]
+    tags += ["brand"] if any(c.key == "brand" for c in ask.constraints) else []
+    tags += ["several_attributes"] if len(ask.constraints) >= 2 else []
+    tags += ["question"] if wording.question else []
+    tags += ["misspelled"] if wording.misspelled else []
+    tags += ["unseen_words"] if wording.unseen else []
+    tags += ["sub_brand"] if " " in (case.goods.get("brand") or "") else []
+    tags += ["rival_brand"] if case.rival else []
+    return (*dict.fromkeys(tags), popular.place(ask.kind), f"relation_{case.truth.steps['category']}")

@@ -1,0 +1,204 @@
+"""The domain: label scale, step schema, rule book and prompt of one shop, read from one YAML file."""
+
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from taosr_she.errors import UserError
+
+SHIPPED = ("taobao", "esci", "wands")
+
+
+class Strict(BaseModel):
+    """Configuration base: an unknown key is an error, values do not change after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Grade(Strict):
+    """One grade of the label scale."""
+
+    code: str
+    """What the model writes and what files hold, e.g. "4" or "E"."""
+    name: str
+    """What people call it, e.g. "Excellent"."""
+    good: bool = False
+    """Counts as a good result in Good F1."""
+    meaning: str = ""
+    """One sentence for the prompt and for annotators."""
+    aliases: tuple[str, ...] = ()
+    """Other spellings accepted when reading data (compared without case)."""
+
+
+class StepSpec(Strict):
+    """One step of the step schema."""
+
+    key: str = Field(pattern=r"^[a-z][a-z_]*$")
+    """Section name in the response: `[key]`."""
+    title: str
+    """Name for people."""
+    kind: Literal["closed", "free"] = "closed"
+    """A closed step has a conclusion that can be compared with a reference; a free step is text."""
+    form: Literal["text", "fields", "choice", "label"] = "text"
+    """`fields`: `key: value; key: value`. `choice`: one of `choices`. `label`: a grade's code. `text`: anything."""
+    choices: tuple[str, ...] = ()
+    """For `choice`, the allowed conclusions; for `fields`, the allowed values (empty: any)."""
+    guide: str = ""
+    """One sentence for the prompt and for annotators: what belongs here."""
+
+
+class Rule(Strict):
+    """One numbered business rule, tied to the grade it leads to."""
+
+    id: str
+    """Short name that a step may cite, e.g. "R3"."""
+    grade: str
+    """Code of the grade."""
+    text: str
+    """The rule as people read it."""
+
+
+class ProductField(Strict):
+    """One line of the prompt that shows a field of the product."""
+
+    name: Literal["title", "description", "brand", "category", "price", "attributes"]
+    """Which field of the product."""
+    heading: str
+    """What stands before it."""
+    max_chars: int = Field(default=400, gt=0)
+    """Longer text is cut here."""
+
+
+class PromptSpec(Strict):
+    """How a pair becomes a prompt."""
+
+    instruction: str = ""
+    """First paragraph; also the system turn of chat models."""
+    show_labels: bool = True
+    """List the grades with their meaning."""
+    show_rules: bool = True
+    """List the rule book. A model trained from scratch cannot read it, so tiny recipes leave it out."""
+    show_format: bool = True
+    """List the steps with their guide, in the response format."""
+    query_heading: str = "Query"
+    """What stands before the query."""
+    max_query_chars: int = Field(default=300, gt=0)
+    """Longer queries are cut here."""
+    fields: tuple[ProductField, ...] = (ProductField(name="title", heading="Title"),)
+    """Product fields in order; empty ones are left out of the prompt."""
+    answer_heading: str = "Answer:"
+    """Last line of the prompt."""
+
+
+class Domain(Strict):
+    """Everything that differs between shops. Shipped: `taobao` (default), `esci`, `wands`."""
+
+    name: str
+    """Name of the domain."""
+    guideline_version: str = "1"
+    """Recorded with every annotation."""
+    labels: tuple[Grade, ...] = Field(min_length=2)
+    """The label scale, best grade first."""
+    steps: tuple[StepSpec, ...] = Field(min_length=1)
+    """The step schema, in order. Exactly one step has the form `label`."""
+    rules: tuple[Rule, ...] = ()
+    """The rule book."""
+    prompt: PromptSpec = PromptSpec()
+    """How a pair becomes a prompt."""
+    answer_first: bool = False
+    """The label step stands first ("respond then think"): one prefill then gives the label distribution."""
+    synonyms: dict[str, str] = Field(default_factory=dict)
+    """Spelling variants of values in closed steps, variant -> canonical (lower case)."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "Domain":
+        for what, names in (
+            ("label codes", [g.code for g in self.labels]),
+            ("step keys", [s.key for s in self.steps]),
+            ("rule ids", [r.id for r in self.rules]),
+        ):
+            doubled = sorted({n for n in names if names.count(n) > 1})
+            if doubled:
+                raise ValueError(f"{what} must differ; twice: {', '.join(doubled)}")
+        label_steps = [i for i, s in enumerate(self.steps) if s.form == "label"]
+        if len(label_steps) != 1:
+            raise ValueError(f"exactly one step must have 'form: label', found {len(label_steps)}")
+        if (label_steps[0] == 0) != self.answer_first and len(self.steps) > 1:
+            raise ValueError("the label step must stand first exactly when 'answer_first: true'")
+        unknown = sorted({r.grade for r in self.rules} - {g.code for g in self.labels})
+        if unknown:
+            raise ValueError(f"rules lead to grades that are not on the label scale: {', '.join(unknown)}")
+        for step in self.steps:
+            if step.form == "choice" and not step.choices:
+                raise ValueError(f"step '{step.key}' has 'form: choice' and needs 'choices'")
+        return self
+
+    @property
+    def codes(self) -> tuple[str, ...]:
+        """Label codes, best first."""
+        return tuple(g.code for g in self.labels)
+
+    @property
+    def good_codes(self) -> frozenset[str]:
+        """Codes of the grades that count as good."""
+        return frozenset(g.code for g in self.labels if g.good)
+
+    @property
+    def step_keys(self) -> tuple[str, ...]:
+        """Keys of the K steps in order."""
+        return tuple(s.key for s in self.steps)
+
+    @property
+    def label_step(self) -> int:
+        """Index of the step that holds the label."""
+        return next(i for i, s in enumerate(self.steps) if s.form == "label")
+
+    def parse_label(self, value: object) -> str | None:
+        """The code for a spelling of a label ("Excellent", 4, "4.0", "exact"), or None when it is none."""
+        text = str(value).strip().casefold()
+        if text.endswith(".0"):
+            text = text[:-2]
+        for grade in self.labels:
+            if text in {grade.code.casefold(), grade.name.casefold(), *(a.casefold() for a in grade.aliases)}:
+                return grade.code
+        return None
+
+    def with_overrides(self, overrides: dict[str, Any]) -> "Domain":
+        """A copy in which `overrides` (nested, as in the YAML file) replace values; unknown keys raise UserError."""
+        return _validated(_merge(self.model_dump(), overrides), f"domain '{self.name}' with overrides")
+
+
+def load_domain(name_or_path: str | Path) -> Domain:
+    """A shipped domain by name, or any domain from a YAML file. Raises UserError with the mend."""
+    if str(name_or_path) in SHIPPED:
+        text = resources.files("taosr_she.domain").joinpath("domains", f"{name_or_path}.yaml").read_text("utf-8")
+    else:
+        path = Path(name_or_path)
+        if not path.is_file():
+            raise UserError(f"domain '{name_or_path}' is neither shipped ({', '.join(SHIPPED)}) nor a YAML file on disk")
+        text = path.read_text("utf-8")
+    try:
+        raw = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"domain {name_or_path}: not valid YAML: {' '.join(str(error).split())}") from error
+    return _validated(raw, f"domain {name_or_path}")
+
+
+def _validated(raw: Any, what: str) -> Domain:
+    try:
+        return Domain.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(p) for p in first["loc"]) or "file"
+        raise UserError(f"{what}: {where}: {first['msg']}") from error
+
+
+def _merge(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in top.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merge(merged[key], value) if both else value
+    return merged

@@ -1,0 +1,43 @@
+"""Everything the report shows about one model, as plain JSON-able data."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from taosr_she.domain.domain import Domain
+from taosr_she.evaluate.intervals import bootstrap_intervals, paired_comparison
+from taosr_she.evaluate.metrics import compute_metrics, confusion_matrix, first_error_histogram, per_class
+from taosr_she.evaluate.prediction import Prediction
+from taosr_she.evaluate.slices import slice_metrics
+
+COMPARED = ("macro_f1", "good_f1", "accuracy", "steps_all_right", "right_label_wrong_reasoning")
+"""Metrics of a paired comparison, where both models have them."""
+
+
+def model_results(domain: Domain, predictions: Sequence[Prediction], resamples: int, seed: int) -> dict[str, Any]:
+    """Metrics with intervals, confusion matrix, classes, slices and first errors of one model."""
+    metrics = compute_metrics(domain, predictions)
+    metrics["mean_tokens"] = sum(p.tokens for p in predictions) / len(predictions)
+    return {
+        "metrics": metrics,
+        "intervals": {k: list(v) for k, v in bootstrap_intervals(domain, predictions, resamples, seed).items()},
+        "confusion": confusion_matrix(domain, predictions).tolist(),
+        "per_class": per_class(domain, predictions),
+        "first_error": first_error_histogram(domain, predictions),
+        "slices": slice_metrics(domain, predictions),
+    }
+
+
+def comparisons(
+    domain: Domain,
+    predictions: Mapping[str, Sequence[Prediction]],
+    chosen: Sequence[tuple[str, str]],
+    resamples: int,
+    seed: int,
+) -> list[dict[str, Any]]:
+    """Paired differences b - a for every chosen (a, b), on the same pairs and the same resamples."""
+    steps = tuple(f"step_{key}" for key in domain.step_keys)
+    rows = []
+    for a, b in chosen:
+        for row in paired_comparison(domain, predictions[a], predictions[b], COMPARED + steps, resamples, seed):
+            rows.append({"a": a, "b": b, **row})
+    return rows

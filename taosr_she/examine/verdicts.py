@@ -1,0 +1,34 @@
+"""Verdicts: for every step of every response, the probability that it is correct, and who says so."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from taosr_she.domain.pair import Pair
+from taosr_she.domain.response import Response
+
+SOURCES = ("unknown", "human", "judge", "scalar", "outcome", "machine")
+"""Source codes are indices into this tuple. `machine` is a reference written by a program, not by a person."""
+CODE = {name: code for code, name in enumerate(SOURCES)}
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """`values` (B, K) float32 in [0, 1], NaN where unknown; `sources` (B, K) int8, indices into SOURCES."""
+
+    values: np.ndarray
+    sources: np.ndarray
+
+
+class Examiner(Protocol):
+    """Whatever finds verdicts. `pairs` and `responses` have B entries each."""
+
+    def examine(self, pairs: Sequence[Pair], responses: Sequence[Response]) -> Verdicts: ...
+
+
+def outcomes(pairs: Sequence[Pair], responses: Sequence[Response]) -> np.ndarray:
+    """(B,) float32: 1 if the response is well formed and its label equals the pair's human label, else 0."""
+    right = [r.well_formed and r.label == p.label for p, r in zip(pairs, responses, strict=True)]
+    return np.asarray(right, dtype=np.float32)

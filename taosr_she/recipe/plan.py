@@ -1,0 +1,79 @@
+"""Which stages must run: a stage is done when its folder holds the fingerprint of its settings and inputs."""
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from taosr_she import __version__
+from taosr_she.data.fingerprint import fingerprint_config, fingerprint_file
+from taosr_she.domain.domain import Domain
+from taosr_she.recipe.config import PairsStage, Recipe, Stage, wiring
+
+
+@dataclass(frozen=True)
+class PlannedStage:
+    """A stage with its place on disk and its fingerprint."""
+
+    name: str
+    stage: Stage
+    folder: Path
+    fingerprint: str
+    inputs: dict[str, str]  # input stage or file -> fingerprint
+
+    @property
+    def state(self) -> str:
+        """done | resumes (started with the same fingerprint) | changed (made with another one) | new."""
+        done, started = _read(self.folder / "stage.json"), _read(self.folder / "started.json")
+        if done.get("fingerprint") == self.fingerprint:
+            return "done"
+        if started.get("fingerprint") == self.fingerprint:
+            return "resumes"
+        return "changed" if self.folder.exists() else "new"
+
+    def begin(self) -> None:
+        """Make the folder ready: keep a half-finished stage of this fingerprint, clear any other."""
+        if self.state == "changed":
+            shutil.rmtree(self.folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_json(self.folder / "started.json", {"fingerprint": self.fingerprint})
+
+    def finish(self, seconds: float, summary: dict[str, Any]) -> None:
+        """Record that the stage is complete; `stage.json` is written last, so it never stands beside missing files."""
+        record = {"name": self.name, "kind": self.stage.kind, "seconds": round(seconds, 1)}
+        write_json(
+            self.folder / "stage.json",
+            {**record, "fingerprint": self.fingerprint, "inputs": self.inputs, "summary": summary},
+        )
+
+
+def plan(recipe: Recipe, domain: Domain) -> list[PlannedStage]:
+    """All stages in order, with fingerprints that follow from settings, seed, domain, version and inputs."""
+    prints: dict[str, str] = {}
+    planned = []
+    for name, stage in recipe.stages.items():
+        inputs = {wanted: prints[wanted] for _, wanted in wiring(stage)}
+        if isinstance(stage, PairsStage):
+            inputs |= {p: fingerprint_file(Path(p)) for p in (stage.path, stage.demonstrations) if p}
+        content = {
+            "stage": stage.model_dump(mode="json"),
+            "seed": recipe.seed,
+            "domain": domain.model_dump(mode="json"),
+            "version": __version__,
+            "inputs": inputs,
+        }
+        prints[name] = fingerprint_config(content)
+        planned.append(PlannedStage(name, stage, recipe.folder / "stages" / name, prints[name], inputs))
+    return planned
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON whole or not at all."""
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    part.replace(path)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text("utf-8")) if path.is_file() else {}

@@ -1,0 +1,54 @@
+"""Live progress of a run: one line a stage, with time left; plain lines where there is no terminal."""
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
+
+
+class Progress(AbstractContextManager["Progress"]):
+    """Draws the stages. In a terminal: bars. Elsewhere (CI, files): a line at most every `quiet_seconds`."""
+
+    def __init__(self, console: Console, quiet_seconds: float = 15.0) -> None:
+        self.console = console
+        self._quiet = quiet_seconds
+        self._last = 0.0
+        self._live = console.is_terminal
+        self._rich = RichProgress(
+            TextColumn("{task.description:<14}"), BarColumn(bar_width=24), MofNCompleteColumn(), TimeElapsedColumn(),
+            TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[note]}"), console=console,
+        )  # fmt: skip
+
+    def __enter__(self) -> "Progress":
+        if self._live:
+            self._rich.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
+        if self._live:
+            self._rich.stop()
+
+    def say(self, text: str) -> None:
+        """One line above the bars."""
+        self.console.print(text, highlight=False)
+
+    def stage(self, name: str, total: int) -> Callable[[int, str], None]:
+        """A function `(done, note)` to call as the stage goes on."""
+        started = time.monotonic()
+        task: TaskID | None = self._rich.add_task(name, total=total, note="") if self._live else None
+
+        def update(done: int, note: str) -> None:
+            if task is not None:
+                self._rich.update(task, completed=done, note=note)
+                return
+            now = time.monotonic()
+            if now - self._last >= self._quiet or done == total:
+                self._last = now
+                left = (now - started) / max(done, 1) * (total - done)
+                self.say(f"  {name}: {done}/{total}, {now - started:.0f} s, about {left:.0f} s left; {note}")
+
+        return update

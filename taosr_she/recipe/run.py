@@ -1,0 +1,92 @@
+"""Run a recipe: every stage that is not done, in order, then the report."""
+
+import json
+import os
+import platform
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from taosr_she import __version__
+from taosr_she.recipe.config import Recipe
+from taosr_she.recipe.context import Context
+from taosr_she.recipe.plan import PlannedStage, plan, write_json
+from taosr_she.recipe.progress import Progress
+from taosr_she.recipe.stages import evaluate, market, pairs, rl, sft
+from taosr_she.report.build import build_report
+
+RUN = {"market": market.run, "pairs": pairs.run, "sft": sft.run, "rl": rl.run, "evaluate": evaluate.run}
+"""What runs each kind of stage: `(context, settings) -> summary`."""
+
+
+def run_recipe(recipe: Recipe, progress: Progress) -> Path:
+    """Run what is not done yet and build the report; returns its path. A killed run resumes where it was."""
+    domain = recipe.load_domain()
+    folder = recipe.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    resolved = recipe.model_dump(mode="json", exclude={"shared"})
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True), "utf-8")
+    set_threads(recipe.threads)
+    write_json(folder / "environment.json", environment(recipe))
+    for planned in plan(recipe, domain):
+        if planned.state == "done":
+            progress.say(f"{planned.name}: done before, kept")
+            continue
+        progress.say(f"{planned.name}: {'resumes' if planned.state == 'resumes' else 'starts'}")
+        planned.begin()
+        context = Context(planned.name, planned.folder, recipe, domain, progress, folder / "stages")
+        started = time.monotonic()
+        summary = RUN[planned.stage.kind](context, planned.stage)  # type: ignore[operator]
+        planned.finish(time.monotonic() - started, summary)
+        shown = ", ".join(f"{key} {value}" for key, value in summary.items() if isinstance(value, int | float | str))
+        progress.say(f"{planned.name}: done in {time.monotonic() - started:.0f} s ({shown})")
+    return build_report(folder)
+
+
+def describe_plan(recipe: Recipe) -> str:
+    """The resolved recipe and what each stage would do, for `--dry-run`."""
+    lines = [yaml.safe_dump(recipe.model_dump(mode="json", exclude={"shared"}), sort_keys=False, allow_unicode=True)]
+    lines.append(f"run folder: {recipe.folder}")
+    for planned in plan(recipe, recipe.load_domain()):
+        lines.append(f"  {planned.name:<16} {planned.stage.kind:<9} {_intent(planned):<10} {planned.fingerprint}")
+    return "\n".join(lines)
+
+
+def _intent(planned: PlannedStage) -> str:
+    return {"done": "kept", "resumes": "resumes", "changed": "runs anew", "new": "runs"}[planned.state]
+
+
+def set_threads(threads: int) -> None:
+    """Limit torch to so many CPU threads; 0 leaves its choice."""
+    if threads:
+        import torch
+
+        torch.set_num_threads(threads)
+
+
+def environment(recipe: Recipe) -> dict[str, Any]:
+    """Versions, machine and seed of this run, flat."""
+    import torch
+
+    libraries = ("torch", "transformers", "trl", "tokenizers", "numpy", "scikit-learn")
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return {
+        "taosr_she": __version__,
+        "python": sys.version.split()[0],
+        **{name: version(name) for name in libraries},
+        "platform": platform.platform(),
+        "cpus": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpu": gpu,
+        "seed": recipe.seed,
+    }
+
+
+def read_results(folder: Path) -> dict[str, Any] | None:
+    """The last evaluation of a run folder, or None when it has none."""
+    files = sorted(folder.glob("stages/*/results.json"), key=lambda p: p.stat().st_mtime)
+    return json.loads(files[-1].read_text("utf-8")) if files else None

@@ -1,0 +1,55 @@
+"""Measure models and baselines on a split, with intervals, slices and paired comparisons."""
+
+from typing import Any
+
+from taosr_she.errors import UserError
+from taosr_she.evaluate.baselines import majority_baseline, tfidf_baseline
+from taosr_she.evaluate.prediction import Prediction, write_predictions
+from taosr_she.evaluate.results import comparisons, model_results
+from taosr_she.evaluate.run import predict
+from taosr_she.examine.verifier import Verifier
+from taosr_she.model.policy import load_policy
+from taosr_she.recipe.config import EvaluateStage
+from taosr_she.recipe.context import Context
+from taosr_she.recipe.plan import write_json
+
+
+def run(context: Context, stage: EvaluateStage) -> dict[str, Any]:
+    """Write `results.json` and one file of predictions a model."""
+    data, domain, seed = context.data(stage.data), context.domain, context.recipe.seed
+    pairs = data.pairs(stage.split)
+    if not pairs:
+        raise UserError(f"stage '{context.name}': the {stage.split} split of '{stage.data}' is empty")
+    verifier = Verifier(domain, data.truth())
+    predictions: dict[str, list[Prediction]] = {}
+    speed: dict[str, float] = {}
+    for name in stage.baselines:
+        training = data.pairs("training")
+        fit = {"majority": majority_baseline, "tfidf": tfidf_baseline}[name]
+        predictions[name] = fit(domain, training, pairs, seed)
+    update = context.progress.stage(context.name, len(stage.models))
+    for done, name in enumerate(stage.models, start=1):
+        policy = load_policy(str(context.checkpoint(name)), context.recipe.device, "auto")
+        predictions[name], speed[name] = predict(
+            policy, domain, pairs, verifier, stage.max_new_tokens, stage.batch_rows
+        )
+        update(done, name)
+    results: dict[str, Any] = {
+        "models": {},
+        "codes": list(domain.codes),
+        "step_keys": list(domain.step_keys),
+        "split": stage.split,
+        "pairs": len(pairs),
+        "notes": list(context.recipe.notes),
+    }
+    for name, rows in predictions.items():
+        write_predictions(context.folder / f"predictions-{name}.jsonl", rows)
+        results["models"][name] = model_results(domain, rows, stage.resamples, seed)
+        if name in speed:
+            results["models"][name]["metrics"]["tokens_per_second"] = round(speed[name], 1)
+    names = list(stage.models)
+    chosen = list(stage.compare) or list(zip(names, names[1:], strict=False))
+    results["paired"] = comparisons(domain, predictions, chosen, stage.resamples, seed)
+    write_json(context.folder / "results.json", results)
+    return {name: results["models"][name]["metrics"]["macro_f1"] for name in predictions}
+

@@ -1,0 +1,14 @@
+"""Data from the market."""
+
+from typing import Any
+
+from taosr_she.data.market.market import generate_market
+from taosr_she.recipe.config import MarketStage
+from taosr_she.recipe.context import Context, DataFolder
+
+
+def run(context: Context, stage: MarketStage) -> dict[str, Any]:
+    """Generate the market and write it. The truth of the test pairs is exact; annotations have the stated errors."""
+    market = generate_market(stage.market, context.recipe.seed)
+    truth = market.truth("development") + market.truth("test")
+    return DataFolder(context.folder).write(market.pairs, market.demonstrations, market.annotations, truth)

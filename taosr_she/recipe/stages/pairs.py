@@ -1,0 +1,67 @@
+"""Data from a file of labelled pairs."""
+
+from pathlib import Path
+from typing import Any
+
+from taosr_she.data.demonstration import Demonstration, read_demonstrations
+from taosr_she.data.split import split_by_query
+from taosr_she.data.teachers.lexical import lexical_demonstration, lexical_reference
+from taosr_she.data.validate import load_pairs
+from taosr_she.domain.pair import Annotation, Pair
+from taosr_she.examine.verifier import MACHINE
+from taosr_she.errors import UserError
+from taosr_she.recipe.config import PairsStage
+from taosr_she.recipe.context import Context, DataFolder
+
+
+def run(context: Context, stage: PairsStage) -> dict[str, Any]:
+    """Read, validate, split by query, and let the teacher write demonstrations for the training split.
+
+    The lexical teacher's conclusions also serve as machine references for the steps, in training and in evaluation: they
+    say whether the reasoning follows the words, not whether a person would agree.
+    """
+    loaded = load_pairs(
+        Path(stage.path), context.domain, layout=stage.layout, columns=stage.columns or None, where=stage.where or None,
+        require_label=True, quarantine=context.folder / "quarantine.jsonl",
+    )  # fmt: skip
+    if not loaded.pairs:
+        raise UserError(f"{stage.path}: no usable pair (see {context.folder / 'quarantine.jsonl'})")
+    splits = split_by_query(loaded.pairs, stage.split, context.recipe.seed)
+    for name in ("development", "test"):
+        splits[name] = [p for p in splits.get(name, []) if not _matches(p, stage.not_scored)]
+    splits["demonstration"] = splits["training"]
+    demonstrations = _demonstrations(context, stage, splits["demonstration"])
+    references = {}
+    if stage.teacher == "lexical":
+        references = {name: _references(context, splits[name]) for name in ("training", "development", "test")}
+    counts = DataFolder(context.folder).write(
+        splits, demonstrations, references.get("training", []),
+        references.get("development", []) + references.get("test", []),
+    )  # fmt: skip
+    return counts | {"rejected": len(loaded.rejected), "rejected_reasons": loaded.counts}
+
+
+def _matches(pair: Pair, values: dict[str, Any]) -> bool:
+    return bool(values) and all(str(pair.extra.get(key)) == str(value) for key, value in values.items())
+
+
+def _demonstrations(context: Context, stage: PairsStage, pairs: list[Pair]) -> list[Demonstration]:
+    if stage.demonstrations:
+        wanted = {p.pair_id for p in pairs}
+        kept = [d for d in read_demonstrations(Path(stage.demonstrations)) if d.pair_id in wanted]
+        if not kept:
+            raise UserError(f"{stage.demonstrations}: no demonstration belongs to a pair of the training split")
+        return kept
+    if stage.teacher == "lexical":
+        return [lexical_demonstration(context.domain, p) for p in pairs]
+    return []
+
+
+def _references(context: Context, pairs: list[Pair]) -> list[Annotation]:
+    label = context.domain.steps[context.domain.label_step].key
+    return [
+        Annotation(pair.pair_id, step, conclusion, annotator=f"{MACHINE}lexical")
+        for pair in pairs
+        for step, conclusion in lexical_reference(context.domain, pair).items()
+        if step != label
+    ]

@@ -1,0 +1,28 @@
+"""Reinforcement learning with credit on steps, examined by the offline verifier."""
+
+from typing import Any
+
+from taosr_she.errors import UserError
+from taosr_she.examine.verifier import Verifier
+from taosr_she.model.policy import load_policy
+from taosr_she.recipe.config import RLStage
+from taosr_she.recipe.context import Context
+from taosr_she.train.loop import train_step_credit
+
+
+def run(context: Context, stage: RLStage) -> dict[str, Any]:
+    """Train from the start stage's checkpoint on the training split."""
+    data = context.data(stage.data)
+    pairs = data.pairs("training")
+    if not pairs:
+        raise UserError(f"stage '{context.name}': the data stage '{stage.data}' has no training pairs")
+    policy = load_policy(str(context.checkpoint(stage.start)), context.recipe.device, "float32")
+    update = context.progress.stage(context.name, stage.settings.updates)
+    return train_step_credit(
+        policy, context.domain, pairs, Verifier(context.domain, data.annotations()), stage.settings,
+        context.recipe.seed, context.folder,
+        lambda row: update(
+            int(row["step"]), f"reward {row['reward']:.3f}, signal {row['signal_share']:.2f}, "
+            f"{row['tokens_per_second']:.0f} tok/s",
+        ),
+    )  # fmt: skip

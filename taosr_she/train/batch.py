@@ -1,0 +1,68 @@
+"""A batch of rollouts on its way to the loss: parsed, examined, credited."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from taosr_she.credit.advantages import step_advantages, token_advantages
+from taosr_she.credit.config import CreditConfig
+from taosr_she.domain.domain import Domain
+from taosr_she.domain.pair import Pair
+from taosr_she.domain.response import Response, parse_response
+from taosr_she.domain.spans import decode_response, token_steps
+from taosr_she.examine.verdicts import Examiner, Verdicts, outcomes
+from taosr_she.model.policy import Policy
+from taosr_she.model.sampler import Rollouts
+
+
+@dataclass(frozen=True)
+class CreditedBatch:
+    """B rollouts with everything the loss, the metrics and the rollout log need."""
+
+    pairs: list[Pair]  # B, the pair of each rollout
+    rollouts: Rollouts
+    responses: list[Response]  # B
+    token_steps: torch.Tensor  # (B, T) long, -1 where there is no token
+    verdicts: Verdicts  # (B, K)
+    outcomes: np.ndarray  # (B,)
+    step_advantages: torch.Tensor  # (B, K)
+    advantages: torch.Tensor  # (B, T)
+
+    @property
+    def rows_with_signal(self) -> torch.Tensor:
+        """(B,) bool: rollouts of groups in which some advantage is not zero."""
+        live = (self.step_advantages != 0).any(dim=1)
+        groups = self.rollouts.group
+        counts = torch.zeros(int(groups.max()) + 1, dtype=torch.long)
+        counts.index_add_(0, groups, live.long())
+        return counts[groups] > 0
+
+
+def credit_rollouts(
+    policy: Policy,
+    domain: Domain,
+    group_pairs: Sequence[Pair],
+    rollouts: Rollouts,
+    examiner: Examiner,
+    credit: CreditConfig,
+) -> CreditedBatch:
+    """Parse, examine and credit B rollouts; `rollouts.group` indexes `group_pairs`. Results are on the CPU."""
+    mask, ids = rollouts.mask.cpu(), rollouts.ids.cpu()
+    pairs = [group_pairs[g] for g in rollouts.group.tolist()]
+    steps = torch.full(ids.shape, -1, dtype=torch.long)
+    responses = []
+    for b, finished in enumerate(rollouts.finished.tolist()):
+        row = ids[b][mask[b]].tolist()
+        response = parse_response(domain, decode_response(policy.tokenizer, row), finished)
+        responses.append(response)
+        steps[b, : len(row)] = torch.tensor(token_steps(domain, policy.tokenizer, row, response))
+    verdicts = examiner.examine(pairs, responses)
+    outcome = outcomes(pairs, responses)
+    by_step = step_advantages(
+        credit, torch.from_numpy(verdicts.values), torch.from_numpy(outcome), rollouts.group.cpu(), domain.label_step
+    )
+    return CreditedBatch(
+        pairs, rollouts, responses, steps, verdicts, outcome, by_step, token_advantages(by_step, steps)
+    )

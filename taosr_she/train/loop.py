@@ -1,0 +1,213 @@
+"""The step-credit loop: sample groups, examine their steps, credit them, update. One device, plain PyTorch.
+
+Rollouts come from the current policy, so with one epoch a batch the old policy is the current one (no extra forward
+pass). Groups without signal leave before the update. A killed run resumes from its last state with the same numbers,
+because everything random follows from the seed and the update number.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from taosr_she.credit.loss import policy_loss
+from taosr_she.domain.domain import Domain
+from taosr_she.domain.pair import Pair
+from taosr_she.examine.verdicts import Examiner
+from taosr_she.model.logprobs import response_logprobs
+from taosr_she.model.policy import Policy, load_policy, save_policy
+from taosr_she.model.sampler import sample_groups
+from taosr_she.train.batch import CreditedBatch, credit_rollouts
+from taosr_she.train.metrics import batch_metrics
+from taosr_she.train.rollout_log import write_rollouts
+from taosr_she.train.schedule import learning_rate, pairs_for_update, sampling_seed
+from taosr_she.train.settings import StepCreditSettings
+from taosr_she.train.state import MetricsFile, load_state, save_state
+
+
+def train_step_credit(
+    policy: Policy,
+    domain: Domain,
+    pairs: Sequence[Pair],
+    examiner: Examiner,
+    settings: StepCreditSettings,
+    seed: int,
+    folder: Path,
+    on_update: Callable[[dict[str, Any]], None] = lambda row: None,
+) -> dict[str, Any]:
+    """Train `policy` in place on labelled pairs; writes `metrics.jsonl`, `rollouts/`, `state.pt` and `checkpoint/`.
+
+    `policy` must hold the start weights, in float32. Returns a summary. `on_update` gets each row of the metrics.
+    """
+    optimizer = torch.optim.AdamW(
+        policy.model.parameters(), lr=settings.learning_rate, betas=(0.9, 0.95), weight_decay=settings.weight_decay
+    )
+    reference = None
+    if settings.loss.beta > 0:
+        save_start(policy, folder)
+        reference = load_policy(str(folder / "reference"), str(policy.device), "float32")
+    finished = load_state(folder, policy.model, optimizer)
+    metrics = MetricsFile(folder / "metrics.jsonl", finished)
+    tokens = int(metrics.last.get("tokens", 0))
+    for update in range(finished, settings.updates):
+        row = one_update(policy, reference, domain, pairs, examiner, settings, seed, update, optimizer, folder)
+        tokens += row.pop("new_tokens")
+        row["tokens"] = tokens
+        metrics.write(row)
+        on_update(row)
+        if (update + 1) % settings.checkpoint_every == 0 and update + 1 < settings.updates:
+            save_state(folder, update + 1, policy.model, optimizer)
+    metrics.close()
+    save_policy(policy, folder / "checkpoint")
+    (folder / "state.pt").unlink(missing_ok=True)
+    return {"updates": settings.updates, "tokens": tokens, "reward": metrics.last.get("reward", 0.0)}
+
+
+def save_start(policy: Policy, folder: Path) -> None:
+    """Keep the start weights as the KL reference; a resumed run finds them there."""
+    if not (folder / "reference" / "config.json").is_file():
+        save_policy(policy, folder / "reference")
+
+
+def one_update(
+    policy: Policy,
+    reference: Policy | None,
+    domain: Domain,
+    pairs: Sequence[Pair],
+    examiner: Examiner,
+    settings: StepCreditSettings,
+    seed: int,
+    update: int,
+    optimizer: torch.optim.Optimizer,
+    folder: Path,
+) -> dict[str, Any]:
+    """Sample, examine, credit, update once; the row of metrics."""
+    clock = [time.perf_counter()]
+    group_pairs = pairs_for_update(pairs, update, settings.pairs_per_update, seed)
+    prompts = [policy.encode_prompt(domain, p) for p in group_pairs]
+    with autocast(policy, settings):
+        rollouts = sample_groups(
+            policy, prompts, settings.group_size, settings.sampling, sampling_seed(seed, update), settings.sample_rows
+        )
+    clock.append(time.perf_counter())
+    batch = credit_rollouts(policy, domain, group_pairs, rollouts, examiner, settings.credit)
+    clock.append(time.perf_counter())
+    lr = learning_rate(settings.learning_rate, update, settings.warmup_updates, settings.updates, settings.schedule)
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+    update_stats = update_policy(policy, reference, prompts, batch, settings, optimizer)
+    clock.append(time.perf_counter())
+    if update % settings.keep_rollouts_every == 0 or update + 1 == settings.updates:
+        write_rollouts(folder / "rollouts" / f"{update:05d}.parquet", update, batch, policy)
+    row = batch_metrics(update + 1, batch, domain)
+    seconds = dict(zip(("generate", "examine", "update"), (b - a for a, b in zip(clock, clock[1:], strict=False)), strict=True))
+    row |= update_stats | {"lr": lr, "seconds": clock[-1] - clock[0]}
+    row |= {f"seconds_{name}": value for name, value in seconds.items()}
+    row["tokens_per_second"] = row["new_tokens"] / (clock[-1] - clock[0])
+    return row
+
+
+def update_policy(
+    policy: Policy,
+    reference: Policy | None,
+    prompts: list[list[int]],
+    batch: CreditedBatch,
+    settings: StepCreditSettings,
+    optimizer: torch.optim.Optimizer,
+) -> dict[str, float]:
+    """Optimizer steps on the groups with signal; without any, nothing changes and the row says so (`loss` 0)."""
+    rollouts = batch.rollouts
+    rows = torch.nonzero(batch.rows_with_signal).flatten()
+    if len(rows) == 0:
+        return {"loss": 0.0, "grad_norm": 0.0, "entropy": float("nan"), "kl": 0.0, "clip_share": 0.0}
+    # The mean runs over all tokens of the batch, also those of groups without signal: leaving groups out saves
+    # computing, it does not change the update.
+    mask = rollouts.mask
+    denominator = float(mask.sum()) if settings.loss.normalise == "token" else float(len(mask))
+    totals: dict[str, float] = {}
+    epochs = []
+    for _ in range(settings.epochs_per_batch):
+        totals = {"loss": 0.0, "entropy": 0.0, "kl": 0.0, "clipped": 0.0, "tokens": 0.0}
+        for part in microbatches(rows, prompts, batch, settings.tokens_per_microbatch):
+            for key, value in backward(policy, reference, prompts, batch, part, settings, denominator).items():
+                totals[key] += value
+        norm = torch.nn.utils.clip_grad_norm_(policy.model.parameters(), settings.grad_clip)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        epochs.append(float(norm))
+    return {
+        "loss": totals["loss"],
+        "grad_norm": epochs[-1],
+        "entropy": totals["entropy"] / totals["tokens"],
+        "kl": totals["kl"] / totals["tokens"],
+        "clip_share": totals["clipped"] / totals["tokens"],
+    }
+
+
+def backward(
+    policy: Policy,
+    reference: Policy | None,
+    prompts: list[list[int]],
+    batch: CreditedBatch,
+    rows: torch.Tensor,
+    settings: StepCreditSettings,
+    denominator: float,
+) -> dict[str, float]:
+    """Add the gradient of some rollouts' share of the loss; sums for the metrics."""
+    device = policy.device
+    rollouts = batch.rollouts
+    length = int(rollouts.mask[rows].sum(dim=1).max())
+    ids = rollouts.ids[rows, :length].to(device)
+    mask = rollouts.mask[rows, :length].to(device)
+    row_prompts = [prompts[g] for g in rollouts.group[rows].tolist()]
+    temperature = settings.sampling.temperature
+    with autocast(policy, settings):
+        logp, entropy = response_logprobs(policy.model, row_prompts, ids, mask, temperature, with_entropy=True)
+        reference_logp = None
+        if reference is not None:
+            with torch.no_grad():
+                reference_logp, _ = response_logprobs(reference.model, row_prompts, ids, mask, temperature)
+    on_policy = settings.epochs_per_batch == 1
+    loss, stats = policy_loss(
+        logp, None if on_policy else rollouts.logprobs[rows, :length].to(device),
+        batch.advantages[rows, :length].to(device), mask, settings.loss, ref_logp=reference_logp,
+        denominator=denominator,
+    )  # fmt: skip
+    loss.backward()
+    count = float(mask.sum())
+    return {
+        "loss": float(loss.detach()),
+        "entropy": float((entropy * mask).sum()),
+        "kl": stats["kl"] * count,
+        "clipped": stats["clip_share"] * count,
+        "tokens": count,
+    }
+
+
+def microbatches(
+    rows: torch.Tensor, prompts: list[list[int]], batch: CreditedBatch, budget: int
+) -> list[torch.Tensor]:
+    """Rows in parts whose padded size stays within the token budget; rows of like length together."""
+    lengths = batch.rollouts.mask.sum(dim=1)
+    group = batch.rollouts.group
+    ordered = sorted(rows.tolist(), key=lambda b: (int(lengths[b]), len(prompts[int(group[b])])))
+    parts: list[list[int]] = [[]]
+    prompt = response = 0
+    for b in ordered:
+        prompt, response = max(prompt, len(prompts[int(group[b])])), max(response, int(lengths[b]))
+        if parts[-1] and (len(parts[-1]) + 1) * (prompt + response) > budget:
+            parts.append([])
+            prompt, response = len(prompts[int(group[b])]), int(lengths[b])
+        parts[-1].append(b)
+    return [torch.tensor(part) for part in parts]
+
+
+def autocast(policy: Policy, settings: StepCreditSettings) -> AbstractContextManager[Any]:
+    """bfloat16 computing with float32 weights where the settings ask for it."""
+    cuda = policy.device.type == "cuda"
+    if settings.precision == "bfloat16" or (settings.precision == "auto" and cuda):
+        return torch.autocast(policy.device.type, dtype=torch.bfloat16)
+    return nullcontext()

@@ -1,0 +1,34 @@
+"""What depends on the update number alone, so that a resumed run needs no other state: pair order, seeds, learning rate."""
+
+from collections.abc import Sequence
+from random import Random
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def pairs_for_update(pairs: Sequence[T], update: int, size: int, seed: int) -> list[T]:
+    """The `size` pairs of an update: passes over all pairs, each in an order of its own."""
+    chosen = []
+    for position in range(update * size, (update + 1) * size):
+        epoch, index = divmod(position, len(pairs))
+        if not chosen or index == 0:
+            order = list(range(len(pairs)))
+            Random(f"order {seed} {epoch}").shuffle(order)
+        chosen.append(pairs[order[index]])
+    return chosen
+
+
+def sampling_seed(seed: int, update: int) -> int:
+    """The sampler's seed for an update, below 2**63."""
+    return Random(f"sampling {seed} {update}").getrandbits(62)
+
+
+def learning_rate(peak: float, update: int, warmup: int, total: int, schedule: str) -> float:
+    """Learning rate of an update (from 0): linear warm-up, then constant or linear down to a tenth."""
+    if update < warmup:
+        return peak * (update + 1) / warmup
+    if schedule == "constant":
+        return peak
+    done = (update - warmup) / max(1, total - warmup)
+    return peak * (1 - 0.9 * done)
