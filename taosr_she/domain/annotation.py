@@ -8,6 +8,7 @@ from pathlib import Path
 from taosr_she.domain.pair import Annotation
 from taosr_she.errors import UserError
 
+VERDICTS = ("correct", "wrong", "unsure")
 _FIELDS = {f.name for f in fields(Annotation)}
 
 
@@ -24,13 +25,17 @@ def read_annotations(path: Path) -> list[Annotation]:
     if not path.is_file():
         raise UserError(f"annotations {path}: no such file")
     annotations = []
-    for number, line in enumerate(path.read_text("utf-8").splitlines(), start=1):
-        try:
-            row = json.loads(line)
-            annotations.append(Annotation(**{"conclusion": "", **row}))
-        except (json.JSONDecodeError, TypeError) as error:
-            raise UserError(
-                f"annotations {path}, line {number}: {error}; expected an object with pair_id, step, conclusion "
-                f"and optionally {', '.join(sorted(_FIELDS - {'pair_id', 'step', 'conclusion'}))}"
-            ) from error
+    with path.open("rb") as file:  # lines end at "\n" alone: texts may hold U+2028 and its like
+        for number, line in enumerate(file, start=1):
+            try:
+                row = {"conclusion": "", **json.loads(line)}
+                annotation = Annotation(**row)
+                if annotation.verdict not in VERDICTS:
+                    raise ValueError(f"verdict {annotation.verdict!r} is none of {', '.join(VERDICTS)}")
+            except (TypeError, ValueError) as error:  # no JSON, not UTF-8, no object, missing or unknown keys
+                raise UserError(
+                    f"annotations {path}, line {number}: {error}; expected an object with pair_id, step, conclusion "
+                    f"and optionally {', '.join(sorted(_FIELDS - {'pair_id', 'step', 'conclusion'}))}"
+                ) from error
+            annotations.append(annotation)
     return annotations

@@ -1,8 +1,12 @@
 """Closed steps compared as canonical conclusions: order, case, white space and the domain's synonyms do not matter."""
 
+import re
 from functools import lru_cache
 
 from taosr_she.domain.domain import Domain, StepSpec
+from taosr_she.domain.response import label_words
+
+_OR = re.compile(r"(?:^| )or(?= |$)")
 
 
 def parse_fields(text: str) -> list[tuple[str, str]]:
@@ -12,9 +16,10 @@ def parse_fields(text: str) -> list[tuple[str, str]]:
     """
     fields = []
     for part in text.replace("\n", ";").split(";"):
-        if part.strip():
-            key, _, value = part.partition(":")
-            fields.append((_squeeze(key), _squeeze(value)))
+        key, _, value = part.partition(":")
+        field = (_squeeze(key), _squeeze(value))
+        if any(field):
+            fields.append(field)
     return fields
 
 
@@ -22,21 +27,32 @@ def canonical(domain: Domain, step: StepSpec, text: str) -> str:
     """One spelling for all texts of a step that conclude the same.
 
     Fields are sorted and repeated ones kept (saying a thing twice is not the same as saying it once); alternatives
-    ("red or blue") are sorted; synonyms become the canonical word. Free text only loses case and double white space.
+    ("red or blue", "not red or blue") are sorted; synonyms become the canonical word; a label becomes its code,
+    without the rules it cites. Free text only loses case and double white space.
     """
     if step.form == "fields":
         pairs = sorted((key, _value(domain, value)) for key, value in parse_fields(text))
         return "; ".join(f"{key}: {value}" if value else key for key, value in pairs)
     if step.form == "label":
-        return domain.parse_label(text.split()[0]) or _squeeze(text) if text.split() else ""
+        first = " ".join(label_words(text)[:1])
+        return domain.parse_label(text) or domain.parse_label(first) or _squeeze(text)
     if step.form == "choice":
         return _value(domain, _squeeze(text))
     return _squeeze(text)
 
 
 def _value(domain: Domain, value: str) -> str:
-    alternatives = [domain.synonyms.get(v, v) for v in value.split(" or ")]
-    return " or ".join(sorted(alternatives))
+    """Canonical value; a leading "not" stands for all alternatives: "not red or blue" is neither."""
+    negation, rest = ("not ", value[4:]) if value.startswith("not ") else ("", value)
+    parts = [part.strip() for part in _OR.split(rest)]
+    words = [_word(domain, part) for part in parts if part] or [rest]
+    # Negated alternatives last: "red or not blue" must not come out as "not blue or red", which is neither.
+    return negation + " or ".join(sorted(words, key=lambda word: (word.startswith("not "), word)))
+
+
+def _word(domain: Domain, word: str) -> str:
+    negation, rest = ("not ", word[4:]) if word.startswith("not ") else ("", word)
+    return negation + domain.synonyms.get(rest, rest)
 
 
 @lru_cache(maxsize=65536)

@@ -1,5 +1,6 @@
 """The domain: label scale, step schema, rule book and prompt of one shop, read from one YAML file."""
 
+import re
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +22,8 @@ class Strict(BaseModel):
 class Grade(Strict):
     """One grade of the label scale."""
 
+    model_config = ConfigDict(coerce_numbers_to_str=True)  # YAML reads an unquoted 4 as a number
+
     code: str
     """What the model writes and what files hold, e.g. "4" or "E"."""
     name: str
@@ -31,6 +34,11 @@ class Grade(Strict):
     """One sentence for the prompt and for annotators."""
     aliases: tuple[str, ...] = ()
     """Other spellings accepted when reading data (compared without case)."""
+
+    @property
+    def spellings(self) -> frozenset[str]:
+        """Code, name and aliases without case and outer space."""
+        return frozenset(s.strip().casefold() for s in (self.code, self.name, *self.aliases))
 
 
 class StepSpec(Strict):
@@ -52,6 +60,8 @@ class StepSpec(Strict):
 
 class Rule(Strict):
     """One numbered business rule, tied to the grade it leads to."""
+
+    model_config = ConfigDict(coerce_numbers_to_str=True)
 
     id: str
     """Short name that a step may cite, e.g. "R3"."""
@@ -120,6 +130,10 @@ class Domain(Strict):
             ("step keys", [s.key for s in self.steps]),
             ("rule ids", [r.id for r in self.rules]),
         ):
+            # A response is read word by word after "[label]", without brackets and commas.
+            odd = [n for n in names if not re.fullmatch(r"[^\s(),\[\]]+", n)]
+            if odd:
+                raise ValueError(f"{what} must be single words without brackets and commas, not '{odd[0]}'")
             doubled = sorted({n for n in names if names.count(n) > 1})
             if doubled:
                 raise ValueError(f"{what} must differ; twice: {', '.join(doubled)}")
@@ -128,12 +142,25 @@ class Domain(Strict):
             raise ValueError(f"exactly one step must have 'form: label', found {len(label_steps)}")
         if (label_steps[0] == 0) != self.answer_first and len(self.steps) > 1:
             raise ValueError("the label step must stand first exactly when 'answer_first: true'")
+        seen: dict[str, str] = {}
+        for grade in self.labels:
+            for spelling in grade.spellings:
+                if seen.setdefault(spelling, grade.code) != grade.code:
+                    raise ValueError(f"'{spelling}' means two grades: {seen[spelling]} and {grade.code}")
         unknown = sorted({r.grade for r in self.rules} - {g.code for g in self.labels})
         if unknown:
             raise ValueError(f"rules lead to grades that are not on the label scale: {', '.join(unknown)}")
         for step in self.steps:
             if step.form == "choice" and not step.choices:
                 raise ValueError(f"step '{step.key}' has 'form: choice' and needs 'choices'")
+        for variant, word in self.synonyms.items():
+            for value in (variant, word):
+                if value != " ".join(value.casefold().split()) or re.search(r";|^not | or ", value) or not value:
+                    raise ValueError(f"synonym '{value}' must be lower case, one value, single spaces")
+            if word in self.synonyms:
+                raise ValueError(
+                    f"synonym '{variant}' leads to '{word}', which is itself a variant: name the last word"
+                )
         return self
 
     @property
@@ -159,11 +186,10 @@ class Domain(Strict):
     def parse_label(self, value: object) -> str | None:
         """The code for a spelling of a label ("Excellent", 4, "4.0", "exact"), or None when it is none."""
         text = str(value).strip().casefold()
-        if text.endswith(".0"):
-            text = text[:-2]
-        for grade in self.labels:
-            if text in {grade.code.casefold(), grade.name.casefold(), *(a.casefold() for a in grade.aliases)}:
-                return grade.code
+        for spelling in (text, text.removesuffix(".0")):  # spreadsheets turn a column of 4 into 4.0
+            for grade in self.labels:
+                if spelling in grade.spellings:
+                    return grade.code
         return None
 
     def with_overrides(self, overrides: dict[str, Any]) -> "Domain":
@@ -178,8 +204,13 @@ def load_domain(name_or_path: str | Path) -> Domain:
     else:
         path = Path(name_or_path)
         if not path.is_file():
-            raise UserError(f"domain '{name_or_path}' is neither shipped ({', '.join(SHIPPED)}) nor a YAML file on disk")
-        text = path.read_text("utf-8")
+            raise UserError(
+                f"domain '{name_or_path}' is neither shipped ({', '.join(SHIPPED)}) nor a YAML file on disk"
+            )
+        try:
+            text = path.read_text("utf-8")
+        except UnicodeDecodeError as error:
+            raise UserError(f"domain {name_or_path}: not a text file in UTF-8") from error
     try:
         raw = yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -192,8 +223,11 @@ def _validated(raw: Any, what: str) -> Domain:
         return Domain.model_validate(raw)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(p) for p in first["loc"]) or "file"
-        raise UserError(f"{what}: {where}: {first['msg']}") from error
+        where = ".".join(str(p) for p in first["loc"])
+        message = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "extra_forbidden":
+            message = "unknown key; remove it or check its spelling"
+        raise UserError(": ".join(part for part in (what, where, message) if part)) from error
 
 
 def _merge(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:

@@ -3,35 +3,46 @@
 import re
 import unicodedata
 from collections.abc import Iterable
+from functools import lru_cache
 
 from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Pair, Product
-
-_SPACE = re.compile(r"\s+")
 
 
 def neutralise(text: str, special_tokens: Iterable[str] = ()) -> str:
     """User text on one line, unable to act as structure, still readable.
 
-    Square brackets of any script become round ones (sections), line breaks become spaces (lines, turns), control and
-    format characters vanish (they hide text from readers and filters), and every special token of the tokenizer gets a
-    space after its first character until none is left. Compatibility forms are folded first (NFKC), or `［label］` would
-    pass here and look like a header to a reader.
+    Square brackets of any script become round ones (sections), line breaks become spaces (lines, turns), control,
+    format and unassigned characters vanish (they hide text from readers and filters), and every special token of the
+    tokenizer, in any case, gets a space after its first character until none is left. Compatibility forms are folded
+    (NFKC), or `［label］` would pass here and look like a header to a reader.
     """
-    text = unicodedata.normalize("NFKC", text)
-    text = "".join(" " if c.isspace() else c for c in text if c.isspace() or unicodedata.category(c)[0] != "C")
-    text = _SPACE.sub(" ", text.translate(_BRACKETS)).strip()
-    specials = sorted({t for t in special_tokens if t.strip()}, key=len, reverse=True)
-    for _ in range(len(text)):  # breaking one token can complete another; each pass breaks at least one
-        hit = next((t for t in specials if t in text), None)
-        if hit is None:
-            return text
-        # A one-character special token cannot be broken by a space, only removed.
-        text = text.replace(hit, f"{hit[0]} {hit[1:]}" if len(hit) > 1 else " ")
-    return text
+    if not (text.isascii() and text.isprintable()):
+        text = "".join(c for c in text if c.isspace() or unicodedata.category(c)[0] != "C")
+        text = unicodedata.normalize("NFKC", text)
+    text = " ".join(text.translate(_BRACKETS).split())
+    pattern = _special_pattern(tuple(special_tokens))
+    broken = 1
+    while broken:  # taking one token apart can complete another; every pass leaves fewer letters side by side
+        text, broken = pattern.subn(_break, text)
+    return text.strip()
 
 
-_BRACKETS = {ord(c): "(" for c in "[⁅【〔〖〚⟦⦋"} | {ord(c): ")" for c in "]⁆】〕〗〛⟧⦌"}
+_OPENING = "[⁅❲⟦⟬⦋⦍⦏⦗⹕⹗【〔〖〘〚"
+_CLOSING = "]⁆❳⟧⟭⦌⦎⦐⦘⹖⹘】〕〗〙〛"
+_BRACKETS = str.maketrans(_OPENING + _CLOSING, "(" * len(_OPENING) + ")" * len(_CLOSING))
+
+
+@lru_cache(maxsize=64)
+def _special_pattern(special_tokens: tuple[str, ...]) -> re.Pattern[str]:
+    """Any special token, without the spaces around it; and the names of bytes, which Unigram models read as bytes."""
+    specials = sorted({token.strip() for token in special_tokens} - {""}, key=len, reverse=True)
+    return re.compile("|".join([*map(re.escape, specials), "<0x[0-9a-f]{2}>"]), re.IGNORECASE)
+
+
+def _break(match: re.Match[str]) -> str:
+    token = match.group()
+    return f"{token[0]} {token[1:]}" if len(token) > 1 else ""  # one character cannot be broken, only removed
 
 
 def render_system(domain: Domain) -> str:
@@ -54,9 +65,9 @@ def render_pair(domain: Domain, pair: Pair, special_tokens: Iterable[str] = ()) 
     """The part of the prompt that shows the query and the product."""
     spec = domain.prompt
     specials = tuple(special_tokens)
-    lines = [f"{spec.query_heading}: {neutralise(pair.query[: spec.max_query_chars], specials)}"]
+    lines = [f"{spec.query_heading}: {_shown(pair.query, spec.max_query_chars, specials)}"]
     for field in spec.fields:
-        value = neutralise(_field_text(pair.product, field.name)[: field.max_chars], specials)
+        value = _shown(_field_text(pair.product, field.name), field.max_chars, specials)
         if value:
             lines.append(f"{field.heading}: {value}")
     return "\n".join([*lines, spec.answer_heading])
@@ -68,9 +79,14 @@ def render_prompt(domain: Domain, pair: Pair, special_tokens: Iterable[str] = ()
     return (system + "\n\n" if system else "") + render_pair(domain, pair, special_tokens) + "\n"
 
 
+def _shown(text: str, max_chars: int, special_tokens: tuple[str, ...]) -> str:
+    # Cut after neutralising, which can make a text 18 times as long (NFKC); the first cut only bounds the work.
+    return neutralise(text[: 4 * max_chars], special_tokens)[:max_chars].rstrip()
+
+
 def _field_text(product: Product, name: str) -> str:
     if name == "attributes":
         return "; ".join(f"{key}: {value}" for key, value in product.attributes.items())
     if name == "price":
-        return "" if product.price is None else f"{product.price:g}"
+        return "" if product.price is None else f"{product.price:.2f}".removesuffix(".00")
     return str(getattr(product, name))

@@ -4,12 +4,22 @@ A malformed response is a state with a reason, not an exception: reinforcement l
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from taosr_she.domain.domain import Domain
 
-_HEADER = re.compile(r"^\[([a-z][a-z_]*)\]", re.MULTILINE)
+# Blanks before a header are let through: word-level tokenizers decode with a space before every word.
+_HEADER = re.compile(r"^[ \t]*\[([a-z][a-z_]*)\]", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """A section header found in a text."""
+
+    key: str
+    start: int  # offset of "["
+    end: int  # offset after "]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +34,11 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A parsed response. `steps` has K entries in schema order, None where the section is missing."""
+    """A parsed response. `steps` has K entries in schema order, None where the section is missing.
+
+    `label` is what the label step says, also when the response is malformed for another reason: credit and evaluation
+    ask `well_formed` first.
+    """
 
     text: str
     steps: tuple[Step | None, ...]
@@ -34,6 +48,7 @@ class Response:
 
     @property
     def well_formed(self) -> bool:
+        """True when every section is there once, in order, with text, and the label is on the scale."""
         return self.reason is None
 
 
@@ -42,25 +57,26 @@ def render_response(domain: Domain, conclusions: Mapping[str, str]) -> str:
     return "\n".join(f"[{key}] {' '.join(conclusions[key].split())}" for key in domain.step_keys)
 
 
-def parse_response(domain: Domain, text: str, finished: bool = True) -> Response:
-    """Split a response into its steps and label.
+def find_headers(text: str) -> list[Header]:
+    """All section headers of a text, known keys or not. Only a header at the start of a line counts."""
+    return [Header(m.group(1), m.start(1) - 1, m.end()) for m in _HEADER.finditer(text)]
 
-    `finished` is False when generation stopped at the token limit. The first occurrence of a section wins, so a repeated
-    section can never overwrite a label. Headers count at the start of a line only.
+
+def parse_response(domain: Domain, text: str, finished: bool = True) -> Response:
+    """Split a response into its steps and label. Never raises on any text.
+
+    `finished` is False when generation stopped at the token limit. The first occurrence of a section wins, so a
+    repeated section can never overwrite a label.
     """
-    keys = domain.step_keys
-    headers = list(_HEADER.finditer(text))
-    ends = [h.start() for h in headers[1:]] + [len(text)]
+    headers = find_headers(text)
+    ends = [h.start for h in headers[1:]] + [len(text)]
     found: dict[str, Step] = {}
-    order: list[str] = []
     for header, end in zip(headers, ends, strict=False):
-        key = header.group(1)
-        order.append(key)
-        found.setdefault(key, Step(key, text[header.end() : end].strip(), header.start(), end))
-    steps = tuple(found.get(key) for key in keys)
+        found.setdefault(header.key, Step(header.key, text[header.end : end].strip(), header.start, end))
+    steps = tuple(found.get(key) for key in domain.step_keys)
     label, rest = read_label(domain, steps[domain.label_step])
     known = {rule.id for rule in domain.rules}
-    reason = _why_malformed(domain, text, headers[0].start() if headers else -1, order, steps, label, finished)
+    reason = _why_malformed(domain, text, headers, steps, label, finished)
     if reason is None and any(word not in known for word in rest):
         reason = "text after the label"
     return Response(text, steps, label, reason, tuple(word for word in rest if word in known))
@@ -68,25 +84,30 @@ def parse_response(domain: Domain, text: str, finished: bool = True) -> Response
 
 def read_label(domain: Domain, step: Step | None) -> tuple[str | None, tuple[str, ...]]:
     """The label is the first word of the label step; what follows may cite rules, e.g. `2 (R7)`."""
-    words = re.sub(r"[(),]", " ", step.text).split() if step else []
+    words = label_words(step.text) if step else []
     if not words or words[0] not in domain.codes:
         return None, ()
     return words[0], tuple(words[1:])
 
 
+def label_words(text: str) -> list[str]:
+    """The words of a label step without brackets and commas: `2 (R7, R9)` -> `["2", "R7", "R9"]`."""
+    return re.sub(r"[(),]", " ", text).split()
+
+
 def _why_malformed(
     domain: Domain,
     text: str,
-    first: int,
-    order: list[str],
-    steps: tuple[Step | None, ...],
+    headers: Sequence[Header],
+    steps: Sequence[Step | None],
     label: str | None,
     finished: bool,
 ) -> str | None:
     keys = domain.step_keys
-    if first < 0:
+    order = tuple(header.key for header in headers)
+    if not headers:
         return "no sections"
-    if text[:first].strip():
+    if text[: headers[0].start].strip():
         return "text before the first section"
     for key in order:
         if key not in keys:
@@ -97,13 +118,13 @@ def _why_malformed(
     for key, step in zip(keys, steps, strict=True):
         if step is None:
             return f"section [{key}] missing" if finished else "cut off"
-    if tuple(order) != keys:
+    if order != keys:
         return "sections out of order"
-    for spec, step in zip(domain.steps, steps, strict=True):
+    for key, step in zip(keys, steps, strict=True):
         if step is not None and not step.text:
-            return f"section [{spec.key}] empty" if finished else "cut off"
-    if label is None:
-        return "label not on the scale"
+            return f"section [{key}] empty" if finished else "cut off"
     if not finished:
         return "cut off"
+    if label is None:
+        return "label not on the scale"
     return None

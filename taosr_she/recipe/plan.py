@@ -1,6 +1,7 @@
 """Which stages must run: a stage is done when its folder holds the fingerprint of its settings and inputs."""
 
 import json
+import math
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,10 +70,18 @@ def plan(recipe: Recipe, domain: Domain) -> list[PlannedStage]:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON whole or not at all."""
+    """Write JSON whole or not at all; NaN (undefined) becomes null."""
     part = path.with_suffix(".part")
-    part.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    part.write_text(json.dumps(_without_nan(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
     part.replace(path)
+
+
+def _without_nan(content: Any) -> Any:
+    if isinstance(content, dict):
+        return {key: _without_nan(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_without_nan(value) for value in content]
+    return None if isinstance(content, float) and math.isnan(content) else content
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import logging
 import math
 import random
 import shutil
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -44,6 +45,8 @@ class SFTSettings(Strict):
     """Largest gradient norm."""
     max_length: int = Field(default=1024, gt=1)
     """Examples with more tokens are left out and counted: a response that is cut off would teach cutting off."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """`bfloat16` computes under autocast with float32 weights; `auto` does so on a GPU."""
     gradient_checkpointing: Literal["auto", "on", "off"] = "auto"
     """Recompute activations instead of storing them: less memory, about a fifth slower. `auto`: only on a GPU."""
     save_every: int = Field(default=200, gt=0)
@@ -65,17 +68,17 @@ def train_sft(
     """Train `policy.model` in place on the responses of `examples`; prompt tokens get no loss.
 
     Writes `folder/metrics.jsonl` (one row a step: `step, loss, lr, seconds`), `folder/checkpoint` (a Hugging Face model
-    folder) and `folder/sft.json` (counts). Called again after a kill with the same arguments and the same start weights it
-    resumes from its last complete checkpoint and ends with the weights of an uninterrupted run; called again after it
-    finished it loads the result; with other arguments it starts afresh. Seeds the global generators of Python, NumPy and
-    torch. `on_step` gets each metrics row.
-    Raises UserError when no example fits into `max_length`, when several GPUs are visible, or when the loss is not finite.
+    folder) and `folder/sft.json` (counts). Called again after a kill, with the same arguments and the same start
+    weights, it resumes from its last complete checkpoint and ends with the weights of an uninterrupted run; called
+    again after it finished, it loads the result; with other arguments it starts afresh. `on_step` gets each metrics
+    row. Seeds the global generators of Python, NumPy and torch. Raises UserError when no example fits into
+    `max_length`, when several GPUs are visible, or when the loss is not finite.
     """
     from taosr_she.model.policy import load_policy, save_policy
 
     kept = [e for e in examples if len(e[0]) + len(e[1]) <= settings.max_length]
     if not kept:
-        raise UserError(f"SFT: none of the {len(examples)} examples fits into max_length={settings.max_length}; raise it")
+        raise UserError(f"SFT: none of {len(examples)} examples fits into max_length={settings.max_length}: raise it")
     if len(kept) < len(examples):
         left_out = len(examples) - len(kept)
         logging.getLogger(__name__).warning(
@@ -106,9 +109,9 @@ def train_sft(
 def batch_order(lengths: Sequence[int], settings: SFTSettings, seed: int) -> list[int]:
     """Example indices for the whole run, epoch after epoch, so that consecutive batches hold examples of like length.
 
-    Each epoch is shuffled; within a pool of `POOL` batches examples are sorted by length and cut into batches, whose order
-    is shuffled again. The Trainer's own length grouping leaves every pool running from long to short, which the learning
-    rate schedule and the loss curve would see. One fixed order also makes resuming a matter of skipping.
+    Each epoch is shuffled; within a pool of `POOL` batches examples are sorted by length and cut into batches, whose
+    order is shuffled again. The Trainer's own length grouping leaves every pool running from long to short, which the
+    learning rate schedule and the loss curve would see. One fixed order also makes resuming a matter of skipping.
     """
     size, rng = settings.batch_size, random.Random(seed)
     stream: list[int] = []
@@ -129,8 +132,8 @@ def batch_order(lengths: Sequence[int], settings: SFTSettings, seed: int) -> lis
 def last_complete_checkpoint(trainer_folder: Path) -> Path | None:
     """The newest Trainer checkpoint that can be resumed, or None.
 
-    The Trainer writes `trainer_state.json` last, so a checkpoint whose state reads as JSON was written to its end; the other
-    files are asked for because a kill can also strike while an old checkpoint is being deleted.
+    The Trainer writes `trainer_state.json` last, so a checkpoint whose state reads as JSON was written to its end; the
+    other files are asked for because a kill can also strike while an old checkpoint is being deleted.
     """
     newest_first = sorted(trainer_folder.glob("checkpoint-*"), key=lambda c: int(c.name.split("-")[1]), reverse=True)
     return next((c for c in newest_first if _complete(c)), None)
@@ -164,34 +167,38 @@ def _train(
     from taosr_she.train.sft_log import StepLog
 
     model, gpu = policy.model, policy.device.type == "cuda"
+    recompute = gpu if settings.gradient_checkpointing == "auto" else settings.gradient_checkpointing == "on"
     trainer_folder = folder / "trainer"
     total = settings.total_steps(len(examples))
-    config = SFTConfig(
-        output_dir=str(trainer_folder),
-        num_train_epochs=1,  # `batch_order` lays out all epochs
-        per_device_train_batch_size=settings.batch_size,
-        gradient_accumulation_steps=settings.accumulate,
-        learning_rate=settings.learning_rate,
-        lr_scheduler_type="constant_with_warmup" if settings.lr_schedule == "constant" else settings.lr_schedule,
-        warmup_steps=math.ceil(settings.warmup_share * total),
-        weight_decay=settings.weight_decay,
-        max_grad_norm=settings.grad_clip,
-        seed=seed,
-        use_cpu=policy.device.type == "cpu",
-        bf16=gpu,
-        gradient_checkpointing=settings.gradient_checkpointing == "on" or (settings.gradient_checkpointing == "auto" and gpu),
-        dataloader_pin_memory=gpu,
-        train_sampling_strategy="sequential",
-        max_length=None,
-        packing=False,
-        dataset_kwargs={"skip_prepare_dataset": True},  # ids and labels are ready
-        save_steps=settings.save_every,
-        save_total_limit=1,
-        logging_steps=1,
-        logging_nan_inf_filter=False,  # it would replace a diverged loss by the mean of earlier ones
-        report_to="none",
-        disable_tqdm=True,
-    )
+    with warnings.catch_warnings():
+        # TRL 1.16 itself sets the old name of this option, which transformers 5.23 announces to be renamed.
+        warnings.filterwarnings("ignore", "`gradient_checkpointing` is deprecated", FutureWarning)
+        config = SFTConfig(
+            output_dir=str(trainer_folder),
+            num_train_epochs=1,  # `batch_order` lays out all epochs
+            per_device_train_batch_size=settings.batch_size,
+            gradient_accumulation_steps=settings.accumulate,
+            learning_rate=settings.learning_rate,
+            lr_scheduler_type="constant_with_warmup" if settings.lr_schedule == "constant" else settings.lr_schedule,
+            warmup_steps=math.ceil(settings.warmup_share * total),
+            weight_decay=settings.weight_decay,
+            max_grad_norm=settings.grad_clip,
+            seed=seed,
+            use_cpu=policy.device.type == "cpu",
+            bf16=gpu if settings.precision == "auto" else settings.precision == "bfloat16",
+            gradient_checkpointing=recompute,
+            dataloader_pin_memory=gpu,
+            train_sampling_strategy="sequential",
+            max_length=None,
+            packing=False,
+            dataset_kwargs={"skip_prepare_dataset": True},  # ids and labels are ready
+            save_steps=settings.save_every,
+            save_total_limit=1,
+            logging_steps=1,
+            logging_nan_inf_filter=False,  # it would replace a diverged loss by the mean of earlier ones
+            report_to="none",
+            disable_tqdm=True,
+        )
     if config.n_gpu > 1:
         raise UserError("SFT runs on one GPU and several are visible: set CUDA_VISIBLE_DEVICES=0")
     rows = {
@@ -218,7 +225,7 @@ def _train(
         vars(model).pop(name, None)
     if own_forward is not None:
         model.forward = own_forward
-    if config.gradient_checkpointing:
+    if recompute:
         model.gradient_checkpointing_disable()
     model.to(policy.device)
     model.zero_grad(set_to_none=True)
@@ -226,7 +233,7 @@ def _train(
 
 
 def _fingerprint(policy: "Policy", examples: Sequence[Example], settings: SFTSettings, seed: int) -> str:
-    """Tells whether a half-finished run in the folder is this run: data, settings, seed and a sample of the start weights."""
+    """Tells whether the run in a folder is this run: data, settings, seed and a sample of the start weights."""
     # How often to save does not change the result, so a run may resume with another choice.
     parts = [settings.model_dump_json(exclude={"save_every"}), str(seed)]
     digest = hashlib.sha256("\n".join(parts).encode())

@@ -1,15 +1,15 @@
 """The metrics file of supervised fine-tuning, written step by step and cut back when a run resumes."""
 
-import json
 import math
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from taosr_she.errors import UserError
+from taosr_she.train.state import MetricsFile
 
 
 class StepLog(TrainerCallback):
@@ -22,18 +22,14 @@ class StepLog(TrainerCallback):
     def __init__(self, path: Path, on_step: Callable[[dict[str, float]], None] | None = None) -> None:
         self._path = path
         self._on_step = on_step
-        self._file: TextIO | None = None
+        self._file: MetricsFile | None = None
         self._zero = 0.0  # monotonic time at which `seconds` would be 0
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        # Rows after the resumed checkpoint belong to steps that are run again; row n is step n.
-        done = self._path.read_text("utf-8").splitlines()[: state.global_step] if self._path.is_file() else []
-        self._zero = time.monotonic() - (json.loads(done[-1])["seconds"] if done else 0.0)
-        self._file = self._path.open("w", encoding="utf-8")
-        self._file.writelines(f"{line}\n" for line in done)
-        self._file.flush()
+        self._file = MetricsFile(self._path, state.global_step)
+        self._zero = time.monotonic() - self._file.last.get("seconds", 0.0)
 
     def on_log(
         self,
@@ -50,8 +46,7 @@ class StepLog(TrainerCallback):
         seconds = round(time.monotonic() - self._zero, 3)
         row = {"step": state.global_step, "loss": logs["loss"], "lr": logs["learning_rate"], "seconds": seconds}
         assert self._file is not None  # the Trainer logs between begin and end
-        self._file.write(json.dumps(row) + "\n")
-        self._file.flush()
+        self._file.write(row)
         if self._on_step:
             self._on_step(row)
 

@@ -48,6 +48,7 @@ class MetricsFile:
         self._file = path.open("a", encoding="utf-8")
 
     def write(self, row: dict[str, Any]) -> None:
+        self.last = row
         self._file.write(json.dumps(row) + "\n")
         self._file.flush()
 

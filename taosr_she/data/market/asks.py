@@ -11,12 +11,12 @@ BUDGETS = range(20, 100, 10)
 
 # (key, origin, weight): how often a constraint is expressed this way.
 _WAYS = (
-    ("brand", "stated", 20), ("color", "stated", 12), ("color", "alternatives", 10), ("color", "negation", 8),
-    ("material", "stated", 8), ("material", "negation", 12), ("material", "knowledge", 10), ("feature", "stated", 8),
-    ("feature", "need", 20), ("price", "budget", 20),
+    ("brand", "stated", 22), ("color", "stated", 20), ("color", "alternatives", 7), ("color", "negation", 5),
+    ("material", "stated", 16), ("material", "negation", 7), ("material", "knowledge", 5), ("feature", "stated", 14),
+    ("feature", "need", 12), ("price", "budget", 14),
 )  # fmt: skip
-_HOW_MANY = ((0, 6), (1, 34), (2, 40), (3, 20))  # (number of constraints, weight)
-_RELATIONS = (("same", 70), ("near", 14), ("accessory", 6), ("other", 10))
+_HOW_MANY = ((0, 6), (1, 40), (2, 38), (3, 16))  # (number of constraints, weight)
+_RELATIONS = (("same", 74), ("near", 12), ("accessory", 6), ("other", 8))
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def draw_goods(rng: Random, ask: Ask, satisfy: float) -> Goods:
             del values[key]
     goods = Goods(kind, tuple(values.items()), rng.choice(PRICES))
     for constraint in ask.constraints:
-        wish = "match" if rng.random() < satisfy else rng.choice(("conflict", "conflict", "partial", "unknown"))
+        wish = "match" if rng.random() < satisfy else rng.choice(("conflict", "partial", "unknown"))
         goods = _steer(rng, goods, constraint, wish)
     return goods
 

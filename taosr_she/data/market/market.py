@@ -30,7 +30,7 @@ class MarketConfig(Strict):
     """Products shown for each query."""
     zipf: float = Field(default=0.8, ge=0)
     """Exponent of the popularity of kinds of product; 0 makes all equally popular."""
-    satisfy: float = Field(default=0.75, ge=0, le=1)
+    satisfy: float = Field(default=0.7, ge=0, le=1)
     """Chance that a product meets a constraint of the query."""
     synonym_share: float = Field(default=0.25, ge=0, le=1)
     """Share of words written as a synonym."""

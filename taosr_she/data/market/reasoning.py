@@ -91,7 +91,7 @@ def decide(rel: str, ask: Ask, statuses: tuple[str, ...]) -> tuple[str, str]:
         return "1", "R6"
     if conflicts:
         single = {"brand": ("2", "R7"), "price": ("2", "R8"), "feature": ("2", "R9"), "color": ("3", "R10")}
-        return single.get(conflicts[0].key, ("2", "R11"))
+        return single.get(conflicts[0].key, ("3", "R11"))
     if "partial" in statuses:
         return "3", "R12"
     if "unknown" in statuses:

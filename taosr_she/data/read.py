@@ -1,0 +1,51 @@
+"""Reading: the rows of anything that can hold pairs, and the pairs of files that this package wrote."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from taosr_she.data.columns import LAYOUTS
+from taosr_she.data.formats import SUFFIXES, ReadError, Row
+from taosr_she.data.join import JOINS, Keep, find_join, read_file, read_joined
+from taosr_she.data.rows import BadRow, pair_from_row
+from taosr_she.data.tables import is_dataset, read_dataset
+from taosr_she.domain.pair import Pair
+from taosr_she.errors import UserError
+
+
+def read_rows(path: Path, split: str | None = None, keep: Keep | None = None) -> Iterator[Row]:
+    """(row number, cells or ReadError) of a file, a folder of WANDS or ESCI files, or a saved Hugging Face dataset.
+
+    Rows stream: memory does not grow with the file, except for the queries and products that joined folders need.
+    `split` chooses from a dataset of several splits; `keep` spares joined folders the products of unwanted judgements.
+    UserError when there is nothing readable at `path`; what is wrong with a single row becomes its ReadError.
+    """
+    if path.is_dir() and is_dataset(path):
+        return read_dataset(path, split)
+    if split:
+        raise UserError(f"{path}: only a Hugging Face dataset on disk has splits; leave out 'split: {split}'")
+    if not path.is_dir():
+        if not path.exists():
+            raise UserError(f"{path}: no such file or folder; check the path")
+        return read_file(path)
+    layout = find_join(path)
+    if layout is None:
+        sets = "; ".join(f"{n}: {', '.join((j.main, *(s.file for s in j.sides)))}" for n, j in JOINS.items())
+        raise UserError(f"{path}: a folder, but neither a saved Hugging Face dataset nor one with the files of {sets}; "
+                        f"or name one file ({', '.join(SUFFIXES)})")  # fmt: skip
+    return read_joined(path, layout, keep)
+
+
+def read_pairs(path: Path) -> list[Pair]:
+    """Pairs from a file that `write_pairs` wrote (any format). A broken row is a UserError: such a file has none.
+
+    For files from elsewhere use `validate.load_pairs`, which knows other layouts and keeps broken rows in quarantine.
+    """
+    pairs = []
+    for number, row in read_rows(path):
+        try:
+            if isinstance(row, ReadError):
+                raise BadRow(row.reason, row.detail)
+            pairs.append(pair_from_row(row, LAYOUTS["plain"]).pair)
+        except BadRow as error:
+            raise UserError(f"{path}, row {number}: {error}; was the file changed by hand?") from error
+    return pairs

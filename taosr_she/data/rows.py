@@ -1,0 +1,274 @@
+"""One row of a file as a pair, one pair as a row, and every reason why a row is not a pair."""
+
+import json
+import math
+import re
+import unicodedata
+from dataclasses import dataclass, fields
+from typing import Any
+
+from taosr_she.data.columns import LAYOUTS, ColumnMap
+from taosr_she.data.fingerprint import fingerprint_config
+from taosr_she.domain.pair import Pair, Product
+
+MAX_QUERY_CHARS = 2_000
+MAX_TEXT_CHARS = 100_000
+
+REASONS: dict[str, str] = {
+    "broken json": "the line is not valid JSON",
+    "not an object": "the line is JSON, but not an object",
+    "wrong encoding": "some text is not UTF-8",
+    "null byte": "some text holds a null byte",
+    "wrong number of columns": "the row has more or fewer cells than the header",
+    "broken quotes": "a quoted cell is not closed, or text follows its end",
+    "missing query": "there is no query",
+    "empty query": "the query has no visible character",
+    "missing title": "there is no title",
+    "empty title": "the title has no visible character",
+    "missing label": "there is no label, and labels are required",
+    "unknown label": "the label is not on the domain's label scale",
+    "wrong type": "a text field holds something else",
+    "text too long": f"a query over {MAX_QUERY_CHARS} characters or another text over {MAX_TEXT_CHARS}",
+    "bad price": "the price is not a number, or is negative",
+    "bad attributes": "the attributes are not name and value pairs",
+    "bad tags": "the tags are not a list of texts",
+    "bad id": "an id is neither a text nor a whole number",
+    "locale not a string": "the locale is not a text",
+    "conflicting query id": "the query id already stands for another query",
+    "same pair with another label": "the same query and product came before with another label",
+    "duplicate pair id": "the pair id came before",
+    "duplicate pair": "the same row came before (and has no pair id of its own)",
+    "unknown query": "the judgement points to a query that is not there",
+    "unknown product": "the judgement points to a product that is not there",
+}
+"""Every reason of the quarantine file, with its meaning."""
+
+
+class BadRow(Exception):
+    """A row that is not a pair; caught by the callers of `pair_from_row` and kept with its reason."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+@dataclass(frozen=True, slots=True)
+class ReadPair:
+    """A pair with its label as the file spells it, and what validation needs to find doubles."""
+
+    pair: Pair
+    identity: str  # equal for equal locale, query and product
+    named: bool  # the file gives the pair an id
+
+
+def normal_query(query: str) -> str:
+    """The query without differences of case and white space: equal texts are the same query."""
+    return " ".join(query.casefold().split())
+
+
+def pair_from_row(row: dict[str, Any], columns: ColumnMap) -> ReadPair:
+    """The pair in a row. Raises BadRow with one of REASONS."""
+    _check_characters(row)
+    query, title = _needed(row, columns.query, "query"), _needed(row, columns.title, "title")
+    if len(query) > MAX_QUERY_CHARS:
+        raise BadRow("text too long", f"query of {len(query)} characters")
+    product = Product(
+        title=title,
+        description="\n".join(filter(None, (_text(row, c, lines=True) for c in columns.description_columns()))),
+        brand=_text(row, columns.brand),
+        category=_text(row, columns.category),
+        price=_price(_get(row, columns.price)),
+        attributes=_attributes(row, columns),
+    )
+    locale = _get(row, columns.locale)
+    if locale is not None and not isinstance(locale, str):
+        raise BadRow("locale not a string", f"locale is {_short(locale)}")
+    sold = _id(row, columns.product_id) or [getattr(product, f.name) for f in fields(Product)]
+    identity = fingerprint_config([locale or "", normal_query(query), sold])
+    pair_id, label = _id(row, columns.pair_id), _get(row, columns.label)
+    pair = Pair(
+        pair_id=pair_id or f"p{identity}",
+        query_id=_id(row, columns.query_id) or f"q{fingerprint_config([locale or '', normal_query(query)])}",
+        query=query,
+        product=product,
+        label=None if label is None or not str(label).strip() else str(label),
+        locale=locale or "",
+        tags=_tags(_get(row, columns.tags)),
+        extra=_extra(row, columns),
+    )
+    return ReadPair(pair, identity, named=bool(pair_id))
+
+
+def row_from_pair(pair: Pair) -> dict[str, Any]:
+    """The pair as a row of the `plain` layout, every column present; attributes, tags and extra columns as they are.
+
+    An extra column that would be taken for one of ours is written as `extra.<name>`, and read back under its own name.
+    """
+    product = pair.product
+    row: dict[str, Any] = {
+        "pair_id": pair.pair_id, "query_id": pair.query_id, "query": pair.query, "locale": pair.locale,
+        "title": product.title, "description": product.description, "brand": product.brand,
+        "category": product.category, "price": product.price, "attributes": dict(product.attributes),
+        "label": pair.label, "tags": list(pair.tags),
+    }  # fmt: skip
+    return row | {_PREFIX + k if _hidden(k) else k: v for k, v in pair.extra.items()}
+
+
+_PREFIX = "extra."
+
+
+def _hidden(name: str) -> bool:
+    return name in LAYOUTS["plain"].consumed() or name.startswith(_PREFIX)
+
+
+def _extra(row: dict[str, Any], columns: ColumnMap) -> dict[str, Any]:
+    consumed = columns.consumed()
+    kept = {
+        k: v
+        for k, v in row.items()
+        if v is not None and k not in consumed and (columns.extra is None or k in columns.extra)
+    }
+    bare = {k: k.removeprefix(_PREFIX) for k in kept}
+    return {bare[k] if k != bare[k] and _hidden(bare[k]) else k: v for k, v in kept.items()}
+
+
+def _check_characters(row: dict[str, Any]) -> None:
+    """No null bytes and no lone surrogates anywhere: neither can be written to every format."""
+    stack: list[tuple[str, Any]] = list(row.items()) + [("a column name", name) for name in row]
+    while stack:
+        name, value = stack.pop()
+        if isinstance(value, str):
+            if "\0" in value:
+                raise BadRow("null byte", f"{name} holds a null byte")
+            if not value.isascii() and any("\ud800" <= c <= "\udfff" for c in value):
+                raise BadRow("wrong encoding", f"{name} holds half a character (a lone surrogate)")
+        elif isinstance(value, dict):
+            stack += [(name, v) for v in value.values()] + [(name, k) for k in value]
+        elif isinstance(value, list):
+            stack += [(name, v) for v in value]
+
+
+def _get(row: dict[str, Any], column: str | None) -> Any:
+    """The cell, or None where the column or its value is missing."""
+    value = row.get(column) if column else None
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _needed(row: dict[str, Any], column: str | None, field: str) -> str:
+    if _get(row, column) is None:
+        raise BadRow(f"missing {field}", f"no value for {column or field}")
+    text = _text(row, column)
+    if all(c.isspace() or unicodedata.category(c)[0] == "C" for c in text):
+        raise BadRow(f"empty {field}", f"{column} has no visible character")
+    return text
+
+
+def _text(row: dict[str, Any], column: str | None, lines: bool = False) -> str:
+    """Text of a cell, "" where missing; a number is taken as its text, with `lines` a list of texts as lines."""
+    value = _get(row, column)
+    if value is None:
+        return ""
+    if lines and isinstance(value, list) and all(isinstance(v, str) for v in value):
+        value = "\n".join(value)
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise BadRow("wrong type", f"{column} is {_short(value)}, not text")
+    text = str(value)
+    if len(text) > MAX_TEXT_CHARS:
+        raise BadRow("text too long", f"{column} of {len(text)} characters")
+    return text
+
+
+def _id(row: dict[str, Any], column: str | None) -> str:
+    value = _get(row, column)
+    if value is None:
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # whole numbers in a column with gaps come as floats
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise BadRow("bad id", f"{column} is {_short(value)}")
+    return str(value).strip()
+
+
+_THOUSANDS = re.compile(r"\d{1,3}(,\d{3})+(\.\d*)?")
+_NUMBER = re.compile(r"\d+(\.\d*)?([eE][-+]?\d+)?|\.\d+")
+
+
+def _price(value: Any) -> float | None:
+    """A price from a number or a text such as "12.50", "$1,299.00" or "￥99"; "" is none."""
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return None
+    price = math.nan
+    if isinstance(value, str):
+        text = value.strip().lstrip("$€£¥￥").strip()
+        if _THOUSANDS.fullmatch(text) or _NUMBER.fullmatch(text):
+            price = float(text.replace(",", ""))
+    elif isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300:
+        price = float(value)
+    if not (math.isfinite(price) and price >= 0):
+        raise BadRow("bad price", f"price is {_short(value)}")
+    return price
+
+
+def _attributes(row: dict[str, Any], columns: ColumnMap) -> dict[str, str]:
+    if isinstance(columns.attributes, dict):
+        texts = {name: _text(row, column) for name, column in columns.attributes.items()}
+        return {name: text for name, text in texts.items() if text}
+    value = _get(row, columns.attributes)
+    if value is None or value == "":
+        return {}
+    if columns.attributes_form == "features" and isinstance(value, str):
+        return _features(value)
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError) as error:
+            raise BadRow("bad attributes", f"{columns.attributes} is not a JSON object: {_short(value)}") from error
+    if not isinstance(value, dict):
+        raise BadRow("bad attributes", f"{columns.attributes} is {_short(value)}, not an object")
+    _check_characters(value)  # JSON text can hide what the raw cell did not show
+    return {name: _attribute(name, v) for name, v in value.items() if v is not None}
+
+
+def _attribute(name: str, value: Any) -> str:
+    values = value if isinstance(value, list) else [value]
+    if not all(isinstance(v, str | int | float) for v in values):
+        raise BadRow("bad attributes", f"{name} is {_short(value)}, not a text or a list of texts")
+    text = ", ".join(str(v).lower() if isinstance(v, bool) else str(v) for v in values)
+    if len(text) > MAX_TEXT_CHARS:
+        raise BadRow("text too long", f"attribute {name} of {len(text)} characters")
+    return text
+
+
+def _features(text: str) -> dict[str, str]:
+    """WANDS' `key:value|key : value`. A part without a key goes on with the last; a repeated key gathers its values."""
+    found: dict[str, list[str]] = {}
+    last = "feature"
+    for part in text.split("|"):
+        key, colon, value = (p.strip() for p in part.partition(":"))
+        if not colon:
+            key, value = "", key
+        last = key or last
+        if value:
+            found.setdefault(last, []).append(value)
+    return {key: ", ".join(dict.fromkeys(values)) for key, values in found.items()}
+
+
+def _tags(value: Any) -> tuple[str, ...]:
+    if isinstance(value, str):
+        if value.startswith("["):
+            try:
+                value = json.loads(value)
+            except (ValueError, RecursionError) as error:
+                raise BadRow("bad tags", f"tags are not a JSON list: {_short(value)}") from error
+        else:
+            value = [t.strip() for t in value.split("|") if t.strip()]
+    if value is not None and not (isinstance(value, list) and all(isinstance(t, str) for t in value)):
+        raise BadRow("bad tags", f"tags are {_short(value)}")
+    _check_characters({"tags": value})
+    return tuple(value or ())
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."

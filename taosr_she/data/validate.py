@@ -1,0 +1,199 @@
+"""Validation: every row becomes a pair or goes to quarantine with a reason. Nothing is lost."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from taosr_she.data.columns import ColumnMap, choose_layout, column_map
+from taosr_she.data.formats import ReadError, Row
+from taosr_she.data.join import find_join
+from taosr_she.data.read import read_rows
+from taosr_she.data.rows import BadRow, ReadPair, normal_query, pair_from_row
+from taosr_she.domain.domain import Domain
+from taosr_she.domain.pair import Pair
+from taosr_she.errors import UserError
+
+_LOOK_AHEAD = 100  # readable rows whose columns decide the layout
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A row in quarantine."""
+
+    row: int  # 1 = first row; header and blank lines are not rows
+    reason: str  # a key of rows.REASONS
+    detail: str
+    raw: dict[str, Any] | str  # the cells, or the text of a row that could not be read
+
+
+@dataclass(frozen=True, slots=True)
+class LoadResult:
+    """What came of a file: `len(pairs) + len(rejected) + skipped` is its number of rows."""
+
+    pairs: list[Pair]
+    rejected: list[Rejected]
+    skipped: int  # rows that `where` turns down
+    layout: str
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Reason -> number of rows in quarantine, the commonest first."""
+        return dict(Counter(r.reason for r in self.rejected).most_common())
+
+
+def load_pairs(
+    path: Path,
+    domain: Domain,
+    layout: str = "auto",
+    columns: dict[str, str] | None = None,
+    require_label: bool = False,
+    quarantine: Path | None = None,
+    where: dict[str, Any] | None = None,
+    split: str | None = None,
+) -> LoadResult:
+    """Pairs from a file or folder of any known format and layout, with labels as codes of the domain.
+
+    `columns` (our field -> the file's column) goes on top of the layout. `where` keeps the rows with these values (of
+    our fields or the file's columns; a list means any of them). `split` chooses from a saved Hugging Face dataset. The
+    first of two rows in conflict wins. `quarantine` is written as JSONL of `row, reason, detail, raw`, also when empty.
+    Raises UserError for what is wrong with the whole file: missing, empty, another format, a needed column absent.
+    """
+    path = Path(path)
+    joined = find_join(path) if path.is_dir() else None
+    if joined and layout == "auto":
+        layout = joined
+    wanted = _Where(where or {}, column_map(layout, columns)) if joined else None
+    head, rows = _look_ahead(path, read_rows(path, split, wanted.may_match if wanted else None))
+    layout, mapped = choose_layout(layout, columns, head, str(path), require_label)
+    result = _sort_out(rows, mapped, domain, require_label, wanted or _Where(where or {}, mapped), layout)
+    if quarantine is not None:
+        _write_quarantine(quarantine, result.rejected)
+    return result
+
+
+def _sort_out(
+    rows: Iterator[Row], mapped: ColumnMap, domain: Domain, require_label: bool, where: "_Where", layout: str
+) -> LoadResult:
+    pairs: list[Pair] = []
+    rejected: list[Rejected] = []
+    skipped = 0
+    known = _Known()
+    for number, row in rows:
+        if isinstance(row, ReadError):
+            rejected.append(Rejected(number, row.reason, row.detail, row.raw))
+        elif not where.matches(row):
+            skipped += 1
+        else:
+            try:
+                read = _with_code(pair_from_row(row, mapped), domain, require_label)
+                known.add(read)
+                pairs.append(read.pair)
+            except BadRow as bad:
+                rejected.append(Rejected(number, bad.reason, bad.detail, row))
+    where.check()
+    return LoadResult(pairs, rejected, skipped, layout)
+
+
+def _with_code(read: ReadPair, domain: Domain, require_label: bool) -> ReadPair:
+    label = read.pair.label
+    if label is None:
+        if require_label:
+            raise BadRow("missing label", "no label")
+        return read
+    code = domain.parse_label(label)
+    if code is None:
+        raise BadRow(
+            "unknown label", f"'{label[:40]}' is not on the label scale of {domain.name}: {', '.join(domain.codes)}"
+        )
+    return replace(read, pair=replace(read.pair, label=code))
+
+
+@dataclass
+class _Known:
+    """What the pairs so far lay claim to."""
+
+    queries: dict[str, str] = field(default_factory=dict)  # query_id -> normal query
+    labels: dict[str, str] = field(default_factory=dict)  # identity -> label
+    ids: set[str] = field(default_factory=set)
+
+    def add(self, read: ReadPair) -> None:
+        """Take the pair in, or raise BadRow when it contradicts or repeats one before it."""
+        pair, query = read.pair, normal_query(read.pair.query)
+        if self.queries.get(pair.query_id, query) != query:
+            detail = f"{pair.query_id} stands for '{self.queries[pair.query_id][:80]}'"
+            raise BadRow("conflicting query id", detail)
+        label = self.labels.get(read.identity, pair.label)
+        if pair.label is not None and label != pair.label:
+            raise BadRow("same pair with another label", f"{pair.label} here, {label} before")
+        if pair.pair_id in self.ids:
+            reason = "duplicate pair id" if read.named else "duplicate pair"
+            raise BadRow(reason, f"{pair.pair_id} came before")
+        self.queries[pair.query_id] = query
+        self.ids.add(pair.pair_id)
+        if pair.label is not None:
+            self.labels[read.identity] = pair.label
+
+
+class _Where:
+    """The rows to keep, by the values of columns."""
+
+    def __init__(self, wanted: dict[str, Any], mapped: ColumnMap) -> None:
+        self.wanted = {mapped.column_of(name): v if isinstance(v, list) else [v] for name, v in wanted.items()}
+        self.missing = set(self.wanted)
+        self.seen: dict[str, None] = {}
+
+    def matches(self, row: dict[str, Any]) -> bool:
+        if self.missing:  # until every column has been seen once
+            self.missing -= row.keys()
+            self.seen |= dict.fromkeys(row)
+        return all(column in row and _is_any(row[column], values) for column, values in self.wanted.items())
+
+    def may_match(self, row: dict[str, Any]) -> bool:
+        """For a row that lacks the columns of the files to be joined with it."""
+        return all(_is_any(row[column], values) for column, values in self.wanted.items() if column in row)
+
+    def check(self) -> None:
+        """UserError when a column was in no row at all: a misspelled name must not look like an empty result."""
+        if self.missing:
+            raise UserError(
+                f"where: no row has {', '.join(sorted(self.missing))}; the columns are {', '.join(self.seen)}"
+            )
+
+
+def _is_any(value: Any, wanted: list[Any]) -> bool:
+    return any(value == w or str(value) == str(w) for w in wanted)
+
+
+def _look_ahead(path: Path, rows: Iterator[Row]) -> tuple[list[str], Iterator[Row]]:
+    """The columns of the first readable rows, and all rows again. UserError when not one row is readable."""
+    head: list[Row] = []
+    columns: dict[str, None] = {}
+    readable = 0
+    for row in rows:
+        head.append(row)
+        if isinstance(row[1], dict):
+            columns |= dict.fromkeys(row[1])
+            readable += 1
+            if readable == _LOOK_AHEAD:
+                break
+    if not head:
+        raise UserError(f"{path}: is empty; at least one row with a query and a title is needed")
+    first = head[0][1]
+    if not readable and isinstance(first, ReadError):
+        raise UserError(
+            f"{path}: no readable row (row {head[0][0]}: {first.reason}, {first.detail}); is it in this format?"
+        )
+    return list(columns), chain(head, rows)
+
+
+def _write_quarantine(path: Path, rejected: list[Rejected]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # backslashreplace writes half characters as \udXXX, which is what JSON calls them.
+    with path.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
+        for r in rejected:
+            record = {"row": r.row, "reason": r.reason, "detail": r.detail, "raw": r.raw}
+            file.write(json.dumps(record, ensure_ascii=False) + "\n")

@@ -1,0 +1,124 @@
+"""Writing pairs in the `plain` layout: CSV, TSV, JSONL (also gzipped), Parquet, or a Hugging Face dataset folder."""
+
+import csv
+import gzip
+import io
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, cast
+
+from taosr_she.data.formats import file_format
+from taosr_she.data.rows import row_from_pair
+from taosr_she.data.tables import is_dataset
+from taosr_she.domain.pair import Pair, Product
+from taosr_she.errors import UserError
+
+if TYPE_CHECKING:
+    import pyarrow
+
+_ALWAYS = ("pair_id", "query_id", "query", "title")
+# Types of an extra column that Arrow keeps as they are.
+_NATIVE: tuple[set[type], ...] = (set(), {int}, {float}, {bool})
+_EMPTY = Pair("", "", "", Product(""))
+
+
+def write_pairs(path: Path, pairs: Iterable[Pair]) -> None:
+    """Write pairs; the format follows from the name, a name without a suffix is a Hugging Face dataset folder.
+
+    JSONL gives everything back exactly, and streams. In CSV and TSV all cells are text and an empty one is nothing, so
+    extra columns come back as text (what is not text as JSON). In Parquet and datasets the same holds for an extra
+    column whose values differ in type or are nested. An extra value of None is the same as none at all. A file appears
+    whole or not at all; equal pairs give equal bytes.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.suffix:
+        _write_dataset(path, pairs)
+        return
+    kind = file_format(path)
+    part = path.with_name(path.name + ".part")
+    if kind == "parquet":
+        import pyarrow.parquet as parquet
+
+        parquet.write_table(_table(pairs), part)
+    else:
+        with _text_file(part, packed=path.name.lower().endswith(".gz")) as file:
+            if kind == "jsonl":
+                _write_jsonl(file, pairs)
+            else:
+                _write_csv(file, pairs, "\t" if kind == "tsv" else ",")
+    part.replace(path)
+
+
+@contextmanager
+def _text_file(path: Path, packed: bool) -> Iterator[IO[str]]:
+    with path.open("wb") as raw:
+        # No name and no time in the gzip header, or equal pairs would give different files.
+        binary = gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) if packed else raw
+        text = io.TextIOWrapper(cast(io.BufferedWriter, binary), encoding="utf-8", newline="")
+        yield text
+        text.close()
+
+
+def _write_jsonl(file: IO[str], pairs: Iterable[Pair]) -> None:
+    for pair in pairs:
+        row = row_from_pair(pair)
+        own = len(row) - len(pair.extra)
+        kept = {k: v for i, (k, v) in enumerate(row.items()) if i >= own or k in _ALWAYS or v not in (None, "", {}, [])}
+        file.write(json.dumps(kept, ensure_ascii=False) + "\n")
+
+
+def _write_csv(file: IO[str], pairs: Iterable[Pair], delimiter: str) -> None:
+    rows = [row_from_pair(pair) for pair in pairs]
+    writer = csv.DictWriter(file, _columns(rows), restval="", delimiter=delimiter, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({k: _cell(k, v) for k, v in row.items()} for row in rows)
+
+
+def _columns(rows: list[dict[str, Any]]) -> list[str]:
+    """The plain columns, then every extra column in order of appearance."""
+    plain = row_from_pair(_EMPTY)
+    return list(plain | {column: None for row in rows for column in row})
+
+
+def _cell(column: str, value: Any) -> str:
+    if value is None or (value in ([], {}) and column in ("tags", "attributes")):
+        return ""
+    if column == "tags" and not any("|" in t or t != t.strip() or not t or t.startswith("[") for t in value):
+        return "|".join(value)
+    if isinstance(value, str):
+        return value
+    return repr(value) if column == "price" else json.dumps(value, ensure_ascii=False)
+
+
+def _table(pairs: Iterable[Pair]) -> "pyarrow.Table":
+    import pyarrow
+
+    rows = [row_from_pair(pair) for pair in pairs]
+    plain = row_from_pair(_EMPTY)
+    columns: dict[str, Any] = {}
+    for column in _columns(rows):
+        values = [row.get(column) for row in rows]
+        kinds = {type(v) for v in values if v is not None}
+        if column == "tags":
+            columns[column] = pyarrow.array(values, pyarrow.list_(pyarrow.string()))
+        elif column == "price":
+            columns[column] = pyarrow.array(values, pyarrow.float64())
+        elif column in plain or kinds not in _NATIVE or _large(values):
+            columns[column] = pyarrow.array([None if v is None else _cell(column, v) for v in values], pyarrow.string())
+        else:
+            columns[column] = pyarrow.array(values)
+    return pyarrow.table(columns)
+
+
+def _large(values: list[Any]) -> bool:
+    return any(isinstance(v, int) and abs(v) >= 1 << 63 for v in values)
+
+
+def _write_dataset(folder: Path, pairs: Iterable[Pair]) -> None:
+    import datasets
+
+    if folder.exists() and not is_dataset(folder):
+        raise UserError(f"{folder}: exists and is not a Hugging Face dataset; choose another name")
+    datasets.Dataset(_table(pairs)).save_to_disk(str(folder))

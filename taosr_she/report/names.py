@@ -1,0 +1,92 @@
+"""Keys in words: metrics, models, steps, grades; and the colour class that a model keeps on the whole page."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from taosr_she.domain.domain import load_domain
+from taosr_she.errors import UserError
+from taosr_she.report.load import RunData
+
+COLOURS = 6
+"""Series colours in `style.css`: classes s0 to s5; baselines share the class `sb`."""
+
+METRICS = {
+    "macro_f1": "Macro-F1",
+    "good_f1": "Good F1",
+    "accuracy": "Accuracy",
+    "steps_all_right": "All steps right",
+    "right_label_wrong_reasoning": "Right label, wrong reasoning",
+    "wrong_label_right_reasoning": "Wrong label, right reasoning",
+    "malformed": "Malformed",
+    "ece": "ECE of the label distribution",
+    "tokens_per_second": "Tokens a second",
+    "mean_tokens": "Tokens a response",
+}
+MODELS = {"sft": "SFT", "grpo": "GRPO", "srpo": "SRPO", "dpo": "DPO", "tfidf": "TF-IDF", "majority": "Majority"}
+MISSING = "–"
+
+
+@dataclass(frozen=True)
+class Names:
+    """Words for one run. Without a readable domain, codes and keys stand for themselves."""
+
+    grades: dict[str, str] = field(default_factory=dict)  # code -> name
+    steps: dict[str, str] = field(default_factory=dict)  # key -> title
+    colours: dict[str, str] = field(default_factory=dict)  # model or stage -> CSS class
+
+    def grade(self, code: str | None) -> str:
+        """`4 Excellent`; the name is left out where it says the same as the code."""
+        if code is None:
+            return MISSING
+        name = self.grades.get(code, "")
+        return code if name in ("", code) else f"{code} {name}"
+
+    def step(self, key: str) -> str:
+        return self.steps.get(key) or key.replace("_", " ").capitalize()
+
+    def metric(self, key: str) -> str:
+        return METRICS.get(key) or self.step(key.removeprefix("step_"))
+
+    def model(self, name: str) -> str:
+        return MODELS.get(name, name)
+
+    def colour(self, name: str) -> str:
+        return self.colours.get(name, "sb")
+
+
+def read_names(run: RunData) -> Names:
+    """Names from the recipe's domain; a domain file that is gone is one more gap of the run."""
+    grades: dict[str, str] = {}
+    steps: dict[str, str] = {}
+    if run.recipe.get("domain"):
+        try:
+            domain = load_domain(run.recipe["domain"]).with_overrides(run.recipe.get("domain_overrides") or {})
+            grades = {grade.code: grade.name for grade in domain.labels}
+            steps = {step.key: step.title for step in domain.steps}
+        except UserError as error:
+            run.gaps.append(f"Grades and steps are shown by their codes: {error}.")
+    trained = [stage.name for stage in run.stages if stage.kind in ("sft", "rl")]
+    models = (run.results or {"models": {}})["models"]
+    measured = [name for name in models if not label_only(models[name])]
+    names = list(dict.fromkeys(trained + measured))
+    return Names(grades, steps, {name: f"s{i % COLOURS}" for i, name in enumerate(names)})
+
+
+def label_only(model: dict[str, Any]) -> bool:
+    """True for a baseline: it gives labels and no steps."""
+    metrics = model.get("metrics") or {}
+    return all(number(value) is None for key, value in metrics.items() if key.startswith("step_"))
+
+
+def number(value: Any) -> float | None:
+    """A finite number, else None: files hold null and NaN for what is undefined."""
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+
+
+def signed(value: float, digits: int = 1) -> str:
+    """`+5.1`, `−0.3`, `0.0`, with a true minus sign."""
+    text = f"{abs(value):.{digits}f}"
+    if float(text) == 0:
+        return text
+    return f"{'+' if value > 0 else '−'}{text}"
