@@ -4,6 +4,7 @@ import csv
 import gzip
 import io
 import json
+import re
 import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -17,6 +18,7 @@ SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 _MAX_RECORD_LINES = 10_000  # an open quote that runs on longer than this is a mistake, not a text
 _MAX_RECORD_CHARS = 1_000_000
 _MAX_DEPTH = 32  # of nested JSON
+_NOT_UTF8 = re.compile(r"[\udc80-\udcff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +58,9 @@ def read_jsonl(path: Path) -> Iterator[Row]:
 def read_csv(path: Path, delimiter: str | None = None) -> Iterator[Row]:
     """Rows of a CSV or TSV file with a header.
 
-    The delimiter is the commonest of comma, tab and semicolon in the header unless given. An empty cell is None. A quote
-    that is opened and never closed costs its own line only: reading goes on with the next one. UserError for an empty
-    file or an unusable header.
+    The delimiter, unless given, is the commonest of comma, tab and semicolon in the header. An empty cell is None. A
+    quote that is never closed costs its own line only, as far as the lines after it tell: reading goes on with the next
+    one. UserError for an empty file or an unusable header.
     """
     lines = _Pushback(_lines(path, newline=""))
     first = lines.peek()
@@ -109,7 +111,7 @@ def _record(lines: _Pushback, delimiter: str) -> list[str] | ReadError | None:
         lines.back.extendleft(reversed(taken[1:]))
         reason = "text too long" if "field limit" in str(error) else "broken quotes"
         return ReadError(reason, str(error), _readable(taken[0].rstrip("\r\n")))
-    return [] if cells is not None and not any(c.strip() for c in cells) and len(cells) < 2 else cells
+    return [] if cells is not None and len(cells) < 2 and not any(c.strip(" \t") for c in cells) else cells
 
 
 def _header(path: Path, lines: _Pushback, delimiter: str) -> list[str]:
@@ -168,7 +170,7 @@ def _too_deep(value: Any) -> bool:
 
 def _escaped(text: str) -> bool:
     """Whether `text` holds bytes that were not UTF-8 (decoding has left them as lone surrogates)."""
-    return not text.isascii() and any("\udc80" <= c <= "\udcff" for c in text)
+    return not text.isascii() and _NOT_UTF8.search(text) is not None
 
 
 def _readable(text: str) -> str:

@@ -116,6 +116,7 @@ def row_from_pair(pair: Pair) -> dict[str, Any]:
 
 
 _PREFIX = "extra."
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 def _hidden(name: str) -> bool:
@@ -141,7 +142,7 @@ def _check_characters(row: dict[str, Any]) -> None:
         if isinstance(value, str):
             if "\0" in value:
                 raise BadRow("null byte", f"{name} holds a null byte")
-            if not value.isascii() and any("\ud800" <= c <= "\udfff" for c in value):
+            if not value.isascii() and _SURROGATE.search(value):
                 raise BadRow("wrong encoding", f"{name} holds half a character (a lone surrogate)")
         elif isinstance(value, dict):
             stack += [(name, v) for v in value.values()] + [(name, k) for k in value]

@@ -46,7 +46,7 @@ def read_dataset(folder: Path, split: str | None = None) -> Iterator[Row]:
 
     try:
         loaded = datasets.load_from_disk(str(folder))
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, LookupError) as error:
         what = " ".join(str(error).split())[:200]
         raise UserError(f"{folder}: not a readable Hugging Face dataset ({what}); save it again") from error
     if isinstance(loaded, datasets.DatasetDict):
@@ -59,6 +59,8 @@ def read_dataset(folder: Path, split: str | None = None) -> Iterator[Row]:
     elif split:
         raise UserError(f"{folder}: is a dataset without splits; leave out 'split: {split}'")
     classes = {n: f.names for n, f in loaded.features.items() if isinstance(f, datasets.ClassLabel)}
+    if not len(loaded):  # asking an empty dataset for batches is an IndexError
+        return
     number = 0
     for table in loaded.with_format("arrow").iter(batch_size=_BATCH):
         for row in _rows(table, classes):

@@ -71,7 +71,8 @@ def _write_jsonl(file: IO[str], pairs: Iterable[Pair]) -> None:
 
 def _write_csv(file: IO[str], pairs: Iterable[Pair], delimiter: str) -> None:
     rows = [row_from_pair(pair) for pair in pairs]
-    writer = csv.DictWriter(file, _columns(rows), restval="", delimiter=delimiter, lineterminator="\n")
+    # With "\n" alone as line end, Python's writer would leave a lone "\r" in a cell without quotes.
+    writer = csv.DictWriter(file, _columns(rows), restval="", delimiter=delimiter, lineterminator="\r\n")
     writer.writeheader()
     writer.writerows({k: _cell(k, v) for k, v in row.items()} for row in rows)
 
@@ -121,4 +122,6 @@ def _write_dataset(folder: Path, pairs: Iterable[Pair]) -> None:
 
     if folder.exists() and not is_dataset(folder):
         raise UserError(f"{folder}: exists and is not a Hugging Face dataset; choose another name")
-    datasets.Dataset(_table(pairs)).save_to_disk(str(folder))
+    table = _table(pairs)
+    # Left alone, `datasets` saves no rows as no files, which it then cannot load.
+    datasets.Dataset(table).save_to_disk(str(folder), num_shards=None if table.num_rows else 1)

@@ -45,7 +45,7 @@ def _value(domain: Domain, value: str) -> str:
     """Canonical value; a leading "not" stands for all alternatives: "not red or blue" is neither."""
     negation, rest = ("not ", value[4:]) if value.startswith("not ") else ("", value)
     parts = [part.strip() for part in _OR.split(rest)]
-    words = [_word(domain, part) for part in parts if part] or [rest]
+    words = [_word(domain, part) for part in parts if part not in ("", "not")] or [rest]
     # Negated alternatives last: "red or not blue" must not come out as "not blue or red", which is neither.
     return negation + " or ".join(sorted(words, key=lambda word: (word.startswith("not "), word)))
 

@@ -37,7 +37,7 @@ _BRACKETS = str.maketrans(_OPENING + _CLOSING, "(" * len(_OPENING) + ")" * len(_
 def _special_pattern(special_tokens: tuple[str, ...]) -> re.Pattern[str]:
     """Any special token, without the spaces around it; and the names of bytes, which Unigram models read as bytes."""
     specials = sorted({token.strip() for token in special_tokens} - {""}, key=len, reverse=True)
-    return re.compile("|".join([*map(re.escape, specials), "<0x[0-9a-f]{2}>"]), re.IGNORECASE)
+    return re.compile("|".join([*map(re.escape, specials)]), re.IGNORECASE)
 
 
 def _break(match: re.Match[str]) -> str:

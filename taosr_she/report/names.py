@@ -74,9 +74,9 @@ def read_names(run: RunData) -> Names:
 
 
 def label_only(model: dict[str, Any]) -> bool:
-    """True for a baseline: it gives labels and no steps."""
+    """True for a baseline: it gives a label and writes no response."""
     metrics = model.get("metrics") or {}
-    return all(number(value) is None for key, value in metrics.items() if key.startswith("step_"))
+    return not any(number(metrics.get(key)) for key in ("mean_tokens", "tokens_per_second"))
 
 
 def number(value: Any) -> float | None:

@@ -1,0 +1,55 @@
+# Every target does its own set-up; `make` alone lists them.
+
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+# Idle OpenMP threads give their core back soon (other work on the machine then costs little); nothing is fetched from a hub.
+export GOMP_SPINCOUNT ?= 1000
+export HF_HUB_OFFLINE ?= 1
+export HF_HUB_DISABLE_TELEMETRY ?= 1
+export TOKENIZERS_PARALLELISM ?= false
+export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-slow lint types format clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(INSTALLED) ## create .venv with pinned versions (a minute or two, 2 GB of disk)
+
+demo: $(INSTALLED) ## data, training, evaluation and report of the market in a few minutes
+	$(BIN)/taosr-she demo
+
+test: $(INSTALLED) ## fast tests
+	$(BIN)/pytest -m "not slow"
+
+test-slow: $(INSTALLED) ## the tests that take minutes
+	$(BIN)/pytest -m slow
+
+lint: $(INSTALLED) ## style
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(INSTALLED) ## static types
+	$(BIN)/mypy
+
+format: $(INSTALLED) ## mend style in place
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## remove .venv and caches; runs stay
+	rm -rf .venv build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# torch goes first and pinned: left to itself the resolver takes the newest build with gigabytes of GPU libraries.
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null || { \
+	  echo "Python 3.11 or 3.12 is needed; '$(PYTHON)' is: $$($(PYTHON) --version 2>&1). Try: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@echo "Setting up .venv: once, a minute or two"
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet "$(TORCH)"
+	$(BIN)/pip install --quiet --editable '.[dev]' --constraint constraints.txt
+	@touch $@

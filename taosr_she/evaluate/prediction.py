@@ -1,0 +1,89 @@
+"""One model's answer to one pair, as evaluation sees it; stored as JSONL, one prediction a line."""
+
+import functools
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from taosr_she.errors import UserError
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model said about a pair, beside what people say. A baseline has no response and no steps."""
+
+    pair_id: str
+    query_id: str  # bootstrap intervals resample queries
+    label: str | None  # the human label's code; None where nobody knows it: such a pair cannot be measured
+    predicted: str | None  # the model's code; None when the response is malformed
+    probs: tuple[float, ...] | None = None  # label distribution over `domain.codes`
+    response: str = ""
+    reason: str | None = None  # why the response is malformed; None when well formed
+    steps: tuple[str | None, ...] = ()  # K texts, None where the section is missing
+    verdicts: tuple[float, ...] = ()  # K probabilities that the step is right, against the truth; NaN where unknown
+    tags: tuple[str, ...] = ()  # slices that the pair belongs to
+    tokens: int = 0  # generated tokens
+
+
+def write_predictions(path: Path, predictions: Iterable[Prediction]) -> None:
+    """Write one JSON object a line, NaN as null. The file appears whole or not at all."""
+    part = path.with_name(path.name + ".part")
+    # surrogatepass, as in the JSON reader: half a character out of a damaged input must not lose an evaluation.
+    with part.open("w", encoding="utf-8", errors="surrogatepass", newline="\n") as file:
+        for prediction in predictions:
+            row = asdict(prediction)
+            for key in ("probs", "verdicts"):
+                if row[key] is not None:
+                    row[key] = [None if math.isnan(value) else value for value in row[key]]
+            file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
+    part.replace(path)
+
+
+def read_predictions(path: Path) -> list[Prediction]:
+    """Exactly the predictions that were written. Raises UserError naming file, line and mend."""
+    if not path.is_file():
+        raise UserError(f"predictions {path}: no such file")
+    predictions = []
+    with path.open("rb") as file:  # lines end at "\n" alone: texts may hold U+2028 and its like
+        for number, line in enumerate(file, start=1):
+            try:
+                predictions.append(_prediction(json.loads(line)))
+            except ValidationError as error:  # a ValueError too, with a message of many lines
+                first = error.errors()[0]
+                message = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+                raise _broken(path, number, message) from error
+            except (ValueError, RecursionError) as error:
+                raise _broken(path, number, str(error)) from error
+    return predictions
+
+
+def _broken(path: Path, number: int, message: str) -> UserError:
+    return UserError(
+        f"predictions {path}, line {number}: not a whole prediction ({' '.join(message.split())}); evaluate again"
+    )
+
+
+def _prediction(row: Any) -> Prediction:
+    if not isinstance(row, dict):
+        raise ValueError("expected a JSON object")
+    missing, unknown = _FIELDS - row.keys(), row.keys() - _FIELDS
+    if missing or unknown:
+        raise ValueError(f"missing {sorted(missing)}, unknown {sorted(unknown)}")
+    for key in ("probs", "verdicts"):
+        if isinstance(row[key], list):
+            row[key] = [math.nan if value is None else value for value in row[key]]
+    prediction: Prediction = _checker().validate_python(row)
+    return prediction
+
+
+_FIELDS = Prediction.__dataclass_fields__.keys()
+
+
+@functools.cache
+def _checker() -> TypeAdapter[Prediction]:
+    return TypeAdapter(Prediction)

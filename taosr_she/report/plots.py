@@ -1,0 +1,186 @@
+"""Small hand-written SVG: a line chart and a value with its interval. Colours and type come from the page's CSS."""
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from markupsafe import Markup, escape
+
+WIDTH, HEIGHT = 340, 180
+LEFT, RIGHT, TOP, BOTTOM = 40, 10, 10, 26
+MAX_POINTS = 240
+"""Longer series are drawn as means of equal buckets: a panel is about so many pixels wide."""
+SMOOTH_FROM = 16
+"""Series with at least so many points also get a moving average."""
+
+MARK_WIDTH, MARK_HEIGHT = 84, 10
+
+
+@dataclass(frozen=True)
+class Series:
+    """One line. NaN in `ys` leaves a hole."""
+
+    name: str
+    colour: str  # CSS class
+    xs: Sequence[float]
+    ys: Sequence[float]
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A panel: what it shows, the drawing, where each line ended, and its points for the pointer read-out."""
+
+    title: str
+    unit: str
+    svg: Markup
+    ends: list[tuple[str, str, str]]  # (colour, series name, last value)
+    points: str  # JSON: {"x": [left, right of the axis], "s": [{"n": name, "x": [...], "y": [...]}]}
+
+
+def line_chart(title: str, unit: str, x_name: str, series: Sequence[Series], share: bool) -> Chart:
+    """Lines over a shared x axis; thin lines are the values, thick ones their moving average.
+
+    The y axis of a share stays within 0 and 1.
+    """
+    drawn = [thinned(s) for s in series]
+    smooth = [moving_average(s.ys) for s in drawn]
+    low, high = _limits([y for s in drawn for y in s.ys if math.isfinite(y)])
+    left, right = min(s.xs[0] for s in drawn), max(s.xs[-1] for s in drawn)
+    right = right if right > left else left + 1
+    ticks = [tick for tick in nice_ticks(low, high) if not share or 0 <= tick <= 1]
+    low, high = min(low, ticks[0]), max(high, ticks[-1])
+
+    def at(x: float, y: float) -> tuple[float, float]:
+        return (
+            LEFT + (x - left) / (right - left) * (WIDTH - LEFT - RIGHT),
+            HEIGHT - BOTTOM - (y - low) / (high - low) * (HEIGHT - TOP - BOTTOM),
+        )
+
+    parts = []
+    for tick in ticks:
+        y = at(left, tick)[1]
+        parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
+        parts.append(f'<text x="{LEFT - 6}" y="{y + 3.5:.1f}" text-anchor="end">{short(tick)}</text>')
+    for tick in nice_ticks(left, right):
+        if left <= tick <= right:
+            x = at(tick, low)[0]
+            anchor = "end" if x > WIDTH - RIGHT - 12 else "middle"
+            x = WIDTH if anchor == "end" else x
+            parts.append(f'<text x="{x:.1f}" y="{HEIGHT - 10}" text-anchor="{anchor}">{short(tick)}</text>')
+    parts.append(f'<text x="0" y="{HEIGHT - 10}">{escape(x_name)}</text>')
+    for s, averaged in zip(drawn, smooth, strict=True):
+        if averaged is not None:
+            parts.append(f'<path class="raw {s.colour}" d="{_path(s.xs, s.ys, at)}"/>')
+        parts.append(f'<path class="line {s.colour}" d="{_path(s.xs, averaged or s.ys, at)}"/>')
+    ends = [(s.colour, s.name, fixed(_last(averaged or s.ys))) for s, averaged in zip(drawn, smooth, strict=True)]
+    spoken = f"{title} ({unit}) by {x_name}. " + "; ".join(
+        f"{s.name} from {fixed(_first(averaged or s.ys))} to {fixed(_last(averaged or s.ys))}"
+        for s, averaged in zip(drawn, smooth, strict=True)
+    )
+    svg = (
+        f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(spoken)}">'
+        f'{"".join(parts)}<line class="cross" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/></svg>'
+    )
+    points = {"x": [left, right], "s": [{"n": s.name, "x": s.xs, "y": [_rounded(y) for y in s.ys]} for s in drawn]}
+    return Chart(title, unit, Markup(svg), ends, json.dumps(points, separators=(",", ":")))
+
+
+def interval_mark(value: float, interval: tuple[float, float], scale: tuple[float, float], colour: str) -> Markup:
+    """A dot with its interval on a scale that all cells of a row share. Decoration: the numbers stand beside it."""
+    low, high = scale
+    width = (high - low) or 1.0
+
+    def at(v: float) -> float:
+        return 4 + (v - low) / width * (MARK_WIDTH - 8)
+
+    middle = MARK_HEIGHT / 2
+    return Markup(
+        f'<svg class="mark {escape(colour)}" width="{MARK_WIDTH}" height="{MARK_HEIGHT}" aria-hidden="true">'
+        f'<line class="track" x1="0" x2="{MARK_WIDTH}" y1="{middle}" y2="{middle}"/>'
+        f'<line class="range" x1="{at(interval[0]):.1f}" x2="{at(interval[1]):.1f}" y1="{middle}" y2="{middle}"/>'
+        f'<circle cx="{at(value):.1f}" cy="{middle}" r="3.4"/></svg>'
+    )
+
+
+def nice_ticks(low: float, high: float, wanted: int = 4) -> list[float]:
+    """Round numbers (1, 2, 2.5 or 5 times a power of ten) that cover [low, high]; about `wanted` steps."""
+    rough = (high - low) / wanted
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(m * power for m in (1, 2, 2.5, 5, 10) if m * power >= rough * 0.999)
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return [round(i * step, 12) for i in range(first, last + 1)]
+
+
+def short(value: float) -> str:
+    """A tick in about three digits: 0.25, 47.5, 1,250, 12.5k."""
+    size = abs(value)
+    if size >= 10_000:
+        return f"{value / 1000:.4g}k"
+    if size >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.3g}" if size >= 0.001 or value == 0 else f"{value:.1e}"
+
+
+def fixed(value: float) -> str:
+    """Three decimals under ten, one under a hundred, else none: figures of one panel then have the same digits."""
+    if not math.isfinite(value):
+        return "–"
+    size = abs(value)
+    return f"{value:.3f}" if size < 10 else f"{value:.1f}" if size < 100 else f"{value:,.0f}"
+
+
+def thinned(series: Series) -> Series:
+    """At most MAX_POINTS points: means of equal buckets, each at its last x."""
+    n = len(series.xs)
+    if n <= MAX_POINTS:
+        return series
+    edges = [round(i * n / MAX_POINTS) for i in range(MAX_POINTS + 1)]
+    buckets = list(pairwise(edges))
+    return Series(
+        series.name, series.colour, [series.xs[b - 1] for _, b in buckets], [_mean(series.ys[a:b]) for a, b in buckets]
+    )
+
+
+def moving_average(ys: Sequence[float]) -> list[float] | None:
+    """Centred mean over about a tenth of the series (fewer points at its ends); None for short series."""
+    if len(ys) < SMOOTH_FROM:
+        return None
+    reach = max(1, len(ys) // 20)
+    return [_mean(ys[max(0, i - reach) : i + reach + 1]) for i in range(len(ys))]
+
+
+def _mean(values: Sequence[float]) -> float:
+    known = [v for v in values if math.isfinite(v)]
+    return sum(known) / len(known) if known else math.nan
+
+
+def _limits(values: Sequence[float]) -> tuple[float, float]:
+    low, high = min(values), max(values)
+    return (low, high) if high - low > 1e-9 * max(1.0, abs(high)) else (low - 0.5, high + 0.5)
+
+
+def _path(xs: Sequence[float], ys: Sequence[float], at: Callable[[float, float], tuple[float, float]]) -> str:
+    """SVG path that lifts the pen at NaN."""
+    out, pen = [], "M"
+    for x, y in zip(xs, ys, strict=True):
+        if not math.isfinite(y):
+            pen = "M"
+            continue
+        px, py = at(x, y)
+        out.append(f"{pen}{px:.1f} {py:.1f}")
+        pen = "L"
+    return "".join(out)
+
+
+def _first(ys: Sequence[float]) -> float:
+    return next((y for y in ys if math.isfinite(y)), math.nan)
+
+
+def _last(ys: Sequence[float]) -> float:
+    return _first(list(reversed(ys)))
+
+
+def _rounded(value: float) -> float | None:
+    return float(f"{value:.4g}") if math.isfinite(value) else None

@@ -1,0 +1,50 @@
+"use strict";
+
+// Responses: one kind at a time.
+const buttons = [...document.querySelectorAll("[data-filter]")];
+const responses = [...document.querySelectorAll(".response")];
+for (const button of buttons) {
+  button.addEventListener("click", () => {
+    const kind = button.dataset.filter;
+    for (const other of buttons) other.setAttribute("aria-pressed", String(other === button));
+    let shown = 0;
+    for (const response of responses) {
+      response.hidden = kind !== "all" && response.dataset.kind !== kind;
+      shown += response.hidden ? 0 : 1;
+    }
+    document.getElementById("shown").textContent = `${shown} of ${responses.length} responses shown`;
+  });
+}
+
+// Curves: the values under the pointer, in place of the last ones. Numbers match WIDTH, LEFT and RIGHT of plots.py.
+const WIDTH = 340, LEFT = 40, RIGHT = 10;
+for (const figure of document.querySelectorAll("figure[data-points]")) {
+  const { x: [first, last], s: series } = JSON.parse(figure.dataset.points);
+  const svg = figure.querySelector("svg");
+  const cross = svg.querySelector(".cross");
+  const unit = figure.querySelector("figcaption span");
+  const values = [...figure.querySelectorAll(".ends b")];
+  const rest = { unit: unit.textContent, values: values.map((value) => value.textContent) };
+  svg.addEventListener("pointermove", (event) => {
+    const box = svg.getBoundingClientRect();
+    const share = ((event.clientX - box.left) / box.width * WIDTH - LEFT) / (WIDTH - LEFT - RIGHT);
+    const wanted = first + Math.min(1, Math.max(0, share)) * (last - first);
+    let at = first;
+    series.forEach((line, i) => {
+      let near = 0;
+      line.x.forEach((x, j) => { if (Math.abs(x - wanted) < Math.abs(line.x[near] - wanted)) near = j; });
+      at = line.x[near];
+      values[i].textContent = line.y[near] === null ? "–" : String(line.y[near]);
+    });
+    const px = LEFT + (at - first) / (last - first || 1) * (WIDTH - LEFT - RIGHT);
+    cross.setAttribute("x1", px);
+    cross.setAttribute("x2", px);
+    figure.classList.add("reading");
+    unit.textContent = `at ${at}`;
+  });
+  svg.addEventListener("pointerleave", () => {
+    figure.classList.remove("reading");
+    unit.textContent = rest.unit;
+    values.forEach((value, i) => { value.textContent = rest.values[i]; });
+  });
+}

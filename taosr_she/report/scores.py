@@ -1,0 +1,162 @@
+"""The table of models with intervals, and the paired comparisons in words."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from taosr_she.report.load import RunData
+from taosr_she.report.names import MISSING, Names, label_only, number, signed
+from taosr_she.report.plots import interval_mark
+
+LOWER_IS_BETTER = {"right_label_wrong_reasoning", "wrong_label_right_reasoning", "malformed", "ece"}
+NOT_SHARES = {"tokens_per_second", "mean_tokens"}
+NEUTRAL = {"mean_tokens"}
+"""Neither more nor less is better."""
+ALPHA = 0.05
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One model's value of one metric."""
+
+    text: str
+    interval: str  # "[84.4, 88.1]" or empty
+    best: bool
+    mark: Markup  # small drawing of value and interval, on the row's scale
+
+
+@dataclass(frozen=True)
+class Row:
+    """One metric of all models."""
+
+    key: str
+    name: str
+    hint: str  # "lower is better" or empty
+    cells: list[Cell]
+
+
+@dataclass(frozen=True)
+class Column:
+    """Head of a model's column."""
+
+    name: str
+    detail: str
+    colour: str
+
+
+@dataclass(frozen=True)
+class Difference:
+    """b minus a on one metric, in percentage points."""
+
+    text: str  # "+5.1"
+    interval: str  # "[+3.0, +7.2]" or empty
+    p: str  # "p = 0.004"
+    verdict: str  # "better" | "worse" | "no clear difference"
+
+
+@dataclass(frozen=True)
+class Comparisons:
+    """Paired differences: a column for every two models, a row for every metric; None where one of them lacks it."""
+
+    titles: list[str]  # "SRPO − GRPO"
+    rows: list[tuple[str, list[Difference | None]]]  # the first row is the headline
+
+
+def columns(run: RunData, names: Names) -> list[Column]:
+    """One column a model of the results."""
+    kinds = {stage.name: stage for stage in run.stages}
+    heads = []
+    for name, model in (run.results or {"models": {}})["models"].items():
+        stage = kinds.get(name)
+        rule = ((stage.settings.get("settings") or {}).get("credit") or {}).get("rule") if stage else None
+        detail = "labels only" if label_only(model) else f"credit: {rule}" if rule else "start" if stage else ""
+        heads.append(Column(names.model(name), detail, names.colour(name)))
+    return heads
+
+
+def score_groups(results: dict[str, Any], names: Names) -> list[tuple[str, list[Row]]]:
+    """Rows under their headings; a metric that no model has is left out."""
+    steps = [f"step_{key}" for key in results["step_keys"]]
+    groups = [
+        ("Labels", ["macro_f1", "good_f1", "accuracy"]),
+        (
+            "Reasoning",
+            [*steps, "steps_all_right", "right_label_wrong_reasoning", "wrong_label_right_reasoning"],
+        ),
+        ("Form, calibration, speed", ["malformed", "ece", "mean_tokens", "tokens_per_second"]),
+    ]
+    rows = ((title, [_row(results["models"], key, names) for key in keys]) for title, keys in groups)
+    return [(title, kept) for title, found in rows if (kept := [row for row in found if row is not None])]
+
+
+def _row(models: dict[str, Any], key: str, names: Names) -> Row | None:
+    values = {name: number(model["metrics"].get(key)) for name, model in models.items()}
+    known = [value for value in values.values() if value is not None]
+    if not known:
+        return None
+    # Who writes no response cannot write a malformed one: no merit.
+    rivals = [v for n, v in values.items() if v is not None and not (key == "malformed" and label_only(models[n]))]
+    best = (min if key in LOWER_IS_BETTER else max)(rivals, default=None)
+    marked = len({shown(key, rival) for rival in rivals}) > 1 and key not in NEUTRAL
+    bounds = {name: _bounds(model, key) for name, model in models.items()}
+    ends = [end for low_high in bounds.values() if low_high for end in low_high]
+    cells = []
+    for name, value in values.items():
+        if value is None:
+            cells.append(Cell(MISSING, "", False, Markup("")))
+            continue
+        interval, mark = "", Markup("")
+        if found := bounds[name]:
+            interval = f"[{shown(key, found[0])}, {shown(key, found[1])}]"
+            mark = interval_mark(value, found, (min(known + ends), max(known + ends)), names.colour(name))
+        is_best = marked and best is not None and shown(key, value) == shown(key, best) and value in rivals
+        cells.append(Cell(shown(key, value), interval, is_best, mark))
+    return Row(key, _label(key, names), "lower is better" if key in LOWER_IS_BETTER else "", cells)
+
+
+def shown(key: str, value: float) -> str:
+    """Shares in percent with one decimal, other numbers as they are."""
+    if key == "tokens_per_second":
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if key in NOT_SHARES else f"{value * 100:.1f}"
+
+
+def _bounds(model: dict[str, Any], key: str) -> tuple[float, float] | None:
+    low, high = (model.get("intervals") or {}).get(key) or (None, None)
+    low, high = number(low), number(high)
+    return None if low is None or high is None else (low, high)
+
+
+def comparisons(results: dict[str, Any], names: Names) -> Comparisons:
+    """The paired comparisons, models and metrics in the order of the results."""
+    found = {((row["a"], row["b"]), row["metric"]): _difference(row) for row in results.get("paired") or []}
+    pairs = list(dict.fromkeys(pair for pair, _ in found))
+    metrics = list(dict.fromkeys(metric for _, metric in found))
+    return Comparisons(
+        [f"{names.model(b)} − {names.model(a)}" for a, b in pairs],
+        [(_label(metric, names), [found.get((pair, metric)) for pair in pairs]) for metric in metrics],
+    )
+
+
+def _label(key: str, names: Names) -> str:
+    return f"Step: {names.metric(key)}" if key.startswith("step_") else names.metric(key)
+
+
+def _difference(row: dict[str, Any]) -> Difference | None:
+    difference, low, high, p = (number(row.get(field)) for field in ("difference", "low", "high", "p"))
+    if difference is None:
+        return None
+    text = signed(difference * 100)
+    if low is None or high is None:
+        return Difference(text, "", _p_words(p), "no interval")
+    verdict = "no clear difference"
+    if low > 0 or high < 0:
+        verdict = "better" if (difference > 0) != (row["metric"] in LOWER_IS_BETTER) else "worse"
+    return Difference(text, f"[{signed(low * 100)}, {signed(high * 100)}]", _p_words(p), verdict)
+
+
+def _p_words(p: float | None) -> str:
+    if p is None:
+        return ""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < ALPHA else f"p = {p:.2f}"

@@ -1,0 +1,153 @@
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from taosr_she.data.formats import ReadError, file_format, read_csv, read_jsonl
+from taosr_she.errors import UserError
+
+
+def put(folder: Path, name: str, content: bytes) -> Path:
+    path = folder / name
+    path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    return path
+
+
+def outcomes(rows) -> list:
+    """Cells or reason of every row; checks that rows are numbered without a gap."""
+    listed = list(rows)
+    assert [n for n, _ in listed] == list(range(1, len(listed) + 1))
+    return [r.reason if isinstance(r, ReadError) else r for _, r in listed]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("a.csv", "csv"), ("A.TSV.GZ", "tsv"), ("a.ndjson", "jsonl"), ("a.b.jsonl.gz", "jsonl"), ("a.parquet", "parquet")],
+)
+def test_the_name_gives_the_format(name: str, kind: str) -> None:
+    assert file_format(Path(name)) == kind
+
+
+@pytest.mark.parametrize("name", ["a.xlsx", "a.json", "a", "a.parquet.gz", "a.gz"])
+def test_other_names_are_refused(name: str) -> None:
+    with pytest.raises(UserError, match=r"the format is not known from the name; use \.csv"):
+        file_format(Path(name))
+
+
+def test_jsonl_reads_past_bom_mixed_newlines_and_blank_lines(tmp_path) -> None:
+    content = '\ufeff{"a": "é"}\r\n\n  \n{"a": 2}\r{"a": NaN}\n{"a": "x"}'.encode()
+    for name in ("x.jsonl", "x.jsonl.gz"):
+        rows = outcomes(read_jsonl(put(tmp_path, name, content)))
+        assert rows == [{"a": "é"}, {"a": 2}, {"a": None}, {"a": "x"}]
+
+
+def test_jsonl_blames_single_lines(tmp_path) -> None:
+    deep = b"[" * 40 + b"]" * 40
+    lines = [b'{"a": 1', b"[1]", b'"text"', b'{"a": "\xff"}', b'{"a": "\0"}', b'{"a": ' + deep + b"}", b"[" * 100_000,
+             b'{"a": ' + b"9" * 5000 + b"}", b'{"a": 1}']  # fmt: skip
+    assert outcomes(read_jsonl(put(tmp_path, "x.jsonl", b"\n".join(lines)))) == [
+        "broken json", "not an object", "not an object", "wrong encoding", "null byte", "broken json", "broken json",
+        "broken json", {"a": 1},
+    ]  # fmt: skip
+
+
+def test_broken_rows_keep_their_text(tmp_path) -> None:
+    ((_, row),) = read_jsonl(put(tmp_path, "x.jsonl", b'{"a": "caf\xe9"}'))
+    assert isinstance(row, ReadError)
+    assert row.raw == '{"a": "caf\\xe9"}'
+
+
+@pytest.mark.parametrize("delimiter", [",", "\t", ";"])
+def test_csv_finds_the_delimiter_and_keeps_quoted_line_breaks(tmp_path, delimiter: str) -> None:
+    text = '\ufeffa|b\r\n1|"x|y"\n"two\r\nlines"|"say ""hi"""\r\n\n|end'.replace("|", delimiter)
+    rows = outcomes(read_csv(put(tmp_path, "x.csv", text.encode())))
+    assert rows == [
+        {"a": "1", "b": f"x{delimiter}y"},
+        {"a": "two\r\nlines", "b": 'say "hi"'},
+        {"a": None, "b": "end"},
+    ]
+
+
+def test_csv_blames_single_rows_and_an_open_quote_costs_one_line(tmp_path) -> None:
+    content = b'a,b\n1,2,3\n1\n\xff,2\n"open,2\n3,4\n"x"y,2\n5,"6\n7"\n' + b"z" * 140_000 + b',2\n8,9\n"open'
+    assert outcomes(read_csv(put(tmp_path, "x.csv", content))) == [
+        "wrong number of columns", "wrong number of columns", "wrong encoding", "broken quotes", {"a": "3", "b": "4"},
+        "broken quotes", {"a": "5", "b": "6\n7"}, "text too long", {"a": "8", "b": "9"}, "broken quotes",
+    ]  # fmt: skip
+
+
+def test_a_saved_row_index_gets_a_name(tmp_path) -> None:
+    assert outcomes(read_csv(put(tmp_path, "x.csv", b",a\n0,x\n"))) == [{"column_1": "0", "a": "x"}]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty"),
+        (b"\n\n", "is empty"),
+        (b"a,a\n1,2\n", "the header names a column twice: a"),
+        (b"\xff\x00\n", "not a header of column names in UTF-8"),
+        ("a,b\n1,2\n".encode("utf-16"), "is UTF-16; save it as UTF-8"),
+    ],
+)
+def test_unusable_csv_files_are_one_clear_line(tmp_path, content: bytes, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        list(read_csv(put(tmp_path, "x.csv", content)))
+
+
+def test_damaged_gzip_and_missing_files_are_one_clear_line(tmp_path) -> None:
+    whole = gzip.compress(b"\n".join(json.dumps({"a": n}).encode() for n in range(20_000)))
+    cut = tmp_path / "cut.jsonl.gz"
+    cut.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match=r"the gzip data is damaged after line \d\d+"):
+        list(read_jsonl(cut))
+    cut.write_bytes(b"plain text")
+    with pytest.raises(UserError, match="the gzip data is damaged after line 0"):
+        list(read_jsonl(cut))
+    with pytest.raises(UserError, match=r"gone\.csv: cannot be read"):
+        list(read_csv(tmp_path / "gone.csv"))
+
+
+def test_rows_stream(tmp_path) -> None:
+    """The first row is there before the broken end of the file is reached."""
+    whole = gzip.compress(b'{"a": 1}\n' * 100_000, mtime=0)
+    path = tmp_path / "x.jsonl.gz"
+    path.write_bytes(whole[:-200])
+    assert next(read_jsonl(path)) == (1, {"a": 1})
+
+
+CHUNKS = st.lists(
+    st.sampled_from([b'"', b",", b"\n", b"\r", b"\0", b"\xff", b"{", b"}", b":", b"a", b"1"]), max_size=60
+)
+
+
+@given(content=CHUNKS.map(b"".join) | st.binary(max_size=60))
+def test_random_bytes_never_crash_a_reader(tmp_path_factory, content: bytes) -> None:
+    folder = tmp_path_factory.getbasetemp()
+    jsonl = outcomes(read_jsonl(put(folder, "random.jsonl", b"x\n" + content)))  # x: the UTF-16 check is not meant here
+    assert len(jsonl) == sum(1 for line in _lines(b"x\n" + content) if line.strip(" \t"))
+    csv = outcomes(read_csv(put(folder, "random.csv", b"a,b\n" + content)))
+    # Every line is in some record, and no record is invented.
+    assert len(csv) <= len(_lines(content))
+    assert csv or not content.strip(b'\r\n \t"')
+
+
+def _lines(content: bytes) -> list[str]:
+    return content.decode("utf-8", "surrogateescape").replace("\r\n", "\n").replace("\r", "\n").split("\n")
+
+
+# A cell that starts with a comma or a line break would truly close the open quote before it: no reader can tell.
+CELLS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8).map(lambda t: "v" + t)
+
+
+@given(good=st.lists(st.tuples(st.integers(), CELLS), max_size=6), broken=st.integers(0, 6))
+def test_one_broken_line_costs_no_other_row(tmp_path_factory, good, broken: int) -> None:
+    lines = [f'{n},"{cell.replace(chr(34), chr(34) * 2)}"' for n, cell in good]
+    lines.insert(min(broken, len(lines)), 'x,"never closed')
+    path = put(tmp_path_factory.getbasetemp(), "one.csv", "\n".join(["a,b", *lines]).encode())
+    rows = outcomes(read_csv(path))
+    expected = [{"a": str(n), "b": cell} for n, cell in good]
+    assert [r for r in rows if r in expected] == expected
