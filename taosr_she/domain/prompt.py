@@ -22,7 +22,7 @@ def neutralise(text: str, special_tokens: Iterable[str] = ()) -> str:
         text = unicodedata.normalize("NFKC", text)
     text = " ".join(text.translate(_BRACKETS).split())
     pattern = _special_pattern(tuple(special_tokens))
-    broken = 1
+    broken = bool(pattern.pattern)  # an empty pattern would match everywhere, for ever
     while broken:  # taking one token apart can complete another; every pass leaves fewer letters side by side
         text, broken = pattern.subn(_break, text)
     return text.strip()
@@ -37,7 +37,7 @@ _BRACKETS = str.maketrans(_OPENING + _CLOSING, "(" * len(_OPENING) + ")" * len(_
 def _special_pattern(special_tokens: tuple[str, ...]) -> re.Pattern[str]:
     """Any special token, without the spaces around it; and the names of bytes, which Unigram models read as bytes."""
     specials = sorted({token.strip() for token in special_tokens} - {""}, key=len, reverse=True)
-    return re.compile("|".join([*map(re.escape, specials)]), re.IGNORECASE)
+    return re.compile("|".join([*map(re.escape, specials), "<0x[0-9a-f]{2}>"]), re.IGNORECASE)
 
 
 def _break(match: re.Match[str]) -> str:

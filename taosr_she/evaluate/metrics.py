@@ -98,7 +98,10 @@ def metrics_of_sums(domain: Domain, sums: Mapping[str, np.ndarray]) -> dict[str,
         "accuracy": _ratio(np.trace(confusion, axis1=-2, axis2=-1), total),
         "good_f1": _f1(good_both, good_truth, good_predicted),
         **{f"f1_{code}": scores["f1"][..., i] for i, code in enumerate(domain.codes)},
-        **{f"step_{key}": _ratio(sums["right"][..., k], sums["known"][..., k]) for k, key in enumerate(domain.step_keys)},
+        **{
+            f"step_{key}": _ratio(sums["right"][..., k], sums["known"][..., k])
+            for k, key in enumerate(domain.step_keys)
+        },
         "steps_all_right": _ratio(sums["first_error"][..., -1], sums["first_error"].sum(axis=-1)),
         "right_label_wrong_reasoning": _ratio(sums["right_flawed"][..., 0], examined),
         "wrong_label_right_reasoning": _ratio(sums["wrong_sound"][..., 0], examined),
@@ -141,7 +144,9 @@ def check_predictions(domain: Domain, predictions: Sequence[Prediction]) -> None
     codes = ", ".join(domain.codes)
     for p in predictions:
         if p.label is None:
-            raise UserError(f"prediction of pair '{p.pair_id}': the pair has no human label; measure labelled pairs only")
+            raise UserError(
+                f"prediction of pair '{p.pair_id}': the pair has no human label; measure labelled pairs only"
+            )
         for code in (p.label, p.predicted):
             if code is not None and code not in domain.codes:
                 raise UserError(f"prediction of pair '{p.pair_id}': grade '{code}' is not on the label scale ({codes})")

@@ -5,6 +5,7 @@ import os
 import platform
 import sys
 import time
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,7 @@ from taosr_she.recipe.config import Recipe
 from taosr_she.recipe.context import Context
 from taosr_she.recipe.plan import PlannedStage, plan, write_json
 from taosr_she.recipe.progress import Progress
-from taosr_she.recipe.stages import evaluate, market, pairs, rl, sft
 from taosr_she.report.build import build_report
-
-RUN = {"market": market.run, "pairs": pairs.run, "sft": sft.run, "rl": rl.run, "evaluate": evaluate.run}
-"""What runs each kind of stage: `(context, settings) -> summary`."""
-
 
 def run_recipe(recipe: Recipe, progress: Progress) -> Path:
     """Run what is not done yet and build the report; returns its path. A killed run resumes where it was."""
@@ -40,7 +36,8 @@ def run_recipe(recipe: Recipe, progress: Progress) -> Path:
         planned.begin()
         context = Context(planned.name, planned.folder, recipe, domain, progress, folder / "stages")
         started = time.monotonic()
-        summary = RUN[planned.stage.kind](context, planned.stage)  # type: ignore[operator]
+        # A kind is the name of the file in stages/ that runs it; only what a recipe uses is imported.
+        summary = import_module(f"taosr_she.recipe.stages.{planned.stage.kind}").run(context, planned.stage)
         planned.finish(time.monotonic() - started, summary)
         shown = ", ".join(f"{key} {value}" for key, value in summary.items() if isinstance(value, int | float | str))
         progress.say(f"{planned.name}: done in {time.monotonic() - started:.0f} s ({shown})")

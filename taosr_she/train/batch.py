@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from taosr_she.credit.advantages import step_advantages, token_advantages
+from taosr_she.credit.advantages import signal, step_advantages, token_advantages
 from taosr_she.credit.config import CreditConfig
 from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Pair
@@ -33,11 +33,8 @@ class CreditedBatch:
     @property
     def rows_with_signal(self) -> torch.Tensor:
         """(B,) bool: rollouts of groups in which some advantage is not zero."""
-        live = (self.step_advantages != 0).any(dim=1)
-        groups = self.rollouts.group
-        counts = torch.zeros(int(groups.max()) + 1, dtype=torch.long)
-        counts.index_add_(0, groups, live.long())
-        return counts[groups] > 0
+        groups = self.rollouts.group.cpu()  # 0 to n - 1
+        return signal(self.step_advantages, groups)[groups]
 
 
 def credit_rollouts(
