@@ -1,18 +1,22 @@
 """What the commands do: files in, files and a few lines out. `cli` parses, `recipe` runs whole recipes."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import track
 
 from taosr_she.data.validate import LoadResult, load_pairs
-from taosr_she.data.write import write_pairs, write_rows
+from taosr_she.data.write import write_pairs
 from taosr_she.domain.annotation import read_annotations
 from taosr_she.domain.domain import Domain, load_domain
 from taosr_she.domain.pair import Pair
 from taosr_she.errors import UserError
+
+if TYPE_CHECKING:
+    from taosr_she.evaluate.prediction import Prediction
 
 JUDGE_CHUNK = 512
 """Pairs judged between two updates of the progress bar."""
@@ -95,7 +99,8 @@ def judge_pairs(
     console: Console, model: str, path: Path, out: Path, domain_name: str, layout: str,
     columns: dict[str, str] | None, device: str, max_new_tokens: int,
 ) -> None:  # fmt: skip
-    """Score pairs: one row each with label, probability of every grade, the steps, and why a response is malformed."""
+    """Score pairs: the pairs as they came, with columns for the predicted grade, the probability of every grade, the
+    text of every step, and why a response is malformed."""
     from taosr_she.evaluate.run import predict
     from taosr_she.examine.verifier import Verifier
     from taosr_she.model.policy import load_policy
@@ -105,28 +110,26 @@ def judge_pairs(
     loaded = load_pairs(path, domain, layout=layout, columns=columns, quarantine=quarantine)
     policy = load_policy(model, device, "auto")
     nobody = Verifier(domain, [])
-    rows: list[dict[str, Any]] = []
+    judged: list[Pair] = []
     chunks = [loaded.pairs[i : i + JUDGE_CHUNK] for i in range(0, len(loaded.pairs), JUDGE_CHUNK)]
     for chunk in track(chunks, description="judging", console=console, disable=not console.is_terminal):
         predictions, _ = predict(policy, domain, chunk, nobody, max_new_tokens, batch_rows=256)
-        rows += [_judged(domain, pair, p) for pair, p in zip(chunk, predictions, strict=True)]
-    write_rows(out, rows)
+        judged += [_judged(domain, pair, p) for pair, p in zip(chunk, predictions, strict=True)]
+    write_pairs(out, judged)
     _say_loaded(console, path, loaded, quarantine)
-    malformed = sum(row["malformed"] is not None for row in rows)
-    console.print(f"wrote {len(rows)} judgements to {out} ({malformed} malformed responses)", highlight=False)
+    malformed = sum(pair.extra["malformed"] is not None for pair in judged)
+    console.print(f"wrote {len(judged)} judgements to {out} ({malformed} malformed responses)", highlight=False)
 
 
-def _judged(domain: Domain, pair: Pair, prediction: Any) -> dict[str, Any]:
+def _judged(domain: Domain, pair: Pair, prediction: "Prediction") -> Pair:
     probabilities = prediction.probs or (None,) * len(domain.codes)
-    return {
-        "pair_id": pair.pair_id,
-        "query": pair.query,
-        "title": pair.product.title,
-        "label": prediction.predicted,
+    columns = {
+        "predicted": prediction.predicted,
         **{f"p_{code}": p for code, p in zip(domain.codes, probabilities, strict=True)},
         **{f"step_{key}": text for key, text in zip(domain.step_keys, prediction.steps, strict=True)},
         "malformed": prediction.reason,
     }
+    return replace(pair, extra={**pair.extra, **columns})
 
 
 def _say_loaded(console: Console, path: Path, loaded: LoadResult, quarantine: Path) -> None:

@@ -63,9 +63,9 @@ def paired_comparison(
     """Differences b - a on the same pairs: `{metric, difference, low, high, p}` for every metric that both models have.
 
     Both are measured on the same resamples of queries; `low` and `high` are the ends of the 95% percentile interval.
-    `p` is two-sided: twice the smaller of (1 + number of resamples with a difference <= 0) / (1 + resamples) and the same
-    for >= 0, at most 1 (Davison and Hinkley, Bootstrap Methods and their Application, 1997, section 4.2, for the added
-    ones). Not corrected for the number of metrics. Raises UserError when the models were not run on the same pairs.
+    `p` is two-sided: twice the smaller of (1 + number of resamples with a difference <= 0) / (1 + resamples) and the
+    same for >= 0, at most 1, so never below 2 / (1 + resamples). It is not corrected for the number of metrics. Raises
+    UserError when the models were not run on the same pairs.
     """
     b = align(a, b)
     values_a, values_b = compute_metrics(domain, a), compute_metrics(domain, b)

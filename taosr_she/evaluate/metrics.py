@@ -1,8 +1,8 @@
 """Metrics of a model's predictions: label quality, reasoning quality, form, calibration.
 
-Every metric is a function of sums over pairs. `pair_columns` gives what each pair adds to the sums, `metrics_of_sums` turns
-sums into metrics. So a bootstrap over thousands of resamples is one matrix product (`intervals`), and a metric has one
-definition.
+Every metric is a function of sums over pairs. `pair_columns` gives what each pair adds to the sums, `metrics_of_sums`
+turns sums into metrics. So a bootstrap over thousands of resamples is one matrix product (`intervals`), and a metric
+has one definition.
 
 A metric that is undefined (no pair to divide by) is NaN, never 0.
 """
@@ -32,12 +32,12 @@ def compute_metrics(domain: Domain, predictions: Sequence[Prediction]) -> dict[s
     A malformed response (`predicted` None) is a wrong answer: it lowers recall and accuracy, never a precision.
 
     - `accuracy`: share of pairs with the right label; `malformed`: share without a label.
-    - `f1_<code>`: F1 of one grade; NaN when no pair truly has it. `macro_f1`: mean of those that are defined, so over the
-      grades that occur in the truth. `good_f1`: F1 of the question "is this a good result?".
+    - `f1_<code>`: F1 of one grade; NaN when no pair truly has it. `macro_f1`: mean of those that are defined, so over
+      the grades that occur in the truth. `good_f1`: F1 of the question "is this a good result?".
     - `step_<key>`: share of right ones among the known verdicts of the step.
     - `steps_all_right`: share with all K steps right, among pairs whose K verdicts are all known.
-    - `right_label_wrong_reasoning`, `wrong_label_right_reasoning`: shares among the *examined* pairs, those with a known
-      verdict on every step except the label step. Reasoning is wrong when any of these steps is wrong.
+    - `right_label_wrong_reasoning`, `wrong_label_right_reasoning`: shares among the *examined* pairs, those with a
+      known verdict on every step except the label step. Reasoning is wrong when any of these steps is wrong.
     - `ece`: expected calibration error of the label distribution's most probable grade, 10 equal-width bins (Guo et al.
       2017, arXiv 1706.04599), among pairs with a distribution.
 
@@ -154,8 +154,8 @@ def check_predictions(domain: Domain, predictions: Sequence[Prediction]) -> None
             raise UserError(f"prediction of pair '{p.pair_id}': {len(p.probs)} probabilities for the grades {codes}")
         if len(p.verdicts) != len(domain.step_keys):
             raise UserError(
-                f"prediction of pair '{p.pair_id}': {len(p.verdicts)} verdicts for the {len(domain.step_keys)} steps of "
-                f"domain '{domain.name}'; evaluate with this domain"
+                f"prediction of pair '{p.pair_id}': {len(p.verdicts)} verdicts for the {len(domain.step_keys)} steps "
+                f"of domain '{domain.name}'; evaluate with this domain"
             )
 
 

@@ -1,5 +1,7 @@
-"""The language model: loading any Hugging Face causal LM, building the tiny one, sampling groups, probabilities.
+"""The language model: loading any Hugging Face causal LM, building the tiny embedded one, sampling and scoring.
 
-`policy` is a model with its tokenizer, `tiny` builds one from the run's own text, `sampler` draws the rollouts of many
-groups, `logprobs` scores given responses with gradient, `label_probs` gives the distribution over the label scale.
+`policy` holds model and tokenizer together and turns pairs into token ids, `tiny` builds a small model and its
+tokenizer from the run's own text. `sampler` generates groups of rollouts (`cache` keeps their keys and values, `draw`
+picks their tokens), `logprobs` recomputes the log-probabilities of given responses, `label_probs` reads the label
+distribution.
 """

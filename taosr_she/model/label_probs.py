@@ -1,4 +1,4 @@
-"""The distribution over the label scale, from one forward pass."""
+"""The label distribution: what the model believes where it is about to write the label."""
 
 from collections.abc import Sequence
 
@@ -6,70 +6,87 @@ import numpy as np
 import torch
 
 from taosr_she.domain.domain import Domain
-from taosr_she.model.logprobs import response_logprobs
+from taosr_she.errors import UserError
+from taosr_she.model.logprobs import logits_at, response_logprobs
 from taosr_she.model.policy import Policy
 
 
+@torch.inference_mode()
 def label_distribution(
     policy: Policy, domain: Domain, contexts: Sequence[list[int]], batch_rows: int = 256
 ) -> np.ndarray:
-    """contexts: N token lists that end right after the label section's header -> (N, L) over `domain.codes`, rows sum to 1.
+    """Probabilities (N, L) float64 over the label codes, rows adding up to 1; columns as in `domain.codes`.
 
-    Where every code starts with another token, one pass over the contexts is enough; otherwise each whole code is scored
-    as a continuation of each context.
+    Each context is the token ids of a prompt and the response up to and including the label's header. Where the codes
+    begin with different tokens, as they nearly always do, one forward pass reads the first of them; otherwise whole
+    codes are scored. At most `batch_rows` sequences are run at a time, contexts of like length together.
     """
-    prefix, codes = code_tokens(policy, domain)
-    first = [tokens[0] for tokens in codes]
-    rows = []
-    with torch.inference_mode():
-        for start in range(0, len(contexts), batch_rows):
-            part = [context + prefix for context in contexts[start : start + batch_rows]]
-            if len(set(first)) == len(first):
-                rows.append(_by_first_token(policy, part, first))
+    codes = code_tokens(policy, domain)
+    shared = _shared_prefix(codes)
+    firsts = [code[len(shared)] for code in codes if len(code) > len(shared)]
+    one_pass = len(set(firsts)) == len(codes)
+    step = max(1, batch_rows // (1 if one_pass else len(codes)))
+    order = sorted(range(len(contexts)), key=lambda i: len(contexts[i]))
+    scores = np.zeros((len(contexts), len(codes)))
+    with policy.evaluating():
+        for start in range(0, len(order), step):
+            rows = order[start : start + step]
+            chosen = [contexts[i] + shared for i in rows]
+            if one_pass:
+                scores[rows] = _first_token_scores(policy, chosen, firsts)
             else:
-                rows.append(_by_whole_code(policy, part, codes))
-    return np.concatenate(rows) if rows else np.zeros((0, len(codes)))
+                scores[rows] = _whole_code_scores(policy, chosen, [code[len(shared) :] for code in codes])
+    probabilities = np.exp(scores - scores.max(axis=1, keepdims=True))
+    normalised: np.ndarray = probabilities / probabilities.sum(axis=1, keepdims=True)
+    return normalised
 
 
-def code_tokens(policy: Policy, domain: Domain) -> tuple[list[int], list[list[int]]]:
-    """What follows the label section's header: tokens common to all codes (a space), and the rest of each code."""
-    key = domain.step_keys[domain.label_step]
-    header = policy.tokenizer(f"[{key}]", add_special_tokens=False)["input_ids"]
+def code_tokens(policy: Policy, domain: Domain) -> list[list[int]]:
+    """How each label code is tokenised after the label's header, a space between them."""
+    header = f"[{domain.steps[domain.label_step].key}]"
+    start = policy.encode_response(header)[:-1]
     codes = []
     for code in domain.codes:
-        whole = policy.tokenizer(f"[{key}] {code}", add_special_tokens=False)["input_ids"]
-        shared = next((i for i, (a, b) in enumerate(zip(header, whole, strict=False)) if a != b), len(header))
-        codes.append(whole[shared:])
-    prefix: list[int] = []
-    while len({tokens[0] for tokens in codes}) == 1 and all(len(tokens) > 1 for tokens in codes):
-        prefix.append(codes[0][0])
-        codes = [tokens[1:] for tokens in codes]
-    return prefix, codes
+        whole = policy.encode_response(f"{header} {code}")[:-1]
+        if whole[: len(start)] != start or len(whole) == len(start):
+            raise UserError(f"the model's tokenizer joins '{header}' with label '{code}': use another header or code")
+        codes.append(whole[len(start) :])
+    if len({tuple(code) for code in codes}) < len(codes):
+        raise UserError("the model's tokenizer cannot tell the label codes apart: use other codes in the domain")
+    return codes
 
 
-def _by_first_token(policy: Policy, contexts: Sequence[list[int]], first: list[int]) -> np.ndarray:
-    width = max(map(len, contexts))
-    ids = torch.full((len(contexts), width), policy.pad_id, dtype=torch.long)
-    attention = torch.zeros_like(ids)
-    for row, context in enumerate(contexts):
-        ids[row, : len(context)] = torch.tensor(context)
-        attention[row, : len(context)] = 1
-    ids, attention = ids.to(policy.device), attention.to(policy.device)
-    hidden = policy.model.base_model(input_ids=ids, attention_mask=attention, use_cache=False).last_hidden_state
-    last = hidden[torch.arange(len(contexts), device=policy.device), attention.sum(dim=1) - 1]
-    logits = policy.model.get_output_embeddings()(last).float()
-    return logits[:, first].softmax(dim=-1).cpu().numpy()
+def _shared_prefix(codes: list[list[int]]) -> list[int]:
+    """Tokens that all codes begin with, such as a space of its own."""
+    shared = []
+    for tokens in zip(*codes, strict=False):
+        if len(set(tokens)) > 1:
+            break
+        shared.append(tokens[0])
+    return shared
 
 
-def _by_whole_code(policy: Policy, contexts: Sequence[list[int]], codes: list[list[int]]) -> np.ndarray:
-    length = max(map(len, codes))
-    ids = torch.zeros((len(contexts) * len(codes), length), dtype=torch.long)
-    mask = torch.zeros_like(ids, dtype=torch.bool)
-    prompts = []
-    for row in range(len(ids)):
-        context, tokens = contexts[row // len(codes)], codes[row % len(codes)]
-        prompts.append(context)
-        ids[row, : len(tokens)] = torch.tensor(tokens)
-        mask[row, : len(tokens)] = True
-    logp, _ = response_logprobs(policy.model, prompts, ids.to(policy.device), mask.to(policy.device), 1.0)
-    return logp.sum(dim=1).view(len(contexts), len(codes)).softmax(dim=1).cpu().numpy()
+def _first_token_scores(policy: Policy, contexts: list[list[int]], firsts: list[int]) -> np.ndarray:
+    ends = torch.tensor([len(c) - 1 for c in contexts])
+    logits = logits_at(policy.model, contexts, torch.arange(len(contexts)), ends)
+    scores: np.ndarray = logits[:, firsts].double().cpu().numpy()
+    return scores
+
+
+def _whole_code_scores(policy: Policy, contexts: list[list[int]], codes: list[list[int]]) -> np.ndarray:
+    """Log-probabilities (N, L) of whole codes. What a longer code takes from one that it continues ("10" from "1") is
+    subtracted, or the shorter one would win always."""
+    n, width = len(contexts), max(map(len, codes))
+    ids = torch.tensor([code + [0] * (width - len(code)) for code in codes], device=policy.device).repeat(n, 1)
+    mask = torch.tensor([[t < len(code) for t in range(width)] for code in codes], device=policy.device).repeat(n, 1)
+    repeated = [context for context in contexts for _ in codes]
+    logprobs, _ = response_logprobs(policy.model, repeated, ids, mask)
+    begun = logprobs.double().sum(dim=1).view(n, len(codes)).exp().cpu().numpy()
+    exact = begun.copy()
+    by_length = sorted(range(len(codes)), key=lambda i: len(codes[i]))
+    for i in by_length:
+        shorter = [j for j in by_length if len(codes[j]) < len(codes[i]) and codes[i][: len(codes[j])] == codes[j]]
+        if shorter:
+            exact[:, shorter[-1]] -= begun[:, i]
+    scores: np.ndarray = np.log(np.maximum(exact, np.finfo(float).tiny))
+    return scores

@@ -1,46 +1,65 @@
-"""Log-probabilities of given responses, with gradient: the exact plain path of the policy update."""
+"""Log-probabilities of given responses: the exact path that the trainer differentiates."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
 
 
 def response_logprobs(
-    model: Any, prompts: Sequence[list[int]], ids: Tensor, mask: Tensor, temperature: float, with_entropy: bool = False
-) -> tuple[Tensor, Tensor | None]:
-    """prompts: B lists of token ids; ids (B, T) response tokens, mask (B, T) bool -> logp (B, T), entropy (B, T) or None.
+    model: Any,
+    prompts: Sequence[list[int]],
+    ids: torch.Tensor,
+    mask: torch.Tensor,
+    temperature: float = 1.0,
+    with_entropy: bool = False,
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Log-probabilities (B, T) of response tokens `ids` (B, T), and per-token entropies (B, T) in nats if asked for.
 
-    Both are 0 outside the mask, and computed at `temperature` (as the sampler does). Prompt and response stand together,
-    padded on the right; the LM head sees response positions only, since logits over prompt and padding would cost more
-    memory than all the rest.
+    Row b is `prompts[b]` followed by its tokens, `mask[b]` of which the first are True. Both are those of the softmax
+    at `temperature`, 0 where the mask is False. Log-probabilities carry gradients where the caller has them enabled;
+    entropies never do. Prompt positions get no logits: see `logits_at`.
     """
-    batch, length = ids.shape
+    if temperature <= 0:
+        raise ValueError(f"log-probabilities need a temperature above 0, not {temperature}")
     lengths = mask.sum(dim=1).tolist()
-    width = max(len(p) + n for p, n in zip(prompts, lengths, strict=True))
-    whole = torch.zeros((batch, width), dtype=torch.long, device=ids.device)
-    attention = torch.zeros_like(whole)
-    source = torch.zeros((batch, length), dtype=torch.long, device=ids.device)  # position whose output predicts the token
-    for row, (prompt, n) in enumerate(zip(prompts, lengths, strict=True)):
-        p = len(prompt)
-        whole[row, :p] = torch.tensor(prompt, device=ids.device)
-        whole[row, p : p + n] = ids[row, :n]
-        attention[row, : p + n] = 1
-        source[row] = p - 1
-    offsets = torch.arange(length, device=ids.device)
-    source = (source + offsets).clamp(max=width - 1)
-    hidden = model.base_model(input_ids=whole, attention_mask=attention, use_cache=False).last_hidden_state  # (B, W, D)
-    rows = torch.arange(batch, device=ids.device)[:, None].expand(batch, length)[mask]
-    logits = model.get_output_embeddings()(hidden[rows, source[mask]]).float()  # (tokens, V)
-    if temperature not in (0, 1):
-        logits = logits / temperature
-    every = torch.log_softmax(logits, dim=-1)
-    logp = torch.zeros((batch, length), device=ids.device)
-    logp = logp.masked_scatter(mask, every.gather(1, ids[mask][:, None])[:, 0])
+    sequences = [p + row[:n] for p, row, n in zip(prompts, ids.tolist(), lengths, strict=True)]
+    starts = torch.tensor([len(p) - 1 for p in prompts], device=ids.device)
+    rows, columns = mask.nonzero(as_tuple=True)  # (N,) each
+    # The last token of a response is predicted but predicts nothing.
+    scores = logits_at(model, [s[:-1] for s in sequences], rows, starts[rows] + columns)  # (N, V)
+    if temperature != 1:
+        scores = scores / temperature
+    total = scores.logsumexp(dim=-1)
+    chosen = scores.gather(-1, ids[mask][:, None])[:, 0] - total
+    logprobs = chosen.new_zeros(mask.shape).masked_scatter(mask, chosen)
     if not with_entropy:
-        return logp, None
+        return logprobs, None
     with torch.no_grad():
-        entropy = torch.zeros((batch, length), device=ids.device)
-        entropy[mask] = -(every.exp() * every).sum(dim=-1)
-    return logp, entropy
+        logp = scores - total[:, None]
+        each = -(logp.exp() * logp).sum(dim=-1)
+        return logprobs, each.new_zeros(mask.shape).masked_scatter(mask, each)
+
+
+def logits_at(model: Any, sequences: Sequence[list[int]], rows: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+    """Logits (N, V) in float32 after the tokens at `positions` (N,) of the sequences `rows` (N,).
+
+    Sequences are padded on the right and run without an attention mask: a causal model never looks to the right, and
+    attention is fastest so. The hidden states of the N positions are picked just before the output layer, inside the
+    model's own forward pass, so what an architecture does to its logits afterwards (scaling, soft caps) is kept, and
+    no other position costs a row of vocabulary size.
+    """
+    device = model.get_input_embeddings().weight.device
+    width = max(map(len, sequences))
+    padded = torch.tensor([s + [0] * (width - len(s)) for s in sequences], device=device)
+    rows, positions = rows.to(device), positions.to(device)
+
+    def pick(module: torch.nn.Module, args: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor]:
+        return (args[0][rows, positions][None],)
+
+    handle = model.get_output_embeddings().register_forward_pre_hook(pick)
+    try:
+        logits: torch.Tensor = model(input_ids=padded, use_cache=False).logits
+    finally:
+        handle.remove()
+    return logits[0].float()

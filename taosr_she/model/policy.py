@@ -1,7 +1,10 @@
-"""A policy: a causal language model with its tokenizer, and how pairs and responses become token ids."""
+"""A policy: a causal language model with its tokenizer on one device, and how pairs and responses become token ids."""
 
 import shutil
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,112 +18,175 @@ from taosr_she.errors import UserError
 
 @dataclass
 class Policy:
-    """A Hugging Face causal LM and its fast tokenizer on one device."""
+    """Any Hugging Face causal LM with its fast tokenizer."""
 
-    model: Any
-    tokenizer: Any
+    model: Any  # PreTrainedModel with a language modelling head
+    tokenizer: Any  # PreTrainedTokenizerFast
     device: torch.device
-    special_tokens: tuple[str, ...] = field(init=False)
 
-    def __post_init__(self) -> None:
-        self.device = torch.device(self.device)
-        added = (token.content for token in self.tokenizer.added_tokens_decoder.values())
-        self.special_tokens = tuple(dict.fromkeys([*self.tokenizer.all_special_tokens, *added]))
+    def to(self, device: str) -> "Policy":
+        """This policy, moved to `device` ("auto": the GPU if there is one)."""
+        self.device = resolve_device(device)
+        self.model.to(self.device)
+        return self
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """The model in eval mode; afterwards in the mode it was in."""
+        was_training = self.model.training
+        self.model.eval()
+        try:
+            yield
+        finally:
+            self.model.train(was_training)
 
     @property
     def end_ids(self) -> tuple[int, ...]:
         """Tokens that end a response: the tokenizer's end token first, then those of the generation config."""
-        more = getattr(self.model.generation_config, "eos_token_id", None)
-        more = [] if more is None else more if isinstance(more, list) else [more]
+        config = getattr(self.model, "generation_config", None)
+        more = getattr(config, "eos_token_id", None)
+        more = [more] if isinstance(more, int) else more or []
         return tuple(dict.fromkeys([self.tokenizer.eos_token_id, *more]))
 
     @property
     def pad_id(self) -> int:
-        """What fills unused places. May equal the end token: masks, not ids, say what is padding."""
+        """What fills batches. Without a pad token it is the end token: masks, never ids, say what is padding."""
         pad = self.tokenizer.pad_token_id
         return self.tokenizer.eos_token_id if pad is None else pad
 
     def encode_prompt(self, domain: Domain, pair: Pair) -> list[int]:
-        """The prompt's token ids: through the tokenizer's chat template if it has one, else as plain text.
+        """Token ids of the prompt of a pair; the response follows directly.
 
-        Special and added tokens in user text are broken up first, so they never become structure.
+        With a chat template: the domain's part as system turn (before the user's text where the template has no system
+        turn), the pair as user turn, thinking switched off where the template knows the switch. Without one: the plain
+        prompt, after the start token if the tokenizer sets one. No text of the pair can produce a control token: every
+        special and added token in it is taken apart first.
         """
         if not self.tokenizer.chat_template:
-            text = render_prompt(domain, pair, self.special_tokens)
-            return self.tokenizer(text, add_special_tokens=True)["input_ids"]
-        system, user = render_system(domain), render_pair(domain, pair, self.special_tokens)
-        turns = [{"role": "system", "content": system}] if system else []
-        turns.append({"role": "user", "content": user})
-        if system and not self._has_system_turn():
-            turns = [{"role": "user", "content": f"{system}\n\n{user}"}]
-        text = self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-        return self.tokenizer(text, add_special_tokens=False)["input_ids"]
+            return self._start + self._encode(render_prompt(domain, pair, self._control_strings))
+        system, user = render_system(domain), render_pair(domain, pair, self._control_strings)
+        if not system:
+            turns = [("user", user)]
+        elif self._has_system_turn:
+            turns = [("system", system), ("user", user)]
+        else:
+            turns = [("user", f"{system}\n\n{user}")]
+        return self._encode(self._chat(turns))
 
     def encode_response(self, text: str) -> list[int]:
-        """The response's token ids with the end token."""
-        return [*self.tokenizer(text, add_special_tokens=False)["input_ids"], self.tokenizer.eos_token_id]
+        """Token ids of a response and the end token. Names of special tokens in the text are encoded as plain text."""
+        return [*self._encode(text, split_special_tokens=True), self.tokenizer.eos_token_id]
 
-    def to(self, device: str) -> "Policy":
-        """This policy on another device (`auto`: a GPU if there is one)."""
-        target = choose_device(device)
-        return Policy(self.model.to(target), self.tokenizer, target)
+    def _encode(self, text: str, **options: bool) -> list[int]:
+        ids: list[int] = self.tokenizer(text, add_special_tokens=False, verbose=False, **options)["input_ids"]
+        return ids
 
+    def _chat(self, turns: list[tuple[str, str]]) -> str:
+        messages = [{"role": role, "content": content} for role, content in turns]
+        text: str = self.tokenizer.apply_chat_template(
+            messages, tokenize=False, add_generation_prompt=True, enable_thinking=False
+        )
+        return text
+
+    @cached_property
+    def _control_strings(self) -> tuple[str, ...]:
+        added = (token.content for token in self.tokenizer.added_tokens_decoder.values())
+        return tuple(sorted({*self.tokenizer.all_special_tokens, *added}))
+
+    @cached_property
+    def _start(self) -> list[int]:
+        bos = self.tokenizer.bos_token_id
+        return [bos] if bos is not None and self.tokenizer("")["input_ids"][:1] == [bos] else []
+
+    @cached_property
     def _has_system_turn(self) -> bool:
-        """Whether the chat template shows a system turn; some refuse it, some drop it."""
-        probe = [{"role": "system", "content": "SYSTEM-PROBE"}, {"role": "user", "content": "u"}]
+        """Some templates refuse a system turn, others leave it out in silence."""
+        from jinja2 import TemplateError
+
         try:
-            return "SYSTEM-PROBE" in self.tokenizer.apply_chat_template(probe, tokenize=False)
-        except Exception as error:  # templates refuse through jinja's raise_exception, whose type is jinja's own
-            if type(error).__name__ != "TemplateError":
-                raise
+            return "RULES" in self._chat([("system", "RULES"), ("user", "x")])
+        except TemplateError:
             return False
 
 
-def choose_device(name: str) -> torch.device:
-    """`auto` is the first GPU if there is one, else the CPU."""
+def resolve_device(name: str) -> torch.device:
+    """`auto`: the GPU if there is one, else the CPU; otherwise any device name of torch. Raises UserError."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise UserError(f"device '{name}': expected auto, cpu, cuda or cuda:N") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise UserError(f"device '{name}': torch sees no GPU here; use cpu or auto")
+        raise UserError(f"device '{name}': expected auto, cpu, cuda or cuda:<number>") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(f"device '{name}': torch sees {torch.cuda.device_count()} GPUs here; use auto or cpu")
     return device
 
 
 def load_policy(path_or_name: str | Path, device: str = "auto", dtype: str = "auto") -> Policy:
-    """Any Hugging Face causal LM from a folder or a hub name.
+    """Load a causal LM with its fast tokenizer from a folder or, by name, from the Hugging Face hub, in eval mode.
 
-    dtype `auto` is bfloat16 on a GPU and float32 elsewhere; for training ask for float32 (autocast does the rest).
-    Raises UserError with the mend when there is no such model, or no fast tokenizer or end token.
+    `dtype` is `auto` (float32 on the CPU, bfloat16 on a GPU), `float32` or `bfloat16`. Raises UserError when there is
+    no such model, or it is no causal LM, misses weights, has no fast tokenizer or no end token.
     """
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    target = choose_device(device)
-    if dtype == "auto":
-        dtype = "bfloat16" if target.type == "cuda" else "float32"
+    place = resolve_device(device)
+    dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+    dtypes["auto"] = dtypes["float32" if place.type == "cpu" else "bfloat16"]
+    if dtype not in dtypes:
+        raise UserError(f"dtype '{dtype}': expected auto, float32 or bfloat16")
     name = str(path_or_name)
-    if not Path(name).is_dir() and (Path(name).is_absolute() or name.startswith(".") or name.count("/") > 1):
-        raise UserError(f"model '{name}': no such folder")
+    _check_folder(name)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name)
-        model = AutoModelForCausalLM.from_pretrained(name, dtype=getattr(torch, dtype))
-    except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"model '{name}': neither a model folder nor a model on the hub ({reason})") from error
-    if not tokenizer.is_fast:
-        raise UserError(f"model '{name}': its tokenizer has no fast version, which exact step spans need")
+        with _no_progress_bars() if Path(name).exists() else nullcontext():  # a download takes minutes: keep its bar
+            tokenizer = AutoTokenizer.from_pretrained(name)
+            model, info = AutoModelForCausalLM.from_pretrained(name, dtype=dtypes[dtype], output_loading_info=True)
+    except (OSError, ValueError, SafetensorError) as error:  # not reachable, no causal LM, broken files
+        raise UserError(f"model {name} cannot be loaded: {' '.join(str(error).split())[:300]}") from error
+    if info["missing_keys"]:  # they would be random numbers
+        raise UserError(f"model {name}: its weights lack {sorted(info['missing_keys'])[0]} and perhaps more")
+    if not getattr(tokenizer, "is_fast", False):
+        raise UserError(f"model {name}: its tokenizer is not a fast one (no tokenizer.json); convert it first")
     if tokenizer.eos_token_id is None:
-        raise UserError(f"model '{name}': its tokenizer names no end token (eos_token)")
-    return Policy(model.to(target).eval(), tokenizer, target)
+        raise UserError(f"model {name}: the tokenizer has no end token; set eos_token in tokenizer_config.json")
+    return Policy(model.to(place).eval(), tokenizer, place)
 
 
 def save_policy(policy: Policy, folder: Path) -> None:
-    """A Hugging Face model folder that `from_pretrained` and vLLM open unchanged, written whole or not at all."""
+    """Write a Hugging Face model folder, which `from_pretrained` and vLLM open unchanged: whole or not at all."""
     part = folder.with_name(folder.name + ".part")
-    policy.model.save_pretrained(part)
-    policy.tokenizer.save_pretrained(part)
+    shutil.rmtree(part, ignore_errors=True)
+    with _no_progress_bars():
+        policy.model.save_pretrained(part)
+        policy.tokenizer.save_pretrained(part)
     if folder.exists():
         shutil.rmtree(folder)
-    part.replace(folder)
+    part.rename(folder)
+
+
+def _check_folder(name: str) -> None:
+    """What looks like a folder must be one, with a model and a tokenizer in it: the hub is not asked for a path."""
+    folder = Path(name)
+    if not folder.exists():
+        if folder.is_absolute() or name.count("/") > 1 or name.startswith("."):
+            raise UserError(f"model {name}: no such folder")
+        return
+    if not (folder / "config.json").is_file():
+        raise UserError(f"model {name}: no config.json there; expected a Hugging Face model folder")
+    if not any(file.name.startswith(("tokenizer.", "vocab", "spiece", "tekken")) for file in folder.iterdir()):
+        raise UserError(f"model {name}: no tokenizer there (tokenizer.json); copy that of the base model")
+
+
+@contextmanager
+def _no_progress_bars() -> Iterator[None]:
+    """Loading and saving draw bars that would cut through the run's own progress display."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()

@@ -1,191 +1,161 @@
-"""The group sampler: G rollouts of every prompt, the prompt encoded once per group.
+"""The group sampler: every prompt is run once, its cache is cloned to the group, finished rows leave the batch."""
 
-Prompts are prefilled in one left-padded batch, the cache is copied to the G rollouts of each prompt, then one token a step
-is drawn for every live row. Finished rows leave the batch. Draws invert the cumulative distribution at uniforms that
-belong to the row alone, so a rollout does not depend on how rows are batched together.
-"""
-
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
 import torch
 from pydantic import Field
-from torch import Tensor
 
 from taosr_she.domain.domain import Strict
+from taosr_she.errors import UserError
+from taosr_she.model.cache import make_cache
+from taosr_she.model.draw import draw, row_uniforms
 from taosr_she.model.policy import Policy
 
 COMPACT_SHARE = 8
-"""Finished rows leave once they are 1/8 of the batch: copying the cache costs about as much as a decode step."""
+"""Finished rows are dropped when they are an eighth of the batch: all the copying then costs less than 8 batches."""
 
 
 class Sampling(Strict):
     """How responses are drawn."""
 
     max_new_tokens: int = Field(default=128, gt=0)
-    """Length limit; a response that reaches it is unfinished, and malformed."""
+    """Length limit of a response, end token included."""
     temperature: float = Field(default=1.0, ge=0)
-    """0 takes the most probable token."""
+    """Logits are divided by it; 0 is greedy."""
     top_k: int = Field(default=0, ge=0)
-    """Draw from the k most probable tokens; 0 switches it off."""
+    """Draw only from so many of the likeliest tokens; 0 is off."""
     top_p: float = Field(default=1.0, gt=0, le=1)
-    """Draw from the smallest set of tokens with this probability."""
+    """Draw only from the likeliest tokens that together hold this probability; 1 is off."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Rollouts:
-    """B = prompts x G rollouts, those of a prompt adjacent, in the order of the prompts. Tensors on the model's device."""
+    """B = P prompts x G rollouts on the CPU; the rows of a group are adjacent, in the order of the prompts.
 
-    ids: Tensor  # (B, T) long, padded on the right
-    mask: Tensor  # (B, T) bool: generated tokens, end token included
-    logprobs: Tensor  # (B, T) of the drawn tokens, at the sampling temperature, before top_k and top_p; 0 in padding
-    finished: Tensor  # (B,) bool: ended before the length limit
-    group: Tensor  # (B,) long: index of the prompt
+    `logprobs` are those of the model at the sampling temperature (1 when greedy), before top-k and top-p: what a
+    trainer recomputes when it divides its logits by the same temperature.
+    """
+
+    ids: torch.Tensor  # (B, T) long; T is the longest response; pad_id behind the end
+    mask: torch.Tensor  # (B, T) bool: generated tokens, end token included
+    logprobs: torch.Tensor  # (B, T) float32; 0 behind the end
+    finished: torch.Tensor  # (B,) bool: ended by an end token, not by the length limit
+    group: torch.Tensor  # (B,) long: index of the prompt
 
 
 def sample_groups(
-    policy: Policy, prompts: Sequence[list[int]], group_size: int, sampling: Sampling, seed: int, max_rows: int = 512
+    policy: Policy,
+    prompts: Sequence[list[int]],
+    group_size: int,
+    sampling: Sampling,
+    seed: int,
+    max_rows: int = 512,
 ) -> Rollouts:
-    """Draw `group_size` rollouts of each prompt (lists of token ids); at most about `max_rows` rollouts at a time."""
-    if not prompts or not all(prompts):
-        raise ValueError("sample_groups needs at least one prompt, and no empty one")
-    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))  # like lengths together: less padding
-    per_batch = max(1, max_rows // group_size)
-    shape = (len(prompts), group_size, sampling.max_new_tokens)
-    ids = torch.full(shape, policy.pad_id, dtype=torch.long, device=policy.device)
-    logprobs = torch.zeros(shape, device=policy.device)
-    lengths = torch.zeros(shape[:2], dtype=torch.long, device=policy.device)
-    finished = torch.zeros(shape[:2], dtype=torch.bool, device=policy.device)
-    training = policy.model.training
-    policy.model.eval()
-    with torch.inference_mode():
-        for start in range(0, len(order), per_batch):
-            chosen = order[start : start + per_batch]
-            uniforms = _uniforms(seed, chosen, group_size, sampling, policy.device)
-            rows = _sample_batch(policy, [prompts[i] for i in chosen], group_size, sampling, uniforms)
-            where = torch.tensor(chosen, device=policy.device)
-            for target, values in zip((ids, logprobs, lengths, finished), rows, strict=True):
-                target[where] = values.view(len(chosen), group_size, *values.shape[1:])
-    policy.model.train(training)
-    longest = int(lengths.max())
-    mask = torch.arange(longest, device=policy.device) < lengths.flatten()[:, None]
+    """Generate `group_size` responses to each prompt (token ids).
+
+    At most `max_rows` responses (but at least one group) are generated at a time, prompts of like length together. The
+    random numbers of row b depend on (seed, b) alone: not on its neighbours, on `max_rows`, or on who has finished.
+    The same call gives the same rollouts. Raises UserError when a prompt leaves no room for a response, or when the
+    model's output is not finite.
+    """
+    limit = getattr(policy.model.config.get_text_config(), "max_position_embeddings", None)
+    longest = max(map(len, prompts), default=0)
+    if limit and longest + sampling.max_new_tokens > limit:
+        raise UserError(
+            f"a prompt of {longest} tokens and max_new_tokens={sampling.max_new_tokens} exceed the model's {limit} "
+            "positions: lower max_new_tokens or cut the prompt's fields in the domain"
+        )
+    rows = len(prompts) * group_size
+    ids = torch.full((rows, sampling.max_new_tokens), policy.pad_id)
+    logprobs = torch.zeros(rows, sampling.max_new_tokens)
+    lengths = torch.zeros(rows, dtype=torch.long)
+    finished = torch.zeros(rows, dtype=torch.bool)
+    order = sorted(range(len(prompts)), key=lambda p: len(prompts[p]))
+    step = max(1, max_rows // group_size)
+    with policy.evaluating(), torch.inference_mode():
+        for start in range(0, len(order), step):
+            chosen = order[start : start + step]
+            into = torch.tensor([p * group_size + g for p in chosen for g in range(group_size)])
+            part = _sample_chunk(policy, [prompts[p] for p in chosen], group_size, sampling, into, seed)
+            ids[into], logprobs[into], lengths[into], finished[into] = (t.cpu() for t in part)
+    if not bool(logprobs.isfinite().all()):
+        raise UserError("the model's output is not finite: it has diverged; lower the learning rate or use float32")
+    longest = int(lengths.max()) if rows else 0
+    mask = torch.arange(longest) < lengths[:, None]
     return Rollouts(
-        ids.flatten(0, 1)[:, :longest].clone(),
-        mask,
-        logprobs.flatten(0, 1)[:, :longest].clone(),
-        finished.flatten(),
-        torch.arange(len(prompts), device=policy.device).repeat_interleave(group_size),
+        ids=ids[:, :longest].masked_fill(~mask, policy.pad_id),
+        mask=mask,
+        logprobs=logprobs[:, :longest].masked_fill(~mask, 0.0),
+        finished=finished,
+        group=torch.arange(len(prompts)).repeat_interleave(group_size),
     )
 
 
-def _uniforms(
-    seed: int, chosen: Sequence[int], group_size: int, sampling: Sampling, device: torch.device
-) -> Tensor | None:
-    """(rows, max_new_tokens) uniforms in [0, 1): a stream of its own for every prompt; None for greedy."""
-    if sampling.temperature == 0:
-        return None
-    streams = []
-    for prompt in chosen:
-        generator = torch.Generator().manual_seed((seed * 1_000_003 + prompt) % 2**63)
-        streams.append(torch.rand(group_size, sampling.max_new_tokens, generator=generator, dtype=torch.float64))
-    return torch.cat(streams).to(device)
+def _sample_chunk(
+    policy: Policy, prompts: list[list[int]], group_size: int, sampling: Sampling, rows: torch.Tensor, seed: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """ids (R, T), logprobs (R, T), lengths (R,), finished (R,) of the R rollouts with the numbers `rows`.
 
-
-def _sample_batch(
-    policy: Policy, prompts: Sequence[list[int]], group_size: int, sampling: Sampling, uniforms: Tensor | None
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """ids (N, T), logprobs (N, T), lengths (N,), finished (N,) of N = prompts x group_size rollouts."""
-    device, limit = policy.device, sampling.max_new_tokens
-    total = len(prompts) * group_size
-    ids = torch.full((total, limit), policy.pad_id, dtype=torch.long, device=device)
-    logprobs = torch.zeros((total, limit), device=device)
-    lengths = torch.full((total,), limit, dtype=torch.long, device=device)
-    finished = torch.zeros(total, dtype=torch.bool, device=device)
-    ends = torch.tensor(policy.end_ids, device=device)
-
-    cache, attention, position, logits = _prefill(policy, prompts, group_size)
-    rows = torch.arange(total, device=device)  # which rollout each live row is
-    for step in range(limit):
-        uniform = None if uniforms is None else uniforms[rows, step]
-        tokens, logp = _draw(logits, sampling, uniform)
-        alive = ~finished[rows]  # finished rows may linger until the batch is compacted; nothing of theirs is kept
-        ids[rows[alive], step] = tokens[alive]
-        logprobs[rows[alive], step] = logp[alive]
-        ended = alive & torch.isin(tokens, ends)
-        finished[rows[ended]] = True
-        lengths[rows[ended]] = step + 1
-        live = int((alive & ~ended).sum())
-        if live == 0 or step + 1 == limit:
-            break
-        if (len(rows) - live) * COMPACT_SHARE >= len(rows):
-            keep = torch.nonzero(alive & ~ended).flatten()
-            cache.batch_select_indices(keep)
-            rows, attention, position, tokens = rows[keep], attention[keep], position[keep], tokens[keep]
-        attention = torch.cat([attention, attention.new_ones(len(rows), 1)], dim=1)
-        position = position + 1
-        logits = policy.model(
-            input_ids=tokens[:, None], attention_mask=attention, position_ids=position, past_key_values=cache,
-            use_cache=True,
-        ).logits[:, -1]  # fmt: skip
-    return ids, logprobs, lengths, finished
-
-
-def _prefill(policy: Policy, prompts: Sequence[list[int]], group_size: int) -> tuple:
-    """Encode each prompt once, then copy its cache to the rows of its group.
-
-    Returns the cache, attention mask (N, P), last position (N, 1) and the logits (N, V) of the first new token.
+    Behind a row's end, ids and logprobs hold whatever was drawn until the row left the batch.
     """
-    from transformers import DynamicCache
+    device, steps = policy.device, sampling.max_new_tokens
+    uniforms = row_uniforms(rows.tolist(), steps, seed).to(device)
+    end_ids = torch.tensor(policy.end_ids, device=device)
+    ids = torch.full((len(rows), steps), policy.pad_id, device=device)
+    logprobs = torch.zeros(len(rows), steps, device=device)
+    lengths = torch.full((len(rows),), steps, device=device)
 
     width = max(map(len, prompts))
-    ids = torch.full((len(prompts), width), policy.pad_id, dtype=torch.long)
-    attention = torch.zeros((len(prompts), width), dtype=torch.long)
-    for row, prompt in enumerate(prompts):
-        ids[row, width - len(prompt) :] = torch.tensor(prompt)
-        attention[row, width - len(prompt) :] = 1
-    ids, attention = ids.to(policy.device), attention.to(policy.device)
-    positions = (attention.cumsum(dim=1) - 1).clamp(min=0)
-    out = policy.model(
-        input_ids=ids, attention_mask=attention, position_ids=positions,
-        past_key_values=DynamicCache(config=policy.model.config), use_cache=True, logits_to_keep=1,
-    )  # fmt: skip
-    cache = out.past_key_values
-    cache.batch_repeat_interleave(group_size)
-    return (
-        cache,
-        attention.repeat_interleave(group_size, dim=0),
-        positions[:, -1:].repeat_interleave(group_size, dim=0),
-        out.logits[:, -1].repeat_interleave(group_size, dim=0),
-    )
+    padded = torch.tensor([[policy.pad_id] * (width - len(p)) + p for p in prompts], device=device)  # (P, width)
+    position = torch.tensor([len(p) for p in prompts], device=device)  # (P,): of the next token
+    # Prompts are padded on the left; None where nothing is padded spares the attention its mask.
+    visible = torch.arange(width + steps, device=device) >= width - position[:, None]  # (P, width + steps)
+    padding = any(len(p) < width for p in prompts)
+    kept = make_cache(policy.model.config, width + steps)
+    first = (torch.arange(width, device=device) - (width - position[:, None])).clamp(min=0)
+    logits = _forward(policy.model, padded, visible[:, :width] if padding else None, first, kept)
+
+    live = torch.arange(len(rows), device=device)  # which rollout each row of the batch is
+    spread = live // group_size
+    kept.reorder_cache(spread)
+    logits, visible, position = logits[spread], visible[spread], position[spread]
+    done = torch.zeros(len(rows), dtype=torch.bool, device=device)
+    for step in range(steps):
+        tokens, logp = draw(logits, uniforms[live, step], sampling.temperature, sampling.top_k, sampling.top_p)
+        ids[live, step], logprobs[live, step] = tokens, logp
+        ended = (tokens[:, None] == end_ids).any(dim=1) & ~done
+        lengths[live[ended]] = step + 1
+        done |= ended
+        finished = int(done.sum())
+        if finished == len(live) or step + 1 == steps:
+            break
+        if finished * COMPACT_SHARE >= len(live):
+            keep = (~done).nonzero()[:, 0]
+            kept.reorder_cache(keep)
+            live, done, tokens, visible, position = (t[keep] for t in (live, done, tokens, visible, position))
+        seen = visible[:, : width + step + 1] if padding else None
+        logits = _forward(policy.model, tokens[:, None], seen, position[:, None], kept)
+        position = position + 1
+    ended_rows = torch.ones(len(rows), dtype=torch.bool, device=device)
+    ended_rows[live] = done
+    return ids, logprobs, lengths, ended_rows
 
 
-def _draw(logits: Tensor, sampling: Sampling, uniform: Tensor | None) -> tuple[Tensor, Tensor]:
-    """One token a row and its log-probability: logits (N, V), uniform (N,) -> (N,), (N,)."""
-    logits = logits.float()
-    if uniform is None:
-        best = logits.argmax(dim=-1)
-        return best, torch.log_softmax(logits, dim=-1).gather(1, best[:, None])[:, 0]
-    logp = torch.log_softmax(logits / sampling.temperature, dim=-1)
-    probabilities = _truncate(logp.exp(), sampling)
-    # Inverse CDF: one cumulative sum and one search, an order of magnitude cheaper than torch.multinomial on a CPU.
-    cumulative = probabilities.double().cumsum(dim=-1)
-    target = (uniform * cumulative[:, -1])[:, None]
-    tokens = torch.searchsorted(cumulative, target, right=True)[:, 0]
-    # A uniform next to 1 may land on the far end after rounding; the last token with probability is meant.
-    last = probabilities.shape[1] - 1 - (probabilities > 0).flip(1).float().argmax(dim=1)
-    tokens = torch.minimum(tokens, last)
-    return tokens, logp.gather(1, tokens[:, None])[:, 0]
+def _forward(
+    model: Any, ids: torch.Tensor, visible: torch.Tensor | None, positions: torch.Tensor, kept: Any
+) -> torch.Tensor:
+    """Logits (R, V) after the last of the new tokens (R, new). Some architectures count positions by themselves."""
+    optional = {"position_ids": positions, "logits_to_keep": 1}
+    options = {name: value for name, value in optional.items() if name in _inputs(type(model))}
+    out = model(input_ids=ids, attention_mask=visible, past_key_values=kept, use_cache=True, **options)
+    logits: torch.Tensor = out.logits[:, -1]
+    return logits
 
 
-def _truncate(probabilities: Tensor, sampling: Sampling) -> Tensor:
-    """Zero outside the top_k and top_p sets; (N, V) -> (N, V), not renormalised."""
-    if sampling.top_k and sampling.top_k < probabilities.shape[1]:
-        floor = probabilities.topk(sampling.top_k, dim=-1).values[:, -1:]
-        probabilities = torch.where(probabilities >= floor, probabilities, torch.zeros_like(probabilities))
-    if sampling.top_p < 1:
-        ordered, index = probabilities.sort(dim=-1, descending=True)
-        mass = ordered.sum(dim=-1, keepdim=True)
-        before = ordered.cumsum(dim=-1) - ordered
-        ordered = torch.where(before < sampling.top_p * mass, ordered, torch.zeros_like(ordered))
-        probabilities = torch.zeros_like(probabilities).scatter(1, index, ordered)
-    return probabilities
+@cache
+def _inputs(architecture: type) -> frozenset[str]:
+    return frozenset(inspect.signature(architecture.forward).parameters)

@@ -1,73 +1,134 @@
-"""The tiny model: a small Qwen3-architecture LM and a tokenizer, both made from the run's own text. No download."""
+"""The tiny model: a Qwen3 of random weights with a tokenizer learnt from the run's own text. No download."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
-import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from taosr_she.domain.domain import Domain, Strict
-from taosr_she.model.policy import Policy
+from taosr_she.errors import UserError
+
+if TYPE_CHECKING:
+    from taosr_she.model.policy import Policy
 
 END, PAD = "<|end|>", "<|pad|>"
 
-# A line break, a word with its space and a key's colon, a single digit, or other signs. Splitting digits makes prices
-# readable digit by digit; joining " color:" keeps responses short.
-_WORDS = r"\n| ?\p{L}+:?| ?\p{N}| ?[^\s\p{L}\p{N}]+|\s+"
+# One alternative a kind of token: a word with the space before it and a colon after it ("Ġcolor:" is one token where it
+# is frequent), single digits, single other characters. Values and ";" stay apart, numbers are read digit by digit.
+_TOKENS = r" ?\p{L}[\p{L}\p{M}]*(?:['’-]\p{L}[\p{L}\p{M}]*)*:?| ?\p{N}| ?[^\s\p{L}\p{N}]|\s"
 
 
 class TinyConfig(Strict):
-    """Size of the tiny model; the default has about one million parameters."""
+    """Size of the tiny model. The default has about a million weights."""
 
     hidden: int = Field(default=128, gt=0)
-    """Width; a multiple of `heads`."""
+    """Width of the model."""
     layers: int = Field(default=4, gt=0)
-    """Transformer layers."""
+    """Transformer blocks."""
     heads: int = Field(default=4, gt=0)
-    """Attention heads."""
+    """Attention heads; their width is hidden / heads."""
+    kv_heads: int = Field(default=2, gt=0)
+    """Key and value heads (grouped-query attention). Half as many as heads makes sampling a quarter faster."""
     ffn: int = Field(default=384, gt=0)
     """Width of the feed-forward layers."""
     vocab_size: int = Field(default=2048, ge=300)
-    """Most tokens of the tokenizer; small texts give fewer."""
-    max_positions: int = Field(default=1024, gt=0)
-    """Longest sequence."""
+    """Tokens at most (special ones, section headers and the 256 bytes included); a small text yields fewer."""
+    max_positions: int = Field(default=2048, gt=0)
+    """Longest prompt and response together, in tokens."""
+    tie: bool = True
+    """Use the token embeddings as output layer too."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "TinyConfig":
+        if self.hidden % self.heads or self.hidden // self.heads % 2:
+            raise ValueError(f"hidden / heads must be an even whole number, not {self.hidden} / {self.heads}")
+        if self.heads % self.kv_heads:
+            raise ValueError(f"heads must be a multiple of kv_heads, not {self.heads} and {self.kv_heads}")
+        return self
 
 
-def build_tiny(texts: Iterable[str], domain: Domain, config: TinyConfig, seed: int) -> Policy:
-    """A model with random weights by `seed` and a byte-level BPE tokenizer trained on `texts`, on the CPU.
+def build_tiny(texts: Iterable[str], domain: Domain, config: TinyConfig, seed: int) -> "Policy":
+    """A new policy on the CPU in float32: tokenizer from `texts` (prompts with responses), weights from `seed`.
 
-    The domain's section headers are single tokens. They are added tokens, not special ones: they belong to the text.
+    The global random state is left as it was. Raises UserError when `vocab_size` leaves no room for the label codes.
+    """
+    import torch
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    from taosr_she.model.policy import Policy
+
+    tokenizer = train_tokenizer(texts, domain, config)
+    shape = Qwen3Config(
+        vocab_size=len(tokenizer),
+        hidden_size=config.hidden,
+        intermediate_size=config.ffn,
+        num_hidden_layers=config.layers,
+        num_attention_heads=config.heads,
+        num_key_value_heads=config.kv_heads,
+        head_dim=config.hidden // config.heads,
+        max_position_embeddings=config.max_positions,
+        tie_word_embeddings=config.tie,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        dtype="float32",
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        model = Qwen3ForCausalLM(shape)
+    return Policy(model.eval(), tokenizer, torch.device("cpu"))
+
+
+def train_tokenizer(texts: Iterable[str], domain: Domain, config: TinyConfig) -> Any:
+    """A byte-level BPE tokenizer (PreTrainedTokenizerFast); the same texts in the same order give the same one.
+
+    Any text survives encoding and decoding unchanged. A section header is one token, with the line break before it:
+    `[query]` opens a response, `\\n[product]` goes on. Every label code is one token after a header.
     """
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+    from transformers import PreTrainedTokenizerFast
 
-    bpe = Tokenizer(models.BPE())
-    bpe.pre_tokenizer = pre_tokenizers.Sequence(
+    headers = [f"{before}[{key}]" for key in domain.step_keys for before in ("", "\n")]
+    core = Tokenizer(models.BPE())
+    core.pre_tokenizer = pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Split(Regex(_WORDS), "isolated"),
+            pre_tokenizers.Split(Regex(_TOKENS), "isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
-    bpe.decoder = decoders.ByteLevel()
-    headers = [f"[{key}]" for key in domain.step_keys]
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    core.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=config.vocab_size - len(headers), special_tokens=[END, PAD], initial_alphabet=alphabet,
+        vocab_size=config.vocab_size - len(headers),
+        min_frequency=2,
+        special_tokens=[END, PAD],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
-    )  # fmt: skip
-    bpe.train_from_iterator(texts, trainer)
-    bpe.add_tokens([AddedToken(header, normalized=False) for header in headers])
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=bpe, eos_token=END, pad_token=PAD, model_max_length=config.max_positions
     )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = Qwen3ForCausalLM(
-            Qwen3Config(
-                vocab_size=len(tokenizer), hidden_size=config.hidden, num_hidden_layers=config.layers,
-                num_attention_heads=config.heads, num_key_value_heads=config.heads,
-                head_dim=config.hidden // config.heads, intermediate_size=config.ffn, tie_word_embeddings=True,
-                max_position_embeddings=config.max_positions, bos_token_id=None,
-                eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, dtype="float32",
-            )
-        )  # fmt: skip
-    return Policy(model.eval(), tokenizer, torch.device("cpu"))
+    core.train_from_iterator(_learnt_texts(texts, domain, headers), trainer)
+    core.add_tokens([AddedToken(header, normalized=False) for header in headers])
+    broken = [code for code in domain.codes if len(core.encode(f" {code}").ids) > 1]
+    if broken:
+        raise UserError(f"tiny model: vocab_size={config.vocab_size} has no room for label '{broken[0]}': raise it")
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core,
+        eos_token=END,
+        pad_token=PAD,
+        padding_side="left",
+        clean_up_tokenization_spaces=False,
+        model_max_length=config.max_positions,
+    )
+
+
+def _learnt_texts(texts: Iterable[str], domain: Domain, headers: list[str]) -> Iterator[str]:
+    """The texts without headers, which are tokens already, then every label code as often as there are texts.
+
+    A code that is rare in the texts would come out in pieces, and codes in pieces cannot be compared by one token.
+    """
+    pattern = re.compile("|".join(re.escape(h) for h in sorted(headers, key=len, reverse=True)))
+    count = 2
+    for text in texts:
+        count += 1
+        yield pattern.sub("\n", text)
+    for code in domain.codes:
+        yield f" {code}" * count

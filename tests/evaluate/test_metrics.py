@@ -31,12 +31,13 @@ CODES, K = DOMAIN.codes, len(DOMAIN.steps)
 
 def predictions_of(steps: int) -> st.SearchStrategy[list[Prediction]]:
     weights = st.lists(st.integers(1, 20), min_size=4, max_size=4)
+    verdict = st.sampled_from([0.0, 0.49, 0.5, 1.0, 1.0, 1.0, math.nan])
     one = st.builds(
         Prediction,
         pair_id=st.just("p"), query_id=st.sampled_from("abc"), label=st.sampled_from(CODES),
         predicted=st.none() | st.sampled_from(CODES),
         probs=st.none() | weights.map(lambda w: tuple(x / sum(w) for x in w)),
-        verdicts=st.lists(st.sampled_from([0.0, 0.49, 0.5, 1.0, 1.0, 1.0, math.nan]), min_size=steps, max_size=steps).map(tuple),
+        verdicts=st.lists(verdict, min_size=steps, max_size=steps).map(tuple),
     )  # fmt: skip
     return st.lists(one, min_size=1, max_size=25)
 

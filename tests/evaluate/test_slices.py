@@ -13,7 +13,7 @@ DOMAIN = load_domain("taobao")
 
 def pair(i: int, tags: tuple[str, ...]) -> Prediction:
     verdicts = (1.0, float(i % 3 > 0), 1.0, 1.0, 1.0)
-    return Prediction(f"p{i}", f"q{i // 2}", "42"[i % 2], "4", verdicts=verdicts, tags=tags)
+    return Prediction(f"p{i}", f"q{i // 3}", "42"[i % 2], "4", verdicts=verdicts, tags=tags)
 
 
 def test_a_slice_is_measured_as_its_pairs_alone() -> None:

@@ -11,9 +11,9 @@ BUDGETS = range(20, 100, 10)
 
 # (key, origin, weight): how often a constraint is expressed this way.
 _WAYS = (
-    ("brand", "stated", 22), ("color", "stated", 20), ("color", "alternatives", 7), ("color", "negation", 5),
-    ("material", "stated", 16), ("material", "negation", 7), ("material", "knowledge", 5), ("feature", "stated", 14),
-    ("feature", "need", 12), ("price", "budget", 14),
+    ("brand", "stated", 26), ("color", "stated", 24), ("color", "alternatives", 7), ("color", "negation", 4),
+    ("material", "stated", 20), ("material", "negation", 6), ("material", "knowledge", 5), ("feature", "stated", 20),
+    ("feature", "need", 10), ("price", "budget", 12),
 )  # fmt: skip
 _HOW_MANY = ((0, 6), (1, 40), (2, 38), (3, 16))  # (number of constraints, weight)
 _RELATIONS = (("same", 74), ("near", 12), ("accessory", 6), ("other", 8))
@@ -77,7 +77,7 @@ def draw_goods(rng: Random, ask: Ask, satisfy: float) -> Goods:
     kind = _related_kind(rng, ask.kind, rel)
     department = KIND_DEPARTMENT.get(kind) or KIND_DEPARTMENT[ask.kind]
     values: dict[str, str] = {
-        "brand": rng.choice(BRANDS) + (f" {rng.choice(SUB_BRANDS)}" if rng.random() < 0.25 else ""),
+        "brand": rng.choice(BRANDS) + (f" {rng.choice(SUB_BRANDS)}" if rng.random() < 0.12 else ""),
         "color": rng.choice(COLORS)[0],
         "material": rng.choice(department.materials),
         "feature": rng.choice(department.features),

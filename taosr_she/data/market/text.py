@@ -90,7 +90,7 @@ def write_product(rng: Random, goods: Goods, synonym_share: float = 0.25) -> tup
     if goods.kind in ACCESSORY_DEPARTMENT:
         title.append("for " + rng.choice(ACCESSORY_DEPARTMENT[goods.kind].kinds)[0])
     rival = None
-    if rng.random() < 0.15:
+    if rng.random() < 0.1:
         own = (goods.get("brand") or "").split()[:1]
         rival = rng.choice([b for b in BRANDS if b not in own])
         title.append(f"like {rival}")

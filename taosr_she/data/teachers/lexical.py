@@ -1,0 +1,144 @@
+"""The lexical teacher: stepwise demonstrations for real labelled pairs, by comparing words.
+
+What it writes in the steps are facts about spelling, found by a program: which words of the query stand in the product's
+text. It knows no synonym, no negation ("without hose" asks for the words `without` and `hose`) and no world. Only the
+label is a person's, and it is copied: the steps do not always lead to it. Step scores against `lexical_reference`
+therefore say whether a model reads the words, not whether a person would agree with its reasoning.
+
+Made for domains with the steps of `esci` and `wands`.
+"""
+
+from dataclasses import dataclass
+
+from taosr_she.data.demonstration import Demonstration
+from taosr_she.data.teachers.words import STOP_WORDS, Vocabulary, terms, words
+from taosr_she.domain.domain import Domain
+from taosr_she.domain.pair import Pair, Product
+from taosr_she.domain.prompt import neutralise
+from taosr_she.domain.response import render_response
+from taosr_she.errors import UserError
+
+TEACHER = "lexical"
+MAX_TERMS = 8
+"""Query terms that are looked at; with them a demonstration stays under about 60 words."""
+TITLE_WORDS = 6
+"""Words of the title that say what the product is."""
+NOTHING = "none"
+"""Stands where a step has nothing to say (a query of emoji alone, a product that shares no word)."""
+
+_STEPS = {"query", "product", "category", "attributes", "label"}
+_CATEGORY = {"same", "part", "none"}
+_ATTRIBUTES = {"match", "missing"}
+
+# What comes after these is not what is asked but what it is for: "liners for air fryer", "funda para movil".
+_HEAD_ENDS = frozenset("for with without of in to from no not para con sin de del".split())
+# Words that say for whom, and so are no head: "bufandas hombre", "costume women".
+_AUDIENCE = frozenset(
+    "men mens man women womens woman kids kid boys boy girls girl baby adult adults teen teens toddler "
+    "hombre hombres mujer mujeres niño niña niños niñas bebe bebé".split()
+)
+
+
+def lexical_demonstration(domain: Domain, pair: Pair) -> Demonstration:
+    """The demonstration of a labelled pair; well formed whatever its texts hold, and the same every time.
+
+    Raises UserError when the pair has no label of the domain's scale, or the domain has other steps.
+    """
+    label = None if pair.label is None else domain.parse_label(pair.label)
+    if label is None:
+        raise UserError(
+            f"pair '{pair.pair_id}' has the label {pair.label!r}, but the lexical teacher needs one of "
+            f"{', '.join(domain.codes)}; label the pair or leave it out"
+        )
+    return Demonstration(pair.pair_id, render_response(domain, _conclusions(domain, pair) | {"label": label}), TEACHER)
+
+
+def lexical_reference(domain: Domain, pair: Pair) -> dict[str, str]:
+    """The reference conclusion of every step but the label, by step key: a program's finding about words.
+
+    Annotations made of it must name a machine as their annotator. Raises UserError when the domain has other steps.
+    """
+    return _conclusions(domain, pair)
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """What the prompt shows of a pair, as words. Never more than that: the model cannot conclude what it cannot see."""
+
+    terms: list[str]
+    head: str | None  # of the terms, the one that names the kind of product
+    title: list[str]
+    kind: Vocabulary  # title and category
+    everything: Vocabulary  # these, brand and attribute values
+
+
+def _conclusions(domain: Domain, pair: Pair) -> dict[str, str]:
+    _check(domain)
+    seen = _read(domain, pair)
+    found = {term: seen.everything.find(term) for term in seen.terms}
+    speaking = dict.fromkeys(word for word in found.values() if word)
+    if seen.head and seen.kind.find(seen.head):
+        category = "same"
+    else:
+        category = "part" if speaking else "none"
+    return {
+        "query": " ".join(seen.terms) or NOTHING,
+        "product": f"{' '.join(speaking) or NOTHING}; {' '.join(seen.title) or NOTHING}",
+        "category": category,
+        "attributes": "; ".join(f"{term}: {'match' if word else 'missing'}" for term, word in found.items()) or NOTHING,
+    }
+
+
+def _read(domain: Domain, pair: Pair) -> _Reading:
+    query = _cut(pair.query, domain.prompt.max_query_chars)
+    asked = terms(query, MAX_TERMS)
+    shown = {field.name: _cut(_text(pair.product, field.name), field.max_chars) for field in domain.prompt.fields}
+    title = shown.get("title", "")
+    kind = f"{title} ; {shown.get('category', '')}"
+    return _Reading(
+        terms=asked,
+        head=_head(words(query), asked, pair.locale),
+        title=terms(title, TITLE_WORDS),
+        kind=Vocabulary(kind),
+        everything=Vocabulary(f"{kind} ; {shown.get('brand', '')} ; {shown.get('attributes', '')}"),
+    )
+
+
+def _text(product: Product, field: str) -> str:
+    if field == "attributes":
+        return " ; ".join(product.attributes.values())  # the names ("color") say nothing about this product
+    return str(getattr(product, field)) if field in ("title", "category", "brand") else ""
+
+
+def _cut(text: str, most: int) -> str:
+    return neutralise(text[: 4 * most])[:most]  # as the prompt does
+
+
+def _head(query: list[str], asked: list[str], locale: str) -> str | None:
+    """The term that names what is asked: in English and Japanese the last one before a preposition, in Spanish the first.
+
+    Measures and words for whom are no head, unless the query holds nothing else.
+    """
+    end = next((i for i, word in enumerate(query) if i and word in _HEAD_ENDS), len(query))
+    heads = [t for t in asked if t in query[:end]] or asked
+    heads = [t for t in heads if not t[0].isdigit() and t not in _AUDIENCE] or heads
+    if not heads:
+        return None
+    return heads[0] if locale.casefold().startswith("es") else heads[-1]
+
+
+def _check(domain: Domain) -> None:
+    specs = {step.key: step for step in domain.steps}
+    fits = (
+        set(specs) == _STEPS
+        and specs["query"].form == specs["product"].form == "text"
+        and specs["category"].form == "choice"
+        and set(specs["category"].choices) >= _CATEGORY
+        and specs["attributes"].form == "fields"
+        and (not specs["attributes"].choices or set(specs["attributes"].choices) >= _ATTRIBUTES)
+    )
+    if not fits:
+        raise UserError(
+            f"domain '{domain.name}': the lexical teacher writes the steps of 'esci' and 'wands' (query, product, "
+            "category: same|part|none, attributes: match|missing, label); use such a domain or another teacher"
+        )

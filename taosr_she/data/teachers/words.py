@@ -1,0 +1,110 @@
+"""A shopper's text as words that can be compared: case, accents, plurals, units, and scripts that write no spaces.
+
+A word that leaves this module holds letters, digits and the marks on them alone, and `.` `,` `/` inside a number, so
+that it can never act as structure in a response.
+"""
+
+import re
+import unicodedata
+from functools import lru_cache
+
+from taosr_she.domain.prompt import neutralise
+
+MAX_WORD_CHARS = 24
+"""Longer words are cut: Thai writes a whole query as one, and a demonstration must stay short."""
+
+# Small on purpose: a word dropped here can never be a requirement. "without", "no" and "sin" stay in.
+STOP_WORDS = frozenset(
+    "a an the of for and or with in on at to by from my your its is are that this "
+    "de del la el los las un una unos unas y o para con en por al que su".split()
+)
+
+_UNITS = {
+    "mm": "mm", "cm": "cm", "m": "m", "km": "km", "inch": "inch", "inches": "inch", "ft": "ft", "foot": "ft",
+    "feet": "ft", "yd": "yd", "yards": "yd", "ml": "ml", "cl": "cl", "l": "l", "liter": "l", "liters": "l",
+    "litre": "l", "litres": "l", "litro": "l", "litros": "l", "gal": "gallon", "gallon": "gallon",
+    "gallons": "gallon", "mg": "mg", "g": "g", "kg": "kg", "oz": "oz", "ounce": "oz", "ounces": "oz", "lb": "lb",
+    "lbs": "lb", "pound": "lb", "pounds": "lb", "w": "w", "watt": "w", "watts": "w", "v": "v", "volt": "v",
+    "volts": "v", "mah": "mah", "gb": "gb", "tb": "tb", "mb": "mb", "cfm": "cfm", "psi": "psi", "pcs": "pcs",
+    "pc": "pcs", "piece": "pcs", "pieces": "pcs", "pack": "pack", "packs": "pack",
+}  # fmt: skip
+_MEASURE = re.compile(rf"(?<![\w.,/])(\d+(?:[.,/]\d+)*) ?({'|'.join(sorted(_UNITS, key=len, reverse=True))})(?!\w)")
+_NUMBER_MARK = re.compile(r"(?<=\d)[.,/](?=\d)")
+_APOSTROPHES = str.maketrans("", "", "'’‘`´")
+
+_HAN, _HIRAGANA, _KATAKANA = "\u3005-\u3007\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff", "\u3041-\u309f", "\u30a1-\u30ff"
+_UNSPACED = re.compile(f"[{_HAN}{_HIRAGANA}{_KATAKANA}]")
+# Japanese changes its script where a word begins: 割れない|鏡, ふちなし|メガネ. Endings stay with their stem.
+_RUNS = re.compile(f"[{_HAN}]+[{_HIRAGANA}]*|[{_KATAKANA}]+|[{_HIRAGANA}]+|[^{_HAN}{_HIRAGANA}{_KATAKANA}]+")
+_PARTICLES = "のをはがにでとへ"
+
+
+def words(text: str) -> list[str]:
+    """The words of a text in order, lower case, stop words included: `"Women's 50-Feet Hoses"` -> womens 50ft hoses."""
+    text = neutralise(text).casefold().translate(_APOSTROPHES)
+    kept = [
+        c if unicodedata.category(c)[0] in "LNM" or (c in ".,/" and _NUMBER_MARK.match(text, i)) else " "
+        for i, c in enumerate(text)
+    ]
+    text = _MEASURE.sub(lambda m: m[1] + _UNITS[m[2]], " ".join("".join(kept).split()))
+    found = []
+    for chunk in text.split():
+        for run in _RUNS.findall(chunk) if _UNSPACED.search(chunk) else [chunk]:
+            word = _without_particle(run)[:MAX_WORD_CHARS].rstrip(".,/")
+            if any(unicodedata.category(c)[0] in "LN" for c in word):
+                found.append(word)
+    return found
+
+
+def terms(text: str, most: int) -> list[str]:
+    """The words that carry meaning, each once, at most `most`; when all are stop words, those."""
+    every = words(text)
+    kept: dict[frozenset[str], str] = {}
+    for word in [w for w in every if w not in STOP_WORDS] or every:
+        if not any(forms(word) & known for known in kept):
+            kept[forms(word)] = word
+    return list(kept.values())[:most]
+
+
+@lru_cache(maxsize=65536)
+def forms(word: str) -> frozenset[str]:
+    """What a word may be compared as: two words are the same when they share a form. Without accents and plural s.
+
+    Sets instead of one stem, so that `tube` stays apart from `tub` while `botines` meets `botín` and `dresses` `dress`.
+    """
+    # Latin accents only: the marks of other scripts (Japanese voicing, Thai vowels) make other words.
+    plain = unicodedata.normalize("NFC", re.sub("[\u0300-\u036f]", "", unicodedata.normalize("NFD", word)))
+    found = {plain}
+    if len(plain) > 3 and plain.isalpha() and plain.endswith("s") and not plain.endswith("ss"):
+        found.add(plain[:-1])
+        if plain.endswith("es") and len(plain) > 4:
+            found.add(plain[:-2])
+        if plain.endswith("ies"):
+            found.add(plain[:-3] + "y")
+    return frozenset(found)
+
+
+class Vocabulary:
+    """The words of a text, to be asked whether they hold a term."""
+
+    def __init__(self, text: str) -> None:
+        self.words = words(text)
+        self._forms: dict[str, str] = {}
+        for word in self.words:
+            for form in forms(word):
+                self._forms.setdefault(form, word)
+        self._joined = " ".join(self.words)
+
+    def find(self, term: str) -> str | None:
+        """The first word that is the term; a term of a script without spaces may stand inside a longer word."""
+        if _UNSPACED.search(term):
+            return term if term in self._joined else None
+        return next((self._forms[form] for form in sorted(forms(term)) if form in self._forms), None)
+
+
+def _without_particle(run: str) -> str:
+    """`鏡の` -> `鏡`; a particle alone -> nothing. A word all in hiragana may end like one (`こども`) and stays."""
+    if run in _PARTICLES:
+        return ""
+    mixed = run[0] not in _PARTICLES and re.match(f"[{_HAN}]", run)
+    return run[:-1] if mixed and len(run) > 1 and run[-1] in _PARTICLES else run

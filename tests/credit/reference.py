@@ -1,0 +1,88 @@
+"""Slow references written from the formulas, with loops and ifs only."""
+
+import math
+
+
+def mean(values):
+    return sum(values) / len(values) if values else 0.0
+
+
+def z(values, i, std):
+    """values[i] minus the mean; with std over the unbiased deviation + 1e-4."""
+    centred = values[i] - mean(values)
+    if not std:
+        return centred
+    spread = sum((v - mean(values)) ** 2 for v in values) / max(len(values) - 1, 1)
+    return centred / (math.sqrt(spread) + 1e-4)
+
+
+def unknown(v):
+    return v != v
+
+
+def wrong(v):
+    return not unknown(v) and v < 0.5
+
+
+def outcome(verdicts, outcomes, groups, std=False):
+    rows = []
+    for b in range(len(outcomes)):
+        mates = [i for i in range(len(outcomes)) if groups[i] == groups[b]]
+        rows.append([z([outcomes[i] for i in mates], mates.index(b), std)] * len(verdicts[b]))
+    return rows
+
+
+def srpo(verdicts, outcomes, groups, label_step, c):
+    """The design's srpo, entry by entry. `c` is a CreditConfig."""
+    n, steps = len(verdicts), len(verdicts[0])
+    earned = []
+    for b in range(n):
+        flawed = any(wrong(v) for v in verdicts[b])
+        earned.append(outcomes[b] * (c.flawed_outcome if flawed else 1.0))
+
+    def reached(b, k):
+        return not any(wrong(verdicts[b][j]) for j in range(k))
+
+    rows = []
+    for b in range(n):
+        mates = [i for i in range(n) if groups[i] == groups[b]]
+        row = []
+        for k in range(steps):
+            term = c.outcome_weight * z([earned[i] for i in mates], mates.index(b), c.std)
+            if c.outcome_on == "label" and k != label_step:
+                term = 0.0
+            compared = [i for i in mates if not unknown(verdicts[i][k])]
+            if c.step_baseline == "reached":
+                compared = [i for i in compared if reached(i, k)]
+            step = 0.0
+            if b in compared:
+                opinions = {wrong(verdicts[i][k]) for i in compared}
+                if len(opinions) == 2:
+                    step = c.step_weight * z([verdicts[i][k] for i in compared], compared.index(b), c.std)
+            if c.after_error != "all" and not reached(b, k):
+                step = 0.0
+                if c.after_error == "negative_outcome":
+                    term = min(term, 0.0)
+            row.append(max(-c.clamp, min(c.clamp, term + step)))
+        rows.append(row)
+    return rows
+
+
+def policy_loss(logp, old, advantages, mask, c, ref):
+    """Token by token, response by response."""
+    per_response, everything = [], []
+    for b in range(len(logp)):
+        losses = []
+        for t in range(len(logp[b])):
+            if not mask[b][t]:
+                continue
+            ratio = math.exp(logp[b][t] - old[b][t])
+            clipped = max(1 - c.clip_low, min(1 + c.clip_high, ratio))
+            value = -min(ratio * advantages[b][t], clipped * advantages[b][t])
+            if c.beta > 0:
+                gap = ref[b][t] - logp[b][t]
+                value += c.beta * (math.exp(gap) - gap - 1)
+            losses.append(value)
+        per_response.append(mean(losses))
+        everything += losses
+    return mean(everything) if c.normalise == "token" else mean(per_response)

@@ -1,0 +1,59 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from taosr_she.errors import UserError
+from taosr_she.recipe.config import load_recipe, shipped_recipes
+
+
+@pytest.mark.parametrize("name", shipped_recipes())
+def test_shipped_recipes_load_and_show_only_their_own_domain_keys(name: str) -> None:
+    recipe = load_recipe(name)
+    assert recipe.name == name
+    assert recipe.load_domain().prompt.show_rules is False
+
+
+def test_overrides_replace_values_at_any_depth() -> None:
+    recipe = load_recipe("demo", ["seed=7", "stages.srpo.settings.credit.step_weight=0.5", "out=elsewhere"])
+    assert recipe.seed == 7 and recipe.folder == Path("elsewhere")
+    assert recipe.stages["srpo"].settings.credit.step_weight == 0.5
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["sead=1"], "sead: unknown key"),
+        (["stages.srpo.settings.credit.weight=1"], "weight: unknown key"),
+        (["stages.srpo.settings.credit.step_weight=3"], "step_weight is above outcome_weight"),
+        (["stages.srpo.settings.updates=0"], "greater than 0"),
+        (["stages.srpo.start=nowhere"], "needs an earlier sft or rl stage called 'nowhere'"),
+        (["stages.grpo.kind=magic"], "magic"),
+        (["seed"], "expected key=value"),
+        (["seed.x=1"], "holds a value, not keys"),
+        (["seed=[1"], "not valid YAML"),
+    ],
+)
+def test_a_wrong_override_is_one_line_that_names_it(overrides: list[str], message: str) -> None:
+    with pytest.raises(UserError) as error:
+        load_recipe("demo", overrides)
+    assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_missing_broken_and_empty_recipe_files(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="neither a file nor one of: demo"):
+        load_recipe(tmp_path / "no.yaml")
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("a: [")
+    with pytest.raises(UserError, match="not valid YAML"):
+        load_recipe(broken)
+    broken.write_text("")
+    with pytest.raises(UserError, match="expected a mapping"):
+        load_recipe(broken)
+
+
+def test_resolved_recipe_loads_again_to_the_same(tmp_path: Path) -> None:
+    recipe = load_recipe("demo", ["seed=3"])
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump(recipe.model_dump(mode="json", exclude={"shared"}), sort_keys=False))
+    assert load_recipe(path).model_dump(exclude={"shared"}) == recipe.model_dump(exclude={"shared"})

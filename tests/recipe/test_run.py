@@ -1,0 +1,108 @@
+"""Whole runs in a real process: all stages, and kills at random moments."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+SMALL = [
+    "smoke", "stages.data.market.demonstration_pairs=400", "stages.sft.settings.epochs=4",
+    "stages.sft.settings.save_every=10", "stages.grpo.settings.updates=12", "stages.srpo.settings.updates=12",
+]  # fmt: skip
+
+
+def start(out: Path) -> subprocess.Popen:
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "taosr_she.cli", "run", *SMALL, f"out={out}"]
+    return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def finish(process: subprocess.Popen) -> str:
+    output, _ = process.communicate(timeout=280)
+    assert process.returncode == 0, output
+    return output
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, float]:
+    out = tmp_path_factory.mktemp("whole") / "run"
+    started = time.monotonic()
+    output = finish(start(out))
+    return out, output, time.monotonic() - started
+
+
+def final(out: Path) -> dict[str, object]:
+    """What must not depend on interruptions: results, predictions, weights, and metrics but for the clock."""
+    content: dict[str, object] = {}
+    for path in sorted((out / "stages").rglob("*")):
+        name = str(path.relative_to(out))
+        if path.suffix == ".safetensors" or path.name.startswith("predictions-"):
+            content[name] = path.read_bytes()
+        elif path.name == "results.json":
+            results = json.loads(path.read_text())
+            for model in results["models"].values():
+                model["metrics"].pop("tokens_per_second", None)
+            content[name] = results
+        elif path.name == "metrics.jsonl":
+            rows = [json.loads(line) for line in path.read_text().splitlines()]
+            content[name] = [{k: v for k, v in r.items() if "second" not in k} for r in rows]
+    return content
+
+
+@pytest.mark.slow
+def test_a_run_ends_with_the_table_and_the_report(whole: tuple[Path, str, float]) -> None:
+    out, output, _ = whole
+    assert "macro-F1" in output and "srpo" in output and str(out / "report.html") in output.replace("\n", "")
+    page = (out / "report.html").read_text()
+    assert page.count("<html") == 1 and "smoke" in page
+    for name in ("data", "sft", "grpo", "srpo", "evaluate"):
+        assert json.loads((out / "stages" / name / "stage.json").read_text())["name"] == name
+    rows = [json.loads(line) for line in (out / "stages/srpo/metrics.jsonl").read_text().splitlines()]
+    assert [r["step"] for r in rows] == list(range(1, 13))
+    assert max(r["signal_share"] for r in rows) > 0, "the small run must meet groups with signal, or it tests nothing"
+
+
+@pytest.mark.slow
+def test_killed_at_three_random_moments_it_ends_with_the_same_numbers(
+    whole: tuple[Path, str, float], tmp_path: Path
+) -> None:
+    reference, _, seconds = whole
+    out = tmp_path / "run"
+    moments = [random.uniform(0.2, 0.9) * seconds for _ in range(3)]
+    print(f"killed after {', '.join(f'{m:.1f}' for m in moments)} s of {seconds:.1f} s")
+    killed = 0
+    for moment in moments:
+        process = start(out)
+        time.sleep(moment)
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+            killed += 1
+        process.communicate()
+    assert killed >= 1
+    finish(start(out))
+    expected, found = final(reference), final(out)
+    assert expected.keys() == found.keys()
+    for name in expected:
+        assert found[name] == expected[name], f"{name} differs after the kills"
+
+
+@pytest.mark.slow
+def test_a_finished_run_is_kept_and_a_changed_stage_runs_anew_with_what_depends_on_it(
+    whole: tuple[Path, str, float],
+) -> None:
+    out, _, _ = whole
+    before = {p: p.stat().st_mtime_ns for p in (out / "stages").rglob("stage.json")}
+    assert finish(start(out)).count("done before, kept") == 5
+    assert before == {p: p.stat().st_mtime_ns for p in (out / "stages").rglob("stage.json")}
+    command = [
+        sys.executable, "-m", "taosr_she.cli", "run", *SMALL, f"out={out}", "stages.srpo.settings.learning_rate=3e-4",
+        "--dry-run",
+    ]  # fmt: skip
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-5:]
+    assert [line.split()[2] for line in lines] == ["kept", "kept", "kept", "runs", "runs"]
