@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from taosr_she.errors import UserError
 
@@ -26,15 +27,25 @@ def write_demonstrations(path: Path, demonstrations: Iterable[Demonstration]) ->
 
 
 def read_demonstrations(path: Path) -> Iterator[Demonstration]:
-    """Raises UserError naming file and line."""
+    """Other keys of a line are passed over. Raises UserError naming file, line and mend."""
     if not path.is_file():
         raise UserError(f"demonstrations {path}: no such file")
-    with path.open(encoding="utf-8") as file:
+    with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             try:
-                row = json.loads(line)
-                yield Demonstration(row["pair_id"], row["response"], row["teacher"], tuple(row.get("flaws", ())))
-            except (json.JSONDecodeError, KeyError, TypeError) as error:
+                yield _demonstration(json.loads(line))
+            # ValueError: no JSON or not UTF-8. RecursionError: absurdly nested brackets.
+            except (ValueError, RecursionError, TypeError, KeyError) as error:
                 raise UserError(
-                    f"demonstrations {path}, line {number}: expected an object with pair_id, response and teacher"
+                    f"demonstrations {path}, line {number}: expected an object with the texts pair_id, response and "
+                    "teacher, and optionally flaws, a list of texts; mend or remove the line"
                 ) from error
+
+
+def _demonstration(row: dict[str, Any]) -> Demonstration:
+    flaws = row.get("flaws", []) if isinstance(row, dict) else None
+    if not isinstance(flaws, list) or not all(isinstance(flaw, str) for flaw in flaws):
+        raise TypeError("flaws")
+    if not all(isinstance(row[key], str) for key in ("pair_id", "response", "teacher")):
+        raise TypeError("texts")
+    return Demonstration(row["pair_id"], row["response"], row["teacher"], tuple(flaws))

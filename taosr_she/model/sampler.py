@@ -146,9 +146,9 @@ def _sample_chunk(
 
 
 def _forward(
-    model: Any, ids: torch.Tensor, visible: torch.Tensor | None, positions: torch.Tensor, kept: Any
+    model: torch.nn.Module, ids: torch.Tensor, visible: torch.Tensor | None, positions: torch.Tensor, kept: Any
 ) -> torch.Tensor:
-    """Logits (R, V) after the last of the new tokens (R, new). Some architectures count positions by themselves."""
+    """Logits (R, V) after the last of the new tokens (R, new). Not every architecture takes positions (ALiBi does not)."""
     optional = {"position_ids": positions, "logits_to_keep": 1}
     options = {name: value for name, value in optional.items() if name in _inputs(type(model))}
     out = model(input_ids=ids, attention_mask=visible, past_key_values=kept, use_cache=True, **options)
@@ -157,5 +157,5 @@ def _forward(
 
 
 @cache
-def _inputs(architecture: type) -> frozenset[str]:
+def _inputs(architecture: type[torch.nn.Module]) -> frozenset[str]:
     return frozenset(inspect.signature(architecture.forward).parameters)

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 END, PAD = "<|end|>", "<|pad|>"
 
-# One alternative a kind of token: a word with the space before it and a colon after it ("Ġcolor:" is one token where it
-# is frequent), single digits, single other characters. Values and ";" stay apart, numbers are read digit by digit.
-_TOKENS = r" ?\p{L}[\p{L}\p{M}]*(?:['’-]\p{L}[\p{L}\p{M}]*)*:?| ?\p{N}| ?[^\s\p{L}\p{N}]|\s"
+# What may be one token: a word with the space before it and a colon after it ("Ġcolor:" is one where it is frequent),
+# a digit, any other character. Values and ";" stay apart, numbers are read digit by digit.
+_PIECES = r" ?\p{L}[\p{L}\p{M}]*(?:['’-]\p{L}[\p{L}\p{M}]*)*:?| ?\p{N}| ?[^\s\p{L}\p{N}]|\s"
 
 
 class TinyConfig(Strict):
@@ -90,10 +90,13 @@ def train_tokenizer(texts: Iterable[str], domain: Domain, config: TinyConfig) ->
     from transformers import PreTrainedTokenizerFast
 
     headers = [f"{before}[{key}]" for key in domain.step_keys for before in ("", "\n")]
+    # A code is one piece even if it is a number or holds a sign ("10", "A+").
+    codes = "|".join(re.escape(code) for code in sorted(domain.codes, key=len, reverse=True))
+    pieces = rf" (?:{codes})(?![\p{{L}}\p{{N}}])|{_PIECES}"
     core = Tokenizer(models.BPE())
     core.pre_tokenizer = pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Split(Regex(_TOKENS), "isolated"),
+            pre_tokenizers.Split(Regex(pieces), "isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )

@@ -1,9 +1,9 @@
 """The lexical teacher: stepwise demonstrations for real labelled pairs, by comparing words.
 
-What it writes in the steps are facts about spelling, found by a program: which words of the query stand in the product's
-text. It knows no synonym, no negation ("without hose" asks for the words `without` and `hose`) and no world. Only the
-label is a person's, and it is copied: the steps do not always lead to it. Step scores against `lexical_reference`
-therefore say whether a model reads the words, not whether a person would agree with its reasoning.
+What it writes in the steps are facts about spelling, found by a program: which words of the query stand in the text of
+the product. It knows no synonym, no negation ("without hose" asks for the words `without` and `hose`) and no world.
+Only the label is a person's, and it is copied: the steps do not always lead to it. Step scores against
+`lexical_reference` therefore say whether a model reads the words, not whether a person would agree with its reasoning.
 
 Made for domains with the steps of `esci` and `wands`.
 """
@@ -11,7 +11,7 @@ Made for domains with the steps of `esci` and `wands`.
 from dataclasses import dataclass
 
 from taosr_she.data.demonstration import Demonstration
-from taosr_she.data.teachers.words import STOP_WORDS, Vocabulary, terms, words
+from taosr_she.data.teachers.words import Vocabulary, terms, words
 from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Pair, Product
 from taosr_she.domain.prompt import neutralise
@@ -31,12 +31,15 @@ _CATEGORY = {"same", "part", "none"}
 _ATTRIBUTES = {"match", "missing"}
 
 # What comes after these is not what is asked but what it is for: "liners for air fryer", "funda para movil".
-_HEAD_ENDS = frozenset("for with without of in to from no not para con sin de del".split())
+_HEAD_ENDS = {
+    "for", "with", "without", "of", "in", "to", "from", "no", "not", "para", "con", "sin", "de", "del",
+}  # fmt: skip
 # Words that say for whom, and so are no head: "bufandas hombre", "costume women".
-_AUDIENCE = frozenset(
-    "men mens man women womens woman kids kid boys boy girls girl baby adult adults teen teens toddler "
-    "hombre hombres mujer mujeres niño niña niños niñas bebe bebé".split()
-)
+_AUDIENCE = {
+    "men", "mens", "man", "women", "womens", "woman", "kids", "kid", "boys", "boy", "girls", "girl", "baby", "adult",
+    "adults", "teen", "teens", "toddler", "hombre", "hombres", "mujer", "mujeres", "niño", "niña", "niños", "niñas",
+    "bebe", "bebé",
+}  # fmt: skip
 
 
 def lexical_demonstration(domain: Domain, pair: Pair) -> Demonstration:
@@ -77,10 +80,8 @@ def _conclusions(domain: Domain, pair: Pair) -> dict[str, str]:
     seen = _read(domain, pair)
     found = {term: seen.everything.find(term) for term in seen.terms}
     speaking = dict.fromkeys(word for word in found.values() if word)
-    if seen.head and seen.kind.find(seen.head):
-        category = "same"
-    else:
-        category = "part" if speaking else "none"
+    same = seen.head is not None and seen.kind.find(seen.head) is not None
+    category = "same" if same else "part" if speaking else "none"
     return {
         "query": " ".join(seen.terms) or NOTHING,
         "product": f"{' '.join(speaking) or NOTHING}; {' '.join(seen.title) or NOTHING}",
@@ -115,7 +116,7 @@ def _cut(text: str, most: int) -> str:
 
 
 def _head(query: list[str], asked: list[str], locale: str) -> str | None:
-    """The term that names what is asked: in English and Japanese the last one before a preposition, in Spanish the first.
+    """The term that names what is asked: the last one before a preposition; in Spanish the first.
 
     Measures and words for whom are no head, unless the query holds nothing else.
     """

@@ -14,10 +14,11 @@ MAX_WORD_CHARS = 24
 """Longer words are cut: Thai writes a whole query as one, and a demonstration must stay short."""
 
 # Small on purpose: a word dropped here can never be a requirement. "without", "no" and "sin" stay in.
-STOP_WORDS = frozenset(
-    "a an the of for and or with in on at to by from my your its is are that this "
-    "de del la el los las un una unos unas y o para con en por al que su".split()
-)
+STOP_WORDS = {
+    "a", "an", "the", "of", "for", "and", "or", "with", "in", "on", "at", "to", "by", "from", "my", "your", "its",
+    "is", "are", "that", "this", "de", "del", "la", "el", "los", "las", "un", "una", "unos", "unas", "y", "o", "para",
+    "con", "en", "por", "al", "que", "su",
+}  # fmt: skip
 
 _UNITS = {
     "mm": "mm", "cm": "cm", "m": "m", "km": "km", "inch": "inch", "inches": "inch", "ft": "ft", "foot": "ft",
@@ -32,7 +33,8 @@ _MEASURE = re.compile(rf"(?<![\w.,/])(\d+(?:[.,/]\d+)*) ?({'|'.join(sorted(_UNIT
 _NUMBER_MARK = re.compile(r"(?<=\d)[.,/](?=\d)")
 _APOSTROPHES = str.maketrans("", "", "'’‘`´")
 
-_HAN, _HIRAGANA, _KATAKANA = "\u3005-\u3007\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff", "\u3041-\u309f", "\u30a1-\u30ff"
+_HAN = "\u3005-\u3007\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+_HIRAGANA, _KATAKANA = "\u3041-\u309f", "\u30a1-\u30ff"
 _UNSPACED = re.compile(f"[{_HAN}{_HIRAGANA}{_KATAKANA}]")
 # Japanese changes its script where a word begins: 割れない|鏡, ふちなし|メガネ. Endings stay with their stem.
 _RUNS = re.compile(f"[{_HAN}]+[{_HIRAGANA}]*|[{_KATAKANA}]+|[{_HIRAGANA}]+|[^{_HAN}{_HIRAGANA}{_KATAKANA}]+")
@@ -103,8 +105,7 @@ class Vocabulary:
 
 
 def _without_particle(run: str) -> str:
-    """`鏡の` -> `鏡`; a particle alone -> nothing. A word all in hiragana may end like one (`こども`) and stays."""
-    if run in _PARTICLES:
+    """`鏡の` -> `鏡`; one kana alone (a particle, a prefix) -> nothing. `こども` only looks as if it ended in one."""
+    if re.fullmatch(f"[{_HIRAGANA}]", run):
         return ""
-    mixed = run[0] not in _PARTICLES and re.match(f"[{_HAN}]", run)
-    return run[:-1] if mixed and len(run) > 1 and run[-1] in _PARTICLES else run
+    return run[:-1] if len(run) > 1 and run[-1] in _PARTICLES and re.match(f"[{_HAN}]", run) else run

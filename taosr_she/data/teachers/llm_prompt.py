@@ -1,0 +1,72 @@
+"""What the LLM teacher asks, and how its answer is judged."""
+
+import re
+
+from taosr_she.domain.domain import Domain
+from taosr_she.domain.pair import Pair
+from taosr_she.domain.prompt import render_pair, render_system
+from taosr_she.domain.response import parse_response
+
+Message = dict[str, str]
+
+TASK = """\
+{pair}
+
+People have graded this pair {code} ({name}). Write the steps of reasoning that lead to this grade, as somebody would
+who does not know it yet: name what the query asks, what the product is, and what decides. Say only what the text above
+supports. Do not mention that the grade was given. Write the sections [{first}] to [{last}] in the form shown, each on
+one short line, and [{label}] {code} for the grade: nothing before, between or after them, no Markdown."""
+
+AGAIN = "\n\nAn earlier answer could not be used: {reason}. Write it anew."
+
+# What opens or closes a turn or a text in the chat templates in use. Servers may read these inside a message, too.
+CHAT_TOKENS = (
+    "<|",
+    "|>",
+    "<s>",
+    "</s>",
+    "<start_of_turn>",
+    "<end_of_turn>",
+    "<bos>",
+    "<eos>",
+    "<pad>",
+    "<think>",
+    "</think>",
+)
+
+
+def teacher_messages(domain: Domain, pair: Pair, reason: str = "") -> list[Message]:
+    """The chat messages for a labelled pair. `reason` says why the answer before was not kept.
+
+    Rules, grades and format are shown even where the domain's own prompt leaves them out for small models.
+    """
+    shown = domain.prompt.model_copy(
+        update={"show_labels": True, "show_rules": True, "show_format": True, "answer_heading": ""}
+    )
+    full = domain.model_copy(update={"prompt": shown})
+    grade = next(g for g in domain.labels if g.code == pair.label)
+    task = TASK.format(
+        pair=render_pair(full, pair, CHAT_TOKENS).rstrip(), code=grade.code, name=grade.name,
+        first=domain.step_keys[0], last=domain.step_keys[-1], label=domain.step_keys[domain.label_step],
+    )  # fmt: skip
+    again = AGAIN.format(reason=reason) if reason else ""
+    return [{"role": "system", "content": render_system(full)}, {"role": "user", "content": task + again}]
+
+
+def clean_answer(text: str) -> str:
+    """The answer without the thoughts before it and the code fence around it, which many models write unasked."""
+    text = text.rpartition("</think>")[2].strip()
+    fenced = re.fullmatch(r"```\w*\n(.*?)\n?```", text, re.DOTALL)
+    return (fenced[1] if fenced else text).strip()
+
+
+def why_unusable(domain: Domain, pair: Pair, response: str, finished: bool) -> str | None:
+    """Why a response is no demonstration of the pair, or None when it is well formed and has the human label."""
+    parsed = parse_response(domain, response, finished)
+    if parsed.reason is not None:
+        return parsed.reason
+    if parsed.label != pair.label:
+        return "the label is not the human one"
+    if any(token in response for token in CHAT_TOKENS):
+        return "a chat token in the text"
+    return None

@@ -1,0 +1,90 @@
+"""The file that makes a killed run resume: every answer that was paid for, one JSON object a line."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from taosr_she.data.teachers.llm_budget import Usage
+from taosr_she.errors import UserError
+
+OUTCOMES = ("kept", "wrong", "refused", "lost")
+
+
+@dataclass(frozen=True)
+class Record:
+    """One request and what came of it.
+
+    `kept`: a demonstration. `wrong`: an answer that cannot be used, see `reason`. `refused`: the endpoint does not take
+    this pair's text. `lost`: sent, but no answer came back; it may have been billed and is counted at its most.
+    """
+
+    pair_id: str
+    key: str  # fingerprint of model and messages: a changed pair, label, rule book or model is asked anew
+    outcome: str
+    response: str
+    reason: str
+    tokens_in: int
+    tokens_out: int
+    cost: float
+    estimated: bool  # the tokens were not in the answer
+
+    @property
+    def usage(self) -> Usage:
+        """What the request did cost."""
+        return Usage(self.tokens_in, self.tokens_out, self.cost)
+
+
+_TYPES: dict[str, Callable[[Any], bool]] = {
+    "str": lambda v: isinstance(v, str),
+    "int": lambda v: isinstance(v, int) and not isinstance(v, bool),
+    "float": lambda v: isinstance(v, int | float) and not isinstance(v, bool),
+    "bool": lambda v: isinstance(v, bool),
+}
+
+
+class RecordFile:
+    """An append-only file of records. One process writes it at a time; its threads share this object."""
+
+    def __init__(self, path: Path) -> None:
+        """Reads what is there. A last line cut short by a kill is taken off the file; any other bad line: UserError."""
+        self.path = path
+        self.records: list[Record] = []
+        self._lock = Lock()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = path.open("a", encoding="utf-8")
+            lines = path.read_bytes().splitlines(keepends=True)
+        except OSError as error:
+            raise UserError(f"{path}: cannot be written ({error.strerror}); name another file") from error
+        if lines and not lines[-1].endswith(b"\n"):
+            cut_short = lines.pop()
+            self._file.truncate(path.stat().st_size - len(cut_short))
+        for number, line in enumerate(lines, start=1):
+            try:
+                self.records.append(_record(json.loads(line)))
+            except (ValueError, RecursionError, TypeError) as error:
+                raise UserError(
+                    f"{path}, line {number}: not a record of the LLM teacher; remove the line or name another file"
+                ) from error
+
+    def append(self, record: Record) -> None:
+        """Write at once, so that a killed process loses nothing that was answered."""
+        with self._lock:
+            self._file.write(json.dumps(asdict(record), ensure_ascii=False) + "\n")
+            self._file.flush()
+            self.records.append(record)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _record(row: Any) -> Record:
+    names = Record.__annotations__
+    if not isinstance(row, dict) or set(row) != set(names):
+        raise TypeError("keys")
+    if not all(_TYPES[kind.__name__](row[name]) for name, kind in names.items()) or row["outcome"] not in OUTCOMES:
+        raise TypeError("values")
+    return Record(**row)
