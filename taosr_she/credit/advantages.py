@@ -14,7 +14,7 @@ from taosr_she.credit.srpo import srpo
 RULES: dict[str, Callable[[CreditConfig, Tensor, Tensor, Tensor, int], Tensor]] = {"outcome": outcome, "srpo": srpo}
 """Rule name -> `(config, verdicts (B, K), outcomes (B,), groups (B,), label_step) -> advantages (B, K)`."""
 
-_ZERO = 1e-6  # centring leaves float dust where a group agrees
+_ZERO = 1e-6  # where the two terms cancel, rounding leaves dust that would count as signal
 
 
 def step_advantages(
@@ -41,7 +41,11 @@ def signal(advantages: Tensor, groups: Tensor) -> Tensor:
 
 
 def no_signal_reasons(advantages: Tensor, outcomes: Tensor, groups: Tensor) -> dict[str, int]:
-    """Why groups have no signal: `all right` or `all wrong` outcomes, or `mixed` (terms that cancel or weigh nothing)."""
+    """Why groups have no signal, with their number: advantages (B, K), outcomes (B,), groups (B,).
+
+    `all right` or `all wrong`: the outcomes agree, and so does every step that counts. `mixed`: the outcomes differ,
+    but the terms cancel or weigh nothing.
+    """
     index, n = group_index(groups)
     right = outcomes.float()[:, None]
     share = group_sum(right, index, n)[:, 0] / group_sum(torch.ones_like(right), index, n)[:, 0]

@@ -10,32 +10,39 @@ from taosr_she.domain.domain import Strict
 class CreditConfig(Strict):
     """How verdicts and outcomes become advantages.
 
-    The rule follows the abstract of TaoSR-SHE (arXiv 2510.07972), with these documented choices; the paper's own equations
-    are not public.
+    Follows the abstract of TaoSR-SHE (arXiv 2510.07972), with these documented choices; the paper's own equations are
+    not public. The rule `outcome` reads `std` alone.
     """
 
     rule: Literal["outcome", "srpo"] = "srpo"
     """`outcome` is vanilla GRPO: the group-centred outcome on every token. `srpo` adds a step advantage."""
     outcome_weight: float = Field(default=1.0, ge=0)
-    """Weight of the outcome term (srpo)."""
+    """Weight of the outcome term. 1: the scale of vanilla GRPO, so learning rates carry over."""
     step_weight: float = Field(default=1.0, ge=0)
-    """Weight of the step term (srpo). As large as the outcome's at most: steps explain a label, they do not replace it."""
+    """Weight of the step term. As large as the outcome's at most: steps explain a label, they do not replace it."""
     allow_step_heavy: bool = False
-    """Permit a step weight above the outcome weight, e.g. for the first stage of a curriculum."""
+    """Permit a step weight above the outcome weight, e.g. for the first stage of a curriculum. Off: a policy that earns
+    more by its steps than by its label can learn to please the examiner."""
     std: bool = False
-    """Divide by the group's standard deviation. Off: it blows up groups that hardly disagree (Dr. GRPO, 2503.20783)."""
+    """Divide by the group's standard deviation, unbiased plus 1e-4 as TRL does. Off: it blows up groups that hardly
+    disagree (Dr. GRPO, 2503.20783)."""
     clamp: float = Field(default=2.0, gt=0)
-    """Largest absolute advantage of a step (srpo)."""
+    """Largest absolute advantage of a step. 2 is the most that two terms of weight 1 can reach without `std`, so it
+    acts with `std` or larger weights. Rule `outcome` is not clamped: it equals GRPO."""
     step_baseline: Literal["group", "reached"] = "group"
-    """A step is compared with the same step of all rollouts of the group, or of those right in every step before it."""
+    """A step is compared with the same step of all rollouts of the group, or of those right in every known step before
+    it. `group` compares more rollouts, and is part of the best combination of a one-seed prototype."""
     after_error: Literal["all", "outcome", "negative_outcome"] = "all"
-    """Steps after the first error: `all` keeps both terms, `outcome` the outcome term, `negative_outcome` the outcome term
-    when it is negative. `all` did best in the project's prototype; the other two are for the ablation."""
+    """Steps after the first error, which is the first step known to be wrong: `all` keeps both terms, `outcome` the
+    outcome term, `negative_outcome` the outcome term when it is negative. `all` is part of
+    the best combination of a one-seed prototype; the other two are for the ablation."""
     outcome_on: Literal["all", "label"] = "all"
-    """Steps that carry the outcome term: all of them, or the label step alone."""
+    """Steps that carry the outcome term: all of them, or the label step alone. `all`: a step without a
+    verdict then has a term to learn from."""
     flawed_outcome: float = Field(default=1.0, ge=0, le=1)
-    """Share of the outcome that a right label earns when some known step is wrong. 1 switches this guard rail off, because
-    the step term already tells the steps apart; 0 asks for right reasoning throughout."""
+    """Share of the outcome that a right label earns when some known step is wrong, applied before the group's mean is
+    taken. 1 switches this guard rail off, because the step term already tells the steps apart; 0 asks for right
+    reasoning throughout."""
 
     @model_validator(mode="after")
     def _outcome_leads(self) -> "CreditConfig":
@@ -48,10 +55,11 @@ class LossConfig(Strict):
     """The clipped policy loss (PPO, 1707.06347; GRPO, 2402.03300)."""
 
     clip_low: float = Field(default=0.2, gt=0, lt=1)
-    """The probability ratio is clipped below 1 - clip_low."""
+    """The probability ratio is clipped below 1 - clip_low. 0.2 is PPO's."""
     clip_high: float = Field(default=0.2, gt=0)
-    """The probability ratio is clipped above 1 + clip_high."""
+    """The probability ratio is clipped above 1 + clip_high. 0.2 is PPO's; DAPO (2503.14476) raises it to 0.28."""
     beta: float = Field(default=0.0, ge=0)
     """Weight of the KL divergence to the start policy (k3 estimator). 0 needs no reference model."""
     normalise: Literal["token", "response"] = "token"
-    """Mean over all tokens of the batch, or mean over responses of their token means."""
+    """Mean over all tokens of the batch, or mean over responses of their token means. `token`: the mean over responses
+    weighs a token of a long response less (DAPO, 2503.14476)."""

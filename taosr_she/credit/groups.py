@@ -8,7 +8,7 @@ STD_EPSILON = 1e-4
 
 
 def group_index(groups: Tensor) -> tuple[Tensor, int]:
-    """groups (B,) any integers -> (index (B,) in [0, n), n)."""
+    """groups (B,) any integers -> (index (B,) in [0, n), n), numbered by ascending id."""
     unique, index = torch.unique(groups, return_inverse=True)
     return index, len(unique)
 
@@ -22,13 +22,18 @@ def centred(values: Tensor, known: Tensor, groups: Tensor, std: bool) -> Tensor:
     """The design's `z`: values (B, K) minus the group's mean over `known` (B, K) entries -> (B, K), 0 where unknown.
 
     With `std`, also divided by the group's standard deviation (unbiased, as TRL's; 0 for a single value) plus 1e-4.
+    A group whose known values are equal gets exactly 0.
     """
     index, n = group_index(groups)
     weight = known.to(values.dtype)
     count = group_sum(weight, index, n)
-    filled = torch.where(known, values, torch.zeros_like(values))
-    mean = group_sum(filled, index, n) / count.clamp(min=1)
-    difference = (filled - mean[index]) * weight
+    # Measured from the group's lowest value: the mean of equal values is then exact. From 0 it leaves rounding dust,
+    # which the division by a standard deviation near 0 would blow up into a signal.
+    lowest = torch.full((n, values.shape[1]), torch.inf, dtype=values.dtype, device=values.device)
+    lowest.scatter_reduce_(0, index[:, None].expand_as(values), values.masked_fill(~known, torch.inf), "amin")
+    above = torch.where(known, values - lowest[index], torch.zeros_like(values))
+    mean = group_sum(above, index, n) / count.clamp(min=1)
+    difference = (above - mean[index]) * weight
     if not std:
         return difference
     variance = group_sum(difference**2, index, n) / (count - 1).clamp(min=1)

@@ -13,39 +13,53 @@ def policy_loss(
     mask: Tensor,
     config: LossConfig,
     ref_logp: Tensor | None = None,
-    denominator: float | None = None,
+    denominator: float | Tensor | None = None,
 ) -> tuple[Tensor, dict[str, float]]:
     """logp, old_logp, advantages, ref_logp (B, T); mask (B, T) bool -> (scalar loss, stats).
 
-    `old_logp` None means on-policy: the ratio is 1 and only its gradient counts. `denominator` is what the whole batch is
-    divided by (its number of tokens, or of responses with `normalise: response`); give it when the batch comes in
-    micro-batches, whose losses then add up to the loss of the whole. Stats: `clip_share` and `kl`, means over tokens.
+    `old_logp` None means on-policy: the ratio is 1 and only its gradient counts. `denominator` is what the whole batch
+    is divided by (its number of tokens, or of responses with `normalise: response`); give it when the batch comes in
+    micro-batches, whose losses then add up to the loss of the whole. Log-probabilities where the mask is False may be
+    anything, infinities included. `beta` above 0 without `ref_logp` raises ValueError.
 
-    Sources: PPO (1707.06347) for the clipping, GRPO (2402.03300) equation 4 for the KL estimator. With `normalise: token` it
-    equals TRL's GRPO loss of type `bnpo`, with `response` that of type `grpo`.
+    Stats, means over the tokens: `clip_share`, `ratio`, `approx_kl` to the old policy and `kl` to the reference (both
+    k3, in nats; `kl` is 0 when beta is).
+
+    Sources: PPO (1707.06347) for the clipping, GRPO (2402.03300) equation 4 for the KL estimator. With `normalise:
+    token` it equals TRL's GRPO loss of type `bnpo`, with `response` that of type `grpo`; with a beta, where TRL has
+    `use_bias_correction_kl=False` (its default multiplies the KL by the ratio, which GRPO does not).
     """
-    ratio = torch.exp(logp - (logp.detach() if old_logp is None else old_logp))
+    # Before any arithmetic: a zero weight afterwards would leave 0 * inf = NaN in the loss and in its gradient.
+    zero = torch.zeros_like(logp)
+    logp = torch.where(mask, logp, zero)
+    old_logp = logp.detach() if old_logp is None else torch.where(mask, old_logp, zero)
+    log_ratio = logp - old_logp
+    ratio = torch.exp(log_ratio)
     clipped = ratio.clamp(1 - config.clip_low, 1 + config.clip_high)
     per_token = -torch.minimum(ratio * advantages, clipped * advantages)  # (B, T)
-    kl = torch.zeros_like(logp)
+    kl = zero
     if config.beta > 0:
         if ref_logp is None:
             raise ValueError("beta above 0 needs the reference policy's log-probabilities")
-        gap = ref_logp - logp
+        gap = torch.where(mask, ref_logp, zero) - logp
         kl = torch.exp(gap) - gap - 1
         per_token = per_token + config.beta * kl
     weight = mask.to(logp.dtype)
-    tokens = weight.sum()
+    tokens = weight.sum().clamp(min=1)
     if config.normalise == "token":
         loss = (per_token * weight).sum() / (tokens if denominator is None else denominator)
     else:
         per_response = (per_token * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1)
         loss = per_response.sum() / (len(logp) if denominator is None else denominator)
     with torch.no_grad():
-        # Clipping acts where it lowers the objective: a raised ratio with positive advantage, a lowered one with negative.
+        # Clipping acts where it lowers the objective: a raised ratio with positive advantage, a lowered one with
+        # negative.
         acts = ((ratio > 1 + config.clip_high) & (advantages > 0)) | ((ratio < 1 - config.clip_low) & (advantages < 0))
-        stats = {
-            "clip_share": float((acts.to(logp.dtype) * weight).sum() / tokens.clamp(min=1)),
-            "kl": float((kl * weight).sum() / tokens.clamp(min=1)),
+        means = {
+            "clip_share": acts.to(logp.dtype),
+            "ratio": ratio,
+            "approx_kl": ratio - 1 - log_ratio,
+            "kl": kl,
         }
+        stats = {name: float((value * weight).sum() / tokens) for name, value in means.items()}
     return loss, stats

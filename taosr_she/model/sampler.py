@@ -1,7 +1,7 @@
 """The group sampler: every prompt is run once, its cache is cloned to the group, finished rows leave the batch."""
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -148,14 +148,14 @@ def _sample_chunk(
 def _forward(
     model: torch.nn.Module, ids: torch.Tensor, visible: torch.Tensor | None, positions: torch.Tensor, kept: Any
 ) -> torch.Tensor:
-    """Logits (R, V) after the last of the new tokens (R, new). Not every architecture takes positions (ALiBi does not)."""
+    """Logits (R, V) after the last of the new tokens (R, new). Architectures with ALiBi take no positions."""
     optional = {"position_ids": positions, "logits_to_keep": 1}
-    options = {name: value for name, value in optional.items() if name in _inputs(type(model))}
+    options = {name: value for name, value in optional.items() if name in _inputs(type(model).forward)}
     out = model(input_ids=ids, attention_mask=visible, past_key_values=kept, use_cache=True, **options)
     logits: torch.Tensor = out.logits[:, -1]
     return logits
 
 
 @cache
-def _inputs(architecture: type[torch.nn.Module]) -> frozenset[str]:
-    return frozenset(inspect.signature(architecture.forward).parameters)
+def _inputs(forward: Callable[..., Any]) -> frozenset[str]:
+    return frozenset(inspect.signature(forward).parameters)

@@ -36,6 +36,9 @@ class TinyConfig(Strict):
     """Tokens at most (special ones, section headers and the 256 bytes included); a small text yields fewer."""
     max_positions: int = Field(default=2048, gt=0)
     """Longest prompt and response together, in tokens."""
+    init_std: float = Field(default=0.06, gt=0)
+    """Standard deviation of the random weights. Hugging Face's usual 0.02 is made for wide models: at width 128 the model
+    then sits on a plateau for hundreds of steps before it learns to copy from the prompt (see docs/log.md)."""
     tie: bool = True
     """Use the token embeddings as output layer too."""
 
@@ -68,6 +71,7 @@ def build_tiny(texts: Iterable[str], domain: Domain, config: TinyConfig, seed: i
         num_key_value_heads=config.kv_heads,
         head_dim=config.hidden // config.heads,
         max_position_embeddings=config.max_positions,
+        initializer_range=config.init_std,
         tie_word_embeddings=config.tie,
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,

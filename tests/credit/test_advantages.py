@@ -90,6 +90,59 @@ def test_a_group_of_one_and_a_group_that_agrees_have_no_signal(rule):
     assert not run(config, [[0.2, 1.0, NAN, 0.5]] * 4, [1.0] * 4, [3] * 4).any()
 
 
+@given(st.lists(st.floats(0, 1, width=32), min_size=4, max_size=4), st.floats(0, 1), st.integers(2, 16), configs)
+def test_rounding_never_makes_a_signal_where_rollouts_agree(verdicts, flawed, size, config):
+    """In float32, as verdicts come: dust over a standard deviation near 0 must not become an advantage."""
+    config = config.model_copy(update={"flawed_outcome": flawed})
+    groups = torch.zeros(size, dtype=torch.long)
+    assert not step_advantages(config, torch.tensor([verdicts] * size), torch.ones(size), groups, LABEL).any()
+
+
+@pytest.mark.parametrize(
+    ("after_error", "tail"), [("all", [0.0, 1.0]), ("outcome", [0.5, 0.5]), ("negative_outcome", [0.0, 0.0])]
+)
+def test_after_the_first_error(after_error, tail):
+    """By hand: z(R) is 0.5 and -0.5; S of rollout 0 is -0.5, -0.5, 0.5, that of rollout 1 the opposite."""
+    verdicts = [[0.0, 0.0, 1.0], [1.0, 1.0, 0.0]]
+    advantages = run(CreditConfig(after_error=after_error), verdicts, [1.0, 0.0], [0, 0])
+    assert advantages.tolist() == [[0.0, *tail], [0.0, 0.0, -1.0]]
+
+
+def test_an_unknown_step_is_no_error_and_does_not_stop_reaching():
+    """By hand: rollout 0 reaches step 1 over an unknown step 0; rollout 2 erred before it and is not compared."""
+    verdicts = [[NAN, 1.0], [1.0, 0.0], [0.0, 0.0]]
+    config = CreditConfig(step_baseline="reached", outcome_weight=1.0, flawed_outcome=0.0)
+    advantages = step_advantages(config, torch.tensor(verdicts), torch.zeros(3), torch.zeros(3).long(), 1)
+    torch.testing.assert_close(advantages, torch.tensor([[0.0, 0.5], [0.5, -0.5], [-0.5, 0.0]]))
+
+
+@given(batches(), st.integers(0, 3), st.randoms())
+def test_a_step_earns_by_itself_not_by_the_share_of_right_steps(batch, k, rng):
+    verdicts, outcomes, groups = batch
+    others = [[v if j == k else rng.choice([0.0, 1.0, NAN]) for j, v in enumerate(row)] for row in verdicts]
+    torch.testing.assert_close(
+        run(CreditConfig(), others, outcomes, groups)[:, k], run(CreditConfig(), *batch)[:, k], atol=0, rtol=0
+    )
+
+
+@given(batches(), configs)
+def test_more_steps_do_not_earn_more(batch, config):
+    """Two more steps that are right in every rollout change no advantage, and carry no step term of their own."""
+    verdicts, outcomes, groups = batch
+    longer = run(config, [[*row, 1.0, 1.0] for row in verdicts], outcomes, groups)
+    torch.testing.assert_close(longer[:, :4], run(config, *batch), atol=0, rtol=0)
+    without_steps = run(config.model_copy(update={"step_weight": 0.0}), *batch)
+    if config.outcome_on == "all" and config.after_error != "negative_outcome":
+        torch.testing.assert_close(longer[:, 4], without_steps[:, LABEL])
+
+
+def test_advantages_are_clamped():
+    verdicts, outcomes = [[1.0] * 4] + [[0.0] * 4] * 15, [1.0] + [0.0] * 15
+    advantages = run(CreditConfig(std=True), verdicts, outcomes, [0] * 16)  # z is 15/16 over 1/4 for the first rollout
+    assert advantages[0].tolist() == [2.0] * 4
+    assert run(CreditConfig(rule="outcome", std=True), verdicts, outcomes, [0] * 16)[0, 0] > 3  # GRPO does not clamp
+
+
 def test_unknown_verdicts_fall_back_to_the_outcome_alone():
     outcomes, groups = [1.0, 0.0, 0.0], [0, 0, 0]
     unknown = [[NAN] * 4] * 3
@@ -139,3 +192,13 @@ def test_signal_and_its_reasons():
     assert signal(advantages, groups).tolist() == [True, False, False]  # groups 1, 4, 7
     outcomes = torch.tensor([1.0, 1.0, 1.0, 0.0, 0.0, 0.0])
     assert no_signal_reasons(advantages, outcomes, groups) == {"all right": 1, "all wrong": 1}
+
+
+@pytest.mark.parametrize("size", range(2, 17))
+def test_terms_that_cancel_are_no_signal(size):
+    """In float32: every step of the only right rollout is wrong, and the other way round."""
+    outcomes = torch.tensor([1.0] + [0.0] * (size - 1))
+    verdicts, groups = (1 - outcomes)[:, None].expand(size, 3), torch.zeros(size, dtype=torch.long)
+    advantages = step_advantages(CreditConfig(), verdicts, outcomes, groups, LABEL)
+    assert not signal(advantages, groups).any()
+    assert no_signal_reasons(advantages, outcomes, groups) == {"mixed": 1}

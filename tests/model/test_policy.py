@@ -18,7 +18,8 @@ from taosr_she.model.policy import Policy, load_policy, resolve_device, save_pol
 
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n{% if enable_thinking is false %}<think></think>{% endif %}{% endif %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    "{% if add_generation_prompt and enable_thinking is false %}<think></think>{% endif %}"
 )
 REFUSES_SYSTEM = "{% if messages[0].role == 'system' %}{{ raise_exception('no system role') }}{% endif %}" + CHATML
 IGNORES_SYSTEM = CHATML.replace("in messages", "in messages if m.role != 'system'")

@@ -11,7 +11,7 @@ Made for domains with the steps of `esci` and `wands`.
 from dataclasses import dataclass
 
 from taosr_she.data.demonstration import Demonstration
-from taosr_she.data.teachers.words import Vocabulary, terms, words
+from taosr_she.data.teachers.words import Vocabulary, is_spanish, terms, words
 from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Pair, Product
 from taosr_she.domain.prompt import neutralise
@@ -92,14 +92,14 @@ def _conclusions(domain: Domain, pair: Pair) -> dict[str, str]:
 
 def _read(domain: Domain, pair: Pair) -> _Reading:
     query = _cut(pair.query, domain.prompt.max_query_chars)
-    asked = terms(query, MAX_TERMS)
+    asked = terms(query, pair.locale, MAX_TERMS)
     shown = {field.name: _cut(_text(pair.product, field.name), field.max_chars) for field in domain.prompt.fields}
     title = shown.get("title", "")
     kind = f"{title} ; {shown.get('category', '')}"
     return _Reading(
         terms=asked,
         head=_head(words(query), asked, pair.locale),
-        title=terms(title, TITLE_WORDS),
+        title=terms(title, pair.locale, TITLE_WORDS),
         kind=Vocabulary(kind),
         everything=Vocabulary(f"{kind} ; {shown.get('brand', '')} ; {shown.get('attributes', '')}"),
     )
@@ -125,7 +125,7 @@ def _head(query: list[str], asked: list[str], locale: str) -> str | None:
     heads = [t for t in heads if not t[0].isdigit() and t not in _AUDIENCE] or heads
     if not heads:
         return None
-    return heads[0] if locale.casefold().startswith("es") else heads[-1]
+    return heads[0] if is_spanish(locale) else heads[-1]
 
 
 def _check(domain: Domain) -> None:

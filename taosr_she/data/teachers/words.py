@@ -14,10 +14,13 @@ MAX_WORD_CHARS = 24
 """Longer words are cut: Thai writes a whole query as one, and a demonstration must stay short."""
 
 # Small on purpose: a word dropped here can never be a requirement. "without", "no" and "sin" stay in.
-STOP_WORDS = {
+_ENGLISH = {
     "a", "an", "the", "of", "for", "and", "or", "with", "in", "on", "at", "to", "by", "from", "my", "your", "its",
-    "is", "are", "that", "this", "de", "del", "la", "el", "los", "las", "un", "una", "unos", "unas", "y", "o", "para",
-    "con", "en", "por", "al", "que", "su",
+    "is", "are", "that", "this",
+}  # fmt: skip
+_SPANISH = {
+    "de", "del", "la", "el", "los", "las", "un", "una", "unos", "unas", "y", "o", "para", "con", "en", "por", "al",
+    "que", "su",
 }  # fmt: skip
 
 _UNITS = {
@@ -58,11 +61,17 @@ def words(text: str) -> list[str]:
     return found
 
 
-def terms(text: str, most: int) -> list[str]:
-    """The words that carry meaning, each once, at most `most`; when all are stop words, those."""
+def is_spanish(locale: str) -> bool:
+    """Whether a pair's locale ("es", "es-MX") says so; other locales are read as English and Japanese."""
+    return locale.casefold().startswith("es")
+
+
+def terms(text: str, locale: str, most: int) -> list[str]:
+    """The words that carry meaning, each once, at most `most`; when all are stop words of the language, those."""
     every = words(text)
+    stop_words = _SPANISH if is_spanish(locale) else _ENGLISH  # not both: "la", "los" and "en" name things in English
     kept: dict[frozenset[str], str] = {}
-    for word in [w for w in every if w not in STOP_WORDS] or every:
+    for word in [w for w in every if w not in stop_words] or every:
         if not any(forms(word) & known for known in kept):
             kept[forms(word)] = word
     return list(kept.values())[:most]

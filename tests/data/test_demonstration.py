@@ -1,0 +1,45 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from taosr_she.data.demonstration import Demonstration, read_demonstrations, write_demonstrations
+from taosr_she.errors import UserError
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]))
+DEMONSTRATIONS = st.lists(st.builds(Demonstration, TEXT, TEXT, TEXT, st.lists(TEXT).map(tuple)), max_size=4)
+
+
+@given(DEMONSTRATIONS)
+def test_round_trip(tmp_path_factory, demonstrations: list[Demonstration]) -> None:
+    path = tmp_path_factory.mktemp("demonstrations") / "d.jsonl"
+    write_demonstrations(path, demonstrations)
+    assert list(read_demonstrations(path)) == demonstrations
+
+
+def test_other_keys_are_passed_over_and_flaws_are_optional(tmp_path) -> None:
+    path = tmp_path / "d.jsonl"
+    path.write_text(json.dumps({"pair_id": "p", "response": "r", "teacher": "t", "note": 1}) + "\n")
+    assert list(read_demonstrations(path)) == [Demonstration("p", "r", "t")]
+
+
+GOOD = b'{"pair_id": "p", "response": "r", "teacher": "t"}\n'
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"{", b"\n", b"[]", b'"text"', b"{}", b'{"pair_id": 1, "response": "r", "teacher": "t"}', b"\xff", b"[" * 100_000,
+     b'{"pair_id": "p", "response": "r", "teacher": "t", "flaws": "budget"}',
+     b'{"pair_id": "p", "response": "r", "teacher": "t", "flaws": [1]}'],
+)  # fmt: skip
+def test_a_bad_line_is_named(tmp_path, line: bytes) -> None:
+    path = tmp_path / "d.jsonl"
+    path.write_bytes(GOOD + line)
+    with pytest.raises(UserError, match=r"d\.jsonl, line 2: .*pair_id, response and teacher"):
+        list(read_demonstrations(path))
+
+
+def test_a_missing_file_is_named(tmp_path) -> None:
+    with pytest.raises(UserError, match="no such file"):
+        list(read_demonstrations(tmp_path / "none.jsonl"))
