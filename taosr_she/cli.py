@@ -21,7 +21,8 @@ Overrides = Annotated[list[str] | None, typer.Argument(help="key.sub=value, e.g.
 DomainOption = Annotated[str, typer.Option("--domain", help="taobao, esci, wands, or a YAML file.")]
 LayoutOption = Annotated[str, typer.Option("--layout", help="auto, plain, esci, esci-sample, wands, rair.")]
 ColumnOption = Annotated[
-    list[str] | None, typer.Option("--column", help="Our field = the file's column, e.g. query=search_term. Repeatable.")
+    list[str] | None,
+    typer.Option("--column", help="Our field = the file's column: query=search_term. Repeatable."),
 ]
 
 
@@ -43,7 +44,7 @@ def run(
     recipe: Annotated[str, typer.Argument(help="Recipe file, or the name of a shipped recipe.")],
     overrides: Overrides = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved plan, run nothing.")] = False,
-    seeds: Annotated[str | None, typer.Option(help="Repeat over seeds, e.g. 1,2,3; prints means and intervals.")] = None,
+    seeds: Annotated[str | None, typer.Option(help="Repeat over seeds: 1,2,3; prints means and intervals.")] = None,
 ) -> None:
     """Run a recipe to its report. Finished stages are kept; a killed run resumes where it was."""
     if seeds is None:

@@ -47,9 +47,9 @@ def convert_file(
 
 def write_market(console: Console, out: Path, seed: int, overrides: Sequence[str]) -> None:
     """Generate a market into a folder."""
+    from taosr_she.data.market.market import SPLITS, generate_market
     from taosr_she.recipe.config import load_recipe
     from taosr_she.recipe.context import DataFolder
-    from taosr_she.data.market.market import SPLITS, generate_market
 
     recipe = load_recipe("demo", [f"stages.data.market.{o}" for o in overrides])
     config = recipe.stages["data"].market  # type: ignore[union-attr]

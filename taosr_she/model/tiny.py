@@ -37,8 +37,8 @@ class TinyConfig(Strict):
     max_positions: int = Field(default=2048, gt=0)
     """Longest prompt and response together, in tokens."""
     init_std: float = Field(default=0.06, gt=0)
-    """Standard deviation of the random weights. Hugging Face's usual 0.02 is made for wide models: at width 128 the model
-    then sits on a plateau for hundreds of steps before it learns to copy from the prompt (see docs/log.md)."""
+    """Standard deviation of the random weights. Hugging Face's usual 0.02 is made for wide models: at width 128 the
+    model then sits on a plateau for hundreds of steps before it learns to copy from the prompt (see docs/log.md)."""
     tie: bool = True
     """Use the token embeddings as output layer too."""
 

@@ -8,6 +8,7 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from taosr_she.data.market.market import MarketConfig
+from taosr_she.data.teachers.llm_config import LLMTeacherConfig
 from taosr_she.domain.domain import Domain, Strict, load_domain
 from taosr_she.errors import UserError
 from taosr_she.model.tiny import TinyConfig
@@ -30,8 +31,8 @@ class PairsStage(Strict):
     kind: Literal["pairs"]
     """Discriminator."""
     path: str
-    """CSV, TSV, JSONL, Parquet (or .gz of the text formats), or a folder (WANDS, a saved Hugging Face dataset). Relative
-    paths start at the working folder."""
+    """CSV, TSV, JSONL, Parquet (or .gz of the text formats), or a folder (WANDS, a saved Hugging Face dataset).
+    Relative paths start at the working folder."""
     layout: str = "auto"
     """Column layout: auto, plain, esci, esci-sample, wands, rair."""
     columns: dict[str, str] = Field(default_factory=dict)
@@ -42,10 +43,21 @@ class PairsStage(Strict):
     """Rows with these values may train but are left out of the development and test splits."""
     split: dict[str, float] = Field(default_factory=lambda: {"training": 0.7, "development": 0.1, "test": 0.2})
     """Shares of the splits, by query."""
-    teacher: Literal["lexical", "none"] = "lexical"
-    """Who writes demonstrations (and machine references) for the training split."""
+    teacher: Literal["lexical", "llm", "none"] = "lexical"
+    """Who writes demonstrations for the training split. `lexical` also gives machine references for the steps; `llm`
+    asks an OpenAI-compatible endpoint."""
+    llm: LLMTeacherConfig | None = None
+    """Endpoint, model and limits of `teacher: llm`. Answers are kept in `llm-answers.jsonl` of the run folder."""
     demonstrations: str | None = None
     """A file of demonstrations (JSONL of `pair_id, response, teacher`) instead of the teacher's."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "PairsStage":
+        if (self.teacher == "llm") != (self.llm is not None):
+            raise ValueError("`teacher: llm` and the section `llm` go together")
+        if "training" not in self.split or "test" not in self.split:
+            raise ValueError("`split` needs shares for `training` and `test`")
+        return self
 
 
 class SFTStage(Strict):

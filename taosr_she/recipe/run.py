@@ -19,6 +19,7 @@ from taosr_she.recipe.plan import PlannedStage, plan, write_json
 from taosr_she.recipe.progress import Progress
 from taosr_she.report.build import build_report
 
+
 def run_recipe(recipe: Recipe, progress: Progress) -> Path:
     """Run what is not done yet and build the report; returns its path. A killed run resumes where it was."""
     domain = recipe.load_domain()

@@ -53,7 +53,7 @@ def parse_seeds(text: str) -> list[int]:
 
 
 def summarise(results: list[dict[str, Any]]) -> dict[str, Any]:
-    """Mean and 95% t-interval over seeds of every metric of every model, and paired differences of the compared models."""
+    """Mean and 95% t-interval over seeds of every metric and model, and paired differences of the compared models."""
     metrics = table_metrics(results[0]["step_keys"])
     models: dict[str, dict[str, Any]] = {}
     for model in results[0]["models"]:
@@ -81,9 +81,15 @@ def seeds_table(summary: dict[str, Any], seeds: list[int]) -> Table:
     for metric in table_metrics(summary["step_keys"]):
         cells = [m.get(metric) for m in summary["models"].values()]
         if any(cells):
-            shown = [f"{c['mean'] * 100:.1f} [{c['low'] * 100:.1f}, {c['high'] * 100:.1f}]" if c else "–" for c in cells]
+            shown = [
+                f"{c['mean'] * 100:.1f} [{c['low'] * 100:.1f}, {c['high'] * 100:.1f}]" if c else "–" for c in cells
+            ]
             table.add_row(metric_name(metric), *shown)
     return table
+
+
+def _cell(c: dict[str, Any] | None) -> str:
+    return f"{c['mean'] * 100:.1f} [{c['low'] * 100:.1f}, {c['high'] * 100:.1f}]" if c else "–"
 
 
 def _value(results: dict[str, Any], model: str, metric: str) -> float:

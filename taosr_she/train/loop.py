@@ -8,6 +8,7 @@ because everything random follows from the seed and the update number.
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -103,9 +104,9 @@ def one_update(
     if update % settings.keep_rollouts_every == 0 or update + 1 == settings.updates:
         write_rollouts(folder / "rollouts" / f"{update:05d}.parquet", update, batch, policy)
     row = batch_metrics(update + 1, batch, domain)
-    seconds = dict(zip(("generate", "examine", "update"), (b - a for a, b in zip(clock, clock[1:], strict=False)), strict=True))
     row |= update_stats | {"lr": lr, "seconds": clock[-1] - clock[0]}
-    row |= {f"seconds_{name}": value for name, value in seconds.items()}
+    for name, (begin, end) in zip(("generate", "examine", "update"), pairwise(clock), strict=True):
+        row[f"seconds_{name}"] = end - begin
     row["tokens_per_second"] = row["new_tokens"] / (clock[-1] - clock[0])
     return row
 
@@ -177,6 +178,7 @@ def backward(
         denominator=denominator,
     )  # fmt: skip
     loss.backward()
+    assert entropy is not None
     count = float(mask.sum())
     return {
         "loss": float(loss.detach()),
@@ -187,9 +189,7 @@ def backward(
     }
 
 
-def microbatches(
-    rows: torch.Tensor, prompts: list[list[int]], batch: CreditedBatch, budget: int
-) -> list[torch.Tensor]:
+def microbatches(rows: torch.Tensor, prompts: list[list[int]], batch: CreditedBatch, budget: int) -> list[torch.Tensor]:
     """Rows in parts whose padded size stays within the token budget; rows of like length together."""
     lengths = batch.rollouts.mask.sum(dim=1)
     group = batch.rollouts.group

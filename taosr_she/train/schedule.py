@@ -1,4 +1,4 @@
-"""What depends on the update number alone, so that a resumed run needs no other state: pair order, seeds, learning rate."""
+"""What depends on the update number alone (pair order, seeds, learning rate): a resumed run needs no other state."""
 
 from collections.abc import Sequence
 from random import Random
@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 def pairs_for_update(pairs: Sequence[T], update: int, size: int, seed: int) -> list[T]:
     """The `size` pairs of an update: passes over all pairs, each in an order of its own."""
-    chosen = []
+    chosen: list[T] = []
     for position in range(update * size, (update + 1) * size):
         epoch, index = divmod(position, len(pairs))
         if not chosen or index == 0:

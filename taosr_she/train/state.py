@@ -1,4 +1,4 @@
-"""Resumable state and metrics of a training stage: written whole or not at all, so that a kill at any moment loses little."""
+"""Resumable state and metrics of a training stage: written whole or not at all, so that a kill loses little."""
 
 import json
 import os

@@ -8,7 +8,11 @@ from taosr_she.examine.verifier import Verifier
 
 DOMAIN = load_domain("taobao")
 PAIR = Pair("p1", "q1", "red boots", Product("red boots"), label="4")
-RIGHT = "[query] category: boots; color: red\n[product] category: boots\n[category] same\n[attributes] color: match\n[label] 4"
+RIGHT = """[query] category: boots; color: red
+[product] category: boots
+[category] same
+[attributes] color: match
+[label] 4"""
 REFERENCES = [
     Annotation("p1", "query", "color: Red;  category: boots"),
     Annotation("p1", "category", "same"),

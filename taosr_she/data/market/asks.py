@@ -109,13 +109,13 @@ def _steer(rng: Random, goods: Goods, constraint: Constraint, wish: str) -> Good
     key = constraint.key
     if key == "price":
         wish = "conflict" if wish == "unknown" else wish
-        fitting = [p for p in PRICES if status(constraint, replace(goods, price=p)) == wish]
-        return replace(goods, price=rng.choice(fitting)) if fitting else goods
+        prices = [p for p in PRICES if status(constraint, replace(goods, price=p)) == wish]
+        return replace(goods, price=rng.choice(prices)) if prices else goods
     if wish == "unknown":
         return replace(goods, values=tuple((k, v) for k, v in goods.values if k != key))
     if key == "brand" and wish == "partial":
         return _with(goods, key, f"{constraint.values[0]} {rng.choice(SUB_BRANDS)}")
-    department = KIND_DEPARTMENT[goods.kind] if goods.kind in KIND_DEPARTMENT else None
+    department = KIND_DEPARTMENT.get(goods.kind)
     pool = {
         "brand": list(BRANDS),
         "color": [c[0] for c in COLORS],
@@ -130,5 +130,3 @@ def _steer(rng: Random, goods: Goods, constraint: Constraint, wish: str) -> Good
 def _with(goods: Goods, key: str, value: str) -> Goods:
     values = {**dict(goods.values), key: value}
     return replace(goods, values=tuple((k, values[k]) for k in KEY_ORDER if k in values))
-
-

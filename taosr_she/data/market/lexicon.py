@@ -69,7 +69,8 @@ DEPARTMENTS = (
     ),
     Department(
         "lighting",
-        (("lamp", "luminaire", "tablelight"), ("lantern", "stormlight", "camplight"), ("torch", "flashlight", "handlight"),
+        (("lamp", "luminaire", "tablelight"), ("lantern", "stormlight", "camplight"),
+         ("torch", "flashlight", "handlight"),
          ("spotlight", "downlight", "beamer")),
         ("bulb", "shade"), ("steel", "glass", "wood", "plastic"),
         ("wireless", "rechargeable", "waterproof", "foldable"),
@@ -108,7 +109,12 @@ NEEDS: dict[str, tuple[str, str, str]] = {
 }
 """feature -> purposes that imply it; the last one is kept for the robustness slice."""
 
-KNOWLEDGE: dict[str, str] = {"vegan": "leather", "shatterproof": "glass", "rustproof": "steel", "unplasticked": "plastic"}
+KNOWLEDGE = {
+    "vegan": "leather",
+    "shatterproof": "glass",
+    "rustproof": "steel",
+    "unplasticked": "plastic",
+}
 """a word that takes knowledge to read -> the material it excludes."""
 
 BRANDS = (
@@ -118,7 +124,16 @@ BRANDS = (
 SUB_BRANDS = ("pro", "lite", "go", "one")
 """A sub-brand is written after its brand: "norvik lite"."""
 
-NOISE = ("hot sale", "free shipping", "best gift", "new arrival", "top quality", "limited offer", "bestseller", "great deal")
+NOISE = (
+    "hot sale",
+    "free shipping",
+    "best gift",
+    "new arrival",
+    "top quality",
+    "limited offer",
+    "bestseller",
+    "great deal",
+)
 """Promotional words in titles; they mean nothing."""
 
 KIND_DEPARTMENT: dict[str, Department] = {words[0]: d for d in DEPARTMENTS for words in d.kinds}

@@ -1,4 +1,4 @@
-"""The market put together: pairs with labels, the truth of every step, demonstrations and annotations, from one seed."""
+"""The market put together, from one seed: labelled pairs, the truth of every step, demonstrations, annotations."""
 
 from dataclasses import dataclass
 from random import Random

@@ -1,7 +1,7 @@
 """The rule book of the `taobao` domain as code: it decides every step and the label of a (ask, goods) pair.
 
-The same function serves the truth and the teacher: a blind spot is a wrong ask or a wrong product fed into it, so that a
-flawed demonstration is consistent in itself, as a person's would be.
+The same function serves the truth and the teacher: a blind spot is a wrong ask or a wrong product fed into it, so that
+a flawed demonstration is consistent in itself, as a person's would be.
 """
 
 from dataclasses import dataclass

@@ -1,8 +1,8 @@
 """The market's teacher: stepwise demonstrations with documented, adjustable blind spots, as LLM teachers have.
 
-Where a pair gives room for a blind spot, the teacher falls into it with the chance `blind_share`. Its label then follows from
-its flawed steps with the chance `label_follows`, else it is the true one. A model trained on such demonstrations knows
-the right reasoning without preferring it.
+Where a pair gives room for a blind spot, the teacher falls into it with the chance `blind_share`. Its label then
+follows from its flawed steps with the chance `label_follows`, else it is the true one. A model trained on such
+demonstrations knows the right reasoning without preferring it.
 
 | blind spot | what the teacher does | first wrong step |
 | --- | --- | --- |

@@ -23,7 +23,8 @@ class Wording:
 
 def write_query(rng: Random, ask: Ask, wording: Wording) -> str:
     """The query text: modifiers before the kind, clauses after it, perhaps as a question or with a typing error."""
-    before, after = [], []
+    before: list[str] = []
+    after: list[str] = []
     for constraint in ask.constraints:
         words = _constraint_words(rng, constraint, wording)
         clause = constraint.origin in ("negation", "need", "budget")
@@ -66,9 +67,7 @@ def _misspell(rng: Random, text: str) -> str:
     i = rng.choice(long)
     at = rng.randrange(1, len(words[i]) - 1)
     w = words[i]
-    words[i] = rng.choice(
-        (w[:at] + w[at + 1] + w[at] + w[at + 2 :], w[:at] + w[at + 1 :], w[:at] + w[at] + w[at:])
-    )
+    words[i] = rng.choice((w[:at] + w[at + 1] + w[at] + w[at + 2 :], w[:at] + w[at + 1 :], w[:at] + w[at] + w[at:]))
     return " ".join(words)
 
 

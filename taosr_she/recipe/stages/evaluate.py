@@ -1,5 +1,6 @@
 """Measure models and baselines on a split, with intervals, slices and paired comparisons."""
 
+from itertools import pairwise
 from typing import Any
 
 from taosr_she.errors import UserError
@@ -13,6 +14,8 @@ from taosr_she.recipe.config import EvaluateStage
 from taosr_she.recipe.context import Context
 from taosr_she.recipe.plan import write_json
 
+BASELINES = {"majority": majority_baseline, "tfidf": tfidf_baseline}
+
 
 def run(context: Context, stage: EvaluateStage) -> dict[str, Any]:
     """Write `results.json` and one file of predictions a model."""
@@ -23,10 +26,10 @@ def run(context: Context, stage: EvaluateStage) -> dict[str, Any]:
     verifier = Verifier(domain, data.truth())
     predictions: dict[str, list[Prediction]] = {}
     speed: dict[str, float] = {}
-    for name in stage.baselines:
-        training = data.pairs("training")
-        fit = {"majority": majority_baseline, "tfidf": tfidf_baseline}[name]
-        predictions[name] = fit(domain, training, pairs, seed)
+    # The models have seen the labels of the demonstrations too, so the baselines may.
+    seen = list({p.pair_id: p for split in ("demonstration", "training") for p in data.pairs(split)}.values())
+    for baseline in stage.baselines:
+        predictions[baseline] = BASELINES[baseline](domain, seen, pairs, seed)
     update = context.progress.stage(context.name, len(stage.models))
     for done, name in enumerate(stage.models, start=1):
         policy = load_policy(str(context.checkpoint(name)), context.recipe.device, "auto")
@@ -48,8 +51,7 @@ def run(context: Context, stage: EvaluateStage) -> dict[str, Any]:
         if name in speed:
             results["models"][name]["metrics"]["tokens_per_second"] = round(speed[name], 1)
     names = list(stage.models)
-    chosen = list(stage.compare) or list(zip(names, names[1:], strict=False))
+    chosen = list(stage.compare) or list(pairwise(names))
     results["paired"] = comparisons(domain, predictions, chosen, stage.resamples, seed)
     write_json(context.folder / "results.json", results)
     return {name: results["models"][name]["metrics"]["macro_f1"] for name in predictions}
-

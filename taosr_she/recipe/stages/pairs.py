@@ -6,10 +6,11 @@ from typing import Any
 from taosr_she.data.demonstration import Demonstration, read_demonstrations
 from taosr_she.data.split import split_by_query
 from taosr_she.data.teachers.lexical import lexical_demonstration, lexical_reference
+from taosr_she.data.teachers.llm import llm_demonstrations
 from taosr_she.data.validate import load_pairs
 from taosr_she.domain.pair import Annotation, Pair
-from taosr_she.examine.verifier import MACHINE
 from taosr_she.errors import UserError
+from taosr_she.examine.verifier import MACHINE
 from taosr_she.recipe.config import PairsStage
 from taosr_she.recipe.context import Context, DataFolder
 
@@ -17,8 +18,8 @@ from taosr_she.recipe.context import Context, DataFolder
 def run(context: Context, stage: PairsStage) -> dict[str, Any]:
     """Read, validate, split by query, and let the teacher write demonstrations for the training split.
 
-    The lexical teacher's conclusions also serve as machine references for the steps, in training and in evaluation: they
-    say whether the reasoning follows the words, not whether a person would agree.
+    The lexical teacher's conclusions also serve as machine references for the steps, in training and in evaluation:
+    they say whether the reasoning follows the words, not whether a person would agree.
     """
     loaded = load_pairs(
         Path(stage.path), context.domain, layout=stage.layout, columns=stage.columns or None, where=stage.where or None,
@@ -54,7 +55,16 @@ def _demonstrations(context: Context, stage: PairsStage, pairs: list[Pair]) -> l
         return kept
     if stage.teacher == "lexical":
         return [lexical_demonstration(context.domain, p) for p in pairs]
-    return []
+    if stage.llm is None:
+        return []
+    # Beside the stages, not in this one's folder: answers were paid for, and survive a change of settings.
+    answers = context.recipe.folder / "llm-answers.jsonl"
+    summary = llm_demonstrations(stage.llm, context.domain, pairs, answers)
+    context.progress.say(
+        f"llm teacher: {summary.kept} kept, {sum(summary.rejected.values())} rejected, {summary.left} not asked, "
+        f"cost {summary.cost:.2f}" + (f", stopped by {summary.stopped_by_limit}" if summary.stopped_by_limit else "")
+    )
+    return list(summary.demonstrations)
 
 
 def _references(context: Context, pairs: list[Pair]) -> list[Annotation]:

@@ -54,8 +54,8 @@ def test_splits_share_no_query_text_and_ids_are_unique(market: Market) -> None:
 def test_every_hard_kind_head_and_tail_occur_in_the_test_split(market: Market) -> None:
     counts = Counter(tag for p in market.pairs["test"] for tag in p.tags)
     wanted = {
-        "negation", "alternatives", "need", "knowledge", "budget", "brand", "several_attributes", "question", "misspelled",
-        "unseen_words", "sub_brand", "rival_brand", "head", "torso", "tail",
+        "negation", "alternatives", "need", "knowledge", "budget", "brand", "several_attributes", "question",
+        "misspelled", "unseen_words", "sub_brand", "rival_brand", "head", "torso", "tail",
         "relation_same", "relation_near", "relation_accessory", "relation_other",
     }  # fmt: skip
     assert wanted == set(counts)
@@ -126,7 +126,11 @@ def test_decide_equals_the_rules_read_by_a_person() -> None:
         (Constraint("price", ("50",)), Goods("boots", (), 65), "conflict"),
         (Constraint("brand", ("norvik",)), Goods("boots", (("brand", "norvik lite"),), 10), "partial"),
         (Constraint("brand", ("norvik",)), Goods("boots", (("brand", "marwick"),), 10), "conflict"),
-        (Constraint("material", ("leather",), negated=True), Goods("boots", (("material", "leather"),), 10), "conflict"),
+        (
+            Constraint("material", ("leather",), negated=True),
+            Goods("boots", (("material", "leather"),), 10),
+            "conflict",
+        ),
         (Constraint("material", ("leather",), negated=True), Goods("boots", (("material", "nylon"),), 10), "match"),
         (Constraint("material", ("leather",), negated=True), Goods("boots", (), 10), "unknown"),
         (Constraint("color", ("red", "blue")), Goods("boots", (("color", "blue"),), 10), "match"),
