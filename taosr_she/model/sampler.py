@@ -59,9 +59,11 @@ def sample_groups(
 
     At most `max_rows` responses (but at least one group) are generated at a time, prompts of like length together. The
     random numbers of row b depend on (seed, b) alone: not on its neighbours, on `max_rows`, or on who has finished.
-    The same call gives the same rollouts. Raises UserError when a prompt leaves no room for a response, or when the
-    model's output is not finite.
+    The same call gives the same rollouts. Raises UserError when a prompt leaves no room for a response, when the model
+    keeps no keys and values (pure state space models), or when its output is not finite.
     """
+    if "past_key_values" not in _inputs(type(policy.model).forward):
+        raise UserError(f"{type(policy.model).__name__} keeps no keys and values: take a model with attention")
     limit = getattr(policy.model.config.get_text_config(), "max_position_embeddings", None)
     longest = max(map(len, prompts), default=0)
     if limit and longest + sampling.max_new_tokens > limit:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 from scipy.stats import chisquare
+from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 
 from taosr_she.errors import UserError
 from taosr_she.model.logprobs import response_logprobs
@@ -163,6 +164,10 @@ def test_mistakes(make_policy: Callable[..., Policy]) -> None:
     with torch.no_grad():
         policy.model.lm_head.weight[:] = torch.nan
     with pytest.raises(UserError, match="not finite"):
+        sample_groups(policy, PROMPTS, 2, SAMPLED, seed=0)
+    shape = {"hidden_size": 8, "num_hidden_layers": 1, "vocab_size": 40, "num_heads": 4, "head_dim": 4, "n_groups": 1}
+    policy.model = AutoModelForCausalLM.from_config(CONFIG_MAPPING["mamba2"](**shape))
+    with pytest.raises(UserError, match="Mamba2ForCausalLM keeps no keys and values"):
         sample_groups(policy, PROMPTS, 2, SAMPLED, seed=0)
     for wrong in ({"top_p": 0.0}, {"temperature": -1}, {"max_new_tokens": 0}, {"beams": 4}):
         with pytest.raises(ValidationError):
