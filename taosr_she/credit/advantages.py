@@ -9,9 +9,14 @@ from torch import Tensor
 from taosr_she.credit.config import CreditConfig
 from taosr_she.credit.groups import group_index, group_sum
 from taosr_she.credit.outcome import outcome
+from taosr_she.credit.scalar import scalar
 from taosr_she.credit.srpo import srpo
 
-RULES: dict[str, Callable[[CreditConfig, Tensor, Tensor, Tensor, int], Tensor]] = {"outcome": outcome, "srpo": srpo}
+RULES: dict[str, Callable[[CreditConfig, Tensor, Tensor, Tensor, int], Tensor]] = {
+    "outcome": outcome,
+    "scalar": scalar,
+    "srpo": srpo,
+}
 """Rule name -> `(config, verdicts (B, K), outcomes (B,), groups (B,), label_step) -> advantages (B, K)`."""
 
 _ZERO = 1e-6  # where the two terms cancel, rounding leaves dust that would count as signal

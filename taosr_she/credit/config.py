@@ -11,11 +11,12 @@ class CreditConfig(Strict):
     """How verdicts and outcomes become advantages.
 
     Follows the abstract of TaoSR-SHE (arXiv 2510.07972), with these documented choices; the paper's own equations are
-    not public. The rule `outcome` reads `std` alone.
+    not public. The rules `outcome` and `scalar` read `std` alone.
     """
 
-    rule: Literal["outcome", "srpo"] = "srpo"
-    """`outcome` is vanilla GRPO: the group-centred outcome on every token. `srpo` adds a step advantage."""
+    rule: Literal["outcome", "scalar", "srpo"] = "srpo"
+    """`outcome` is vanilla GRPO: the group-centred outcome on every token. `scalar` is GRPO on the score of a scalar
+    reward model. `srpo` adds a step advantage to the outcome's."""
     outcome_weight: float = Field(default=1.0, ge=0)
     """Weight of the outcome term. 1: the scale of vanilla GRPO, so learning rates carry over."""
     step_weight: float = Field(default=1.0, ge=0)
@@ -28,7 +29,7 @@ class CreditConfig(Strict):
     disagree (Dr. GRPO, 2503.20783)."""
     clamp: float = Field(default=2.0, gt=0)
     """Largest absolute advantage of a step. 2 is the most that two terms of weight 1 can reach without `std`, so it
-    acts with `std` or larger weights. Rule `outcome` is not clamped: it equals GRPO."""
+    acts with `std` or larger weights. Rules `outcome` and `scalar` are not clamped: they equal GRPO."""
     step_baseline: Literal["group", "reached"] = "group"
     """A step is compared with the same step of all rollouts of the group, or of those right in every known step before
     it. `group` compares more rollouts, and is part of the best combination of a one-seed prototype."""

@@ -36,9 +36,9 @@ class Grade(Strict):
     """Other spellings accepted when reading data (compared without case)."""
 
     @property
-    def spellings(self) -> frozenset[str]:
+    def spellings(self) -> tuple[str, ...]:
         """Code, name and aliases without case and outer space."""
-        return frozenset(s.strip().casefold() for s in (self.code, self.name, *self.aliases))
+        return tuple(s.strip().casefold() for s in (self.code, self.name, *self.aliases))
 
 
 class StepSpec(Strict):

@@ -22,7 +22,7 @@ def neutralise(text: str, special_tokens: Iterable[str] = ()) -> str:
         text = unicodedata.normalize("NFKC", text)
     text = " ".join(text.translate(_BRACKETS).split())
     pattern = _special_pattern(tuple(special_tokens))
-    broken = int(bool(pattern.pattern))  # an empty pattern would match everywhere, for ever
+    broken = 1
     while broken:  # taking one token apart can complete another; every pass leaves fewer letters side by side
         text, broken = pattern.subn(_break, text)
     return text.strip()

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from taosr_she.credit.config import CreditConfig, LossConfig
 from taosr_she.domain.domain import Strict
@@ -46,3 +46,9 @@ class StepCreditSettings(Strict):
     """Updates between two resumable states."""
     keep_rollouts_every: int = Field(default=5, gt=0)
     """Updates between two Parquet files of rollouts (the report shows them)."""
+
+    @model_validator(mode="after")
+    def _must_explore(self) -> "StepCreditSettings":
+        if self.sampling.temperature == 0:
+            raise ValueError("sampling.temperature 0 draws the same response every time: groups would have no signal")
+        return self

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from random import Random
 
-from taosr_she.data.market.lexicon import BRANDS, COLORS, DEPARTMENTS, KIND_DEPARTMENT, KINDS, KNOWLEDGE, SUB_BRANDS
+from taosr_she.data.market.lexicon import BRANDS, COLORS, DEPARTMENTS, KIND_DEPARTMENT, KNOWLEDGE, SUB_BRANDS
 from taosr_she.data.market.reasoning import KEY_ORDER, Ask, Constraint, Goods, status
 
 PRICES = range(10, 100, 5)
@@ -16,7 +16,7 @@ _WAYS = (
     ("feature", "need", 10), ("price", "budget", 12),
 )  # fmt: skip
 _HOW_MANY = ((0, 6), (1, 40), (2, 38), (3, 16))  # (number of constraints, weight)
-_RELATIONS = (("same", 74), ("near", 12), ("accessory", 6), ("other", 8))
+_RELATIONS = (("same", 62), ("near", 16), ("accessory", 8), ("other", 14))
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class Popularity:
         return "head" if rank < len(self.kinds) / 4 else "tail" if rank >= len(self.kinds) / 2 else "torso"
 
 
-def popularity(seed: int, exponent: float) -> Popularity:
-    """Which kinds are popular in this market."""
-    kinds = list(KINDS)
+def popularity(seed: int, exponent: float, departments: int) -> Popularity:
+    """Which kinds are popular in a market that sells the first `departments` departments."""
+    kinds = [words[0] for department in DEPARTMENTS[:departments] for words in department.kinds]
     Random(f"popularity {seed}").shuffle(kinds)
     return Popularity(tuple(kinds), tuple(1 / (rank + 1) ** exponent for rank in range(len(kinds))))
 
@@ -68,13 +68,13 @@ def _draw_constraint(rng: Random, kind: str, key: str, origin: str) -> Constrain
     return Constraint(key, (rng.choice(list(values)),), negated=origin == "negation", origin=origin)
 
 
-def draw_goods(rng: Random, ask: Ask, satisfy: float) -> Goods:
+def draw_goods(rng: Random, ask: Ask, satisfy: float, popular: Popularity) -> Goods:
     """One product shown for the query: related to it as in `_RELATIONS`, meeting each constraint with chance `satisfy`.
 
     Where it does not meet one, it conflicts, comes close (sub-brand, slightly over budget) or does not say.
     """
     rel = rng.choices([r for r, _ in _RELATIONS], [w for _, w in _RELATIONS])[0]
-    kind = _related_kind(rng, ask.kind, rel)
+    kind = _related_kind(rng, ask.kind, rel, popular)
     department = KIND_DEPARTMENT.get(kind) or KIND_DEPARTMENT[ask.kind]
     values: dict[str, str] = {
         "brand": rng.choice(BRANDS) + (f" {rng.choice(SUB_BRANDS)}" if rng.random() < 0.12 else ""),
@@ -92,7 +92,7 @@ def draw_goods(rng: Random, ask: Ask, satisfy: float) -> Goods:
     return goods
 
 
-def _related_kind(rng: Random, asked: str, rel: str) -> str:
+def _related_kind(rng: Random, asked: str, rel: str, popular: Popularity) -> str:
     department = KIND_DEPARTMENT[asked]
     if rel == "same":
         return asked
@@ -100,8 +100,7 @@ def _related_kind(rng: Random, asked: str, rel: str) -> str:
         return rng.choice(department.accessories)
     if rel == "near":
         return rng.choice([words[0] for words in department.kinds if words[0] != asked])
-    other = rng.choice([d for d in DEPARTMENTS if d is not department])
-    return rng.choice([words[0] for words in other.kinds])
+    return rng.choice([kind for kind in popular.kinds if KIND_DEPARTMENT[kind] is not department])
 
 
 def _steer(rng: Random, goods: Goods, constraint: Constraint, wish: str) -> Goods:

@@ -26,11 +26,13 @@ class MarketConfig(Strict):
     """Pairs for choosing settings."""
     test_pairs: int = Field(default=800, ge=0)
     """Pairs for the tables."""
+    departments: int = Field(default=4, ge=2, le=8)
+    """Departments of the shop, four kinds of product each. More make the category step harder."""
     products_per_query: int = Field(default=2, ge=1)
     """Products shown for each query."""
     zipf: float = Field(default=0.8, ge=0)
     """Exponent of the popularity of kinds of product; 0 makes all equally popular."""
-    satisfy: float = Field(default=0.7, ge=0, le=1)
+    satisfy: float = Field(default=0.65, ge=0, le=1)
     """Chance that a product meets a constraint of the query."""
     synonym_share: float = Field(default=0.25, ge=0, le=1)
     """Share of words written as a synonym."""
@@ -74,7 +76,7 @@ class Market:
 def generate_market(config: MarketConfig, seed: int) -> Market:
     """Everything from one seed: the same seed gives the same market on every platform."""
     domain = load_domain("taobao")
-    popular = popularity(seed, config.zipf)
+    popular = popularity(seed, config.zipf, config.departments)
     rng = Random(f"market {seed}")
     pairs: dict[str, list[Pair]] = {}
     cases: dict[str, Case] = {}
@@ -85,7 +87,7 @@ def generate_market(config: MarketConfig, seed: int) -> Market:
         while len(pairs[split]) < size:
             ask, wording, query = _new_query(rng, popular, config, split, texts)
             for n in range(min(config.products_per_query, size - len(pairs[split]))):
-                goods = draw_goods(rng, ask, config.satisfy)
+                goods = draw_goods(rng, ask, config.satisfy, popular)
                 product, rival = write_product(rng, goods, config.synonym_share)
                 case = Case(ask, goods, rival, reason(ask, goods))
                 query_id = f"{split[:3]}{len(texts):06d}"

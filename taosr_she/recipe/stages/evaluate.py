@@ -26,10 +26,8 @@ def run(context: Context, stage: EvaluateStage) -> dict[str, Any]:
     verifier = Verifier(domain, data.truth())
     predictions: dict[str, list[Prediction]] = {}
     speed: dict[str, float] = {}
-    # The models have seen the labels of the demonstrations too, so the baselines may.
-    seen = list({p.pair_id: p for split in ("demonstration", "training") for p in data.pairs(split)}.values())
     for baseline in stage.baselines:
-        predictions[baseline] = BASELINES[baseline](domain, seen, pairs, seed)
+        predictions[baseline] = BASELINES[baseline](domain, data.pairs("training"), pairs, seed)
     update = context.progress.stage(context.name, len(stage.models))
     for done, name in enumerate(stage.models, start=1):
         policy = load_policy(str(context.checkpoint(name)), context.recipe.device, "auto")

@@ -220,4 +220,4 @@ def test_market_too_large_for_its_words_is_a_clear_error() -> None:
             def __contains__(self, item: object) -> bool:
                 return True
 
-        _new_query(Random(1), popularity(1, 1.0), config, "test", Everything())
+        _new_query(Random(1), popularity(1, 1.0, 4), config, "test", Everything())

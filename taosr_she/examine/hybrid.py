@@ -1,0 +1,102 @@
+"""The hybrid: people where they have spoken, a judge elsewhere. Every step keeps the source of its verdict."""
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from typing import Literal, get_args
+
+import numpy as np
+
+from taosr_she.domain.pair import Pair
+from taosr_she.domain.response import Response
+from taosr_she.errors import UserError
+from taosr_she.examine.verdicts import CODE, Examiner, Verdicts
+
+Mode = Literal["human_first", "judge_only", "human_only", "agree"]
+RIGHT = 0.5
+"""A verdict of at least this counts as right."""
+BAR = 0.6
+"""Least first-error F1 of a judge on held-out people."""
+
+
+class Hybrid:
+    """Two examiners behind one; `human` is usually the offline verifier, `judge` the GSRM.
+
+    | mode | verdict of a step |
+    | --- | --- |
+    | `human_first` | the human one where known, else the judge's |
+    | `judge_only` | the judge's, whatever people said |
+    | `human_only` | the human one where known |
+    | `agree` | where both know: the human one if the judge says the same (right or wrong), else unknown; where only one \
+knows: that one |
+
+    In `agree` a disagreement costs the step its verdict, because an annotator's slip and a judge's mistake look alike;
+    credit then falls back to the outcome. A step that only the judge knows keeps the judge's verdict, or the mode would
+    train on annotated pairs alone, as `human_only` does.
+
+    The judge is asked only where its answer can count: in `human_first` about responses with some step that the human
+    side does not know, in `human_only` never. `examined` and `judged` count responses and those the judge was asked
+    about, over the life of this object.
+
+    >>> hybrid = Hybrid(verifier, gsrm)                       # doctest: +SKIP
+    >>> hybrid.examine(pairs, responses).sources              # doctest: +SKIP
+    """
+
+    def __init__(self, human: Examiner, judge: Examiner | None, mode: Mode = "human_first") -> None:
+        """`judge` may be None in mode `human_only`. Raises UserError for an unknown mode or a missing judge."""
+        if mode not in get_args(Mode):
+            raise UserError(f"hybrid mode '{mode}': expected one of {', '.join(get_args(Mode))}")
+        if judge is None and mode != "human_only":
+            raise UserError(f"hybrid mode '{mode}' needs a judge: name one, or use human_only")
+        self.human, self.judge, self.mode = human, judge, mode
+        self.examined = self.judged = 0
+
+    def examine(self, pairs: Sequence[Pair], responses: Sequence[Response]) -> Verdicts:
+        """Verdicts (B, K) for B responses, one pair entry each."""
+        self.examined += len(responses)
+        if self.mode == "judge_only":
+            return self._ask(pairs, responses)
+        human = self.human.examine(pairs, responses)
+        if self.mode == "human_only":
+            return human
+        rows = np.arange(len(responses))
+        if self.mode == "human_first":
+            rows = np.flatnonzero(np.isnan(human.values).any(axis=1))
+        if len(rows) == 0:
+            return human
+        judge = self._ask([pairs[b] for b in rows], [responses[b] for b in rows])
+        values, sources = human.values.copy(), human.sources.copy()
+        values[rows], sources[rows] = _merge(Verdicts(values[rows], sources[rows]), judge, self.mode)
+        return Verdicts(values, sources)
+
+    def _ask(self, pairs: Sequence[Pair], responses: Sequence[Response]) -> Verdicts:
+        assert self.judge is not None  # checked at construction
+        self.judged += len(responses)
+        return self.judge.examine(pairs, responses)
+
+
+def _merge(human: Verdicts, judge: Verdicts, mode: Mode) -> tuple[np.ndarray, np.ndarray]:
+    """Values and sources (B, K) of modes `human_first` and `agree`."""
+    by_human = ~np.isnan(human.values)
+    values = np.where(by_human, human.values, judge.values)
+    sources = np.where(by_human, human.sources, judge.sources)
+    if mode == "agree":
+        both = by_human & ~np.isnan(judge.values)
+        apart = both & ((human.values >= RIGHT) != (judge.values >= RIGHT))
+        values[apart], sources[apart] = np.nan, CODE["unknown"]
+    return values, sources
+
+
+def check_bar(report: Mapping[str, float], bar: float = BAR, override: bool = False) -> None:
+    """Refuse a judge whose `first_error_f1` on held-out people is below `bar`, or could not be measured (NaN, absent).
+
+    Raises UserError; with `override` it logs the same as a warning, so that such a judge is never used in silence.
+    """
+    f1 = report.get("first_error_f1", math.nan)
+    if f1 >= bar:
+        return
+    found = "has no first-error F1 on held-out people" if math.isnan(f1) else f"reaches a first-error F1 of {f1:.3f}"
+    message = f"the judge {found}; the bar is {bar:g}"
+    if not override:
+        raise UserError(f"{message}: train it on more judgements, use mode human_only, lower the bar or override it")
+    logging.getLogger(__name__).warning("%s: used all the same, as asked", message)
