@@ -13,7 +13,7 @@ export TOKENIZERS_PARALLELISM ?= false
 export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint types format clean
+.PHONY: help setup demo screenshot test test-slow lint types format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,6 +22,11 @@ setup: $(INSTALLED) ## create .venv with pinned versions (a minute or two, 2 GB 
 
 demo: $(INSTALLED) ## data, training, evaluation and report of the market in a few minutes
 	$(BIN)/taosr-she demo
+
+screenshot: $(INSTALLED) ## docs/report.png from the demo's report, taken in headless chromium
+	chromium --headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-sync \
+	  --hide-scrollbars --window-size=1280,1500 --user-data-dir="$$(mktemp -d)" \
+	  --screenshot=docs/report.png "file://$(CURDIR)/runs/demo/report.html"
 
 test: $(INSTALLED) ## fast tests
 	$(BIN)/pytest -m "not slow"

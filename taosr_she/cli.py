@@ -10,6 +10,13 @@ from rich.console import Console
 from taosr_she import __version__
 from taosr_she.errors import UserError
 
+
+def console() -> Console:
+    """The terminal; files and pipes get lines of 120 characters."""
+    plain = Console()
+    return plain if plain.is_terminal else Console(width=120)
+
+
 app = typer.Typer(
     name="taosr-she", help="Step-examined relevance: train and measure models that judge query-product pairs in steps.",
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -68,7 +75,7 @@ def evaluate(
     """Measure a model on labelled pairs: metrics with intervals, by class and slice."""
     from taosr_she.commands import evaluate_model
 
-    evaluate_model(Console(), model, pairs, domain, annotations, out, layout, _columns(column), device, max_new_tokens)
+    evaluate_model(console(), model, pairs, domain, annotations, out, layout, _columns(column), device, max_new_tokens)
 
 
 @app.command()
@@ -85,7 +92,7 @@ def judge(
     """Score pairs: label, probabilities and steps of each."""
     from taosr_she.commands import judge_pairs
 
-    judge_pairs(Console(), model, pairs, out, domain, layout, _columns(column), device, max_new_tokens)
+    judge_pairs(console(), model, pairs, out, domain, layout, _columns(column), device, max_new_tokens)
 
 
 @app.command()
@@ -108,7 +115,7 @@ def data_validate(
     """Check a file of pairs: what comes through, what does not, and why."""
     from taosr_she.commands import validate_file
 
-    validate_file(Console(), path, domain, layout, _columns(column), quarantine, require_label)
+    validate_file(console(), path, domain, layout, _columns(column), quarantine, require_label)
 
 
 @data_app.command("convert")
@@ -122,7 +129,7 @@ def data_convert(
     """Convert pairs to the plain layout in another format."""
     from taosr_she.commands import convert_file
 
-    convert_file(Console(), path, out, domain, layout, _columns(column))
+    convert_file(console(), path, out, domain, layout, _columns(column))
 
 
 @data_app.command("market")
@@ -134,7 +141,7 @@ def data_market(
     """Generate a market: pairs by split, demonstrations, annotations and the truth of every step."""
     from taosr_she.commands import write_market
 
-    write_market(Console(), out, seed, overrides or [])
+    write_market(console(), out, seed, overrides or [])
 
 
 def _columns(options: list[str] | None) -> dict[str, str] | None:
@@ -156,19 +163,19 @@ def _run(name: str, overrides: list[str], dry_run: bool) -> None:
     if dry_run:
         print(describe_plan(recipe))
         return
-    console = Console()
-    with Progress(console) as progress:
+    screen = console()
+    with Progress(screen) as progress:
         path = run_recipe(recipe, progress)
     results = read_results(recipe.folder)
     if results is not None:
-        console.print(results_table(results))
-    console.print(f"report: {path}", highlight=False, soft_wrap=True)
+        screen.print(results_table(results))
+    screen.print(f"report: {path}", highlight=False, soft_wrap=True)
 
 
 def _run_seeds(name: str, overrides: list[str], seeds: str, dry_run: bool) -> None:
     from taosr_she.recipe.seeds import run_seeds
 
-    run_seeds(Console(), name, overrides, seeds, dry_run)
+    run_seeds(console(), name, overrides, seeds, dry_run)
 
 
 def main() -> None:

@@ -1,41 +1,118 @@
-"""Annotations as JSONL, one record a line."""
+"""Annotation records: their two kinds, one row as a record, and JSONL files of them."""
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import asdict, fields
 from pathlib import Path
+from typing import Any
 
 from taosr_she.domain.pair import Annotation
 from taosr_she.errors import UserError
 
 VERDICTS = ("correct", "wrong", "unsure")
-_FIELDS = {f.name for f in fields(Annotation)}
+FIELDS = tuple(f.name for f in fields(Annotation))
+_NEEDED = ("pair_id", "step")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+
+REASONS: dict[str, str] = {
+    "not an object": "the record is not an object",
+    "missing field": "there is no pair_id, step or verdict",
+    "unknown field": "the record has a field that no annotation has",
+    "wrong type": "a field is not a text",
+    "unknown verdict": f"the verdict is none of {', '.join(VERDICTS)}",
+    "unknown step": "the step is not in the domain's step schema",
+    "wrong encoding": "some text is not UTF-8",
+}
+"""Every reason why a row is not an annotation, with its meaning."""
+
+
+class BadAnnotation(ValueError):
+    """A row that is not an annotation; `reason` is a key of REASONS."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+def is_reference(annotation: Annotation) -> bool:
+    """True for a reference, False for a judgement.
+
+    A record with a `response_id` judges a text. One without it states the right conclusion, unless it says `wrong`:
+    then it too can only be about the very text in `conclusion`. A reference that is `unsure` abstains.
+    """
+    return not annotation.response_id and annotation.verdict != "wrong"
+
+
+def normal_text(text: str) -> str:
+    """A step's text without differences of case and white space: judgements of equal texts are about the same."""
+    return " ".join(text.casefold().split())
+
+
+def annotation_from_row(row: Any) -> Annotation:
+    """The record in a mapping of field names to texts. Raises BadAnnotation with one of REASONS.
+
+    None is the same as a missing field; a whole number is taken as its text in the ids.
+    """
+    if not isinstance(row, dict):
+        raise BadAnnotation("not an object", f"found {_short(row)}")
+    unknown = [name for name in row if name not in FIELDS]
+    if unknown:
+        raise BadAnnotation("unknown field", f"{_short(unknown[0])}; the fields are {', '.join(FIELDS)}")
+    values = {name: _text(name, value) for name, value in row.items() if value is not None}
+    for name in _NEEDED:
+        if not values.get(name):
+            raise BadAnnotation("missing field", f"no {name}")
+    annotation = Annotation(**{"conclusion": "", **values})
+    if annotation.verdict not in VERDICTS:
+        raise BadAnnotation("unknown verdict", f"verdict {annotation.verdict!r} is none of {', '.join(VERDICTS)}")
+    return annotation
+
+
+def row_from_annotation(annotation: Annotation) -> dict[str, str]:
+    """The record as a mapping; empty fields are left out."""
+    return {name: value for name, value in asdict(annotation).items() if value}
 
 
 def write_annotations(path: Path, annotations: Iterable[Annotation]) -> None:
     """Write one JSON object a line; empty fields are left out."""
-    with path.open("w", encoding="utf-8") as file:
+    with path.open("w", encoding="utf-8", newline="\n") as file:
         for annotation in annotations:
-            kept = {key: value for key, value in asdict(annotation).items() if value}
-            file.write(json.dumps(kept, ensure_ascii=False) + "\n")
+            file.write(json.dumps(row_from_annotation(annotation), ensure_ascii=False) + "\n")
 
 
 def read_annotations(path: Path) -> list[Annotation]:
-    """Read annotations. Raises UserError naming file, line and mend."""
+    """Read annotations, all or none. Raises UserError naming file, line and mend.
+
+    For files from elsewhere, whose bad rows should go to a quarantine file, see `examine.interchange`.
+    """
     if not path.is_file():
         raise UserError(f"annotations {path}: no such file")
     annotations = []
     with path.open("rb") as file:  # lines end at "\n" alone: texts may hold U+2028 and its like
         for number, line in enumerate(file, start=1):
             try:
-                row = {"conclusion": "", **json.loads(line)}
-                annotation = Annotation(**row)
-                if annotation.verdict not in VERDICTS:
-                    raise ValueError(f"verdict {annotation.verdict!r} is none of {', '.join(VERDICTS)}")
-            except (TypeError, ValueError) as error:  # no JSON, not UTF-8, no object, missing or unknown keys
+                annotations.append(annotation_from_row(json.loads(line)))
+            # BadAnnotation, no JSON, not UTF-8; RecursionError: absurdly nested brackets
+            except (ValueError, RecursionError) as error:
                 raise UserError(
                     f"annotations {path}, line {number}: {error}; expected an object with pair_id, step, conclusion "
-                    f"and optionally {', '.join(sorted(_FIELDS - {'pair_id', 'step', 'conclusion'}))}"
+                    f"and optionally {', '.join(FIELDS[3:])}"
                 ) from error
-            annotations.append(annotation)
     return annotations
+
+
+def _text(name: str, value: Any) -> str:
+    if name.endswith("_id") and isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str):
+        raise BadAnnotation("wrong type", f"{name} is {_short(value)}, not a text")
+    if not value.isascii() and _SURROGATE.search(value):
+        raise BadAnnotation("wrong encoding", f"{name} holds half a character (a lone surrogate)")
+    return value
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."

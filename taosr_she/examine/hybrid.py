@@ -27,8 +27,7 @@ class Hybrid:
     | `human_first` | the human one where known, else the judge's |
     | `judge_only` | the judge's, whatever people said |
     | `human_only` | the human one where known |
-    | `agree` | where both know: the human one if the judge says the same (right or wrong), else unknown; where only one \
-knows: that one |
+    | `agree` | the human one where both say the same (right or wrong), unknown where they differ; else the known one |
 
     In `agree` a disagreement costs the step its verdict, because an annotator's slip and a judge's mistake look alike;
     credit then falls back to the outcome. A step that only the judge knows keeps the judge's verdict, or the mode would
@@ -59,10 +58,10 @@ knows: that one |
         human = self.human.examine(pairs, responses)
         if self.mode == "human_only":
             return human
-        rows = np.arange(len(responses))
+        rows = list(range(len(responses)))
         if self.mode == "human_first":
-            rows = np.flatnonzero(np.isnan(human.values).any(axis=1))
-        if len(rows) == 0:
+            rows = np.flatnonzero(np.isnan(human.values).any(axis=1)).tolist()
+        if not rows:
             return human
         judge = self._ask([pairs[b] for b in rows], [responses[b] for b in rows])
         values, sources = human.values.copy(), human.sources.copy()

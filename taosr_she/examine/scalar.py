@@ -1,4 +1,4 @@
-"""The scalar reward model as an examiner: one number for a whole response, the baseline that step verdicts must beat."""
+"""The scalar reward model as an examiner: one number for a whole response, the baseline of step verdicts."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -47,20 +47,24 @@ class ScalarExaminer:
     @torch.inference_mode()
     def scores(self, pairs: Sequence[Pair], responses: Sequence[Response]) -> np.ndarray:
         """(B,) float32 in (0, 1). A response counts as ended, also when it was cut off at the length limit."""
-        scorer = self._scorer
         rows = [
-            scorer.encode_prompt(self.domain, pair) + scorer.encode_response(response.text)
+            (*self._scorer.encode_prompt(self.domain, pair), *self._scorer.encode_response(response.text))
             for pair, response in zip(pairs, responses, strict=True)
         ]
-        order = sorted(range(len(rows)), key=lambda b: len(rows[b]))
-        scores = np.zeros(len(rows), dtype=np.float32)
-        for start in range(0, len(order), self.batch_rows):
-            chosen = order[start : start + self.batch_rows]
-            width = len(rows[chosen[-1]])
-            ids = torch.tensor([rows[b] + [scorer.pad_id] * (width - len(rows[b])) for b in chosen])
-            mask = torch.tensor([[t < len(rows[b]) for t in range(width)] for b in chosen])
-            out = scorer.model(
-                input_ids=ids.to(scorer.device), attention_mask=mask.to(scorer.device), use_cache=False
-            )  # logits (rows, 1)
-            scores[chosen] = out.logits[:, 0].float().sigmoid().cpu().numpy()
+        # Equal responses get one score: padding would otherwise tell them apart in the last digit, which a division by
+        # a group's small standard deviation turns into a signal.
+        different = sorted(set(rows), key=len)
+        found: dict[tuple[int, ...], float] = {}
+        for start in range(0, len(different), self.batch_rows):
+            chosen = different[start : start + self.batch_rows]
+            found |= zip(chosen, self._score(chosen), strict=True)
+        return np.array([found[row] for row in rows], dtype=np.float32)
+
+    def _score(self, rows: Sequence[tuple[int, ...]]) -> list[float]:
+        """Scores of token rows, the longest of them last; padded on the right, as in training."""
+        scorer, width = self._scorer, len(rows[-1])
+        ids = torch.tensor([[*row, *[scorer.pad_id] * (width - len(row))] for row in rows], device=scorer.device)
+        mask = torch.tensor([[t < len(row) for t in range(width)] for row in rows], device=scorer.device)
+        logits = scorer.model(input_ids=ids, attention_mask=mask, use_cache=False).logits  # (rows, 1)
+        scores: list[float] = logits[:, 0].float().sigmoid().tolist()
         return scores

@@ -1,56 +1,113 @@
-"""The offline verifier: verdicts from stored reference annotations.
+"""The offline verifier: verdicts from what annotators have said. References first, then judgements, else unknown.
 
-A closed step is right when it concludes what the reference concludes, compared canonically (order, case and synonyms of
-the domain do not matter). The label step is right when the label is the pair's human label. Everything else is unknown.
+1. The label step is right when the label is the pair's human label, where the pair has one.
+2. A closed step is right when it concludes what the majority of references conclude, compared canonically (order, case
+   and synonyms of the domain do not matter).
+3. Any step is right or wrong as the majority of judgements say of the same text (but for case and white space).
+
+How annotators make a majority is in `majority`. Everything else is unknown.
 """
 
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from taosr_she.domain.annotation import normal_text
 from taosr_she.domain.conclusions import canonical
-from taosr_she.domain.domain import Domain
+from taosr_she.domain.domain import Domain, StepSpec
 from taosr_she.domain.pair import Annotation, Pair
-from taosr_she.domain.response import Response
+from taosr_she.domain.response import Response, Step
+from taosr_she.examine.majority import (
+    MACHINE,
+    Opinion,
+    StepPlace,
+    TextPlace,
+    majority_judgements,
+    majority_references,
+)
+from taosr_she.examine.store import AnnotationStore, Place
 from taosr_she.examine.verdicts import CODE, Verdicts
 
-MACHINE = "machine:"
-"""Annotators whose name starts so are programs; their verdicts carry the source `machine`."""
+__all__ = ["MACHINE", "Verifier"]
 
 
 class Verifier:
-    """Answers from reference annotations; see the module's docstring.
+    """Answers from annotations; see the module's docstring.
+
+    From a list, the majorities are made up once. From a store, each batch looks up its own pairs and texts: nothing
+    else is loaded, and what people add while a run goes on counts from the next batch.
 
     >>> verifier = Verifier(load_domain("taobao"), [Annotation("p1", "category", "same")])  # doctest: +SKIP
     >>> verifier.examine([pair], [parse_response(domain, text)]).values  # (1, K)          # doctest: +SKIP
     """
 
-    def __init__(self, domain: Domain, annotations: Iterable[Annotation]) -> None:
+    def __init__(self, domain: Domain, annotations: Iterable[Annotation] | AnnotationStore) -> None:
         self.domain = domain
-        self._specs = {spec.key: spec for spec in domain.steps}
-        self._references: dict[tuple[str, str], tuple[str, int]] = {}
-        for a in annotations:
-            spec = self._specs.get(a.step)
-            if spec is not None and spec.kind == "closed" and a.verdict == "correct" and not a.response_id:
-                source = CODE["machine" if a.annotator.startswith(MACHINE) else "human"]
-                self._references[a.pair_id, a.step] = (canonical(domain, spec, a.conclusion), source)
+        self._store = annotations if isinstance(annotations, AnnotationStore) else None
+        listed = [] if isinstance(annotations, AnnotationStore) else list(annotations)
+        self._listed = majority_references(domain, listed), majority_judgements(listed)
+        self._asked = 0
+        self._answered = np.zeros(len(domain.steps), dtype=np.int64)
 
     def examine(self, pairs: Sequence[Pair], responses: Sequence[Response]) -> Verdicts:
         """Verdicts for B responses, one per pair entry. A missing section of a referenced step is wrong."""
         shape = (len(responses), len(self.domain.steps))
         values = np.full(shape, np.nan, dtype=np.float32)
         sources = np.zeros(shape, dtype=np.int8)
+        references, judgements = self._looked_up(pairs, responses) if self._store else self._listed
         for b, (pair, response) in enumerate(zip(pairs, responses, strict=True)):
             for k, spec in enumerate(self.domain.steps):
-                step = response.steps[k]
-                if spec.form == "label":
-                    if pair.label is not None:
-                        values[b, k] = float(response.label == pair.label)
-                        sources[b, k] = CODE["human"]
+                if spec.form == "label" and pair.label is not None:
+                    values[b, k], sources[b, k] = float(response.label == pair.label), CODE["human"]
                     continue
-                reference = self._references.get((pair.pair_id, spec.key))
-                if reference is not None:
-                    right = step is not None and canonical(self.domain, spec, step.text) == reference[0]
-                    values[b, k] = float(right)
-                    sources[b, k] = reference[1]
+                reference = references.get((pair.pair_id, spec.key))
+                found = self._by_reference(reference, spec, response.steps[k])
+                if found is None:
+                    found = self._by_judgement(judgements, pair, response.steps[k])
+                if found is not None:
+                    values[b, k], sources[b, k] = found
+        self._asked += len(responses)
+        self._answered += (~np.isnan(values)).sum(axis=0)
         return Verdicts(values, sources)
+
+    def hit_rate(self) -> dict[str, float]:
+        """Step key -> share of the responses examined so far whose step was known; empty before the first one."""
+        if not self._asked:
+            return {}
+        return dict(zip(self.domain.step_keys, (self._answered / self._asked).tolist(), strict=True))
+
+    def _by_reference(self, opinion: Opinion | None, spec: StepSpec, step: Step | None) -> tuple[float, int] | None:
+        if opinion is None or opinion.value is None:
+            return None
+        right = step is not None and canonical(self.domain, spec, step.text) == opinion.value
+        return float(right), _source(opinion)
+
+    def _by_judgement(
+        self, judgements: dict[TextPlace, Opinion], pair: Pair, step: Step | None
+    ) -> tuple[float, int] | None:
+        if step is None or not judgements:
+            return None
+        opinion = judgements.get((pair.pair_id, step.key, normal_text(step.text)))
+        if opinion is None or opinion.value is None:
+            return None
+        return float(opinion.value == "correct"), _source(opinion)
+
+    def _looked_up(
+        self, pairs: Sequence[Pair], responses: Sequence[Response]
+    ) -> tuple[dict[StepPlace, Opinion], dict[TextPlace, Opinion]]:
+        assert self._store is not None
+        references = majority_references(self.domain, self._store.references({p.pair_id for p in pairs}))
+        decided = {place for place, opinion in references.items() if opinion.value is not None}
+        label = self.domain.step_keys[self.domain.label_step]
+        decided |= {(pair.pair_id, label) for pair in pairs if pair.label is not None}
+        texts = {
+            Place(pair.pair_id, step.key, normal_text(step.text))
+            for pair, response in zip(pairs, responses, strict=True)
+            for step in response.steps
+            if step is not None and (pair.pair_id, step.key) not in decided
+        }
+        return references, majority_judgements(self._store.judgements(texts))
+
+
+def _source(opinion: Opinion) -> int:
+    return CODE["machine" if opinion.machine else "human"]

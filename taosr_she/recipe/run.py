@@ -22,6 +22,9 @@ from taosr_she.report.build import build_report
 
 def run_recipe(recipe: Recipe, progress: Progress) -> Path:
     """Run what is not done yet and build the report; returns its path. A killed run resumes where it was."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # saving and loading would cut through our own progress
     domain = recipe.load_domain()
     folder = recipe.folder
     folder.mkdir(parents=True, exist_ok=True)

@@ -25,8 +25,10 @@ def results_table(results: dict[str, Any]) -> Table:
         if all(_missing(m["metrics"].get(metric)) for m in models.values()):
             continue
         table.add_row(metric_name(metric), *(_cell(m, metric) for m in models.values()))
-    speeds = [m["metrics"].get("tokens_per_second") for m in models.values()]
-    table.add_row("tokens/s (evaluation)", *("–" if s is None else f"{s:,.0f}" for s in speeds))
+    for what, metric in (("training", "training_tokens_per_second"), ("evaluation", "tokens_per_second")):
+        speeds = [m["metrics"].get(metric) for m in models.values()]
+        if any(speeds):
+            table.add_row(f"tokens/s ({what})", *("–" if s is None else f"{s:,.0f}" for s in speeds))
     return table
 
 

@@ -5,7 +5,6 @@ import logging
 import math
 import random
 import shutil
-import time
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -15,7 +14,6 @@ from typing import Any, Literal
 
 import torch
 from pydantic import Field
-from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from taosr_she.domain.domain import Domain, Strict
 from taosr_she.domain.pair import Pair
@@ -23,7 +21,6 @@ from taosr_she.domain.response import Response
 from taosr_she.errors import UserError
 from taosr_she.examine.verdicts import outcomes
 from taosr_she.model.policy import Policy, save_policy
-from taosr_she.train.state import MetricsFile
 
 
 class ScalarSettings(Strict):
@@ -110,11 +107,7 @@ def train_scalar(
     UserError when no preference fits into `max_length`, when the architecture has no sequence classification model,
     when several GPUs are visible, or when the loss is not finite.
     """
-    kept = [
-        p
-        for p in preferences
-        if len(p.prompt) + max(len(p.preferred), len(p.rejected)) <= settings.max_length
-    ]
+    kept = [p for p in preferences if len(p.prompt) + max(len(p.preferred), len(p.rejected)) <= settings.max_length]
     if not kept:
         raise UserError(
             f"scalar reward model: none of {len(preferences)} preferences fits into max_length={settings.max_length}"
@@ -159,7 +152,10 @@ def _train(
     on_step: Callable[[dict[str, float]], None] | None,
 ) -> None:
     from datasets import Dataset
+    from transformers import PrinterCallback
     from trl import RewardConfig, RewardTrainer
+
+    from taosr_she.train.scalar_log import ScalarLog
 
     gpu = policy.device.type == "cuda"
     trainer_folder = folder / "trainer"
@@ -209,36 +205,3 @@ def _train(
         vars(model).pop(name, None)
     model.eval()
     shutil.rmtree(trainer_folder, ignore_errors=True)
-
-
-class ScalarLog(TrainerCallback):
-    """Writes the metrics rows of `train_scalar`. Needs `logging_steps=1`."""
-
-    def __init__(self, path: Path, on_step: Callable[[dict[str, float]], None] | None) -> None:
-        self._file = MetricsFile(path, 0)
-        self._on_step = on_step
-        self._start = time.monotonic()
-
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, float] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        if not logs or "loss" not in logs:  # the summary at the end of training
-            return
-        if not math.isfinite(logs["loss"]):
-            raise UserError(f"scalar reward model: the loss is {logs['loss']} at step {state.global_step}: lower "
-                            "'learning_rate'")
-        row = {"step": state.global_step, **{key: logs[key] for key in ("loss", "accuracy", "margin")}}
-        row |= {"lr": logs["learning_rate"], "seconds": round(time.monotonic() - self._start, 3)}
-        self._file.write(row)
-        if self._on_step:
-            self._on_step(row)
-
-    def on_train_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        self._file.close()

@@ -32,6 +32,16 @@ def outcome(verdicts, outcomes, groups, std=False):
     return rows
 
 
+def scalar(verdicts, groups, std=False):
+    scores = [mean([v for v in row if not unknown(v)]) for row in verdicts]
+    rows = []
+    for b in range(len(verdicts)):
+        mates = [i for i in range(len(verdicts)) if groups[i] == groups[b] and not all(map(unknown, verdicts[i]))]
+        value = z([scores[i] for i in mates], mates.index(b), std) if b in mates else 0.0
+        rows.append([value] * len(verdicts[b]))
+    return rows
+
+
 def srpo(verdicts, outcomes, groups, label_step, c):
     """The design's srpo, entry by entry. `c` is a CreditConfig."""
     n, steps = len(verdicts), len(verdicts[0])

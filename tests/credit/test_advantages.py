@@ -63,6 +63,28 @@ def test_outcome_equals_the_loop_reference(batch, std):
     torch.testing.assert_close(run(CreditConfig(rule="outcome", std=std), *batch), expected, atol=2e-6, rtol=1e-5)
 
 
+@given(batches(), st.booleans())
+def test_scalar_equals_the_loop_reference(batch, std):
+    verdicts, _, groups = batch
+    expected = torch.tensor(reference.scalar(verdicts, groups, std), dtype=torch.float64)
+    torch.testing.assert_close(run(CreditConfig(rule="scalar", std=std), *batch), expected, atol=2e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("std", [False, True])
+@given(st.floats(0, 1, width=32), st.integers(2, 16))
+def test_equal_scores_are_no_signal(std, score, size):
+    """In float32: the mean over the steps must not tell equal scores apart."""
+    verdicts, groups = torch.full((size, 5), score), torch.zeros(size, dtype=torch.long)
+    assert not step_advantages(CreditConfig(rule="scalar", std=std), verdicts, torch.ones(size), groups, LABEL).any()
+
+
+def test_a_rollout_without_a_score_is_compared_with_nobody():
+    verdicts = [[0.9] * 4, [0.5] * 4, [NAN] * 4, [NAN, 0.7, NAN, 0.7]]
+    advantages = run(CreditConfig(rule="scalar"), verdicts, [0.0, 1.0, 1.0, 0.0], [0] * 4)
+    expected = torch.tensor([[0.2], [-0.2], [0.0], [0.0]]).double().expand(4, 4)
+    torch.testing.assert_close(advantages, expected, atol=1e-6, rtol=0)
+
+
 @given(batches(), configs, st.randoms())
 def test_order_of_rollouts_and_other_groups_do_not_matter(batch, config, rng):
     verdicts, outcomes, groups = batch

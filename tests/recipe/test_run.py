@@ -48,6 +48,7 @@ def final(out: Path) -> dict[str, object]:
             results = json.loads(path.read_text())
             for model in results["models"].values():
                 model["metrics"].pop("tokens_per_second", None)
+                model["metrics"].pop("training_tokens_per_second", None)
             content[name] = results
         elif path.name == "metrics.jsonl":
             rows = [json.loads(line) for line in path.read_text().splitlines()]

@@ -11,9 +11,9 @@ BUDGETS = range(20, 100, 10)
 
 # (key, origin, weight): how often a constraint is expressed this way.
 _WAYS = (
-    ("brand", "stated", 26), ("color", "stated", 24), ("color", "alternatives", 7), ("color", "negation", 4),
-    ("material", "stated", 20), ("material", "negation", 6), ("material", "knowledge", 5), ("feature", "stated", 20),
-    ("feature", "need", 10), ("price", "budget", 12),
+    ("brand", "stated", 26), ("color", "stated", 24), ("color", "alternatives", 5), ("color", "negation", 3),
+    ("material", "stated", 20), ("material", "negation", 4), ("material", "knowledge", 3), ("feature", "stated", 20),
+    ("feature", "need", 7), ("price", "budget", 7),
 )  # fmt: skip
 _HOW_MANY = ((0, 6), (1, 40), (2, 38), (3, 16))  # (number of constraints, weight)
 _RELATIONS = (("same", 62), ("near", 16), ("accessory", 8), ("other", 14))

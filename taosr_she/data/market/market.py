@@ -5,7 +5,7 @@ from random import Random
 
 from pydantic import Field
 
-from taosr_she.data.market.annotator import annotate
+from taosr_she.data.market.annotators import Person, annotate_by, references_of
 from taosr_she.data.market.asks import Popularity, draw_ask, draw_goods, popularity
 from taosr_she.data.market.reasoning import Ask, reason
 from taosr_she.data.market.teacher import Case, demonstrate
@@ -50,6 +50,8 @@ class MarketConfig(Strict):
     """Share of training pairs whose steps the market's annotator has judged."""
     annotation_error: float = Field(default=0.02, ge=0, le=1)
     """Chance that an annotated conclusion is wrong."""
+    annotators: tuple[Person, ...] = ()
+    """Several people with coverage, errors and blind spots of their own, in place of the one of the two options above."""
 
 
 SPLITS = ("demonstration", "training", "development", "test")
@@ -101,8 +103,15 @@ def generate_market(config: MarketConfig, seed: int) -> Market:
         for p in pairs["demonstration"]
     ]
     training = {p.pair_id: cases[p.pair_id] for p in pairs["training"]}
-    annotations = annotate(training, config.annotation_coverage, config.annotation_error, seed)
-    return Market(pairs, cases, demonstrations, annotations)
+    return Market(pairs, cases, demonstrations, _annotations(config, training, seed))
+
+
+def _annotations(config: MarketConfig, cases: dict[str, Case], seed: int) -> list[Annotation]:
+    if config.annotators:
+        return annotate_by(config.annotators, cases, seed)
+    one = Person(name="market", coverage=config.annotation_coverage, error_rate=config.annotation_error)
+    rng, ids = Random(f"annotator {seed}"), list(cases)
+    return [a for pair_id in ids for a in references_of(one, pair_id, cases, ids, rng)]
 
 
 def _new_query(

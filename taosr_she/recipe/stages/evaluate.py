@@ -1,6 +1,9 @@
 """Measure models and baselines on a split, with intervals, slices and paired comparisons."""
 
+import json
 from itertools import pairwise
+from pathlib import Path
+from statistics import median
 from typing import Any
 
 from taosr_she.errors import UserError
@@ -48,8 +51,16 @@ def run(context: Context, stage: EvaluateStage) -> dict[str, Any]:
         results["models"][name] = model_results(domain, rows, stage.resamples, seed)
         if name in speed:
             results["models"][name]["metrics"]["tokens_per_second"] = round(speed[name], 1)
+            results["models"][name]["metrics"]["training_tokens_per_second"] = training_speed(context.stages / name)
     names = list(stage.models)
     chosen = list(stage.compare) or list(pairwise(names))
     results["paired"] = comparisons(domain, predictions, chosen, stage.resamples, seed)
     write_json(context.folder / "results.json", results)
     return {name: results["models"][name]["metrics"]["macro_f1"] for name in predictions}
+
+
+def training_speed(stage: Path) -> float | None:
+    """Median tokens a second of the updates of a training stage, sampling to weights; None where it samples nothing."""
+    rows = [json.loads(line) for line in (stage / "metrics.jsonl").read_text("utf-8").splitlines()]
+    speeds = [row["tokens_per_second"] for row in rows if "tokens_per_second" in row]
+    return round(median(speeds), 1) if speeds else None

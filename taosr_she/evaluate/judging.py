@@ -1,0 +1,174 @@
+"""How well an examiner judges steps: accuracy, calibration, first errors, beside controls that show what is easy.
+
+Every metric is a function of sums over responses, so that a bootstrap is one matrix product (as in `metrics`). Truth is
+what people (or the market) say of the steps: 1 right, 0 wrong, NaN unknown. Values are P(correct), NaN unknown.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from taosr_she.errors import UserError
+
+PRIMARY = "first_error_f1"
+BINS = 10
+"""Equal-width bins of P(correct) for the calibration error and the reliability plot."""
+RIGHT = 0.5
+"""A value below this says that the step is wrong."""
+
+Columns = dict[str, np.ndarray]
+
+
+def judging_metrics(step_keys: Sequence[str], truth: np.ndarray, values: np.ndarray) -> dict[str, float]:
+    """All metrics from truth (N, K) and values (N, K); shares in [0, 1], NaN where there is nothing to divide by.
+
+    - `accuracy`, `accuracy_<key>`: share of right verdicts among steps with known truth and known value; `known`: share
+      of steps with known truth that have a value.
+    - `ece`: expected calibration error of P(correct), 10 equal-width bins, over the same steps.
+    - `first_error_f1`: harmonic mean of `first_error_flawed` (flawed responses whose first error is named exactly) and
+      `first_error_clean` (faultless responses that pass), as ProcessBench (arXiv 2412.06559), over responses whose K
+      truths and values are all known; NaN when one of the two kinds is missing.
+
+    >>> judging_metrics(("query", "label"), np.array([[1.0, 0.0], [1.0, 1.0]]), np.array([[0.9, 0.2], [0.8, 0.7]]))[
+    ...     "first_error_f1"
+    ... ]
+    1.0
+    """
+    sums = {name: column.sum(axis=0) for name, column in _columns(step_keys, truth, values).items()}
+    return {name: float(value) for name, value in _metrics(step_keys, sums).items()}
+
+
+def judging_intervals(
+    step_keys: Sequence[str],
+    truth: np.ndarray,
+    values: np.ndarray,
+    pair_ids: Sequence[str],
+    resamples: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> dict[str, tuple[float, float]]:
+    """Metric -> (low, high): percentile bootstrap over pairs, because the responses of one pair are alike.
+
+    NaN with fewer than two pairs. Resamples in which a metric is undefined say nothing about it and are left out.
+    """
+    place: dict[str, int] = {}
+    rows = np.array([place.setdefault(pair_id, len(place)) for pair_id in pair_ids])
+    columns = _columns(step_keys, truth, values)
+    by_pair = {name: np.zeros((len(place), column.shape[1])) for name, column in columns.items()}
+    for name, column in columns.items():
+        np.add.at(by_pair[name], rows, column)
+    pairs = len(place)
+    draws = np.random.default_rng(seed).multinomial(pairs, np.full(pairs, 1 / pairs), size=resamples).astype(float)
+    drawn = _metrics(step_keys, {name: draws @ column for name, column in by_pair.items()})
+    return {name: _percentiles(values, level) if pairs > 1 else (np.nan, np.nan) for name, values in drawn.items()}
+
+
+def reliability(truth: np.ndarray, values: np.ndarray) -> list[dict[str, float]]:
+    """Bins for the reliability plot, empty ones left out: `low, high, count, value` (mean P(correct)), `right` (share)."""
+    known = ~np.isnan(truth) & ~np.isnan(values)
+    right, value = truth[known] >= RIGHT, values[known]
+    bins = _bins(value)
+    return [
+        {
+            "low": b / BINS, "high": (b + 1) / BINS, "count": int((bins == b).sum()),
+            "value": float(value[bins == b].mean()), "right": float(right[bins == b].mean()),
+        }
+        for b in np.unique(bins).tolist()
+    ]  # fmt: skip
+
+
+def always_correct(truth: np.ndarray) -> np.ndarray:
+    """The control that finds nothing: values (N, K) of 1."""
+    return np.ones_like(truth, dtype=np.float32)
+
+
+def scalar_control(scores: np.ndarray, threshold: float, step: int, steps: int) -> np.ndarray:
+    """One score a response as a judge of steps: from the threshold on all is right, below it step `step` is wrong.
+
+    One number cannot say where the error is, so it names the step that most often is the first wrong one. Values (N, K)
+    from scores (N,).
+    """
+    values = np.ones((len(scores), steps), dtype=np.float32)
+    values[:, step] = np.asarray(scores) >= threshold
+    return values
+
+
+def fit_scalar_control(step_keys: Sequence[str], scores: np.ndarray, truth: np.ndarray) -> tuple[float, int]:
+    """(threshold, step) with the best first-error F1 on these responses, which should not be those it is reported on.
+
+    Raises UserError when the responses are not both flawed and faultless, so that there is nothing to choose by.
+    """
+    best = (-1.0, 0.0, 0)
+    for threshold in np.quantile(scores, np.linspace(0, 1, 101)).tolist():
+        for step in range(len(step_keys)):
+            values = scalar_control(scores, threshold, step, len(step_keys))
+            f1 = judging_metrics(step_keys, truth, values)[PRIMARY]
+            if f1 > best[0]:
+                best = (f1, threshold, step)
+    if best[0] < 0:
+        raise UserError("the scalar control needs examined responses with and without errors: judge more responses")
+    return best[1], best[2]
+
+
+def _columns(step_keys: Sequence[str], truth: np.ndarray, values: np.ndarray) -> Columns:
+    """What each of N responses adds to the sums: matrices (N, width), the widths in trailing comments."""
+    truth, values = np.asarray(truth, dtype=np.float64), np.asarray(values, dtype=np.float64)
+    if truth.shape != values.shape or truth.ndim != 2 or truth.shape[1] != len(step_keys):
+        raise ValueError(f"truth {truth.shape} and values {values.shape} must both be (N, {len(step_keys)})")
+    n, steps = truth.shape
+    known = ~np.isnan(truth) & ~np.isnan(values)
+    right, said = truth >= RIGHT, values >= RIGHT
+    gap = np.zeros((n, BINS))
+    row, column = known.nonzero()
+    np.add.at(gap, (row, _bins(values[known])), values[known] - right[row, column])
+    whole = known.all(axis=1)
+    first, named = _first(~right), _first(~said)
+    flawed = whole & (first < steps)
+    return {
+        "true": (~np.isnan(truth)).astype(float),  # K
+        "known": known.astype(float),  # K
+        "agree": (known & (right == said)).astype(float),  # K
+        "gap": gap,  # BINS: P(correct) minus right, in the bin of P(correct)
+        "flawed": flawed[:, None].astype(float),  # 1
+        "named": (flawed & (first == named))[:, None].astype(float),  # 1
+        "clean": (whole & ~flawed)[:, None].astype(float),  # 1
+        "passed": (whole & ~flawed & (named == steps))[:, None].astype(float),  # 1
+    }
+
+
+def _metrics(step_keys: Sequence[str], sums: Columns) -> Columns:
+    """Metrics (...) from sums (..., width)."""
+    known, agree = sums["known"], sums["agree"]
+    flawed = _ratio(sums["named"][..., 0], sums["flawed"][..., 0])
+    clean = _ratio(sums["passed"][..., 0], sums["clean"][..., 0])
+    both = flawed + clean
+    return {
+        PRIMARY: np.where(both == 0, 0.0, _ratio(2 * flawed * clean, both)),
+        "first_error_flawed": flawed,
+        "first_error_clean": clean,
+        "accuracy": _ratio(agree.sum(axis=-1), known.sum(axis=-1)),
+        **{f"accuracy_{key}": _ratio(agree[..., k], known[..., k]) for k, key in enumerate(step_keys)},
+        "ece": _ratio(np.abs(sums["gap"]).sum(axis=-1), known.sum(axis=-1)),
+        "known": _ratio(known.sum(axis=-1), sums["true"].sum(axis=-1)),
+    }
+
+
+def _first(wrong: np.ndarray) -> np.ndarray:
+    """(N,) index of the first True of each row (N, K); K where there is none."""
+    return np.where(wrong.any(axis=1), wrong.argmax(axis=1), wrong.shape[1])
+
+
+def _bins(values: np.ndarray) -> np.ndarray:
+    return np.minimum((values * BINS).astype(int), BINS - 1)
+
+
+def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    return np.divide(part, whole, out=np.full(np.shape(part), np.nan), where=np.asarray(whole) > 0)
+
+
+def _percentiles(values: np.ndarray, level: float) -> tuple[float, float]:
+    known = values[~np.isnan(values)]
+    if not known.size:
+        return np.nan, np.nan
+    low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)

@@ -1,0 +1,201 @@
+"""How well annotators agree: raw agreement, Cohen's kappa, and who stands out.
+
+What is compared are *items*: the reference of a step of a pair (its canonical conclusion) and the judgement of a text of
+a step of a pair (correct or wrong). An annotator has one value an item, what they said last; `unsure` is none.
+
+Kappa is Cohen's (1960): agreement beyond what two people would reach who give each value as often as these two do, but
+blindly. Chance is reckoned within each step and kind, then summed: over several steps, two people who never mistake one
+step for another are not credited for that.
+
+**The outlier rule.** An annotator is named when they disagree with the majority of the others more than `margin` times
+as often as the others do, beyond chance: one-sided exact test of the ratio of two Poisson rates (Przyborowski and
+Wilenski, Biometrika 1940), Bonferroni-corrected for the number of annotators. Steps of one pair are not independent (who
+misreads a query errs in several steps), so a pair counts once, with the share of its items that disagree, rounded in the
+annotator's favour. The margin is there because with enough pairs any difference is beyond chance, and a somewhat less
+careful person is not an outlier.
+"""
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import combinations
+from typing import NamedTuple
+
+from taosr_she.domain.annotation import is_reference, normal_text
+from taosr_she.domain.conclusions import canonical
+from taosr_she.domain.domain import Domain
+from taosr_she.domain.pair import Annotation
+from taosr_she.examine.majority import strict_majority, voices
+
+ALL_STEPS = "all"
+
+
+class Item(NamedTuple):
+    """What annotators can agree on. `text` is the normal text of a judgement, None for a reference."""
+
+    pair_id: str
+    step: str
+    text: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class PairAgreement:
+    """Agreement of two annotators on the items that both have judged."""
+
+    first: str
+    second: str
+    step: str  # a step's key, or ALL_STEPS
+    items: int
+    raw: float  # share of the items with the same value
+    kappa: float  # in [-1, 1]; NaN where both give one and the same value throughout, so that chance explains all
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotatorReport:
+    """One annotator beside the majority of the others: more than half of those who judged the item, two at least,
+    since of two people who differ nobody can say which one is wrong."""
+
+    annotator: str
+    records: int
+    unsure: int  # records
+    items: int  # with a majority of the others
+    pairs: int  # of these items
+    agreement: float  # share of `items` that agree; NaN without items
+    others_agreement: float  # the same for all other annotators together, each beside the majority of their others
+    p_value: float  # of the outlier rule, before correction
+    outlier: bool
+
+
+def pair_agreement(domain: Domain, annotations: Iterable[Annotation]) -> list[PairAgreement]:
+    """Agreement of every two annotators who share an item: a row a step in schema order, then one over all steps."""
+    by_annotator: dict[str, dict[Item, str]] = defaultdict(dict)
+    for item, said in _values(domain, annotations).items():
+        for annotator, value in said.items():
+            by_annotator[annotator][item] = value
+    rows = []
+    for first, second in combinations(sorted(by_annotator), 2):
+        a, b = by_annotator[first], by_annotator[second]
+        shared = [item for item in a if item in b]
+        for step in (*domain.step_keys, ALL_STEPS):
+            chosen = [item for item in shared if step in (item.step, ALL_STEPS)]
+            if chosen:
+                raw, kappa = _raw_and_kappa([(_stratum(i), a[i], b[i]) for i in chosen])
+                rows.append(PairAgreement(first, second, step, len(chosen), raw, kappa))
+    return rows
+
+
+def annotator_report(
+    domain: Domain, annotations: Iterable[Annotation], alpha: float = 0.01, margin: float = 2.0
+) -> list[AnnotatorReport]:
+    """Every annotator beside the others, by name; `outlier` as the module's rule says.
+
+    `alpha` is the chance of naming anybody when all are alike. Needs items that three people have judged; for two, see
+    `pair_agreement`.
+    """
+    listed = list(annotations)
+    tallies: dict[str, _Tally] = {a.annotator: _Tally() for a in listed}
+    for a in listed:
+        tallies[a.annotator].records += 1
+        tallies[a.annotator].unsure += a.verdict == "unsure"
+    for item, said in _values(domain, listed).items():
+        for annotator, value in said.items():
+            others = [v for other, v in said.items() if other != annotator]
+            expected = strict_majority(others)
+            if expected is not None and len(others) > 1:
+                tallies[annotator].add(item.pair_id, value == expected)
+    return [_report(name, tallies, alpha, margin) for name in sorted(tallies)]
+
+
+@dataclass
+class _Tally:
+    records: int = 0
+    unsure: int = 0
+    by_pair: dict[str, list[int]] = field(default_factory=dict)  # pair_id -> [items that disagree, items]
+
+    def add(self, pair_id: str, agrees: bool) -> None:
+        counts = self.by_pair.setdefault(pair_id, [0, 0])
+        counts[0] += not agrees
+        counts[1] += 1
+
+    @property
+    def items(self) -> int:
+        return sum(n for _, n in self.by_pair.values())
+
+    @property
+    def disagreed(self) -> int:
+        return sum(x for x, _ in self.by_pair.values())
+
+    @property
+    def pair_shares(self) -> float:
+        """Disagreement in pairs: each counts with the share of its items."""
+        return sum(x / n for x, n in self.by_pair.values())
+
+
+def _report(name: str, tallies: dict[str, _Tally], alpha: float, margin: float) -> AnnotatorReport:
+    own = tallies[name]
+    others = [tally for other, tally in tallies.items() if other != name]
+    p_value = _ratio_p_value(
+        math.floor(own.pair_shares + 1e-9), len(own.by_pair),
+        math.ceil(sum(t.pair_shares for t in others) - 1e-9), sum(len(t.by_pair) for t in others), margin,
+    )  # fmt: skip
+    return AnnotatorReport(
+        annotator=name,
+        records=own.records,
+        unsure=own.unsure,
+        items=own.items,
+        pairs=len(own.by_pair),
+        agreement=_share(own.items - own.disagreed, own.items),
+        others_agreement=_share(sum(t.items - t.disagreed for t in others), sum(t.items for t in others)),
+        p_value=p_value,
+        outlier=p_value < alpha / len(tallies),
+    )
+
+
+def _ratio_p_value(x: int, n: int, others_x: int, others_n: int, margin: float) -> float:
+    """P(at least x) if the rate x/n were `margin` times others_x/others_n: given their sum, x is binomial."""
+    if x == 0 or others_n == 0:
+        return 1.0
+    from scipy.stats import binom
+
+    share = margin * n / (margin * n + others_n)
+    return float(binom.sf(x - 1, x + others_x, share))
+
+
+def _values(domain: Domain, annotations: Iterable[Annotation]) -> dict[Item, dict[str, str]]:
+    """item -> annotator -> value, without those who are unsure."""
+    specs = {spec.key: spec for spec in domain.steps}
+    known = (a for a in annotations if a.step in specs)
+
+    def value(a: Annotation) -> str:
+        return canonical(domain, specs[a.step], a.conclusion) if is_reference(a) else a.verdict
+
+    def item(a: Annotation) -> Item:
+        return Item(a.pair_id, a.step, None if is_reference(a) else normal_text(a.conclusion))
+
+    return {
+        place: {name: value(a) for name, a in said.items() if a.verdict != "unsure"}
+        for place, said in voices(known, item).items()
+    }
+
+
+def _stratum(item: Item) -> tuple[str, bool]:
+    return item.step, item.text is None
+
+
+def _raw_and_kappa(rows: list[tuple[tuple[str, bool], str, str]]) -> tuple[float, float]:
+    """Of (stratum, first's value, second's value)."""
+    strata: dict[tuple[str, bool], list[tuple[str, str]]] = defaultdict(list)
+    for stratum, a, b in rows:
+        strata[stratum].append((a, b))
+    agreed = sum(a == b for _, a, b in rows)
+    by_chance = 0.0
+    for values in strata.values():
+        first, second = Counter(a for a, _ in values), Counter(b for _, b in values)
+        by_chance += sum(count * second[value] for value, count in first.items()) / len(values)
+    left = len(rows) - by_chance
+    return agreed / len(rows), (agreed - by_chance) / left if left > 1e-9 else math.nan
+
+
+def _share(part: int, whole: int) -> float:
+    return part / whole if whole else math.nan

@@ -1,0 +1,214 @@
+"""Training examples for the judge: responses whose steps' verdicts are known.
+
+Three sources. *Rollouts* of the policy the judge will examine, with verdicts by people: they show the errors it will
+meet. *Clean* responses: reference annotations, or demonstrations that end in the human label. *Corrupted* ones: clean
+responses with a known error (`corruptions`). Corruptions are chosen so that, in all, every step is wrong about as often
+as it is right; a judge trained on what comes naturally would learn that most steps are right.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from random import Random
+
+from taosr_she.data.demonstration import Demonstration
+from taosr_she.domain.domain import Domain
+from taosr_she.domain.pair import Annotation, Pair
+from taosr_she.domain.response import Response, parse_response, render_response
+from taosr_she.examine.corruptions import CORRUPTIONS, Steps, Words, corrupt
+from taosr_she.examine.gsrm import GSRMConfig
+from taosr_she.examine.gsrm_decode import answer_room
+from taosr_she.examine.gsrm_prompt import JudgeFormat, asked_steps, control_strings, judge_prompt, shown_steps
+from taosr_she.examine.verdicts import Verdicts
+from taosr_she.model.policy import Policy
+
+Example = tuple[list[int], list[int]]
+"""Token ids of a prompt and of what is to be learnt behind it, as `train_sft` takes them."""
+
+Conclusions = Mapping[tuple[str, str], str]
+"""(pair_id, step key) -> the right conclusion."""
+
+CLEAN_SHARE = 0.25
+APPLIED_SHARE = 0.75
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A response with what is known about its K steps."""
+
+    pair: Pair
+    response: Response
+    verdicts: tuple[float, ...]  # 1 right, 0 wrong, NaN unknown
+    conclusions: tuple[str | None, ...]  # what the step should conclude, where known: the critique
+    kind: str  # rollout, clean, or the corruptions joined by "+"
+
+
+def right_conclusions(domain: Domain, pairs: Iterable[Pair], annotations: Iterable[Annotation]) -> dict[
+    tuple[str, str], str
+]:  # fmt: skip
+    """From reference annotations, corrections of judged steps, and the human labels."""
+    closed = {spec.key for spec in domain.steps if spec.kind == "closed"}
+    label = domain.steps[domain.label_step].key
+    right: dict[tuple[str, str], str] = {}
+    for a in annotations:
+        if a.step in closed and a.correction:
+            right.setdefault((a.pair_id, a.step), a.correction)
+    for a in annotations:
+        if a.step in closed and a.verdict == "correct" and not a.response_id:
+            right[a.pair_id, a.step] = a.conclusion
+    return right | {(p.pair_id, label): p.label for p in pairs if p.label is not None}
+
+
+def judged_rollouts(
+    domain: Domain, pairs: Sequence[Pair], responses: Sequence[Response], verdicts: Verdicts, right: Conclusions
+) -> list[Judged]:
+    """Rollouts with verdicts by people (B, K), those without any left out. A verdict counts as right from 0.5 on."""
+    judged = []
+    for pair, response, row in zip(pairs, responses, verdicts.values.tolist(), strict=True):
+        known = tuple(math.nan if math.isnan(v) else float(v >= 0.5) for v in row)
+        if not all(map(math.isnan, known)):
+            judged.append(Judged(pair, response, known, _conclusions(domain, pair, right), "rollout"))
+    return judged
+
+
+def clean_references(domain: Domain, pairs: Iterable[Pair], right: Conclusions) -> list[Judged]:
+    """One right response for every pair of which each step's right conclusion is known."""
+    clean = []
+    for pair in pairs:
+        steps = {key: right[pair.pair_id, key] for key in domain.step_keys if (pair.pair_id, key) in right}
+        if len(steps) == len(domain.steps):
+            clean.append(_clean(domain, pair, steps))
+    return clean
+
+
+def clean_demonstrations(
+    domain: Domain, pairs: Iterable[Pair], demonstrations: Iterable[Demonstration]
+) -> list[Judged]:
+    """Demonstrations that are well formed and end in the human label, taken for right in every step.
+
+    Teachers have blind spots that do not always show in the label, so some of these are not as clean as they look: use
+    `clean_references` where there are enough.
+    """
+    by_id = {p.pair_id: p for p in pairs}
+    clean = []
+    for demonstration in demonstrations:
+        pair, response = by_id.get(demonstration.pair_id), parse_response(domain, demonstration.response)
+        if pair is not None and response.well_formed and response.label == pair.label:
+            clean.append(_clean(domain, pair, _texts(domain, response)))
+    return clean
+
+
+def corrupt_to_balance(
+    domain: Domain, clean: Sequence[Judged], rollouts: Sequence[Judged], count: int, seed: int
+) -> list[Judged]:
+    """`count` responses made from the clean ones, so that with the rollouts every step is wrong in about half.
+
+    A share `CLEAN_SHARE` stays as it is: faultless responses are what the judge must learn to let pass. Any other gets
+    an error in every step that is so far right too often, if some corruption applies there. Clean responses are used
+    over and over, with new errors.
+    """
+    if not clean:
+        return []
+    rng = Random(f"corruptions {seed}")
+    words = Words.collect(domain, (_texts(domain, c.response) for c in clean))
+    surplus = [0.0] * len(domain.steps)  # right minus wrong
+    for each in rollouts:
+        _count(surplus, each.verdicts)
+    order: list[Judged] = []
+    made = []
+    for _ in range(count):
+        if not order:
+            order = rng.sample(clean, len(clean))
+        source = order.pop()
+        steps, kinds = _texts(domain, source.response), []
+        wrong: set[str] = set()
+        for kind in rng.sample(list(CORRUPTIONS), len(CORRUPTIONS) if rng.random() >= CLEAN_SHARE else 0):
+            result = corrupt(kind, steps, rng, words)
+            needed = result is not None and all(surplus[domain.step_keys.index(key)] >= 0 for key in result[1])
+            # Which steps are wrong together is left to chance, or the judge would learn the pattern.
+            if result is not None and needed and not wrong & set(result[1]) and rng.random() < APPLIED_SHARE:
+                steps = result[0]
+                wrong |= set(result[1])
+                kinds.append(kind)
+        verdicts = tuple(float(key not in wrong) for key in domain.step_keys)
+        response = parse_response(domain, render_response(domain, steps))
+        made.append(Judged(source.pair, response, verdicts, source.conclusions, "+".join(kinds) or "clean"))
+        _count(surplus, verdicts)
+    return made
+
+
+def judge_examples(policy: Policy, domain: Domain, judged: Iterable[Judged], config: GSRMConfig) -> list[Example]:
+    """Examples for `train_sft`, in the form that the judge will use with this config.
+
+    With critiques: one example a response, whose answer holds, for every step with a known verdict, the right
+    conclusion (nothing, where it is unknown) and the verdict. Without: the slots of one forward pass, where `correct`
+    stands in every earlier slot; so a response with m wrong steps yields up to 2m + 1 examples, which end at its wrong
+    slots and go on behind them.
+    """
+    form = JudgeFormat.of(policy, domain)
+    specials = control_strings(policy.tokenizer)
+    examples: list[Example] = []
+    for each in judged:
+        shown = shown_steps(domain, each.response, config.max_step_chars, specials)
+        asked = asked_steps(domain, each.response, shown)
+        known = [k for k in asked if not math.isnan(each.verdicts[k])]
+        if not known:
+            continue
+        room = answer_room(form, len(asked), config.max_critique_tokens if config.critique else 0)
+        prompt = judge_prompt(policy, domain, each.pair, shown, room)
+        if config.critique:
+            examples.append((prompt, _answer(policy, form, each, known, config.max_critique_tokens)))
+        else:
+            examples += _slots(form, prompt, each, asked)
+    return examples
+
+
+def shares_wrong(domain: Domain, judged: Iterable[Judged]) -> dict[str, float]:
+    """Step key -> share of wrong ones among its known verdicts; NaN without any."""
+    rows = [each.verdicts for each in judged]
+    columns = {key: [v[k] for v in rows if not math.isnan(v[k])] for k, key in enumerate(domain.step_keys)}
+    return {key: 1 - sum(values) / len(values) if values else math.nan for key, values in columns.items()}
+
+
+def _answer(policy: Policy, form: JudgeFormat, judged: Judged, known: list[int], max_tokens: int) -> list[int]:
+    ids: list[int] = []
+    for header, k in zip(form.headers(known), known, strict=True):
+        conclusion = " ".join((judged.conclusions[k] or "").split())
+        critique = policy.encode_response(f" {conclusion}")[:-1] if conclusion else []
+        verdict = form.correct if judged.verdicts[k] else form.wrong
+        ids += [*header, *critique[:max_tokens], *form.slot, *verdict]
+    return [*ids, policy.end_ids[0]]
+
+
+def _slots(form: JudgeFormat, prompt: list[int], judged: Judged, asked: Sequence[int]) -> list[Example]:
+    """A run of right slots is one example; a wrong slot is one of its own, and a placeholder in those that follow."""
+    examples, context, run = [], list(prompt), []
+    for header, k in zip(form.headers(asked), asked, strict=True):
+        if judged.verdicts[k] == 1:
+            run += [*header, *form.slot, *form.correct]
+            continue
+        if run:
+            examples.append((context, run))
+        context, run = [*context, *run, *header, *form.slot], []
+        if judged.verdicts[k] == 0:
+            examples.append((context, list(form.wrong)))
+        context = [*context, *form.correct]
+    return [*examples, (context, run)] if run else examples
+
+
+def _clean(domain: Domain, pair: Pair, steps: Steps) -> Judged:
+    response = parse_response(domain, render_response(domain, steps))
+    return Judged(pair, response, (1.0,) * len(steps), tuple(steps[key] for key in domain.step_keys), "clean")
+
+
+def _texts(domain: Domain, response: Response) -> Steps:
+    return {key: step.text if step else "" for key, step in zip(domain.step_keys, response.steps, strict=True)}
+
+
+def _conclusions(domain: Domain, pair: Pair, right: Conclusions) -> tuple[str | None, ...]:
+    return tuple(right.get((pair.pair_id, key)) for key in domain.step_keys)
+
+
+def _count(surplus: list[float], verdicts: Sequence[float]) -> None:
+    for k, verdict in enumerate(verdicts):
+        surplus[k] += 0 if math.isnan(verdict) else 1 if verdict else -1

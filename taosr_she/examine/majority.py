@@ -1,0 +1,77 @@
+"""What several annotators come to: one voice each, more than half of those who judged decide, else unknown.
+
+An annotator's voice is what they said last (by `time`, then by order). `unsure` is an abstention: it counts neither way.
+People outrank programs: where any person has judged, annotators named `machine:...` have no voice.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from taosr_she.domain.annotation import is_reference, normal_text
+from taosr_she.domain.conclusions import canonical
+from taosr_she.domain.domain import Domain
+from taosr_she.domain.pair import Annotation
+
+MACHINE = "machine:"
+"""Annotators whose name starts so are programs."""
+
+Place = TypeVar("Place", bound=Hashable)
+StepPlace = tuple[str, str]  # pair_id, step
+TextPlace = tuple[str, str, str]  # pair_id, step, normal text
+
+
+@dataclass(frozen=True, slots=True)
+class Opinion:
+    """What the annotators came to. `value` is None when it is unknown: a tie, no majority, or nobody was sure."""
+
+    value: str | None  # for references the canonical conclusion, for judgements "correct" or "wrong"
+    voices: int  # annotators who judged
+    machine: bool  # the voices are programs'
+
+
+def majority_references(domain: Domain, annotations: Iterable[Annotation]) -> dict[StepPlace, Opinion]:
+    """The conclusion of each closed step (pair_id, step); references with the same canonical conclusion agree."""
+    specs = {spec.key: spec for spec in domain.steps if spec.kind == "closed"}
+    references = (a for a in annotations if is_reference(a) and a.step in specs)
+    return _opinions(
+        references, lambda a: (a.pair_id, a.step), lambda a: canonical(domain, specs[a.step], a.conclusion)
+    )
+
+
+def majority_judgements(annotations: Iterable[Annotation]) -> dict[TextPlace, Opinion]:
+    """Whether each judged text (pair_id, step, normal text) is "correct" or "wrong"."""
+    judgements = (a for a in annotations if not is_reference(a))
+    return _opinions(judgements, lambda a: (a.pair_id, a.step, normal_text(a.conclusion)), lambda a: a.verdict)
+
+
+def voices(
+    annotations: Iterable[Annotation], place: Callable[[Annotation], Place]
+) -> dict[Place, dict[str, Annotation]]:
+    """place -> annotator -> what they said last there."""
+    latest: dict[Place, dict[str, Annotation]] = {}
+    for a in annotations:
+        said = latest.setdefault(place(a), {})
+        if a.annotator not in said or a.time >= said[a.annotator].time:
+            said[a.annotator] = a
+    return latest
+
+
+def strict_majority(values: Sequence[str]) -> str | None:
+    """The value that more than half share, or None."""
+    counts = Counter(values).most_common(1)
+    return counts[0][0] if counts and 2 * counts[0][1] > len(values) else None
+
+
+def _opinions(
+    annotations: Iterable[Annotation], place: Callable[[Annotation], Place], value: Callable[[Annotation], str]
+) -> dict[Place, Opinion]:
+    return {where: _opinion(list(said.values()), value) for where, said in voices(annotations, place).items()}
+
+
+def _opinion(said: list[Annotation], value: Callable[[Annotation], str]) -> Opinion:
+    sure = [a for a in said if a.verdict != "unsure"]
+    people = [a for a in sure if not a.annotator.startswith(MACHINE)]
+    heard = people or sure
+    return Opinion(strict_majority([value(a) for a in heard]), len(heard), machine=bool(heard) and not people)

@@ -1,0 +1,190 @@
+"""The annotation store: what people said about steps, in one SQLite file or any database that SQLAlchemy knows.
+
+Lookups go through indices and fetch only what was asked for. What several people's records come to is decided by
+`majority`; the store only keeps them.
+"""
+
+import hashlib
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import cache
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from taosr_she.domain.annotation import FIELDS, is_reference, normal_text
+from taosr_she.domain.pair import Annotation
+from taosr_she.errors import UserError
+from taosr_she.examine.database import begin_write, create_tables, open_engine, patiently
+
+if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement, Row, Select, Table
+
+Kind = Literal["reference", "judgement"]
+WRITE_CHUNK = 1000  # records in a transaction: long enough to be quick, short enough that other writers get in
+LOOKUP_CHUNK = 500  # values in one IN: below the limit on parameters of every database
+MAX_ID = 255  # characters of the indexed columns
+
+
+class Place(NamedTuple):
+    """Where a judgement applies: any text that is the same as `text` but for case and white space."""
+
+    pair_id: str
+    step: str
+    text: str
+
+
+class AnnotationStore:
+    """Annotations in a database; safe to share between processes (each opens its own).
+
+    >>> with AnnotationStore("annotations.db") as store:                                # doctest: +SKIP
+    ...     store.add([Annotation("p1", "category", "same", annotator="ann")])           # doctest: +SKIP
+    ...     store.references(["p1"])                                                      # doctest: +SKIP
+    """
+
+    def __init__(self, url_or_path: str | Path) -> None:
+        """Open, creating what is missing. A text with "://" is a URL. Raises UserError when it cannot be opened."""
+        self._table = _table()
+        self._engine = open_engine(url_or_path)
+        create_tables(self._engine, self._table.metadata)
+
+    def __enter__(self) -> "AnnotationStore":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give back the connections. The store opens them again when it is used again."""
+        self._engine.dispose()
+
+    def add(self, annotations: Iterable[Annotation]) -> int:
+        """Keep annotations; returns how many are new, the others having updated a record.
+
+        An annotator who says the same (but for case and white space) about the same step again, in the same response,
+        updates the record, which then counts as the latest. Written 1,000 at a time, each batch whole or not at all.
+        """
+        new, rest = 0, iter(annotations)
+        while batch := list(islice(rest, WRITE_CHUNK)):
+            # The last of equal keys wins, and stands where the last one stood.
+            rows = {row["key"]: row for row in reversed([_row(a) for a in batch])}
+            new += self._write(list(reversed(rows.values())))
+        return new
+
+    def count(
+        self,
+        pair_id: str | None = None,
+        step: str | None = None,
+        annotator: str | None = None,
+        kind: Kind | None = None,
+    ) -> int:
+        """How many records fit all that is given."""
+        from sqlalchemy import func, select
+
+        query = select(func.count()).select_from(self._table).where(*self._conditions(pair_id, step, annotator, kind))
+        return self._read(query)[0][0]
+
+    def select(
+        self,
+        pair_id: str | None = None,
+        step: str | None = None,
+        annotator: str | None = None,
+        kind: Kind | None = None,
+    ) -> Iterator[Annotation]:
+        """All records that fit, in the order in which they were last said; read while iterating, as of its start."""
+        query = self._query().where(*self._conditions(pair_id, step, annotator, kind))
+        with self._engine.connect() as connection:
+            for row in connection.execution_options(yield_per=WRITE_CHUNK).execute(query):
+                yield Annotation(*row)
+
+    def references(self, pair_ids: Collection[str]) -> list[Annotation]:
+        """The references of these pairs, in the order in which they were last said."""
+        column = self._table.c.pair_id
+        chunks = _chunks(list(dict.fromkeys(pair_ids)))
+        return [a for chunk in chunks for a in self._fetch(column.in_(chunk), self._table.c.reference == 1)]
+
+    def judgements(self, places: Collection[Place]) -> list[Annotation]:
+        """The judgements that apply to these texts, in the order in which they were last said."""
+        column = self._table.c.place
+        chunks = _chunks(list(dict.fromkeys(_place(*place) for place in places)))
+        return [a for chunk in chunks for a in self._fetch(column.in_(chunk), self._table.c.reference == 0)]
+
+    def _query(self) -> "Select[Any]":
+        from sqlalchemy import select
+
+        return select(*(self._table.c[name] for name in FIELDS)).order_by(self._table.c.id)
+
+    def _fetch(self, *conditions: "ColumnElement[bool]") -> list[Annotation]:
+        return [Annotation(*row) for row in self._read(self._query().where(*conditions))]
+
+    def _read(self, query: "Select[Any]") -> Sequence["Row[Any]"]:
+        def read() -> Sequence["Row[Any]"]:
+            with self._engine.connect() as connection:
+                return connection.execute(query).all()
+
+        return patiently(read, str(self._engine.url))
+
+    def _conditions(
+        self, pair_id: str | None, step: str | None, annotator: str | None, kind: Kind | None
+    ) -> list["ColumnElement[bool]"]:
+        wanted = {"pair_id": pair_id, "step": step, "annotator": annotator}
+        conditions = [self._table.c[name] == value for name, value in wanted.items() if value is not None]
+        return conditions if kind is None else [*conditions, self._table.c.reference == int(kind == "reference")]
+
+    def _write(self, rows: list[dict[str, Any]]) -> int:
+        def replace() -> int:
+            # Delete and insert instead of an upsert: the same on every database, and the new row is the latest.
+            replaced = 0
+            with begin_write(self._engine) as connection:
+                for chunk in _chunks([row["key"] for row in rows]):
+                    statement = self._table.delete().where(self._table.c.key.in_(chunk))
+                    replaced += connection.execute(statement).rowcount
+                connection.execute(self._table.insert(), rows)
+            return len(rows) - replaced
+
+        return patiently(replace, str(self._engine.url))
+
+
+@cache
+def _table() -> "Table":
+    from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, SmallInteger, String, Table, Text
+
+    long = BigInteger().with_variant(Integer(), "sqlite")  # SQLite counts up by itself only in a plain INTEGER
+    short = {"pair_id": String(MAX_ID), "step": String(MAX_ID), "annotator": String(MAX_ID)}
+    return Table(
+        "annotations",
+        MetaData(),
+        Column("id", long, primary_key=True, autoincrement=True),
+        Column("key", String(32), nullable=False, unique=True),  # who says what about which step of which response
+        Column("place", String(32), nullable=False),  # pair, step and normal text
+        Column("reference", SmallInteger, nullable=False),
+        *(Column(name, short.get(name, Text()), nullable=False) for name in FIELDS),
+        Index("annotations_by_pair", "pair_id", "reference"),
+        Index("annotations_by_place", "place"),
+        sqlite_autoincrement=True,  # a deleted last row's id is not used again
+    )
+
+
+def _row(annotation: Annotation) -> dict[str, Any]:
+    a = annotation
+    for name, value in (("pair_id", a.pair_id), ("step", a.step), ("annotator", a.annotator)):
+        if len(value) > MAX_ID:
+            raise UserError(f"annotation of pair '{a.pair_id[:40]}': {name} is longer than {MAX_ID} characters")
+    reference = is_reference(a)
+    key = _digest(a.pair_id, a.step, a.annotator, a.response_id, normal_text(a.conclusion))
+    values = {name: getattr(a, name) for name in FIELDS}
+    return {"key": key, "place": _place(a.pair_id, a.step, a.conclusion), "reference": int(reference), **values}
+
+
+def _place(pair_id: str, step: str, text: str) -> str:
+    return _digest(pair_id, step, normal_text(text))
+
+
+def _digest(*parts: str) -> str:
+    # Lengths in front, so that no two lists of parts run together to the same text.
+    joined = "".join(f"{len(part)}:{part}" for part in parts)
+    return hashlib.blake2b(joined.encode(), digest_size=16).hexdigest()
+
+
+def _chunks(values: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (values[i : i + LOOKUP_CHUNK] for i in range(0, len(values), LOOKUP_CHUNK))
