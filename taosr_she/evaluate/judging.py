@@ -64,7 +64,7 @@ def judging_intervals(
 
 
 def reliability(truth: np.ndarray, values: np.ndarray) -> list[dict[str, float]]:
-    """Bins for the reliability plot, empty ones left out: `low, high, count, value` (mean P(correct)), `right` (share)."""
+    """Bins for the reliability plot: `low, high, count, value` (mean P(correct)), `right` (share); no empty ones."""
     known = ~np.isnan(truth) & ~np.isnan(values)
     right, value = truth[known] >= RIGHT, values[known]
     bins = _bins(value)

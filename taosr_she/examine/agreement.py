@@ -1,7 +1,7 @@
 """How well annotators agree: raw agreement, Cohen's kappa, and who stands out.
 
-What is compared are *items*: the reference of a step of a pair (its canonical conclusion) and the judgement of a text of
-a step of a pair (correct or wrong). An annotator has one value an item, what they said last; `unsure` is none.
+What is compared are *items*: the reference of a step of a pair (its canonical conclusion) and the judgement of a text
+of a step of a pair (correct or wrong). An annotator has one value an item, what they said last; `unsure` is none.
 
 Kappa is Cohen's (1960): agreement beyond what two people would reach who give each value as often as these two do, but
 blindly. Chance is reckoned within each step and kind, then summed: over several steps, two people who never mistake one
@@ -9,10 +9,10 @@ step for another are not credited for that.
 
 **The outlier rule.** An annotator is named when they disagree with the majority of the others more than `margin` times
 as often as the others do, beyond chance: one-sided exact test of the ratio of two Poisson rates (Przyborowski and
-Wilenski, Biometrika 1940), Bonferroni-corrected for the number of annotators. Steps of one pair are not independent (who
-misreads a query errs in several steps), so a pair counts once, with the share of its items that disagree, rounded in the
-annotator's favour. The margin is there because with enough pairs any difference is beyond chance, and a somewhat less
-careful person is not an outlier.
+Wilenski, Biometrika 1940), Bonferroni-corrected for the number of annotators. Steps of one pair are not independent
+(who misreads a query errs in several steps), so a pair counts once, with the share of its items that disagree, rounded
+in the annotator's favour. The margin is there because with enough pairs any difference is beyond chance, and a somewhat
+less careful person is not an outlier.
 """
 
 import math

@@ -131,14 +131,20 @@ def wrong_value(steps: Steps, rng: Random, words: Words) -> Steps | None:
     if not found:
         return None
     spec, items, i = rng.choice(found)
-    items[i] = (items[i][0], rng.choice(words.values[items[i][0]]))
+    others = [value for value in words.values[items[i][0]] if value != items[i][1]]
+    if not others:
+        return None
+    items[i] = (items[i][0], rng.choice(others))
     return _with(steps, spec, items)
 
 
 def wrong_relation(steps: Steps, rng: Random, words: Words) -> Steps | None:
     """Another of the step's choices."""
     spec = next((s for s in words.domain.steps if s.form == "choice" and s.kind == "closed"), None)
-    return None if spec is None else {**steps, spec.key: rng.choice(spec.choices)}
+    if spec is None:
+        return None
+    others = [choice for choice in spec.choices if choice != steps[spec.key]]
+    return {**steps, spec.key: rng.choice(others)} if others else None
 
 
 def wrong_status(steps: Steps, rng: Random, words: Words) -> Steps | None:
@@ -151,7 +157,10 @@ def wrong_status(steps: Steps, rng: Random, words: Words) -> Steps | None:
     if not checked:
         return None
     i = rng.choice(checked)
-    items[i] = (items[i][0], rng.choice(spec.choices))
+    others = [choice for choice in spec.choices if choice != items[i][1]]
+    if not others:
+        return None
+    items[i] = (items[i][0], rng.choice(others))
     return _with(steps, spec, items)
 
 

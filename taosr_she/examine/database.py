@@ -15,11 +15,14 @@ from taosr_she.errors import UserError
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine, MetaData
+    from sqlalchemy.exc import DatabaseError
 
 T = TypeVar("T")
 
 BUSY_SECONDS = 10.0
 """How long SQLite itself waits for another writer before it reports a lock."""
+CACHE_KIB = 65_536
+"""Pages that SQLite may keep in memory, for each process: enough for the indices of a million records."""
 PATIENCE_SECONDS = 120.0
 """How long an action is tried again, with growing pauses, before the user is told."""
 
@@ -79,14 +82,14 @@ def patiently(action: Callable[[], T], name: str) -> T:
     `action` is one whole transaction, so that a second attempt starts afresh. Two processes that insert the same record
     at once are such a case too: the second attempt finds the record and updates it.
     """
-    from sqlalchemy.exc import IntegrityError, OperationalError
+    from sqlalchemy.exc import DatabaseError
 
     start, pause = time.monotonic(), 0.01
     while True:
         try:
             return action()
-        except (IntegrityError, OperationalError) as error:
-            if isinstance(error, OperationalError) and not _is_contention(error):
+        except DatabaseError as error:
+            if not _is_contention(error):
                 raise
             if time.monotonic() - start > PATIENCE_SECONDS:
                 raise UserError(
@@ -97,13 +100,14 @@ def patiently(action: Callable[[], T], name: str) -> T:
             pause = min(2 * pause, 1.0)
 
 
-def _is_contention(error: Exception) -> bool:
-    text = str(error).casefold()  # SQLite, PostgreSQL and MySQL, each in its words
-    return any(word in text for word in ("locked", "busy", "deadlock", "serializ", "lock wait", "already exists"))
+def _is_contention(error: "DatabaseError") -> bool:
+    """Whether another process was quicker, in the words of SQLite, PostgreSQL or MySQL."""
+    words = ("locked", "busy", "deadlock", "serializ", "lock wait", "already exists", "unique", "duplicate")
+    return any(word in str(error.orig).casefold() for word in words)
 
 
-def _first_line(error: Exception) -> str:
-    return str(getattr(error, "orig", error)).splitlines()[0]
+def _first_line(error: "DatabaseError") -> str:
+    return str(error.orig).splitlines()[0]
 
 
 def _tune_sqlite(engine: "Engine") -> None:
@@ -116,6 +120,7 @@ def _tune_sqlite(engine: "Engine") -> None:
         cursor = connection.cursor()
         cursor.execute(f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1000)}")
         cursor.execute("PRAGMA synchronous = NORMAL")
+        cursor.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         cursor.close()
 
     @event.listens_for(engine, "begin")

@@ -1,75 +1,68 @@
-"""The generative stepwise reward model (GSRM): a causal LM that writes a critique and a verdict for every step.
+"""The generative stepwise reward model (GSRM): a causal LM that says what every step should be, and whether it is.
 
-Form and prompt are in `gsrm_prompt`, decoding in `gsrm_decode`, training data in `gsrm_data`.
+Its form, and why it reasons before it reads, is in `gsrm_prompt`; training data in `gsrm_data`; a judge behind an
+endpoint, without training, in `gsrm_endpoint`. Verdict slots are forced, only the judge's own reasoning is free: the
+weights decide what the verdicts are, never whether there are K of them.
 
-What an examination of B different responses costs, in forward passes over rows of a batch:
+What an examination costs, for P pairs with B different responses:
 
 | option | cost |
 | --- | --- |
-| `critique: true` | the prompts once, then one short pass a token of the longest answer: about as much as sampling |
-| `critique: true, votes: n` | the prompts once, then n times the answers |
-| `critique: false` | the prompts once, with the K slots behind them; nothing is generated |
+| `critique: true` | one reasoning for each new pair (as one rollout), and one forward pass over B rows |
+| `critique: true, votes: n` | n reasonings for each new pair, and one forward pass over n·B rows |
+| `critique: false` | one forward pass over B shorter rows; nothing is generated |
 
 The same response of the same pair is judged once: within a call, and as long as the cache remembers it.
 """
 
-import hashlib
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
 from pydantic import Field, model_validator
+from torch.nn.attention import sdpa_kernel
 
 from taosr_she.domain.domain import Domain, Strict
 from taosr_she.domain.pair import Pair
-from taosr_she.domain.response import Response
-from taosr_she.examine.gsrm_decode import (
-    Answer,
-    Question,
-    answer_room,
-    verdicts_in_one_pass,
-    verdicts_with_critiques,
-)
-from taosr_she.examine.gsrm_prompt import (
-    JudgeFormat,
-    Shown,
-    asked_steps,
-    control_strings,
-    judge_prompt,
-    shown_steps,
-    stop_tokens,
-)
+from taosr_she.domain.response import Response, parse_response
+from taosr_she.domain.spans import decode_response
+from taosr_she.errors import UserError
+from taosr_she.examine.gsrm_prompt import Check, JudgeForm, Shown, shown_steps
 from taosr_she.examine.verdicts import CODE, Verdicts
+from taosr_she.model.logprobs import logits_at
 from taosr_she.model.policy import Policy
+from taosr_she.model.sampler import ATTENTION, Sampling, sample_groups
 
 Critiques = tuple[str | None, ...]
-"""K critiques of one response; None where the judge was not asked, empty where it wrote nothing."""
+"""K critiques of one response: what each step should say by the judge's own reasoning; None where it said nothing."""
 
 
 class GSRMConfig(Strict):
-    """How the judge judges. The mode must be the one it was trained for."""
+    """How the judge judges. `critique` must be what it was trained for."""
 
     critique: bool = True
-    """Write a critique before each verdict. Without one the K verdicts come from a single forward pass."""
-    max_critique_tokens: int = Field(default=40, gt=0)
-    """Longest critique of one step; a longer one is cut and the verdict asked for."""
+    """Reason through the pair before reading the response. Without, verdicts come from a bare forward pass."""
+    max_reasoning_tokens: int = Field(default=128, gt=0)
+    """Longest reasoning of the judge's own; what is longer is cut, and the verdicts are read behind it."""
     votes: int = Field(default=1, ge=1)
-    """Answers drawn for each response; the verdict is their mean. With one the critique is the likeliest."""
+    """Reasonings drawn for a pair; a verdict is the mean over them. With one it is the likeliest (greedy). What is
+    drawn depends on which pairs are new in a call: with several, a resumed run differs from an uninterrupted one."""
     temperature: float = Field(default=1.0, gt=0)
-    """Of the critiques when there are several votes."""
+    """Of the reasonings when there are several votes."""
     max_step_chars: int = Field(default=300, gt=0)
     """Longer step texts are cut before the judge reads them."""
     batch_rows: int = Field(default=256, gt=0)
-    """Answers decoded at a time."""
+    """Rows run at a time."""
     cache_size: int = Field(default=100_000, ge=0)
-    """Judged responses remembered; the ones not asked about for longest are forgotten first."""
+    """Judged responses remembered, and as many pairs' reasonings; those not asked about for longest are forgotten."""
 
     @model_validator(mode="after")
     def _check(self) -> "GSRMConfig":
         if self.votes > 1 and not self.critique:
-            raise ValueError("votes above 1 need 'critique: true': without critiques all votes would be the same")
+            raise ValueError("votes above 1 need 'critique: true': without reasoning all votes are the same")
         return self
 
 
@@ -81,87 +74,138 @@ class Examination:
     critiques: tuple[Critiques, ...]
 
 
-_Key = tuple[str, Shown, tuple[int, ...]]
-_Judgement = tuple[tuple[float, ...], Critiques]  # K values, K critiques
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+
+
+class Recent(Generic[Key, Value]):
+    """A bounded memory that forgets what was not asked for the longest (LRU)."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._kept: OrderedDict[Key, Value] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def recall(self, keys: Iterable[Key]) -> dict[Key, Value]:
+        """What is known of these keys."""
+        known = {key: self._kept[key] for key in keys if key in self._kept}
+        for key in known:
+            self._kept.move_to_end(key)
+        return known
+
+    def remember(self, items: dict[Key, Value]) -> None:
+        self._kept.update(items)
+        while len(self._kept) > self.size:
+            self._kept.popitem(last=False)
+
+
+_Key = tuple[str, Shown]  # pair_id and what the judge reads of the response
+_Reasoning = list[list[int]]  # `votes` token lists, end token left out
 
 
 class GSRM:
     """The judge on this machine; an `Examiner` whose verdicts have the source `judge` on every step.
 
-    A missing or empty section, and a label that is not on the scale, has the verdict 0 without being asked about.
+    A missing or empty section, and a label that is not on the scale, gets the verdict 0 without being asked about.
+    `asked` and `judged` count responses, and those of them that the model was run for, over the life of the object.
 
     >>> judge = GSRM(load_policy("runs/demo/stages/judge/checkpoint"), domain, GSRMConfig())  # doctest: +SKIP
     >>> judge.examine([pair], [parse_response(domain, text)]).values  # (1, K)               # doctest: +SKIP
     """
 
     def __init__(self, policy: Policy, domain: Domain, config: GSRMConfig, seed: int = 0) -> None:
-        """Raises UserError when the tokenizer cannot write the form (see `JudgeFormat`)."""
+        """Raises UserError when the tokenizer cannot write the form (see `JudgeForm`)."""
         self.policy, self.domain, self.config, self.seed = policy, domain, config, seed
-        self.form = JudgeFormat.of(policy, domain)
-        self.asked = self.judged = 0  # responses examined; those of them that the model was run for
-        self._stops = torch.tensor(stop_tokens(policy))
-        self._specials = control_strings(policy.tokenizer)
-        self._cache: OrderedDict[_Key, _Judgement] = OrderedDict()
+        self.form = JudgeForm(policy, domain)
+        self.asked = self.judged = 0
+        self._verdicts: Recent[_Key, tuple[float, ...]] = Recent(config.cache_size)
+        self._reasonings: Recent[str, _Reasoning] = Recent(config.cache_size)
 
     def examine(self, pairs: Sequence[Pair], responses: Sequence[Response]) -> Verdicts:
         """Verdicts (B, K) for B responses, one pair entry each."""
-        return self.examine_with_critiques(pairs, responses).verdicts
-
-    def examine_with_critiques(self, pairs: Sequence[Pair], responses: Sequence[Response]) -> Examination:
-        """The same, with what the judge wrote before each verdict."""
         keys = [self._key(pair, response) for pair, response in zip(pairs, responses, strict=True)]
-        found: dict[_Key, _Judgement] = {}
-        new: dict[_Key, Pair] = {}
-        for key, pair in zip(keys, pairs, strict=True):
-            if key in self._cache:
-                self._cache.move_to_end(key)
-                found[key] = self._cache[key]
-            else:
-                new[key] = pair
+        found = self._verdicts.recall(keys)
+        new = {key: pair for key, pair in zip(keys, pairs, strict=True) if key not in found}
         fresh = self._judge(new)
+        self._verdicts.remember(fresh)
         self.asked += len(keys)
         self.judged += len(fresh)
-        self._cache.update(fresh)
-        while len(self._cache) > self.config.cache_size:
-            self._cache.popitem(last=False)
         found |= fresh
-        judgements = [found[key] for key in keys]
         shape = (len(keys), len(self.domain.steps))
-        values = np.array([values for values, _ in judgements], dtype=np.float32).reshape(shape)
-        sources = np.full(shape, CODE["judge"], dtype=np.int8)
-        return Examination(Verdicts(values, sources), tuple(critiques for _, critiques in judgements))
+        values = np.array([found[key] for key in keys], dtype=np.float32).reshape(shape)
+        return Verdicts(values, np.full(shape, CODE["judge"], dtype=np.int8))
+
+    def examine_with_critiques(self, pairs: Sequence[Pair], responses: Sequence[Response]) -> Examination:
+        """The same, with what each step should say by the judge's (first) reasoning; all None without `critique`."""
+        verdicts = self.examine(pairs, responses)
+        reasonings = self._reason({pair.pair_id: pair for pair in pairs}) if self.config.critique else {}
+        said: dict[str, Critiques] = {}
+        for pair_id, reasoning in reasonings.items():
+            own = parse_response(self.domain, decode_response(self.policy.tokenizer, reasoning[0]))
+            said[pair_id] = tuple(step.text if step else None for step in own.steps)
+        nothing: Critiques = (None,) * len(self.domain.steps)
+        return Examination(verdicts, tuple(said.get(pair.pair_id, nothing) for pair in pairs))
 
     def _key(self, pair: Pair, response: Response) -> _Key:
-        """What the judge would read of the response: two texts that differ in white space alone are one."""
-        shown = shown_steps(self.domain, response, self.config.max_step_chars, self._specials)
-        return pair.pair_id, shown, asked_steps(self.domain, response, shown)
+        """Responses that differ in white space alone are one."""
+        return pair.pair_id, shown_steps(self.domain, response, self.config.max_step_chars, self.form.special_tokens)
 
-    def _judge(self, new: dict[_Key, Pair]) -> dict[_Key, _Judgement]:
-        width = len(self.domain.steps)
-        asked = [key for key in new if key[2]]
-        questions = [self._question(key, new[key]) for key in asked]
-        judgements: dict[_Key, _Judgement] = {key: ((0.0,) * width, (None,) * width) for key in new}
-        for key, answers in zip(asked, self._answers(questions), strict=True):
-            values, critiques = [0.0] * width, [None] * width
-            for n, k in enumerate(key[2]):
-                values[k] = sum(answer.verdicts[n] for answer in answers) / len(answers)
-                critiques[k] = self.policy.tokenizer.decode(answers[0].critiques[n]).strip()
-            judgements[key] = (tuple(values), tuple(critiques))
-        return judgements
+    def _judge(self, new: dict[_Key, Pair]) -> dict[_Key, tuple[float, ...]]:
+        """K values for each new response."""
+        pairs = {pair.pair_id: pair for key, pair in new.items() if any(key[1])}
+        prompts = {pair_id: self.form.prompt(pair) for pair_id, pair in pairs.items()}
+        reasonings = self._reason(pairs) if self.config.critique else {pair_id: [[]] for pair_id in pairs}
+        rows: list[tuple[_Key, list[int], Check]] = []
+        for key, pair in new.items():
+            for own in reasonings[key[0]] if any(key[1]) else ():
+                before = prompts[key[0]] + own
+                rows.append((key, before, self.form.fitting_check(key[1], len(before), pair)))
+        values = {key: [0.0] * len(self.domain.steps) for key in new}
+        read = self._read([(before, check) for _, before, check in rows])
+        for (key, _, check), verdicts in zip(rows, read, strict=True):
+            for k, verdict in zip(check.asked, verdicts, strict=True):
+                values[key][k] += verdict / self.config.votes
+        return {key: tuple(row) for key, row in values.items()}
 
-    def _question(self, key: _Key, pair: Pair) -> Question:
-        config = self.config
-        room = answer_room(self.form, len(key[2]), config.max_critique_tokens if config.critique else 0)
-        prompt = judge_prompt(self.policy, self.domain, pair, key[1], room)
-        digest = hashlib.sha256(repr((self.seed, key)).encode()).digest()
-        return Question(prompt, key[2], int.from_bytes(digest[:8], "big"))
+    def _reason(self, pairs: dict[str, Pair]) -> dict[str, _Reasoning]:
+        """The judge's own reasonings by pair_id; new ones are generated, all in one batch."""
+        found = self._reasonings.recall(pairs)
+        new = [pair_id for pair_id in pairs if pair_id not in found]
+        if new:
+            votes = self.config.votes
+            sampling = Sampling(
+                max_new_tokens=self.config.max_reasoning_tokens,
+                temperature=self.config.temperature if votes > 1 else 0.0,
+            )
+            prompts = [self.form.prompt(pairs[pair_id]) for pair_id in new]
+            rollouts = sample_groups(self.policy, prompts, votes, sampling, self.seed, self.config.batch_rows)
+            ends = self.policy.end_ids
+            ids = [
+                [token for token in row[mask].tolist() if token not in ends]
+                for row, mask in zip(rollouts.ids, rollouts.mask, strict=True)
+            ]
+            fresh = {pair_id: ids[n * votes : (n + 1) * votes] for n, pair_id in enumerate(new)}
+            self._reasonings.remember(fresh)
+            found |= fresh
+        return found
 
-    def _answers(self, questions: list[Question]) -> list[list[Answer]]:
-        config = self.config
-        if not config.critique:
-            return [[a] for a in verdicts_in_one_pass(self.policy, self.form, questions, config.batch_rows)]
-        temperature = config.temperature if config.votes > 1 else 0.0
-        return verdicts_with_critiques(
-            self.policy, self.form, questions, self._stops, config.max_critique_tokens, temperature, config.votes,
-            config.batch_rows,
-        )  # fmt: skip
+    @torch.inference_mode()
+    def _read(self, rows: Sequence[tuple[list[int], Check]]) -> list[list[float]]:
+        """P(correct) / (P(correct) + P(wrong)) at every slot; rows of like length are run together."""
+        read: list[list[float]] = [[] for _ in rows]
+        order = sorted(range(len(rows)), key=lambda i: len(rows[i][0]) + len(rows[i][1].ids))
+        with self.policy.evaluating(), sdpa_kernel(ATTENTION):
+            for start in range(0, len(order), self.config.batch_rows):
+                chosen = order[start : start + self.config.batch_rows]
+                sequences = [rows[i][0] + rows[i][1].ids for i in chosen]
+                slots = [(n, len(rows[i][0]) + slot) for n, i in enumerate(chosen) for slot in rows[i][1].slots]
+                row, position = torch.tensor(slots).T
+                logits = logits_at(self.policy.model, sequences, row, position)
+                values = torch.sigmoid(logits[:, self.form.correct[0]] - logits[:, self.form.wrong[0]])
+                if not bool(values.isfinite().all()):
+                    raise UserError("the judge's output is not finite: its training diverged; lower the learning rate")
+                for (n, _), value in zip(slots, values.tolist(), strict=True):
+                    read[chosen[n]].append(value)
+        return read

@@ -17,8 +17,7 @@ from taosr_she.domain.pair import Annotation, Pair
 from taosr_she.domain.response import Response, parse_response, render_response
 from taosr_she.examine.corruptions import CORRUPTIONS, Steps, Words, corrupt
 from taosr_she.examine.gsrm import GSRMConfig
-from taosr_she.examine.gsrm_decode import answer_room
-from taosr_she.examine.gsrm_prompt import JudgeFormat, asked_steps, control_strings, judge_prompt, shown_steps
+from taosr_she.examine.gsrm_prompt import Check, JudgeForm, shown_steps
 from taosr_she.examine.verdicts import Verdicts
 from taosr_she.model.policy import Policy
 
@@ -29,7 +28,7 @@ Conclusions = Mapping[tuple[str, str], str]
 """(pair_id, step key) -> the right conclusion."""
 
 CLEAN_SHARE = 0.25
-APPLIED_SHARE = 0.75
+APPLIED_SHARE = 0.8
 
 
 @dataclass(frozen=True)
@@ -138,28 +137,29 @@ def corrupt_to_balance(
 
 
 def judge_examples(policy: Policy, domain: Domain, judged: Iterable[Judged], config: GSRMConfig) -> list[Example]:
-    """Examples for `train_sft`, in the form that the judge will use with this config.
+    """Examples for `train_sft`, in the form that the judge will use with this config (see `gsrm_prompt`).
 
-    With critiques: one example a response, whose answer holds, for every step with a known verdict, the right
-    conclusion (nothing, where it is unknown) and the verdict. Without: the slots of one forward pass, where `correct`
-    stands in every earlier slot; so a response with m wrong steps yields up to 2m + 1 examples, which end at its wrong
-    slots and go on behind them.
+    With critiques there is one example a pair for the judge's own reasoning, where every right conclusion is known. The
+    checks follow, behind the known right conclusions. As earlier slots hold `correct` whatever their verdict, a check
+    ends at a wrong step and the next example goes on behind it: a response with m wrong steps yields m + 1 examples, or
+    m where the last step is wrong. Steps of unknown verdict are shown and teach nothing.
     """
-    form = JudgeFormat.of(policy, domain)
-    specials = control_strings(policy.tokenizer)
+    form = JudgeForm(policy, domain)
+    reasonings: dict[str, list[int]] = {}  # of each pair: prompt and reasoning
     examples: list[Example] = []
     for each in judged:
-        shown = shown_steps(domain, each.response, config.max_step_chars, specials)
-        asked = asked_steps(domain, each.response, shown)
-        known = [k for k in asked if not math.isnan(each.verdicts[k])]
-        if not known:
-            continue
-        room = answer_room(form, len(asked), config.max_critique_tokens if config.critique else 0)
-        prompt = judge_prompt(policy, domain, each.pair, shown, room)
-        if config.critique:
-            examples.append((prompt, _answer(policy, form, each, known, config.max_critique_tokens)))
-        else:
-            examples += _slots(form, prompt, each, asked)
+        pair_id = each.pair.pair_id
+        if pair_id not in reasonings:
+            prompt = form.prompt(each.pair)
+            known = [(k, c) for k, c in zip(domain.step_keys, each.conclusions, strict=True) if c is not None]
+            text = "\n".join(f"[{key}] {' '.join(conclusion.split())}" for key, conclusion in known)
+            ids = policy.encode_response(text)
+            if config.critique and len(known) == len(domain.steps):
+                examples.append((prompt, ids))
+            reasonings[pair_id] = prompt + ids[:-1] if config.critique else prompt
+        shown = shown_steps(domain, each.response, config.max_step_chars, form.special_tokens)
+        check = form.fitting_check(shown, len(reasonings[pair_id]), each.pair)
+        examples += _checks(form, reasonings[pair_id], check, each.verdicts)
     return examples
 
 
@@ -170,30 +170,23 @@ def shares_wrong(domain: Domain, judged: Iterable[Judged]) -> dict[str, float]:
     return {key: 1 - sum(values) / len(values) if values else math.nan for key, values in columns.items()}
 
 
-def _answer(policy: Policy, form: JudgeFormat, judged: Judged, known: list[int], max_tokens: int) -> list[int]:
-    ids: list[int] = []
-    for header, k in zip(form.headers(known), known, strict=True):
-        conclusion = " ".join((judged.conclusions[k] or "").split())
-        critique = policy.encode_response(f" {conclusion}")[:-1] if conclusion else []
-        verdict = form.correct if judged.verdicts[k] else form.wrong
-        ids += [*header, *critique[:max_tokens], *form.slot, *verdict]
-    return [*ids, policy.end_ids[0]]
-
-
-def _slots(form: JudgeFormat, prompt: list[int], judged: Judged, asked: Sequence[int]) -> list[Example]:
-    """A run of right slots is one example; a wrong slot is one of its own, and a placeholder in those that follow."""
-    examples, context, run = [], list(prompt), []
-    for header, k in zip(form.headers(asked), asked, strict=True):
-        if judged.verdicts[k] == 1:
-            run += [*header, *form.slot, *form.correct]
+def _checks(form: JudgeForm, before: list[int], check: Check, verdicts: Sequence[float]) -> list[Example]:
+    """Cuts a check where the placeholder is not the verdict: behind wrong slots, and around unknown ones."""
+    examples: list[Example] = []
+    start = end = 0  # what the next example learns so far
+    for slot, k in zip(check.slots, check.asked, strict=True):
+        behind = slot + 1 + len(form.correct)
+        if verdicts[k] == 1:
+            end = behind
             continue
-        if run:
-            examples.append((context, run))
-        context, run = [*context, *run, *header, *form.slot], []
-        if judged.verdicts[k] == 0:
-            examples.append((context, list(form.wrong)))
-        context = [*context, *form.correct]
-    return [*examples, (context, run)] if run else examples
+        if verdicts[k] == 0:
+            examples.append((before + check.ids[:start], [*check.ids[start : slot + 1], *form.wrong]))
+        elif end > start:
+            examples.append((before + check.ids[:start], check.ids[start:end]))
+        start = end = behind
+    if end > start:
+        examples.append((before + check.ids[:start], check.ids[start:end]))
+    return examples
 
 
 def _clean(domain: Domain, pair: Pair, steps: Steps) -> Judged:

@@ -1,7 +1,7 @@
 """What several annotators come to: one voice each, more than half of those who judged decide, else unknown.
 
-An annotator's voice is what they said last (by `time`, then by order). `unsure` is an abstention: it counts neither way.
-People outrank programs: where any person has judged, annotators named `machine:...` have no voice.
+An annotator's voice is what they said last (by `time`, then by order). `unsure` is an abstention: it counts neither
+way. People outrank programs: where any person has judged, annotators named `machine:...` have no voice.
 """
 
 from collections import Counter

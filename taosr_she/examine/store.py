@@ -95,7 +95,7 @@ class AnnotationStore:
         query = self._query().where(*self._conditions(pair_id, step, annotator, kind))
         with self._engine.connect() as connection:
             for row in connection.execution_options(yield_per=WRITE_CHUNK).execute(query):
-                yield Annotation(*row)
+                yield Annotation(*tuple(row))
 
     def references(self, pair_ids: Collection[str]) -> list[Annotation]:
         """The references of these pairs, in the order in which they were last said."""
@@ -115,7 +115,7 @@ class AnnotationStore:
         return select(*(self._table.c[name] for name in FIELDS)).order_by(self._table.c.id)
 
     def _fetch(self, *conditions: "ColumnElement[bool]") -> list[Annotation]:
-        return [Annotation(*row) for row in self._read(self._query().where(*conditions))]
+        return [Annotation(*tuple(row)) for row in self._read(self._query().where(*conditions))]
 
     def _read(self, query: "Select[Any]") -> Sequence["Row[Any]"]:
         def read() -> Sequence["Row[Any]"]:

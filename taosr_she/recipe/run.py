@@ -30,6 +30,9 @@ def run_recipe(recipe: Recipe, progress: Progress) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     resolved = recipe.model_dump(mode="json", exclude={"shared"})
     (folder / "recipe.yaml").write_text(yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True), "utf-8")
+    # What the model was shown, for judging with its checkpoint later.
+    shown = yaml.safe_dump(domain.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    (folder / "domain.yaml").write_text(shown, "utf-8")
     set_threads(recipe.threads)
     write_json(folder / "environment.json", environment(recipe))
     for planned in plan(recipe, domain):

@@ -1,8 +1,13 @@
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
 import numpy as np
+import pytest
 
 from taosr_she.domain.domain import load_domain
 from taosr_she.domain.pair import Annotation, Pair, Product
 from taosr_she.domain.response import parse_response
+from taosr_she.examine.store import AnnotationStore
 from taosr_she.examine.verdicts import CODE, outcomes
 from taosr_she.examine.verifier import Verifier
 
@@ -18,18 +23,35 @@ REFERENCES = [
     Annotation("p1", "category", "same"),
     Annotation("p1", "attributes", "color: match", annotator="machine:lexical"),
     Annotation("p1", "product", "category: tent", verdict="unsure"),
-    Annotation("p1", "product", "category: tent", response_id="r1"),
+    Annotation("p1", "product", "category: tent", response_id="r1", annotator="b"),
     Annotation("p2", "category", "near"),
 ]
 
 
-def examine(*texts: str) -> tuple[np.ndarray, np.ndarray]:
-    verdicts = Verifier(DOMAIN, REFERENCES).examine([PAIR] * len(texts), [parse_response(DOMAIN, t) for t in texts])
+Said = list[Annotation] | AnnotationStore
+
+
+@pytest.fixture(params=["list", "store"])
+def keep(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[list[Annotation]], Said]]:
+    """Annotations as they are, and in a store: a verifier answers the same from both."""
+    with AnnotationStore(tmp_path / "a.db") as store:
+
+        def kept(annotations: list[Annotation]) -> Said:
+            store.add(annotations)
+            return annotations if request.param == "list" else store
+
+        yield kept
+
+
+def examine(said: Said, *texts: str, pair: Pair = PAIR) -> tuple[np.ndarray, np.ndarray]:
+    verdicts = Verifier(DOMAIN, said).examine([pair] * len(texts), [parse_response(DOMAIN, t) for t in texts])
     return verdicts.values, verdicts.sources
 
 
-def test_canonical_comparison_and_sources() -> None:
-    values, sources = examine(RIGHT, RIGHT.replace("same", "near").replace("color: red", "color: blue"))
+def test_canonical_comparison_and_sources(keep: Callable[[list[Annotation]], Said]) -> None:
+    values, sources = examine(
+        keep(REFERENCES), RIGHT, RIGHT.replace("same", "near").replace("color: red", "color: blue")
+    )
     np.testing.assert_array_equal(values[0], [1, np.nan, 1, 1, 1])
     np.testing.assert_array_equal(values[1], [0, np.nan, 0, 1, 1])
     human, machine, unknown = CODE["human"], CODE["machine"], CODE["unknown"]
@@ -37,7 +59,7 @@ def test_canonical_comparison_and_sources() -> None:
 
 
 def test_missing_section_is_wrong_and_label_needs_no_annotation() -> None:
-    values, _ = examine("[query] category: boots; color: red\n[label] 3")
+    values, _ = examine(REFERENCES, "[query] category: boots; color: red\n[label] 3")
     np.testing.assert_array_equal(values[0], [1, np.nan, 0, 0, 0])
 
 
@@ -45,6 +67,57 @@ def test_pair_without_annotations_and_label_is_unknown() -> None:
     stranger = Pair("p9", "q9", "red boots", Product("red boots"))
     verdicts = Verifier(DOMAIN, REFERENCES).examine([stranger], [parse_response(DOMAIN, RIGHT)])
     assert np.isnan(verdicts.values).all() and (verdicts.sources == CODE["unknown"]).all()
+
+
+def test_references_first_then_judgements_by_text(keep: Callable[[list[Annotation]], Said]) -> None:
+    def judged(step: str, text: str, verdict: str, annotator: str = "a", response_id: str = "r1") -> Annotation:
+        return Annotation("p1", step, text, verdict, annotator=annotator, response_id=response_id)
+
+    said = keep(
+        [
+            *REFERENCES,
+            judged("category", "near", "correct"),  # the reference knows better
+            judged("product", "Category:  Boots", "correct"),
+            judged("product", "category: boots", "wrong", "b"),
+            judged("product", "CATEGORY: boots", "wrong", "c", ""),
+            judged("product", "category: tent", "wrong", "machine:gsrm"),
+            Annotation("p1", "query", "category: tent", annotator="second"),  # a tie with the first reference
+            judged("query", "category: boots; color: red", "correct"),
+            Annotation("p2", "product", "category: shoe", "wrong", response_id="r1"),  # of another pair
+        ]
+    )
+    values, sources = examine(
+        said, RIGHT, RIGHT.replace("same", "near"), RIGHT.replace("boots\n[cat", "tent\n[cat"),
+        RIGHT.replace("boots\n[cat", "shoe\n[cat"),
+    )  # fmt: skip
+    np.testing.assert_array_equal(values[:, :3], [[1, 0, 1], [1, 0, 0], [1, 1, 1], [1, np.nan, 1]])
+    human, machine, unknown = CODE["human"], CODE["machine"], CODE["unknown"]
+    assert sources[:, 1].tolist() == [human, human, human, unknown] and machine not in sources[:, :3]
+
+
+def test_label_without_a_human_label_is_known_by_its_reference(keep: Callable[[list[Annotation]], Said]) -> None:
+    unlabelled = Pair("p1", "q1", "red boots", Product("red boots"))
+    values, _ = examine(keep([Annotation("p1", "label", "4 R14")]), RIGHT, RIGHT.replace("] 4", "] 3"), pair=unlabelled)
+    np.testing.assert_array_equal(values[:, 4], [1, 0])
+
+
+def test_hit_rate_counts_from_the_creation(keep: Callable[[list[Annotation]], Said]) -> None:
+    verifier = Verifier(DOMAIN, keep(REFERENCES))
+    assert verifier.hit_rate() == {}
+    stranger = Pair("p2", "q9", "red boots", Product("red boots"))
+    response = parse_response(DOMAIN, RIGHT)
+    verifier.examine([PAIR, stranger], [response, response])
+    verifier.examine([PAIR, PAIR], [response, response])
+    assert verifier.hit_rate() == {"query": 0.75, "product": 0, "category": 1, "attributes": 0.75, "label": 0.75}
+
+
+def test_a_store_is_asked_for_each_batch_anew(tmp_path: Path) -> None:
+    with AnnotationStore(tmp_path / "a.db") as store:
+        verifier = Verifier(DOMAIN, store)
+        response = parse_response(DOMAIN, RIGHT)
+        assert np.isnan(verifier.examine([PAIR], [response]).values[0, 2])
+        store.add(REFERENCES)
+        assert verifier.examine([PAIR], [response]).values[0, 2] == 1
 
 
 def test_outcome_needs_right_label_and_form() -> None:

@@ -1,8 +1,8 @@
 """The market plays the people: several annotators with coverage, errors and blind spots of their own.
 
 A person sees a pair with the blind spots they fall into (always the same ones in one pair), and slips now and then:
-writes a wrong conclusion as a reference, or says the opposite of what they think as a judgement. So people disagree where
-the pair is hard for one of them, as real ones do, and at random elsewhere.
+writes a wrong conclusion as a reference, or says the opposite of what they think as a judgement. So people disagree
+where the pair is hard for one of them, as real ones do, and at random elsewhere.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

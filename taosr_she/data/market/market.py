@@ -32,7 +32,7 @@ class MarketConfig(Strict):
     """Products shown for each query."""
     zipf: float = Field(default=0.8, ge=0)
     """Exponent of the popularity of kinds of product; 0 makes all equally popular."""
-    satisfy: float = Field(default=0.65, ge=0, le=1)
+    satisfy: float = Field(default=0.5, ge=0, le=1)
     """Chance that a product meets a constraint of the query."""
     synonym_share: float = Field(default=0.25, ge=0, le=1)
     """Share of words written as a synonym."""
@@ -51,7 +51,7 @@ class MarketConfig(Strict):
     annotation_error: float = Field(default=0.02, ge=0, le=1)
     """Chance that an annotated conclusion is wrong."""
     annotators: tuple[Person, ...] = ()
-    """Several people with coverage, errors and blind spots of their own, in place of the one of the two options above."""
+    """Several people with coverage, errors and blind spots of their own, in place of the one described above."""
 
 
 SPLITS = ("demonstration", "training", "development", "test")

@@ -1,0 +1,108 @@
+"""Metrics of judging against a reference written with loops, and the controls."""
+
+import math
+
+import numpy as np
+import pytest
+
+from taosr_she.errors import UserError
+from taosr_she.evaluate.judging import (
+    always_correct,
+    fit_scalar_control,
+    judging_intervals,
+    judging_metrics,
+    reliability,
+    scalar_control,
+)
+
+KEYS = ("query", "product", "label")
+NAN = math.nan
+
+
+def examined(n: int = 300, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Truth and values (n, 3), a tenth of each unknown; values lean towards the truth."""
+    rng = np.random.default_rng(seed)
+    truth = (rng.random((n, 3)) < 0.7).astype(float)
+    values = np.clip(truth * 0.4 + rng.random((n, 3)) * 0.7, 0, 1)
+    truth[rng.random(truth.shape) < 0.1] = NAN
+    values[rng.random(truth.shape) < 0.1] = NAN
+    return truth, values
+
+
+def loop_metrics(truth: np.ndarray, values: np.ndarray) -> dict[str, float]:
+    hits: dict[str, list[bool]] = {key: [] for key in KEYS}
+    bins: dict[int, list[float]] = {}
+    flawed, clean = [], []
+    for t_row, v_row in zip(truth.tolist(), values.tolist(), strict=True):
+        for key, t, v in zip(KEYS, t_row, v_row, strict=True):
+            if not (math.isnan(t) or math.isnan(v)):
+                hits[key].append((t == 1) == (v >= 0.5))
+                bins.setdefault(min(int(v * 10), 9), []).append(v - t)
+        if any(map(math.isnan, t_row + v_row)):
+            continue
+        truth_first = next((k for k, t in enumerate(t_row) if t == 0), None)
+        said_first = next((k for k, v in enumerate(v_row) if v < 0.5), None)
+        (clean if truth_first is None else flawed).append(truth_first == said_first)
+    every = [hit for key in KEYS for hit in hits[key]]
+    a, b = sum(flawed) / len(flawed), sum(clean) / len(clean)
+    return {
+        "first_error_f1": 2 * a * b / (a + b), "first_error_flawed": a, "first_error_clean": b,
+        "accuracy": sum(every) / len(every), **{f"accuracy_{k}": sum(h) / len(h) for k, h in hits.items()},
+        "ece": sum(abs(sum(gaps)) for gaps in bins.values()) / len(every),
+        "known": len(every) / int((~np.isnan(truth)).sum()),
+    }  # fmt: skip
+
+
+def test_metrics_equal_loops() -> None:
+    truth, values = examined()
+    assert judging_metrics(KEYS, truth, values) == pytest.approx(loop_metrics(truth, values))
+
+
+def test_perfect_and_undefined() -> None:
+    truth = np.array([[1.0, 0, 1], [1, 1, 1]])
+    perfect = judging_metrics(KEYS, truth, truth)
+    assert (perfect["first_error_f1"], perfect["accuracy"], perfect["ece"]) == (1, 1, 0)
+    # The right verdict on one error, but an earlier step blamed as well: that is not the first error.
+    blamed = judging_metrics(KEYS, truth, np.array([[0.0, 0, 1], [1, 1, 1]]))
+    assert (blamed["first_error_flawed"], blamed["first_error_f1"]) == (0, 0)
+    only_clean = judging_metrics(KEYS, truth[1:], truth[1:])
+    assert math.isnan(only_clean["first_error_f1"]) and only_clean["first_error_clean"] == 1
+    unknown = judging_metrics(KEYS, truth, np.full_like(truth, NAN))
+    assert unknown["known"] == 0 and math.isnan(unknown["accuracy"])
+
+
+def test_intervals_resample_pairs() -> None:
+    truth, values = examined(120)
+    pairs = [f"p{i // 3}" for i in range(120)]
+    point, intervals = judging_metrics(KEYS, truth, values), judging_intervals(KEYS, truth, values, pairs)
+    assert intervals == judging_intervals(KEYS, truth, values, pairs)
+    for name in ("first_error_f1", "accuracy", "accuracy_label"):
+        low, high = intervals[name]
+        assert low < point[name] < high
+    # Copies of the same responses are no new evidence: pairs, not responses, are drawn.
+    doubled = judging_intervals(KEYS, np.tile(truth, (2, 1)), np.tile(values, (2, 1)), pairs * 2)
+    assert doubled["accuracy"] == pytest.approx(intervals["accuracy"])
+    assert all(map(math.isnan, judging_intervals(KEYS, truth, values, ["p"] * 120)["accuracy"]))
+
+
+def test_reliability_bins_hold_every_known_step_and_give_the_ece() -> None:
+    truth, values = examined()
+    bins = reliability(truth, values)
+    count = sum(b["count"] for b in bins)
+    assert count == (~np.isnan(truth) & ~np.isnan(values)).sum()
+    ece = sum(b["count"] * abs(b["value"] - b["right"]) for b in bins) / count
+    assert ece == pytest.approx(judging_metrics(KEYS, truth, values)["ece"])
+    assert all(b["low"] <= b["value"] <= b["high"] for b in bins)
+
+
+def test_controls() -> None:
+    truth = np.array([[1.0, 1, 1], [1, 0, 1], [1, 0, 0], [0, 1, 1], [1, 1, 1]])
+    always = judging_metrics(KEYS, truth, always_correct(truth))
+    assert (always["first_error_clean"], always["first_error_flawed"], always["first_error_f1"]) == (1, 0, 0)
+    scores = np.array([0.9, 0.2, 0.3, 0.1, 0.8])
+    threshold, step = fit_scalar_control(KEYS, scores, truth)
+    assert 0.3 < threshold <= 0.8 and KEYS[step] == "product"  # two of three first errors are there
+    control = judging_metrics(KEYS, truth, scalar_control(scores, threshold, step, 3))
+    assert control["first_error_flawed"] == pytest.approx(2 / 3) and control["first_error_clean"] == 1
+    with pytest.raises(UserError, match="with and without errors"):
+        fit_scalar_control(KEYS, scores, np.ones((5, 3)))

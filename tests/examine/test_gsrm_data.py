@@ -1,0 +1,151 @@
+"""Training examples of the judge: exact contents, and a judge trained on them that beats always-correct."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from taosr_she.data.demonstration import Demonstration
+from taosr_she.data.market.market import Market
+from taosr_she.domain.domain import Domain
+from taosr_she.domain.pair import Annotation, Pair
+from taosr_she.domain.response import parse_response, render_response
+from taosr_she.evaluate.judging import always_correct, judging_metrics
+from taosr_she.examine.gsrm import GSRM, GSRMConfig
+from taosr_she.examine.gsrm_data import (
+    Judged,
+    clean_demonstrations,
+    clean_references,
+    corrupt_to_balance,
+    judge_examples,
+    judged_rollouts,
+    right_conclusions,
+    shares_wrong,
+)
+from taosr_she.examine.verifier import Verifier
+from taosr_she.model.policy import Policy
+from taosr_she.train.sft import SFTSettings, train_sft
+
+NAN = math.nan
+
+
+@pytest.fixture
+def right(market: Market, domain: Domain) -> dict[tuple[str, str], str]:
+    return right_conclusions(domain, market.pairs["development"], market.truth("development"))
+
+
+def response_of(market: Market, domain: Domain, pair: Pair, **changes: str) -> str:
+    return render_response(domain, market.cases[pair.pair_id].truth.steps | changes)
+
+
+def judged(market: Market, domain: Domain, verdicts: tuple[float, ...]) -> Judged:
+    pair = market.pairs["development"][0]
+    steps = market.cases[pair.pair_id].truth.steps
+    response = parse_response(domain, response_of(market, domain, pair))
+    return Judged(pair, response, verdicts, tuple(steps[key] for key in domain.step_keys), "clean")
+
+
+def decoded(policy: Policy, ids: list[int]) -> str:
+    return policy.tokenizer.decode(ids)
+
+
+def test_right_conclusions_from_references_corrections_and_labels(domain: Domain) -> None:
+    pair = Pair("p", "q", "boots", None, label="4")
+    notes = [
+        Annotation("p", "query", "category: boots"),
+        Annotation("p", "query", "nonsense", verdict="wrong", correction="category: tent", response_id="r"),
+        Annotation("p", "category", "near", verdict="wrong", correction="same", response_id="r"),
+        Annotation("p", "product", "category: boots", response_id="r"),
+    ]
+    assert right_conclusions(domain, [pair], notes) == {
+        ("p", "query"): "category: boots", ("p", "category"): "same", ("p", "label"): "4",
+    }  # fmt: skip
+
+
+def test_rollouts_keep_known_verdicts(market: Market, domain: Domain, right: dict[tuple[str, str], str]) -> None:
+    pairs = market.pairs["development"][:2]
+    responses = [parse_response(domain, response_of(market, domain, p, category="nonsense")) for p in pairs]
+    truth = [a for a in market.truth("development") if a.pair_id == pairs[0].pair_id and a.step == "category"]
+    unlabelled = [Pair(p.pair_id, p.query_id, p.query, p.product) for p in pairs]
+    (rollout,) = judged_rollouts(
+        domain, unlabelled, responses, Verifier(domain, truth).examine(unlabelled, responses), right
+    )
+    np.testing.assert_array_equal(rollout.verdicts, [NAN, NAN, 0, NAN, NAN])
+    assert rollout.conclusions[2] == right[pairs[0].pair_id, "category"] and rollout.kind == "rollout"
+
+
+def test_only_demonstrations_with_the_human_label_are_clean(market: Market, domain: Domain) -> None:
+    pair = market.pairs["development"][0]
+    wrong = "1" if pair.label != "1" else "2"
+    texts = [response_of(market, domain, pair), response_of(market, domain, pair, label=wrong), "[label] 4"]
+    demonstrations = [Demonstration(pair.pair_id, text, "t") for text in texts]
+    assert [c.response.text for c in clean_demonstrations(domain, [pair], demonstrations)] == texts[:1]
+
+
+def test_corruptions_balance_every_step(market: Market, domain: Domain, right: dict[tuple[str, str], str]) -> None:
+    clean = clean_references(domain, market.pairs["development"], right)
+    assert len(clean) == len(market.pairs["development"])
+    lopsided = [judged(market, domain, (0.0, 1.0, 1.0, 1.0, 1.0))] * 60
+    made = corrupt_to_balance(domain, clean, lopsided, 400, seed=1)
+    assert made == corrupt_to_balance(domain, clean, lopsided, 400, seed=1)
+    shares = shares_wrong(domain, [*lopsided, *made])
+    # Not every pair has an attribute to corrupt.
+    assert all(0.4 < share < 0.55 for key, share in shares.items() if key != "attributes")
+    assert 0.2 < shares["attributes"] < 0.55
+    assert 0.15 < sum(m.kind == "clean" for m in made) / len(made) < 0.4
+    verdicts = Verifier(domain, market.truth("development")).examine(
+        [m.pair for m in made], [m.response for m in made]
+    ).values  # fmt: skip
+    np.testing.assert_array_equal(verdicts, [m.verdicts for m in made])
+
+
+def test_examples_with_critiques(market: Market, domain: Domain, make_judge: Callable[..., Policy]) -> None:
+    policy, one = make_judge(), judged(market, domain, (1.0, 0.0, 1.0, NAN, 1.0))
+    prompt = policy.encode_prompt(domain, one.pair)
+    reasoning, *checks = judge_examples(policy, domain, [one], GSRMConfig())
+    own = one.response.text
+    assert reasoning == (prompt, policy.encode_response(own))
+    sections = ["\n" + line for line in own.splitlines()]
+    start = decoded(policy, prompt) + own
+    assert [(decoded(policy, p), decoded(policy, r)) for p, r in checks] == [
+        (start, f"\nCheck:{sections[0]}\ncorrect{sections[1]}\nwrong"),
+        (start + f"\nCheck:{sections[0]}\ncorrect{sections[1]}\ncorrect", f"{sections[2]}\ncorrect"),
+        (
+            start + "\nCheck:" + "".join(f"{s}\ncorrect" for s in sections[:4]),
+            f"{sections[4]}\ncorrect",
+        ),
+    ]
+    # What is trained is what is read: the judge's own check holds the same ids.
+    judge = GSRM(policy, domain, GSRMConfig())
+    whole = judge.form.check(judge._key(one.pair, one.response)[1]).ids
+    assert checks[-1][0] + checks[-1][1] == prompt + policy.encode_response(own)[:-1] + whole
+
+
+def test_examples_without_critiques(market: Market, domain: Domain, make_judge: Callable[..., Policy]) -> None:
+    policy, one = make_judge(), judged(market, domain, (1.0,) * 5)
+    ((prompt, answer),) = judge_examples(policy, domain, [one], GSRMConfig(critique=False))
+    assert prompt == policy.encode_prompt(domain, one.pair)
+    assert decoded(policy, answer).count("\ncorrect") == 5
+    unknown = judged(market, domain, (NAN,) * 5)
+    assert judge_examples(policy, domain, [unknown], GSRMConfig(critique=False)) == []
+
+
+@pytest.mark.slow
+def test_a_trained_judge_beats_always_correct(
+    market: Market, domain: Domain, right: dict[tuple[str, str], str], make_judge: Callable[..., Policy], tmp_path: Path
+) -> None:
+    """A toy: errors in the choice and the label step only, of pairs that training has seen."""
+    clean = clean_references(domain, market.pairs["development"], right)
+    config = GSRMConfig(critique=True)
+    examples = judge_examples(make_judge(), domain, corrupt_to_balance(domain, clean, [], 600, seed=1), config)
+    policy = make_judge()
+    settings = SFTSettings(epochs=4, batch_size=16, learning_rate=5e-3, save_every=10_000)
+    policy = train_sft(policy, examples, settings, 1, tmp_path)
+    fresh = corrupt_to_balance(domain, clean, [], 200, seed=2)
+    truth = np.array([m.verdicts for m in fresh])
+    values = GSRM(policy, domain, config).examine([m.pair for m in fresh], [m.response for m in fresh]).values
+    ours, control = (judging_metrics(domain.step_keys, truth, v) for v in (values, always_correct(truth)))
+    assert ours["accuracy"] > control["accuracy"] + 0.15
+    assert ours["first_error_f1"] > 0.5 > control["first_error_f1"] == 0
