@@ -67,8 +67,11 @@ class AnnotationStore:
         new, rest = 0, iter(annotations)
         while batch := list(islice(rest, WRITE_CHUNK)):
             # The last of equal keys wins, and stands where the last one stood.
-            rows = {row["key"]: row for row in reversed([_row(a) for a in batch])}
-            new += self._write(list(reversed(rows.values())))
+            rows: dict[Any, dict[str, Any]] = {}
+            for row in map(_row, batch):
+                rows.pop(row["key"], None)
+                rows[row["key"]] = row
+            new += self._write(list(rows.values()))
         return new
 
     def count(

@@ -112,7 +112,9 @@ def test_tasks_show_what_is_judged_and_keep_people_and_programs_apart() -> None:
     said = [
         Annotation("p1", "category", "near", "wrong", "same", "", "ann", "t1", "1", "r1"),
         Annotation("p1", "query", "category: boots", "correct", "", "", "ann", "t1", "1", "r1"),
-        Annotation("p1", "category", "near", "correct", annotator="machine:gsrm", guideline_version="1", response_id="r1"),
+        Annotation(
+            "p1", "category", "near", "correct", annotator="machine:gsrm", guideline_version="1", response_id="r1"
+        ),
         Annotation("p1", "category", "same", annotator="ann", guideline_version="1"),
         Annotation("p1", "category", "other", annotator="ben", guideline_version="1"),
     ]  # fmt: skip
