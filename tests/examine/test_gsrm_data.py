@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +11,6 @@ from taosr_she.data.market.market import Market
 from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Annotation, Pair
 from taosr_she.domain.response import parse_response, render_response
-from taosr_she.evaluate.judging import always_correct, judging_metrics
 from taosr_she.examine.gsrm import GSRM, GSRMConfig
 from taosr_she.examine.gsrm_data import (
     Judged,
@@ -26,7 +24,6 @@ from taosr_she.examine.gsrm_data import (
 )
 from taosr_she.examine.verifier import Verifier
 from taosr_she.model.policy import Policy
-from taosr_she.train.sft import SFTSettings, train_sft
 
 NAN = math.nan
 
@@ -130,22 +127,3 @@ def test_examples_without_critiques(market: Market, domain: Domain, make_judge: 
     assert decoded(policy, answer).count("\ncorrect") == 5
     unknown = judged(market, domain, (NAN,) * 5)
     assert judge_examples(policy, domain, [unknown], GSRMConfig(critique=False)) == []
-
-
-@pytest.mark.slow
-def test_a_trained_judge_beats_always_correct(
-    market: Market, domain: Domain, right: dict[tuple[str, str], str], make_judge: Callable[..., Policy], tmp_path: Path
-) -> None:
-    """A toy: errors in the choice and the label step only, of pairs that training has seen."""
-    clean = clean_references(domain, market.pairs["development"], right)
-    config = GSRMConfig(critique=True)
-    examples = judge_examples(make_judge(), domain, corrupt_to_balance(domain, clean, [], 600, seed=1), config)
-    policy = make_judge()
-    settings = SFTSettings(epochs=4, batch_size=16, learning_rate=5e-3, save_every=10_000)
-    policy = train_sft(policy, examples, settings, 1, tmp_path)
-    fresh = corrupt_to_balance(domain, clean, [], 200, seed=2)
-    truth = np.array([m.verdicts for m in fresh])
-    values = GSRM(policy, domain, config).examine([m.pair for m in fresh], [m.response for m in fresh]).values
-    ours, control = (judging_metrics(domain.step_keys, truth, v) for v in (values, always_correct(truth)))
-    assert ours["accuracy"] > control["accuracy"] + 0.15
-    assert ours["first_error_f1"] > 0.5 > control["first_error_f1"] == 0
