@@ -12,9 +12,9 @@ from taosr_she.errors import UserError
 
 
 def console() -> Console:
-    """The terminal; files and pipes get lines of 120 characters."""
+    """The terminal; files and pipes get lines of 140 characters."""
     plain = Console()
-    return plain if plain.is_terminal else Console(width=120)
+    return plain if plain.is_terminal else Console(width=140)
 
 
 app = typer.Typer(
