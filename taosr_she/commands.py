@@ -56,7 +56,7 @@ def write_market(console: Console, out: Path, seed: int, overrides: Sequence[str
     market = generate_market(config, seed)
     out.mkdir(parents=True, exist_ok=True)
     truth = [annotation for split in SPLITS for annotation in market.truth(split)]
-    counts = DataFolder(out).write(market.pairs, market.demonstrations, market.annotations, truth)
+    counts = DataFolder(out).write(market.pairs, market.demonstrations, market.annotations, market.held_out, truth)
     console.print(f"{out}: " + ", ".join(f"{value} {key}" for key, value in counts.items()), highlight=False)
 
 

@@ -86,12 +86,13 @@ def _merge(human: Verdicts, judge: Verdicts, mode: Mode) -> tuple[np.ndarray, np
     return values, sources
 
 
-def check_bar(report: Mapping[str, float], bar: float = BAR, override: bool = False) -> None:
+def check_bar(report: Mapping[str, float | None], bar: float = BAR, override: bool = False) -> None:
     """Refuse a judge whose `first_error_f1` on held-out people is below `bar`, or could not be measured (NaN, absent).
 
     Raises UserError; with `override` it logs the same as a warning, so that such a judge is never used in silence.
     """
-    f1 = report.get("first_error_f1", math.nan)
+    found_f1 = report.get("first_error_f1")  # None: a NaN that went through JSON
+    f1 = math.nan if found_f1 is None else found_f1
     if f1 >= bar:
         return
     found = "has no first-error F1 on held-out people" if math.isnan(f1) else f"reaches a first-error F1 of {f1:.3f}"

@@ -11,7 +11,7 @@ from taosr_she.domain.pair import Pair
 from taosr_she.domain.response import Response
 from taosr_she.errors import UserError
 from taosr_she.examine.verdicts import CODE, Verdicts
-from taosr_she.model.policy import Policy, resolve_device
+from taosr_she.model.policy import Policy, no_progress_bars, resolve_device
 
 
 class ScalarExaminer:
@@ -32,7 +32,10 @@ class ScalarExaminer:
             raise UserError(f"scalar reward model {folder}: no config.json there; train one, or name its folder")
         place = resolve_device(device)
         dtype = torch.float32 if place.type == "cpu" else torch.bfloat16
-        model, info = AutoModelForSequenceClassification.from_pretrained(folder, dtype=dtype, output_loading_info=True)
+        with no_progress_bars():
+            model, info = AutoModelForSequenceClassification.from_pretrained(
+                folder, dtype=dtype, output_loading_info=True
+            )
         if model.config.num_labels != 1 or info["missing_keys"]:
             raise UserError(f"scalar reward model {folder}: not a reward model (one label, with its weights)")
         self.domain, self.batch_rows = domain, batch_rows

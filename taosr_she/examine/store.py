@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from taosr_she.domain.annotation import FIELDS, is_reference, normal_text
+from taosr_she.domain.annotation import FIELDS, is_reference, normal_text, read_annotations
 from taosr_she.domain.pair import Annotation
 from taosr_she.errors import UserError
 from taosr_she.examine.database import begin_write, create_tables, open_engine, patiently
@@ -32,6 +32,30 @@ class Place(NamedTuple):
     pair_id: str
     step: str
     text: str
+
+
+STORE_ENDINGS = (".db", ".sqlite", ".sqlite3")
+
+
+def open_annotations(source: str | Path) -> "AnnotationStore | list[Annotation]":
+    """What people said: a store (a URL, or a file that ends in .db, .sqlite or .sqlite3), or the records of a JSONL
+    file. Raises UserError for a file that is not there: opening a store for reading must not create an empty one.
+    """
+    text = str(source)
+    if "://" not in text and not Path(text).is_file():
+        raise UserError(f"annotations {text}: no such file")
+    if "://" in text or text.endswith(STORE_ENDINGS):
+        return AnnotationStore(source)
+    return read_annotations(Path(text))
+
+
+def read_all(source: str | Path) -> list[Annotation]:
+    """Every record of what `open_annotations` opens."""
+    opened = open_annotations(source)
+    if not isinstance(opened, AnnotationStore):
+        return opened
+    with opened:
+        return list(opened.select())
 
 
 class AnnotationStore:

@@ -139,7 +139,7 @@ def load_policy(path_or_name: str | Path, device: str = "auto", dtype: str = "au
     name = str(path_or_name)
     _check_folder(name)
     try:
-        with _no_progress_bars() if Path(name).exists() else nullcontext():  # a download takes minutes: keep its bar
+        with no_progress_bars() if Path(name).exists() else nullcontext():  # a download takes minutes: keep its bar
             tokenizer = AutoTokenizer.from_pretrained(name)
             model, info = AutoModelForCausalLM.from_pretrained(name, dtype=dtypes[dtype], output_loading_info=True)
     except (OSError, ValueError, SafetensorError) as error:  # not reachable, no causal LM, broken files
@@ -157,7 +157,7 @@ def save_policy(policy: Policy, folder: Path) -> None:
     """Write a Hugging Face model folder, which `from_pretrained` and vLLM open unchanged: whole or not at all."""
     part = folder.with_name(folder.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
-    with _no_progress_bars():
+    with no_progress_bars():
         policy.model.save_pretrained(part)
         policy.tokenizer.save_pretrained(part)
     if folder.exists():
@@ -179,7 +179,7 @@ def _check_folder(name: str) -> None:
 
 
 @contextmanager
-def _no_progress_bars() -> Iterator[None]:
+def no_progress_bars() -> Iterator[None]:
     """Loading and saving draw bars that would cut through the run's own progress display."""
     from transformers.utils import logging
 

@@ -11,7 +11,13 @@ from taosr_she.data.market.market import MarketConfig
 from taosr_she.data.teachers.llm_config import LLMTeacherConfig
 from taosr_she.domain.domain import Domain, Strict, load_domain
 from taosr_she.errors import UserError
+from taosr_she.examine.gsrm import GSRMConfig
+from taosr_she.examine.gsrm_endpoint import EndpointJudgeConfig
+from taosr_she.examine.hybrid import BAR
+from taosr_she.model.sampler import Sampling
 from taosr_she.model.tiny import TinyConfig
+from taosr_she.train.monitor import MonitorConfig
+from taosr_she.train.scalar import ScalarSettings
 from taosr_she.train.settings import StepCreditSettings
 from taosr_she.train.sft import SFTSettings
 
@@ -23,6 +29,8 @@ class MarketStage(Strict):
     """Discriminator."""
     market: MarketConfig = MarketConfig()
     """What the market holds."""
+    probe_share: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the annotated training pairs that are kept from verifier and judge, to watch the judge in training."""
 
 
 class PairsStage(Strict):
@@ -50,6 +58,12 @@ class PairsStage(Strict):
     """Endpoint, model and limits of `teacher: llm`. Answers are kept in `llm-answers.jsonl` of the run folder."""
     demonstrations: str | None = None
     """A file of demonstrations (JSONL of `pair_id, response, teacher`) instead of the teacher's."""
+    annotations: str | None = None
+    """What people said: a JSONL file, a SQLite file (.db, .sqlite), or a database URL. What they said of the training
+    split examines rollouts and trains judges, of the development split measures judges, of both scored splits gives the
+    truth of the step metrics."""
+    probe_share: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the annotated training pairs that are kept from verifier and judge, to watch the judge in training."""
 
     @model_validator(mode="after")
     def _check(self) -> "PairsStage":
@@ -75,6 +89,45 @@ class SFTStage(Strict):
     """How to train."""
 
 
+class Examination(Strict):
+    """Who examines the steps of rollouts."""
+
+    mode: Literal["human_first", "judge_only", "human_only", "agree", "scalar"] | None = None
+    """`human_first`: people where they have spoken, the judge elsewhere. `judge_only`, `human_only`. `agree`: people
+    and judge must say the same. `scalar`: one number from a reward model on all steps. Unset: `human_first` with a
+    judge, `human_only` without."""
+    judge: str | None = None
+    """Name of the judge stage."""
+    endpoint: EndpointJudgeConfig | None = None
+    """A judge behind an OpenAI-compatible endpoint instead. Answers are kept in `judge-answers.jsonl` of the run."""
+    scalar: str | None = None
+    """Name of the scalar stage, for mode `scalar`."""
+    bar: float = Field(default=BAR, ge=0, le=1)
+    """Least first-error F1 of the judge on held-out people. A judge below it stops the run. An endpoint is not measured
+    here."""
+    override_bar: bool = False
+    """Use a judge below the bar all the same, with a warning."""
+    monitor: MonitorConfig = MonitorConfig()
+    """When to warn that judge and people part ways."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "Examination":
+        judged = self.judge is not None or self.endpoint is not None
+        if self.judge is not None and self.endpoint is not None:
+            raise ValueError("name a `judge` stage or an `endpoint`, not both")
+        if (self.mode == "scalar") != (self.scalar is not None):
+            raise ValueError("mode `scalar` and the name of a `scalar` stage go together")
+        if self.mode in ("human_first", "judge_only", "agree") and not judged:
+            raise ValueError(f"mode `{self.mode}` needs a `judge` stage or an `endpoint`")
+        return self
+
+    @property
+    def resolved_mode(self) -> str:
+        """The mode, with the default filled in."""
+        judged = self.judge is not None or self.endpoint is not None
+        return self.mode or ("human_first" if judged else "human_only")
+
+
 class RLStage(Strict):
     """Reinforcement learning with credit on steps."""
 
@@ -84,8 +137,56 @@ class RLStage(Strict):
     """Name of the stage whose checkpoint is the start."""
     data: str = "data"
     """Name of the data stage."""
+    examination: Examination = Examination()
+    """Who examines the rollouts."""
     settings: StepCreditSettings = StepCreditSettings()
     """How to train."""
+
+
+class ScalarStage(Strict):
+    """Train the scalar reward model, the baseline: preferred and rejected rollouts of the start policy."""
+
+    kind: Literal["scalar"]
+    """Discriminator."""
+    start: str = "sft"
+    """Name of the stage whose checkpoint samples the responses and is the reward model's start."""
+    data: str = "data"
+    """Name of the data stage."""
+    group_size: int = Field(default=8, ge=2)
+    """Responses sampled for each training pair."""
+    per_pair: int = Field(default=2, gt=0)
+    """Most preferences of one pair: a response with the right label before one with a wrong label."""
+    sampling: Sampling = Sampling()
+    """Length limit and temperature of the responses."""
+    settings: ScalarSettings = ScalarSettings()
+    """How to train."""
+
+
+class JudgeStage(Strict):
+    """Train a generative stepwise reward model (GSRM) on what people said, and measure it on what other people said."""
+
+    kind: Literal["judge"]
+    """Discriminator."""
+    start: str = "sft"
+    """Name of the stage whose checkpoint is examined by the judge, and is its start."""
+    data: str = "data"
+    """Name of the data stage."""
+    group_size: int = Field(default=4, gt=0)
+    """Responses of the start policy sampled for each annotated pair: the errors that the judge will meet."""
+    corrupted: int = Field(default=2000, ge=0)
+    """Examples made from right reasonings by named corruptions."""
+    report_group_size: int = Field(default=2, gt=0)
+    """Responses of the start policy sampled for each pair that held-out people annotated."""
+    sampling: Sampling = Sampling()
+    """Length limit and temperature of the responses."""
+    gsrm: GSRMConfig = GSRMConfig()
+    """How the judge judges."""
+    settings: SFTSettings = SFTSettings()
+    """How to train."""
+    scalar: str | None = None
+    """Name of an earlier scalar stage, to stand beside the judge as a control."""
+    resamples: int = Field(default=1000, ge=100)
+    """Bootstrap resamples (over pairs) of the intervals."""
 
 
 class EvaluateStage(Strict):
@@ -111,7 +212,10 @@ class EvaluateStage(Strict):
     """Bootstrap resamples (over queries)."""
 
 
-Stage = Annotated[MarketStage | PairsStage | SFTStage | RLStage | EvaluateStage, Field(discriminator="kind")]
+Stage = Annotated[
+    MarketStage | PairsStage | SFTStage | ScalarStage | JudgeStage | RLStage | EvaluateStage,
+    Field(discriminator="kind"),
+]
 
 
 class Recipe(Strict):
@@ -143,7 +247,7 @@ class Recipe(Strict):
         kinds: dict[str, str] = {}
         for name, stage in self.stages.items():
             for role, wanted in wiring(stage):
-                allowed = {"data": ("market", "pairs"), "checkpoint": ("sft", "rl")}[role]
+                allowed = ROLES[role]
                 if kinds.get(wanted) not in allowed:
                     raise ValueError(f"stage '{name}' needs an earlier {' or '.join(allowed)} stage called '{wanted}'")
             kinds[name] = stage.kind
@@ -160,12 +264,23 @@ class Recipe(Strict):
         return domain.with_overrides(self.domain_overrides) if self.domain_overrides else domain
 
 
+ROLES = {"data": ("market", "pairs"), "checkpoint": ("sft", "rl"), "judge": ("judge",), "scalar": ("scalar",)}
+"""What a stage may read -> the kinds of stage that offer it."""
+
+
 def wiring(stage: Stage) -> list[tuple[str, str]]:
-    """(role, stage name) of everything a stage reads: role is `data` or `checkpoint`."""
+    """(role, stage name) of everything a stage reads."""
     if isinstance(stage, SFTStage):
         return [("data", stage.data)]
-    if isinstance(stage, RLStage):
+    if isinstance(stage, ScalarStage):
         return [("data", stage.data), ("checkpoint", stage.start)]
+    if isinstance(stage, JudgeStage):
+        control = [("scalar", stage.scalar)] if stage.scalar else []
+        return [("data", stage.data), ("checkpoint", stage.start), *control]
+    if isinstance(stage, RLStage):
+        examiners = [("judge", stage.examination.judge), ("scalar", stage.examination.scalar)]
+        named = [(role, name) for role, name in examiners if name is not None]
+        return [("data", stage.data), ("checkpoint", stage.start), *named]
     if isinstance(stage, EvaluateStage):
         return [("data", stage.data), *(("checkpoint", m) for m in stage.models)]
     return []

@@ -9,7 +9,9 @@ from typing import Any
 
 from taosr_she import __version__
 from taosr_she.data.fingerprint import fingerprint_config, fingerprint_file
+from taosr_she.domain.annotation import row_from_annotation
 from taosr_she.domain.domain import Domain
+from taosr_she.examine.store import read_all
 from taosr_she.recipe.config import PairsStage, Recipe, Stage, wiring
 
 
@@ -57,6 +59,8 @@ def plan(recipe: Recipe, domain: Domain) -> list[PlannedStage]:
         inputs = {wanted: prints[wanted] for _, wanted in wiring(stage)}
         if isinstance(stage, PairsStage):
             inputs |= {p: fingerprint_file(Path(p)) for p in (stage.path, stage.demonstrations) if p}
+            if stage.annotations:
+                inputs[stage.annotations] = _fingerprint_annotations(stage.annotations)
         content = {
             "stage": stage.model_dump(mode="json"),
             "seed": recipe.seed,
@@ -67,6 +71,11 @@ def plan(recipe: Recipe, domain: Domain) -> list[PlannedStage]:
         prints[name] = fingerprint_config(content)
         planned.append(PlannedStage(name, stage, recipe.folder / "stages" / name, prints[name], inputs))
     return planned
+
+
+def _fingerprint_annotations(source: str) -> str:
+    """Of what is said, not of a file: a database has no file, or several."""
+    return fingerprint_config([row_from_annotation(a) for a in read_all(source)])
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -23,6 +23,7 @@ from taosr_she.model.policy import Policy, load_policy, save_policy
 from taosr_she.model.sampler import sample_groups
 from taosr_she.train.batch import CreditedBatch, credit_rollouts
 from taosr_she.train.metrics import batch_metrics
+from taosr_she.train.monitor import Monitor
 from taosr_she.train.rollout_log import write_rollouts
 from taosr_she.train.schedule import learning_rate, pairs_for_update, sampling_seed
 from taosr_she.train.settings import StepCreditSettings
@@ -38,10 +39,12 @@ def train_step_credit(
     seed: int,
     folder: Path,
     on_update: Callable[[dict[str, Any]], None] = lambda row: None,
+    monitor: Monitor | None = None,
 ) -> dict[str, Any]:
     """Train `policy` in place on labelled pairs; writes `metrics.jsonl`, `rollouts/`, `state.pt` and `checkpoint/`.
 
-    `policy` must hold the start weights, in float32. Returns a summary. `on_update` gets each row of the metrics.
+    `policy` must hold the start weights, in float32. Returns a summary. `on_update` gets each row of the metrics, to
+    which the `monitor` adds what it sees.
     """
     optimizer = torch.optim.AdamW(
         policy.model.parameters(), lr=settings.learning_rate, betas=(0.9, 0.95), weight_decay=settings.weight_decay
@@ -52,9 +55,11 @@ def train_step_credit(
         reference = load_policy(str(folder / "reference"), str(policy.device), "float32")
     finished = load_state(folder, policy.model, optimizer)
     metrics = MetricsFile(folder / "metrics.jsonl", finished)
+    if monitor is not None:
+        monitor.resume(metrics.kept)
     tokens = int(metrics.last.get("tokens", 0))
     for update in range(finished, settings.updates):
-        row = one_update(policy, reference, domain, pairs, examiner, settings, seed, update, optimizer, folder)
+        row = one_update(policy, reference, domain, pairs, examiner, settings, seed, update, optimizer, folder, monitor)
         tokens += row.pop("new_tokens")
         row["tokens"] = tokens
         metrics.write(row)
@@ -84,6 +89,7 @@ def one_update(
     update: int,
     optimizer: torch.optim.Optimizer,
     folder: Path,
+    monitor: Monitor | None,
 ) -> dict[str, Any]:
     """Sample, examine, credit, update once; the row of metrics."""
     clock = [time.perf_counter()]
@@ -108,7 +114,7 @@ def one_update(
     for name, (begin, end) in zip(("generate", "examine", "update"), pairwise(clock), strict=True):
         row[f"seconds_{name}"] = end - begin
     row["tokens_per_second"] = row["new_tokens"] / (clock[-1] - clock[0])
-    return row
+    return row if monitor is None else row | monitor.observe(batch)
 
 
 def update_policy(

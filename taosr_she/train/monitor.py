@@ -1,21 +1,20 @@
 """Monitors against reward hacking: does the judge still say what people say while the policy learns to please it?
 
-A share of the annotated pairs is held out from the verifier (`hold_out`). On their rollouts the hybrid has to ask the
-judge, and its verdicts are compared with what people said there. Three more signs need no people: responses that the
-judge passes although their label is wrong, the judge's mean verdict running away from the outcomes, and length.
+A share of the annotated training pairs is held out from verifier and judge (`hold_out` in `data.probe`). On their
+rollouts the hybrid has to ask the judge, and its verdicts are compared with what people said there. Three more signs
+need no people: responses that the judge passes although their label is wrong, the judge's mean verdict running away
+from the outcomes, and length.
 
 Everything is computed from the rows of the metrics file, so a resumed run goes on where it was: see `Monitor`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from random import Random
 from typing import Any
 
 import numpy as np
 from pydantic import Field
 
 from taosr_she.domain.domain import Strict
-from taosr_she.domain.pair import Annotation
 from taosr_she.examine.verdicts import CODE, Examiner, Verdicts
 from taosr_she.train.batch import CreditedBatch
 
@@ -27,10 +26,8 @@ Row = dict[str, Any]
 
 
 class MonitorConfig(Strict):
-    """What is held out, over how many updates is averaged, and when a warning is given."""
+    """Over how many updates is averaged, and when a warning is given."""
 
-    probe_share: float = Field(default=0.1, ge=0, le=1)
-    """Share of the annotated pairs whose annotations the verifier does not get: they check the judge instead."""
     window: int = Field(default=10, gt=0)
     """Latest updates over which is averaged: one update holds few held-out pairs."""
     first_updates: int = Field(default=5, gt=0)
@@ -49,14 +46,6 @@ class MonitorConfig(Strict):
     fallen by so much more. Both rise when a policy learns."""
     max_length_factor: float = Field(default=1.5, gt=1)
     """Warn when responses have become longer by this factor since the first updates, or shorter."""
-
-
-def hold_out(annotations: Iterable[Annotation], share: float, seed: int) -> tuple[list[Annotation], list[Annotation]]:
-    """Annotations for the verifier, and those of a `share` of the annotated pairs for the probe. Pairs stay whole."""
-    everything = list(annotations)
-    pairs = sorted({a.pair_id for a in everything})
-    probe = set(Random(f"probe {seed}").sample(pairs, round(share * len(pairs))))
-    return [a for a in everything if a.pair_id not in probe], [a for a in everything if a.pair_id in probe]
 
 
 def batch_row(batch: CreditedBatch, probe: Verdicts, label_step: int) -> Row:
@@ -153,23 +142,19 @@ def warnings(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], config: 
 class Monitor:
     """Watches the batches of a run.
 
-    `probe` answers from the held-out annotations, usually `Verifier(domain, held_out)`. After a resume give the rows
-    which the metrics file kept: they hold all that is needed.
+    `probe` answers from the held-out annotations, usually `Verifier(domain, probe)`.
 
-    >>> kept, held_out = hold_out(annotations, config.probe_share, seed)                 # doctest: +SKIP
-    >>> monitor = Monitor(Verifier(domain, held_out), domain.label_step, config)         # doctest: +SKIP
+    >>> monitor = Monitor(Verifier(domain, probe), domain.label_step, config)            # doctest: +SKIP
     >>> row |= monitor.observe(batch)                                                    # doctest: +SKIP
     """
 
-    def __init__(
-        self,
-        probe: Examiner,
-        label_step: int,
-        config: MonitorConfig | None = None,
-        rows: Iterable[Mapping[str, Any]] = (),
-    ) -> None:
+    def __init__(self, probe: Examiner, label_step: int, config: MonitorConfig | None = None) -> None:
         self.probe, self.label_step, self.config = probe, label_step, config or MonitorConfig()
-        self._rows: list[Mapping[str, Any]] = list(rows)
+        self._rows: list[Mapping[str, Any]] = []
+
+    def resume(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Go on after these rows of the metrics file: they hold all that is needed."""
+        self._rows = list(rows)
 
     def observe(self, batch: CreditedBatch) -> Row:
         """What `batch_row` and `trends` say, and `warnings`, for the row of metrics of this update."""

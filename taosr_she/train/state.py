@@ -41,7 +41,9 @@ class MetricsFile:
                 if row["step"] > finished:
                     break
                 rows.append(line)
-        self.last: dict[str, Any] = json.loads(rows[-1]) if rows else {}
+        self.kept: list[dict[str, Any]] = [json.loads(line) for line in rows]
+        """Rows of the updates that a resumed run does not repeat."""
+        self.last: dict[str, Any] = self.kept[-1] if rows else {}
         part = path.with_suffix(".part")
         part.write_text("".join(line + "\n" for line in rows), "utf-8")
         os.replace(part, path)

@@ -2,6 +2,6 @@
 
 It is for learning, testing and ablation without a download; every table that comes from it says so. `lexicon` holds the
 words, `goods` and `asks` make products and queries, `reasoning` is the rule book as code (it decides every step and the
-label), `text` writes what shoppers and sellers write, `teacher` demonstrates with documented blind spots, `annotator`
+label), `text` writes what shoppers and sellers write, `teacher` demonstrates with documented blind spots, `annotators`
 plays the people who check steps, `market` puts it together.
 """

@@ -9,7 +9,7 @@ from taosr_she.data.market.reasoning import KEY_ORDER, Ask, Constraint, Goods, s
 PRICES = range(10, 100, 5)
 BUDGETS = range(20, 100, 10)
 
-# (key, origin, weight): how often a constraint is expressed this way.
+# (key, origin, weight): how often a constraint is expressed this way. What is not `stated` is a hard kind.
 _WAYS = (
     ("brand", "stated", 26), ("color", "stated", 24), ("color", "alternatives", 5), ("color", "negation", 3),
     ("material", "stated", 20), ("material", "negation", 4), ("material", "knowledge", 3), ("feature", "stated", 20),
@@ -39,13 +39,17 @@ def popularity(seed: int, exponent: float, departments: int) -> Popularity:
     return Popularity(tuple(kinds), tuple(1 / (rank + 1) ** exponent for rank in range(len(kinds))))
 
 
-def draw_ask(rng: Random, popular: Popularity) -> Ask:
-    """One query meaning: a kind by popularity, and zero to three constraints on different keys."""
+def draw_ask(rng: Random, popular: Popularity, hard: float) -> Ask:
+    """One query meaning: a kind by popularity, and zero to three constraints on different keys.
+
+    `hard` multiplies the weights of the hard kinds (negation, alternatives, knowledge, need, budget).
+    """
+    weights = [w if origin == "stated" else w * hard for _, origin, w in _WAYS]
     kind = rng.choices(popular.kinds, popular.weights)[0]
     wanted = rng.choices([n for n, _ in _HOW_MANY], [w for _, w in _HOW_MANY])[0]
     constraints: dict[str, Constraint] = {}
     while len(constraints) < wanted:
-        key, origin, _ = rng.choices(_WAYS, [w for _, _, w in _WAYS])[0]
+        key, origin, _ = rng.choices(_WAYS, weights)[0]
         if key not in constraints:
             constraint = _draw_constraint(rng, kind, key, origin)
             if constraint is not None:

@@ -32,6 +32,8 @@ class MarketConfig(Strict):
     """Products shown for each query."""
     zipf: float = Field(default=0.8, ge=0)
     """Exponent of the popularity of kinds of product; 0 makes all equally popular."""
+    hard: float = Field(default=1.0, ge=0)
+    """Weight of the hard kinds of query (negation, alternatives, knowledge, need, budget), 1 as in `asks.py`."""
     satisfy: float = Field(default=0.5, ge=0, le=1)
     """Chance that a product meets a constraint of the query."""
     synonym_share: float = Field(default=0.25, ge=0, le=1)
@@ -52,6 +54,8 @@ class MarketConfig(Strict):
     """Chance that an annotated conclusion is wrong."""
     annotators: tuple[Person, ...] = ()
     """Several people with coverage, errors and blind spots of their own, in place of the one described above."""
+    held_out_annotators: tuple[Person, ...] = (Person(name="held_out"),)
+    """People who annotate the development pairs. Nothing is trained on what they say: it measures judges."""
 
 
 SPLITS = ("demonstration", "training", "development", "test")
@@ -65,6 +69,7 @@ class Market:
     cases: dict[str, Case]
     demonstrations: list  # of the demonstration split
     annotations: list[Annotation]  # of the training split
+    held_out: list[Annotation]  # of the development split, by other people
 
     def truth(self, split: str) -> list[Annotation]:
         """Exact reference annotations of every step of a split, for step metrics."""
@@ -102,8 +107,9 @@ def generate_market(config: MarketConfig, seed: int) -> Market:
         demonstrate(domain, p.pair_id, cases[p.pair_id], teacher, config.blind_share, config.label_follows)
         for p in pairs["demonstration"]
     ]
-    training = {p.pair_id: cases[p.pair_id] for p in pairs["training"]}
-    return Market(pairs, cases, demonstrations, _annotations(config, training, seed))
+    training, development = ({p.pair_id: cases[p.pair_id] for p in pairs[s]} for s in ("training", "development"))
+    held_out = annotate_by(config.held_out_annotators, development, seed)
+    return Market(pairs, cases, demonstrations, _annotations(config, training, seed), held_out)
 
 
 def _annotations(config: MarketConfig, cases: dict[str, Case], seed: int) -> list[Annotation]:
@@ -119,7 +125,7 @@ def _new_query(
 ) -> tuple[Ask, Wording, str]:
     """A query whose text no split has yet; its text is added to `texts`."""
     for _ in range(10_000):
-        ask = draw_ask(rng, popular)
+        ask = draw_ask(rng, popular, config.hard)
         wording = Wording(
             synonym_share=config.synonym_share,
             unseen=split == "test" and rng.random() < config.unseen_share,

@@ -11,4 +11,7 @@ def run(context: Context, stage: MarketStage) -> dict[str, Any]:
     """Generate the market and write it. The truth of the test pairs is exact; annotations have the stated errors."""
     market = generate_market(stage.market, context.recipe.seed)
     truth = market.truth("development") + market.truth("test")
-    return DataFolder(context.folder).write(market.pairs, market.demonstrations, market.annotations, truth)
+    return DataFolder(context.folder).write(
+        market.pairs, market.demonstrations, market.annotations, market.held_out, truth, stage.probe_share,
+        context.recipe.seed,
+    )  # fmt: skip

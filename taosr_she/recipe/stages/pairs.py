@@ -10,7 +10,8 @@ from taosr_she.data.teachers.llm import llm_demonstrations
 from taosr_she.data.validate import load_pairs
 from taosr_she.domain.pair import Annotation, Pair
 from taosr_she.errors import UserError
-from taosr_she.examine.verifier import MACHINE
+from taosr_she.examine.majority import MACHINE
+from taosr_she.examine.store import read_all
 from taosr_she.recipe.config import PairsStage
 from taosr_she.recipe.context import Context, DataFolder
 
@@ -18,8 +19,8 @@ from taosr_she.recipe.context import Context, DataFolder
 def run(context: Context, stage: PairsStage) -> dict[str, Any]:
     """Read, validate, split by query, and let the teacher write demonstrations for the training split.
 
-    The lexical teacher's conclusions also serve as machine references for the steps, in training and in evaluation:
-    they say whether the reasoning follows the words, not whether a person would agree.
+    The lexical teacher's conclusions also serve as machine references for the steps that no person annotated, in
+    training and in evaluation: they say whether the reasoning follows the words, not whether a person would agree.
     """
     loaded = load_pairs(
         Path(stage.path), context.domain, layout=stage.layout, columns=stage.columns or None, where=stage.where or None,
@@ -32,12 +33,16 @@ def run(context: Context, stage: PairsStage) -> dict[str, Any]:
         splits[name] = [p for p in splits.get(name, []) if not _matches(p, stage.not_scored)]
     splits["demonstration"] = splits["training"]
     demonstrations = _demonstrations(context, stage, splits["demonstration"])
-    references = {}
-    if stage.teacher == "lexical":
-        references = {name: _references(context, splits[name]) for name in ("training", "development", "test")}
+    people = read_all(stage.annotations) if stage.annotations else []
+    said = {name: _said_of(splits[name], people) for name in ("training", "development", "test")}
+    if stage.annotations and not any(said.values()):
+        raise UserError(f"{stage.annotations}: no annotation belongs to a pair of {stage.path}: compare the pair_ids")
+    # People first: a step that nobody annotated has the machine's reference, if any.
+    machine = {name: _references(context, stage, splits[name], said[name]) for name in said}
     counts = DataFolder(context.folder).write(
-        splits, demonstrations, references.get("training", []),
-        references.get("development", []) + references.get("test", []),
+        splits, demonstrations, said["training"] + machine["training"], said["development"],
+        [a for name in ("development", "test") for a in said[name] + machine[name]], stage.probe_share,
+        context.recipe.seed,
     )  # fmt: skip
     return counts | {"rejected": len(loaded.rejected), "rejected_reasons": loaded.counts}
 
@@ -67,11 +72,20 @@ def _demonstrations(context: Context, stage: PairsStage, pairs: list[Pair]) -> l
     return list(summary.demonstrations)
 
 
-def _references(context: Context, pairs: list[Pair]) -> list[Annotation]:
+def _said_of(pairs: list[Pair], annotations: list[Annotation]) -> list[Annotation]:
+    wanted = {p.pair_id for p in pairs}
+    return [a for a in annotations if a.pair_id in wanted]
+
+
+def _references(context: Context, stage: PairsStage, pairs: list[Pair], people: list[Annotation]) -> list[Annotation]:
+    """Machine references where people said nothing of a step."""
+    if stage.teacher != "lexical":
+        return []
     label = context.domain.steps[context.domain.label_step].key
+    said = {(a.pair_id, a.step) for a in people}
     return [
         Annotation(pair.pair_id, step, conclusion, annotator=f"{MACHINE}lexical")
         for pair in pairs
         for step, conclusion in lexical_reference(context.domain, pair).items()
-        if step != label
+        if step != label and (pair.pair_id, step) not in said
     ]

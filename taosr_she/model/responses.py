@@ -1,0 +1,28 @@
+"""Parsed responses of a policy to pairs: sampled, decoded and split into steps, outside the training loop."""
+
+from collections.abc import Sequence
+
+from taosr_she.domain.domain import Domain
+from taosr_she.domain.pair import Pair
+from taosr_she.domain.response import Response, parse_response
+from taosr_she.domain.spans import decode_response
+from taosr_she.model.policy import Policy
+from taosr_she.model.sampler import Rollouts, Sampling, sample_groups
+
+
+def sample_responses(
+    policy: Policy, domain: Domain, pairs: Sequence[Pair], group_size: int, sampling: Sampling, seed: int, rows: int
+) -> tuple[list[Pair], list[Response]]:
+    """`group_size` responses to each of P pairs, at most `rows` at a time: B = P x group_size pairs and responses."""
+    prompts = [policy.encode_prompt(domain, pair) for pair in pairs]
+    rollouts = sample_groups(policy, prompts, group_size, sampling, seed, rows)
+    return [pairs[g] for g in rollouts.group.tolist()], parse_rollouts(policy, domain, rollouts)
+
+
+def parse_rollouts(policy: Policy, domain: Domain, rollouts: Rollouts) -> list[Response]:
+    """The B responses of rollouts."""
+    ids, masks = rollouts.ids.cpu(), rollouts.mask.cpu()
+    return [
+        parse_response(domain, decode_response(policy.tokenizer, row[mask].tolist()), finished)
+        for row, mask, finished in zip(ids, masks, rollouts.finished.tolist(), strict=True)
+    ]

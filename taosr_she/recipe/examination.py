@@ -1,0 +1,55 @@
+"""Who examines the rollouts of a training stage, put together from its settings and the stages before it."""
+
+import json
+from dataclasses import dataclass
+
+from taosr_she.examine.gsrm import GSRM
+from taosr_she.examine.gsrm_endpoint import EndpointJudge
+from taosr_she.examine.hybrid import Hybrid, check_bar
+from taosr_she.examine.scalar import ScalarExaminer
+from taosr_she.examine.verdicts import Examiner
+from taosr_she.examine.verifier import Verifier
+from taosr_she.model.policy import load_policy
+from taosr_she.recipe.config import Examination, JudgeStage, RLStage
+from taosr_she.recipe.context import Context
+from taosr_she.recipe.stages.judge import REPORT
+from taosr_she.train.monitor import Monitor
+
+
+@dataclass(frozen=True)
+class Examiners:
+    """What a training stage needs: who examines, and who watches the judge (nobody, where there is no judge)."""
+
+    examiner: Examiner
+    monitor: Monitor | None
+    verifier: Verifier | None
+    """The offline verifier, for its hit rate; None in modes that do not ask it."""
+
+
+def examiners(context: Context, stage: RLStage) -> Examiners:
+    """Build them. Raises UserError for a judge below the bar."""
+    how, data, domain = stage.examination, context.data(stage.data), context.domain
+    mode = how.resolved_mode
+    if mode == "scalar":
+        assert how.scalar is not None
+        scalar = ScalarExaminer(context.checkpoint(how.scalar), domain, context.recipe.device)
+        return Examiners(scalar, None, None)
+    verifier = Verifier(domain, data.annotations())
+    if mode == "human_only":
+        return Examiners(verifier, None, verifier)
+    hybrid = Hybrid(verifier, _judge(context, how), mode)  # type: ignore[arg-type]
+    monitor = Monitor(Verifier(domain, data.probe()), domain.label_step, how.monitor)
+    return Examiners(hybrid, monitor, None if mode == "judge_only" else verifier)
+
+
+def _judge(context: Context, how: Examination) -> Examiner:
+    if how.endpoint is not None:
+        # Beside the stages: answers were paid for, and survive a change of settings.
+        return EndpointJudge(how.endpoint, context.domain, context.recipe.folder / "judge-answers.jsonl")
+    assert how.judge is not None
+    report = json.loads((context.stages / how.judge / REPORT).read_text("utf-8"))
+    check_bar(report["examiners"]["judge"]["metrics"], how.bar, how.override_bar)
+    stage = context.recipe.stages[how.judge]
+    assert isinstance(stage, JudgeStage)  # checked when the recipe was read
+    policy = load_policy(str(context.checkpoint(how.judge)), context.recipe.device, "auto")
+    return GSRM(policy, context.domain, stage.gsrm, context.recipe.seed)
