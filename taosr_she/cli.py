@@ -96,6 +96,34 @@ def judge(
 
 
 @app.command()
+def examine(
+    responses: Annotated[Path, typer.Argument(help="Responses: a pair and a column `response` in each row.")],
+    out: Annotated[Path, typer.Option(help="Output: .jsonl, .csv, .tsv or .parquet.")] = Path("examined.jsonl"),
+    domain: DomainOption = "taobao",
+    annotations: Annotated[
+        str | None, typer.Option(help="What people said: JSONL, a SQLite file (.db), or a database URL.")
+    ] = None,
+    judge: Annotated[Path | None, typer.Option(help="Checkpoint folder of a judge stage.")] = None,
+    endpoint: Annotated[str | None, typer.Option(help="Judge behind an OpenAI-compatible endpoint: its URL.")] = None,
+    endpoint_model: Annotated[str | None, typer.Option(help="Name of the model there.")] = None,
+    mode: Annotated[
+        str | None, typer.Option(help="human_first, judge_only, human_only, agree. Default: as there are examiners.")
+    ] = None,
+    layout: LayoutOption = "auto",
+    column: ColumnOption = None,
+    device: str = "auto",
+) -> None:
+    """Examine the steps of responses: verdicts, who gave them, and the judge's critiques."""
+    from taosr_she.commands import examine_file
+
+    if (endpoint is None) != (endpoint_model is None) or (endpoint and judge):
+        raise UserError("give --judge, or --endpoint together with --endpoint-model")
+    chosen = mode or ("human_only" if judge is None and endpoint is None else "human_first")
+    there = (endpoint, endpoint_model) if endpoint and endpoint_model else None
+    examine_file(console(), responses, out, domain, annotations, judge, there, chosen, layout, _columns(column), device)
+
+
+@app.command()
 def report(run_folder: Annotated[Path, typer.Argument(help="Folder of a run.")]) -> None:
     """Build report.html of a run folder anew."""
     from taosr_she.report.build import build_report

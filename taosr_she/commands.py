@@ -1,5 +1,7 @@
 """What the commands do: files in, files and a few lines out. `cli` parses, `recipe` runs whole recipes."""
 
+import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import track
 
-from taosr_she.data.validate import LoadResult, load_pairs
+from taosr_she.data.validate import RESPONSE, LoadResult, load_pairs
 from taosr_she.data.write import write_pairs
 from taosr_she.domain.annotation import read_annotations
 from taosr_she.domain.domain import Domain, load_domain
@@ -121,12 +123,71 @@ def judge_pairs(
     console.print(f"wrote {len(judged)} judgements to {out} ({malformed} malformed responses)", highlight=False)
 
 
+def examine_file(
+    console: Console, path: Path, out: Path, domain_name: str, annotations: str | None, judge: Path | None,
+    endpoint: tuple[str, str] | None, mode: str, layout: str, columns: dict[str, str] | None, device: str,
+) -> None:  # fmt: skip
+    """Examine responses: the rows as they came, with a verdict, its source and the judge's critique for every step."""
+    from taosr_she.domain.response import parse_response
+    from taosr_she.examine.gsrm import GSRM
+    from taosr_she.examine.gsrm_endpoint import EndpointJudge, EndpointJudgeConfig
+    from taosr_she.examine.hybrid import RIGHT, Hybrid
+    from taosr_she.examine.store import open_annotations
+    from taosr_she.examine.verdicts import SOURCES
+    from taosr_she.examine.verifier import Verifier
+
+    if annotations is None and judge is None and endpoint is None:
+        raise UserError("nobody is there to examine: give --annotations, --judge or --endpoint with --endpoint-model")
+    domain = load_domain(domain_name)
+    quarantine = out.with_name(f"{out.name}.quarantine.jsonl")
+    loaded = load_pairs(path, domain, layout=layout, columns=columns, quarantine=quarantine, responses=True)
+    asked: GSRM | EndpointJudge | None = None
+    if judge is not None:
+        asked = GSRM.load(judge, domain, device)
+    elif endpoint is not None:
+        config = EndpointJudgeConfig(base_url=endpoint[0], model=endpoint[1])
+        asked = EndpointJudge(config, domain, out.with_name(f"{out.name}.judge-answers.jsonl"))
+    verifier = Verifier(domain, open_annotations(annotations) if annotations else [])
+    hybrid = Hybrid(verifier, asked, mode)  # type: ignore[arg-type] # Hybrid checks it
+    examined: list[Pair] = []
+    sources: Counter[str] = Counter()
+    chunks = [loaded.pairs[i : i + JUDGE_CHUNK] for i in range(0, len(loaded.pairs), JUDGE_CHUNK)]
+    for chunk in track(chunks, description="examining", console=console, disable=not console.is_terminal):
+        responses = [parse_response(domain, pair.extra[RESPONSE]) for pair in chunk]
+        verdicts = hybrid.examine(chunk, responses)
+        # What was judged is remembered, so critiques cost a reasoning only for pairs that people had decided alone.
+        critiques = asked.examine_with_critiques(chunk, responses).critiques if asked and mode != "human_only" else None
+        for b, pair in enumerate(chunk):
+            said = [SOURCES[code] for code in verdicts.sources[b]]
+            sources.update(said)
+            values = verdicts.values[b].tolist()
+            found = _examined(domain, values, said, critiques[b] if critiques else None)
+            first = next((k for k, v in zip(domain.step_keys, values, strict=True) if v < RIGHT), None)  # NaN is not
+            examined.append(replace(pair, extra={**pair.extra, **found, "first_error": first}))
+    write_pairs(out, examined)
+    _say_loaded(console, path, loaded, quarantine)
+    by_whom = ", ".join(f"{source} {count}" for source, count in sources.most_common())
+    console.print(f"wrote {len(examined)} examined responses to {out}; steps by source: {by_whom}", highlight=False)
+
+
+def _examined(
+    domain: Domain, values: list[float], sources: list[str], critiques: tuple[str | None, ...] | None
+) -> dict[str, Any]:
+    known = [None if math.isnan(v) else round(v, 4) for v in values]
+    columns: dict[str, Any] = {f"verdict_{key}": v for key, v in zip(domain.step_keys, known, strict=True)}
+    columns |= {f"source_{key}": source for key, source in zip(domain.step_keys, sources, strict=True)}
+    if critiques is not None:
+        columns |= {f"critique_{key}": text for key, text in zip(domain.step_keys, critiques, strict=True)}
+    return columns
+
+
 def _judged(domain: Domain, pair: Pair, prediction: "Prediction") -> Pair:
     probabilities = prediction.probs or (None,) * len(domain.codes)
     columns = {
         "predicted": prediction.predicted,
         **{f"p_{code}": p for code, p in zip(domain.codes, probabilities, strict=True)},
         **{f"step_{key}": text for key, text in zip(domain.step_keys, prediction.steps, strict=True)},
+        "response": prediction.response,
         "malformed": prediction.reason,
     }
     return replace(pair, extra={**pair.extra, **columns})

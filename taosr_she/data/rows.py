@@ -26,6 +26,7 @@ REASONS: dict[str, str] = {
     "missing title": "there is no title",
     "empty title": "the title has no visible character",
     "missing label": "there is no label, and labels are required",
+    "missing response": "there is no text in the column `response`, and rows are responses",
     "unknown label": "the label is not on the domain's label scale",
     "wrong type": "a text field holds something else",
     "text too long": f"a query over {MAX_QUERY_CHARS} characters or another text over {MAX_TEXT_CHARS}",

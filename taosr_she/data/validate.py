@@ -17,6 +17,8 @@ from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Pair
 from taosr_she.errors import UserError
 
+RESPONSE = "response"
+"""The column of a file of responses that holds their text."""
 _LOOK_AHEAD = 100  # readable rows whose columns decide the layout
 
 
@@ -54,12 +56,15 @@ def load_pairs(
     quarantine: Path | None = None,
     where: dict[str, Any] | None = None,
     split: str | None = None,
+    responses: bool = False,
 ) -> LoadResult:
     """Pairs from a file or folder of any known format and layout, with labels as codes of the domain.
 
     `columns` (our field -> the file's column) goes on top of the layout. `where` keeps the rows with these values (of
     our fields or the file's columns; a list means any of them). `split` chooses from a saved Hugging Face dataset. The
-    first of two rows in conflict wins. `quarantine` is written as JSONL of `row, reason, detail, raw`, also when empty.
+    first of two rows in conflict wins. With `responses` a row is a response to its pair, in the column `response`: a
+    pair may come again, and a row without a response is rejected. `quarantine` is written as JSONL of `row, reason,
+    detail, raw`, also when empty.
     Raises UserError for what is wrong with the whole file: missing, empty, another format, a needed column absent.
     """
     path = Path(path)
@@ -69,19 +74,28 @@ def load_pairs(
     wanted = _Where(where or {}, column_map(layout, columns)) if joined else None
     head, rows = _look_ahead(path, read_rows(path, split, wanted.may_match if wanted else None))
     layout, mapped = choose_layout(layout, columns, head, str(path), require_label)
-    result = _sort_out(rows, mapped, domain, require_label, wanted or _Where(where or {}, mapped), layout)
+    if responses and RESPONSE not in head:
+        raise UserError(f"{path}: no column '{RESPONSE}'; the columns are {', '.join(head)}")
+    wanted = wanted or _Where(where or {}, mapped)
+    result = _sort_out(rows, mapped, domain, require_label, wanted, layout, responses)
     if quarantine is not None:
         _write_quarantine(quarantine, result.rejected)
     return result
 
 
 def _sort_out(
-    rows: Iterator[Row], mapped: ColumnMap, domain: Domain, require_label: bool, where: "_Where", layout: str
+    rows: Iterator[Row],
+    mapped: ColumnMap,
+    domain: Domain,
+    require_label: bool,
+    where: "_Where",
+    layout: str,
+    responses: bool,
 ) -> LoadResult:
     pairs: list[Pair] = []
     rejected: list[Rejected] = []
     skipped = 0
-    known = _Known()
+    known = _Known(may_repeat=responses)
     for number, row in rows:
         if isinstance(row, ReadError):
             rejected.append(Rejected(number, row.reason, row.detail, row.raw))
@@ -89,6 +103,8 @@ def _sort_out(
             skipped += 1
         else:
             try:
+                if responses and not (isinstance(row.get(RESPONSE), str) and row[RESPONSE].strip()):
+                    raise BadRow("missing response", f"no text in the column '{RESPONSE}'")
                 read = _with_code(pair_from_row(row, mapped), domain, require_label)
                 known.add(read)
                 pairs.append(read.pair)
@@ -116,6 +132,7 @@ def _with_code(read: ReadPair, domain: Domain, require_label: bool) -> ReadPair:
 class _Known:
     """What the pairs so far lay claim to."""
 
+    may_repeat: bool = False
     queries: dict[str, str] = field(default_factory=dict)  # query_id -> normal query
     labels: dict[str, str] = field(default_factory=dict)  # identity -> label
     ids: set[str] = field(default_factory=set)
@@ -129,7 +146,7 @@ class _Known:
         label = self.labels.get(read.identity, pair.label)
         if pair.label is not None and label != pair.label:
             raise BadRow("same pair with another label", f"{pair.label} here, {label} before")
-        if pair.pair_id in self.ids:
+        if pair.pair_id in self.ids and not self.may_repeat:
             reason = "duplicate pair id" if read.named else "duplicate pair"
             raise BadRow(reason, f"{pair.pair_id} came before")
         self.queries[pair.query_id] = query

@@ -18,6 +18,7 @@ The same response of the same pair is judged once: within a call, and as long as
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -33,8 +34,11 @@ from taosr_she.errors import UserError
 from taosr_she.examine.gsrm_prompt import Check, JudgeForm, Shown, shown_steps
 from taosr_she.examine.verdicts import CODE, Verdicts
 from taosr_she.model.logprobs import logits_at
-from taosr_she.model.policy import Policy
+from taosr_she.model.policy import Policy, load_policy
 from taosr_she.model.sampler import ATTENTION, Sampling, sample_groups
+
+CONFIG_FILE = "gsrm.json"
+"""Beside a judge's weights: how it judges."""
 
 Critiques = tuple[str | None, ...]
 """K critiques of one response: what each step should say by the judge's own reasoning; None where it said nothing."""
@@ -111,7 +115,7 @@ class GSRM:
     A missing or empty section, and a label that is not on the scale, gets the verdict 0 without being asked about.
     `asked` and `judged` count responses, and those of them that the model was run for, over the life of the object.
 
-    >>> judge = GSRM(load_policy("runs/demo/stages/judge/checkpoint"), domain, GSRMConfig())  # doctest: +SKIP
+    >>> judge = GSRM.load(Path("runs/hybrid/stages/judge/checkpoint"), domain)                # doctest: +SKIP
     >>> judge.examine([pair], [parse_response(domain, text)]).values  # (1, K)               # doctest: +SKIP
     """
 
@@ -122,6 +126,20 @@ class GSRM:
         self.asked = self.judged = 0
         self._verdicts: Recent[_Key, tuple[float, ...]] = Recent(config.cache_size)
         self._reasonings: Recent[str, _Reasoning] = Recent(config.cache_size)
+
+    @classmethod
+    def load(cls, folder: Path, domain: Domain, device: str = "auto", seed: int = 0) -> "GSRM":
+        """From the checkpoint of a judge stage, with the settings it was trained for (`save_config`). UserError when
+        there are none: a model that was not trained as a judge would give verdicts all the same."""
+        path = folder / CONFIG_FILE
+        if not path.is_file():
+            raise UserError(f"judge {folder}: no {CONFIG_FILE} there; name the checkpoint folder of a judge stage")
+        config = GSRMConfig.model_validate_json(path.read_text("utf-8"))
+        return cls(load_policy(str(folder), device, "auto"), domain, config, seed)
+
+    def save_config(self, folder: Path) -> None:
+        """Write the settings beside the weights."""
+        (folder / CONFIG_FILE).write_text(self.config.model_dump_json(indent=1) + "\n", "utf-8")
 
     def examine(self, pairs: Sequence[Pair], responses: Sequence[Response]) -> Verdicts:
         """Verdicts (B, K) for B responses, one pair entry each."""

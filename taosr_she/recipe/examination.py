@@ -9,8 +9,7 @@ from taosr_she.examine.hybrid import Hybrid, check_bar
 from taosr_she.examine.scalar import ScalarExaminer
 from taosr_she.examine.verdicts import Examiner
 from taosr_she.examine.verifier import Verifier
-from taosr_she.model.policy import load_policy
-from taosr_she.recipe.config import Examination, JudgeStage, RLStage
+from taosr_she.recipe.config import Examination, RLStage
 from taosr_she.recipe.context import Context
 from taosr_she.recipe.stages.judge import REPORT
 from taosr_she.train.monitor import Monitor
@@ -49,7 +48,4 @@ def _judge(context: Context, how: Examination) -> Examiner:
     assert how.judge is not None
     report = json.loads((context.stages / how.judge / REPORT).read_text("utf-8"))
     check_bar(report["examiners"]["judge"]["metrics"], how.bar, how.override_bar)
-    stage = context.recipe.stages[how.judge]
-    assert isinstance(stage, JudgeStage)  # checked when the recipe was read
-    policy = load_policy(str(context.checkpoint(how.judge)), context.recipe.device, "auto")
-    return GSRM(policy, context.domain, stage.gsrm, context.recipe.seed)
+    return GSRM.load(context.checkpoint(how.judge), context.domain, context.recipe.device, context.recipe.seed)

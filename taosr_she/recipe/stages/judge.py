@@ -51,7 +51,9 @@ def run(context: Context, stage: JudgeStage) -> dict[str, Any]:
         examples, stage.settings, seed, context.folder,
         lambda row: update(int(row["step"]), f"loss {row['loss']:.3f}"),
     )  # fmt: skip
-    report = measure(context, stage, data, policy, GSRM(judge_policy, domain, stage.gsrm, seed))
+    judge = GSRM(judge_policy, domain, stage.gsrm, seed)
+    judge.save_config(context.checkpoint(context.name))
+    report = measure(context, stage, data, policy, judge)
     report["training"] = {
         "judged": len(judged), "examples": len(examples), "rollouts": sum(j.kind == "rollout" for j in judged),
         "shares_wrong": shares_wrong(domain, judged),
