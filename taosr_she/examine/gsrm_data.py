@@ -19,10 +19,8 @@ from taosr_she.examine.corruptions import CORRUPTIONS, Steps, Words, corrupt
 from taosr_she.examine.gsrm import GSRMConfig
 from taosr_she.examine.gsrm_prompt import Check, JudgeForm, shown_steps
 from taosr_she.examine.verdicts import Verdicts
+from taosr_she.model.example import IGNORE, Example, answer
 from taosr_she.model.policy import Policy
-
-Example = tuple[list[int], list[int]]
-"""Token ids of a prompt and of what is to be learnt behind it, as `train_sft` takes them."""
 
 Conclusions = Mapping[tuple[str, str], str]
 """(pair_id, step key) -> the right conclusion."""
@@ -139,27 +137,29 @@ def corrupt_to_balance(
 def judge_examples(policy: Policy, domain: Domain, judged: Iterable[Judged], config: GSRMConfig) -> list[Example]:
     """Examples for `train_sft`, in the form that the judge will use with this config (see `gsrm_prompt`).
 
-    With critiques there is one example a pair for the judge's own reasoning, where every right conclusion is known. The
-    checks follow, behind the known right conclusions. As earlier slots hold `correct` whatever their verdict, a check
-    ends at a wrong step and the next example goes on behind it: a response with m wrong steps yields m + 1 examples, or
-    m where the last step is wrong. Steps of unknown verdict are shown and teach nothing.
+    With critiques there is one example a pair for the judge's own reasoning, where every right conclusion is known. A
+    response is one example: its check behind the known right conclusions, learnt at the verdict slots alone. Learning
+    to write the response too would drown them: of about fifty tokens five are verdicts. The placeholder stays in the
+    text whatever is learnt in its place, as in judging. Steps of unknown verdict are shown and teach nothing.
     """
     form = JudgeForm(policy, domain)
-    reasonings: dict[str, list[int]] = {}  # of each pair: prompt and reasoning
+    before: dict[str, list[int]] = {}  # of each pair: prompt and right reasoning
     examples: list[Example] = []
     for each in judged:
         pair_id = each.pair.pair_id
-        if pair_id not in reasonings:
+        if pair_id not in before:
             prompt = form.prompt(each.pair)
             known = [(k, c) for k, c in zip(domain.step_keys, each.conclusions, strict=True) if c is not None]
             text = "\n".join(f"[{key}] {' '.join(conclusion.split())}" for key, conclusion in known)
-            ids = policy.encode_response(text)
+            reasoning = policy.encode_response(text)
             if config.critique and len(known) == len(domain.steps):
-                examples.append((prompt, ids))
-            reasonings[pair_id] = prompt + ids[:-1] if config.critique else prompt
+                examples.append(answer(prompt, reasoning))
+            before[pair_id] = prompt + reasoning[:-1] if config.critique else prompt
         shown = shown_steps(domain, each.response, config.max_step_chars, form.special_tokens)
-        check = form.fitting_check(shown, len(reasonings[pair_id]), each.pair)
-        examples += _checks(form, reasonings[pair_id], check, each.verdicts)
+        check = form.fitting_check(shown, len(before[pair_id]), each.pair)
+        learnt = _verdict_labels(form, check, each.verdicts)
+        if any(label != IGNORE for label in learnt):
+            examples.append(Example(before[pair_id] + check.ids, [IGNORE] * len(before[pair_id]) + learnt))
     return examples
 
 
@@ -170,23 +170,13 @@ def shares_wrong(domain: Domain, judged: Iterable[Judged]) -> dict[str, float]:
     return {key: 1 - sum(values) / len(values) if values else math.nan for key, values in columns.items()}
 
 
-def _checks(form: JudgeForm, before: list[int], check: Check, verdicts: Sequence[float]) -> list[Example]:
-    """Cuts a check where the placeholder is not the verdict: behind wrong slots, and around unknown ones."""
-    examples: list[Example] = []
-    start = end = 0  # what the next example learns so far
+def _verdict_labels(form: JudgeForm, check: Check, verdicts: Sequence[float]) -> list[int]:
+    """Labels for the tokens of a check: behind a slot of known verdict, the first token that tells the words apart."""
+    labels = [IGNORE] * len(check.ids)
     for slot, k in zip(check.slots, check.asked, strict=True):
-        behind = slot + 1 + len(form.correct)
-        if verdicts[k] == 1:
-            end = behind
-            continue
-        if verdicts[k] == 0:
-            examples.append((before + check.ids[:start], [*check.ids[start : slot + 1], *form.wrong]))
-        elif end > start:
-            examples.append((before + check.ids[:start], check.ids[start:end]))
-        start = end = behind
-    if end > start:
-        examples.append((before + check.ids[:start], check.ids[start:end]))
-    return examples
+        if not math.isnan(verdicts[k]):
+            labels[slot + 1] = form.correct[0] if verdicts[k] == 1 else form.wrong[0]
+    return labels
 
 
 def _clean(domain: Domain, pair: Pair, steps: Steps) -> Judged:

@@ -15,11 +15,10 @@ from pydantic import Field
 
 from taosr_she.domain.domain import Strict
 from taosr_she.errors import UserError
+from taosr_she.model.example import Example
 
 if TYPE_CHECKING:
     from taosr_she.model.policy import Policy
-
-Example = tuple[list[int], list[int]]  # token ids of the prompt; of the response with its end token
 
 POOL = 16  # batches among which examples are sorted by length: more saves padding, fewer keeps the order random
 
@@ -65,7 +64,7 @@ def train_sft(
     folder: Path,
     on_step: Callable[[dict[str, float]], None] | None = None,
 ) -> "Policy":
-    """Train `policy.model` in place on the responses of `examples`; prompt tokens get no loss.
+    """Train `policy.model` in place on the labels of `examples`.
 
     Writes `folder/metrics.jsonl` (one row a step: `step, loss, lr, seconds`), `folder/checkpoint` (a Hugging Face model
     folder) and `folder/sft.json` (counts). Called again after a kill, with the same arguments and the same start
@@ -76,7 +75,7 @@ def train_sft(
     """
     from taosr_she.model.policy import load_policy, save_policy
 
-    kept = [e for e in examples if len(e[0]) + len(e[1]) <= settings.max_length]
+    kept = [e for e in examples if len(e.ids) <= settings.max_length]
     if not kept:
         raise UserError(f"SFT: none of {len(examples)} examples fits into max_length={settings.max_length}: raise it")
     if len(kept) < len(examples):
@@ -202,8 +201,8 @@ def _train(
     if config.n_gpu > 1:
         raise UserError("SFT runs on one GPU and several are visible: set CUDA_VISIBLE_DEVICES=0")
     rows = {
-        "input_ids": [prompt + response for prompt, response in examples],
-        "labels": [[-100] * len(prompt) + response for prompt, response in examples],
+        "input_ids": [e.ids for e in examples],
+        "labels": [e.labels for e in examples],
     }
     order = batch_order([len(ids) for ids in rows["input_ids"]], settings, seed)
     own_forward = vars(model).get("forward")
@@ -237,8 +236,8 @@ def _fingerprint(policy: "Policy", examples: Sequence[Example], settings: SFTSet
     # How often to save does not change the result, so a run may resume with another choice.
     parts = [settings.model_dump_json(exclude={"save_every"}), str(seed)]
     digest = hashlib.sha256("\n".join(parts).encode())
-    for prompt, response in examples:
-        digest.update(f"{prompt}{response}".encode())
+    for example in examples:
+        digest.update(f"{example.ids}{example.labels}".encode())
     for name, weight in policy.model.named_parameters():
         flat = weight.detach().flatten()
         sample = flat[:: max(1, flat.numel() // 64)].float().cpu()

@@ -1,4 +1,4 @@
-"""Training examples of the judge: exact contents, and a judge trained on them that beats always-correct."""
+"""Training examples of the judge: exact contents."""
 
 import math
 from collections.abc import Callable
@@ -23,6 +23,7 @@ from taosr_she.examine.gsrm_data import (
     shares_wrong,
 )
 from taosr_she.examine.verifier import Verifier
+from taosr_she.model.example import IGNORE, answer
 from taosr_she.model.policy import Policy
 
 NAN = math.nan
@@ -101,29 +102,26 @@ def test_corruptions_balance_every_step(market: Market, domain: Domain, right: d
 def test_examples_with_critiques(market: Market, domain: Domain, make_judge: Callable[..., Policy]) -> None:
     policy, one = make_judge(), judged(market, domain, (1.0, 0.0, 1.0, NAN, 1.0))
     prompt = policy.encode_prompt(domain, one.pair)
-    reasoning, *checks = judge_examples(policy, domain, [one], GSRMConfig())
-    own = one.response.text
-    assert reasoning == (prompt, policy.encode_response(own))
-    sections = ["\n" + line for line in own.splitlines()]
-    start = decoded(policy, prompt) + own
-    assert [(decoded(policy, p), decoded(policy, r)) for p, r in checks] == [
-        (start, f"\nCheck:{sections[0]}\ncorrect{sections[1]}\nwrong"),
-        (start + f"\nCheck:{sections[0]}\ncorrect{sections[1]}\ncorrect", f"{sections[2]}\ncorrect"),
-        (
-            start + "\nCheck:" + "".join(f"{s}\ncorrect" for s in sections[:4]),
-            f"{sections[4]}\ncorrect",
-        ),
-    ]
+    reasoning, check = judge_examples(policy, domain, [one], GSRMConfig())
+    own = policy.encode_response(one.response.text)
+    assert reasoning == answer(prompt, own)
     # What is trained is what is read: the judge's own check holds the same ids.
     judge = GSRM(policy, domain, GSRMConfig())
-    whole = judge.form.check(judge._key(one.pair, one.response)[1]).ids
-    assert checks[-1][0] + checks[-1][1] == prompt + policy.encode_response(own)[:-1] + whole
+    whole = judge.form.check(judge._key(one.pair, one.response)[1])
+    assert check.ids == prompt + own[:-1] + whole.ids
+    learnt = [(place, label) for place, label in enumerate(check.labels) if label != IGNORE]
+    start = len(check.ids) - len(whole.ids)
+    words = {1.0: judge.form.correct[0], 0.0: judge.form.wrong[0]}
+    assert learnt == [(start + whole.slots[k] + 1, words[v]) for k, v in enumerate(one.verdicts) if not math.isnan(v)]
+    for place, label in learnt:
+        assert decoded(policy, [*check.ids[:place], label]).endswith(("\ncorrect", "\nwrong"))
 
 
 def test_examples_without_critiques(market: Market, domain: Domain, make_judge: Callable[..., Policy]) -> None:
     policy, one = make_judge(), judged(market, domain, (1.0,) * 5)
-    ((prompt, answer),) = judge_examples(policy, domain, [one], GSRMConfig(critique=False))
-    assert prompt == policy.encode_prompt(domain, one.pair)
-    assert decoded(policy, answer).count("\ncorrect") == 5
+    (check,) = judge_examples(policy, domain, [one], GSRMConfig(critique=False))
+    prompt = policy.encode_prompt(domain, one.pair)
+    assert check.ids[: len(prompt)] == prompt
+    assert decoded(policy, check.ids).count("\ncorrect") == 5 == sum(label != IGNORE for label in check.labels)
     unknown = judged(market, domain, (NAN,) * 5)
     assert judge_examples(policy, domain, [unknown], GSRMConfig(critique=False)) == []

@@ -15,8 +15,9 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from taosr_she.errors import UserError
+from taosr_she.model.example import IGNORE, Example, answer
 from taosr_she.model.policy import Policy
-from taosr_she.train.sft import Example, SFTSettings, batch_order, last_complete_checkpoint, train_sft
+from taosr_she.train.sft import SFTSettings, batch_order, last_complete_checkpoint, train_sft
 
 VOCAB, PAD, END = 40, 0, 1
 SETTINGS = SFTSettings(epochs=4, batch_size=4, learning_rate=2e-2, save_every=3)
@@ -41,7 +42,7 @@ def make_examples(n: int = 10) -> list[Example]:
     """Prompts of 3 to 9 random tokens; the response repeats the first prompt token, then ends."""
     rng = random.Random(7)
     prompts = [[rng.randrange(2, VOCAB) for _ in range(rng.randint(3, 9))] for _ in range(n)]
-    return [(prompt, [prompt[0]] * rng.randint(1, 3) + [END]) for prompt in prompts]
+    return [answer(prompt, [prompt[0]] * rng.randint(1, 3) + [END]) for prompt in prompts]
 
 
 def read_rows(folder: Path) -> list[dict[str, float]]:
@@ -58,19 +59,20 @@ def assert_same_weights(a: torch.nn.Module, b: torch.nn.Module) -> None:
     assert [k for k in ours if not torch.equal(ours[k], theirs[k])] == []
 
 
-def test_first_loss_is_the_mean_over_response_tokens_of_the_batch(tmp_path: Path) -> None:
+def test_first_loss_is_the_mean_over_labels_of_the_batch(tmp_path: Path) -> None:
     policy = tiny_policy()
     policy.model.config.attention_dropout = 0.0
     for layer in policy.model.model.layers:
         layer.self_attn.attention_dropout = 0.0
-    examples = make_examples()
+    examples = [*make_examples(9), Example([2, 3, 4, 5], [IGNORE, 7, IGNORE, 5])]  # learns 7 where it reads 3
     total, count = 0.0, 0
-    for prompt, response in examples:  # one by one: no padding, no mask
+    for ids, labels in examples:  # one by one: no padding, no mask
         with torch.no_grad():
-            logprobs = policy.model(torch.tensor([prompt + response])).logits[0].double().log_softmax(-1)
-        for i, token in enumerate(response):
-            total -= logprobs[len(prompt) + i - 1, token].item()
-            count += 1
+            logprobs = policy.model(torch.tensor([ids])).logits[0].double().log_softmax(-1)
+        for i, token in enumerate(labels):
+            if token != IGNORE:
+                total -= logprobs[i - 1, token].item()
+                count += 1
     train_sft(policy, examples, SFTSettings(epochs=1, batch_size=4, accumulate=3), 1, tmp_path)
     (row,) = read_rows(tmp_path)
     assert row["loss"] == pytest.approx(total / count, rel=1e-5)
@@ -164,7 +166,7 @@ def test_last_complete_checkpoint(tmp_path: Path) -> None:
 
 
 def test_long_examples_are_left_out_and_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    examples = [*make_examples(4), ([2] * 30, [3, END])]
+    examples = [*make_examples(4), answer([2] * 30, [3, END])]
     settings = SFTSettings(epochs=1, batch_size=4, max_length=20)
     train_sft(tiny_policy(), examples, settings, 1, tmp_path)
     facts = json.loads((tmp_path / "sft.json").read_text())
