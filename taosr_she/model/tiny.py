@@ -26,9 +26,10 @@ class TinyConfig(Strict):
     """Width of the model."""
     layers: int = Field(default=4, gt=0)
     """Transformer blocks."""
-    heads: int = Field(default=4, gt=0)
-    """Attention heads; their width is hidden / heads."""
-    kv_heads: int = Field(default=2, gt=0)
+    heads: int = Field(default=8, gt=0)
+    """Attention heads; their width is hidden / heads. Comparing and copying many fields at once takes many heads: with
+    4 of width 32 the same model learns them far later (see docs/log.md)."""
+    kv_heads: int = Field(default=4, gt=0)
     """Key and value heads (grouped-query attention). Half as many as heads makes sampling a quarter faster."""
     ffn: int = Field(default=384, gt=0)
     """Width of the feed-forward layers."""

@@ -48,7 +48,7 @@ def market() -> Market:
 def policy(market: Market) -> Policy:
     pairs = {p.pair_id: p for p in market.pairs["demonstration"]}
     texts = [render_prompt(DOMAIN, pairs[d.pair_id]) + d.response for d in market.demonstrations]
-    return build_tiny(texts, DOMAIN, TinyConfig(hidden=32, layers=2, heads=2, ffn=64, vocab_size=500), 1)
+    return build_tiny(texts, DOMAIN, TinyConfig(hidden=32, layers=2, heads=2, kv_heads=1, ffn=64, vocab_size=500), 1)
 
 
 def truth(market: Market, pair: Pair) -> str:

@@ -12,9 +12,9 @@ BUDGETS = (30, 50, 70)
 
 # (key, origin, weight): how often a constraint is expressed this way. What is not `stated` is a hard kind.
 _WAYS = (
-    ("brand", "stated", 26), ("color", "stated", 24), ("color", "alternatives", 7), ("color", "negation", 3),
-    ("material", "stated", 20), ("material", "negation", 4), ("material", "knowledge", 3), ("feature", "stated", 20),
-    ("feature", "need", 7), ("price", "budget", 7),
+    ("brand", "stated", 26), ("color", "stated", 24), ("color", "alternatives", 5), ("color", "negation", 2),
+    ("material", "stated", 20), ("material", "negation", 3), ("material", "knowledge", 2), ("feature", "stated", 20),
+    ("feature", "need", 5), ("price", "budget", 5),
 )  # fmt: skip
 _HOW_MANY = ((0, 6), (1, 40), (2, 38), (3, 16))  # (number of constraints, weight)
 _RELATIONS = (("same", 62), ("near", 16), ("accessory", 8), ("other", 14))

@@ -40,11 +40,11 @@ class MarketConfig(Strict):
     """Share of words written as a synonym."""
     question_share: float = Field(default=0.1, ge=0, le=1)
     """Share of queries worded as a question."""
-    misspelled_share: float = Field(default=0.05, ge=0, le=1)
+    misspelled_share: float = Field(default=0.02, ge=0, le=1)
     """Share of queries with a typing error."""
     unseen_share: float = Field(default=0.1, ge=0, le=1)
     """Share of test queries worded with synonyms and needs that training never shows (slice `unseen_words`)."""
-    blind_share: float = Field(default=0.6, ge=0, le=1)
+    blind_share: float = Field(default=0.5, ge=0, le=1)
     """Chance that the teacher falls into a blind spot that a pair gives room for."""
     label_follows: float = Field(default=0.9, ge=0, le=1)
     """Chance that the teacher's label follows from its own steps rather than being the true one."""
