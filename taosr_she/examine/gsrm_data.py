@@ -4,11 +4,15 @@ Three sources. *Rollouts* of the policy the judge will examine, with verdicts by
 meet. *Clean* responses: reference annotations, or demonstrations that end in the human label. *Corrupted* ones: clean
 responses with a known error (`corruptions`). Corruptions are chosen so that, in all, every step is wrong about as often
 as it is right; a judge trained on what comes naturally would learn that most steps are right.
+
+A judge has two things to learn. To reason rightly: from people alone, because a teacher's demonstration may be flawed
+in spite of its label. To compare a response with its own reasoning: there demonstrations serve as well, flawed or not,
+since the corrupted step is wrong by the reasoning beside it; and there are many of them.
 """
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 from taosr_she.data.demonstration import Demonstration
@@ -19,7 +23,7 @@ from taosr_she.examine.corruptions import CORRUPTIONS, Steps, Words, corrupt
 from taosr_she.examine.gsrm import GSRMConfig
 from taosr_she.examine.gsrm_prompt import Check, JudgeForm, shown_steps
 from taosr_she.examine.verdicts import Verdicts
-from taosr_she.model.example import IGNORE, Example, answer
+from taosr_she.model.example import IGNORE, Example
 from taosr_she.model.policy import Policy
 
 Conclusions = Mapping[tuple[str, str], str]
@@ -38,6 +42,7 @@ class Judged:
     verdicts: tuple[float, ...]  # 1 right, 0 wrong, NaN unknown
     conclusions: tuple[str | None, ...]  # what the step should conclude, where known: the critique
     kind: str  # rollout, clean, or the corruptions joined by "+"
+    by_people: bool = True  # the conclusions are what people said: the judge may learn to reason so
 
 
 def right_conclusions(domain: Domain, pairs: Iterable[Pair], annotations: Iterable[Annotation]) -> dict[
@@ -83,15 +88,15 @@ def clean_demonstrations(
 ) -> list[Judged]:
     """Demonstrations that are well formed and end in the human label, taken for right in every step.
 
-    Teachers have blind spots that do not always show in the label, so some of these are not as clean as they look: use
-    `clean_references` where there are enough.
+    Teachers have blind spots that do not always show in the label, so some are not as clean as they look: they teach to
+    compare, not to reason.
     """
     by_id = {p.pair_id: p for p in pairs}
     clean = []
     for demonstration in demonstrations:
         pair, response = by_id.get(demonstration.pair_id), parse_response(domain, demonstration.response)
         if pair is not None and response.well_formed and response.label == pair.label:
-            clean.append(_clean(domain, pair, _texts(domain, response)))
+            clean.append(replace(_clean(domain, pair, _texts(domain, response)), by_people=False))
     return clean
 
 
@@ -129,7 +134,7 @@ def corrupt_to_balance(
                 kinds.append(kind)
         verdicts = tuple(float(key not in wrong) for key in domain.step_keys)
         response = parse_response(domain, render_response(domain, steps))
-        made.append(Judged(source.pair, response, verdicts, source.conclusions, "+".join(kinds) or "clean"))
+        made.append(replace(source, response=response, verdicts=verdicts, kind="+".join(kinds) or "clean"))
         _count(surplus, verdicts)
     return made
 
@@ -137,29 +142,27 @@ def corrupt_to_balance(
 def judge_examples(policy: Policy, domain: Domain, judged: Iterable[Judged], config: GSRMConfig) -> list[Example]:
     """Examples for `train_sft`, in the form that the judge will use with this config (see `gsrm_prompt`).
 
-    With critiques there is one example a pair for the judge's own reasoning, where every right conclusion is known. A
-    response is one example: its check behind the known right conclusions, learnt at the verdict slots alone. Learning
-    to write the response too would drown them: of about fifty tokens five are verdicts. The placeholder stays in the
-    text whatever is learnt in its place, as in judging. Steps of unknown verdict are shown and teach nothing.
+    A response is one example: prompt, with `critique` the reasoning, then its check, learnt at the verdict slots only.
+    Learning to write the response too would drown them: of about fifty tokens five are verdicts. The placeholder stays
+    in the text whatever is learnt in its place, as in judging. The reasoning is learnt where people have said what each
+    step should conclude. Steps of unknown verdict are shown and teach nothing.
     """
     form = JudgeForm(policy, domain)
-    before: dict[str, list[int]] = {}  # of each pair: prompt and right reasoning
     examples: list[Example] = []
     for each in judged:
-        pair_id = each.pair.pair_id
-        if pair_id not in before:
-            prompt = form.prompt(each.pair)
+        prompt = form.prompt(each.pair)
+        reasoning, learnt = [], []
+        if config.critique:
             known = [(k, c) for k, c in zip(domain.step_keys, each.conclusions, strict=True) if c is not None]
             text = "\n".join(f"[{key}] {' '.join(conclusion.split())}" for key, conclusion in known)
-            reasoning = policy.encode_response(text)
-            if config.critique and len(known) == len(domain.steps):
-                examples.append(answer(prompt, reasoning))
-            before[pair_id] = prompt + reasoning[:-1] if config.critique else prompt
+            reasoning = policy.encode_response(text)[:-1]
+            whole = each.by_people and len(known) == len(domain.steps)
+            learnt = reasoning if whole else [IGNORE] * len(reasoning)
         shown = shown_steps(domain, each.response, config.max_step_chars, form.special_tokens)
-        check = form.fitting_check(shown, len(before[pair_id]), each.pair)
-        learnt = _verdict_labels(form, check, each.verdicts)
-        if any(label != IGNORE for label in learnt):
-            examples.append(Example(before[pair_id] + check.ids, [IGNORE] * len(before[pair_id]) + learnt))
+        check = form.fitting_check(shown, len(prompt) + len(reasoning), each.pair)
+        labels = [IGNORE] * len(prompt) + learnt + _verdict_labels(form, check, each.verdicts)
+        if any(label != IGNORE for label in labels):
+            examples.append(Example(prompt + reasoning + check.ids, labels))
     return examples
 
 

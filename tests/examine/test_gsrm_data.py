@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ from taosr_she.examine.gsrm_data import (
     shares_wrong,
 )
 from taosr_she.examine.verifier import Verifier
-from taosr_she.model.example import IGNORE, answer
+from taosr_she.model.example import IGNORE
 from taosr_she.model.policy import Policy
 
 NAN = math.nan
@@ -102,19 +103,30 @@ def test_corruptions_balance_every_step(market: Market, domain: Domain, right: d
 def test_examples_with_critiques(market: Market, domain: Domain, make_judge: Callable[..., Policy]) -> None:
     policy, one = make_judge(), judged(market, domain, (1.0, 0.0, 1.0, NAN, 1.0))
     prompt = policy.encode_prompt(domain, one.pair)
-    reasoning, check = judge_examples(policy, domain, [one], GSRMConfig())
-    own = policy.encode_response(one.response.text)
-    assert reasoning == answer(prompt, own)
+    (check,) = judge_examples(policy, domain, [one], GSRMConfig())
+    own = policy.encode_response(one.response.text)[:-1]
     # What is trained is what is read: the judge's own check holds the same ids.
     judge = GSRM(policy, domain, GSRMConfig())
     whole = judge.form.check(judge._key(one.pair, one.response)[1])
-    assert check.ids == prompt + own[:-1] + whole.ids
-    learnt = [(place, label) for place, label in enumerate(check.labels) if label != IGNORE]
+    assert check.ids == prompt + own + whole.ids
     start = len(check.ids) - len(whole.ids)
+    assert check.labels[:start] == [IGNORE] * len(prompt) + own
+    learnt = [(place, label) for place, label in enumerate(check.labels) if label != IGNORE and place >= start]
     words = {1.0: judge.form.correct[0], 0.0: judge.form.wrong[0]}
     assert learnt == [(start + whole.slots[k] + 1, words[v]) for k, v in enumerate(one.verdicts) if not math.isnan(v)]
     for place, label in learnt:
         assert decoded(policy, [*check.ids[:place], label]).endswith(("\ncorrect", "\nwrong"))
+
+
+def test_a_teachers_reasoning_is_compared_with_but_not_learnt(
+    market: Market, domain: Domain, make_judge: Callable[..., Policy]
+) -> None:
+    policy, one = make_judge(), judged(market, domain, (1.0, 0.0, 1.0, NAN, 1.0))
+    by_people, by_teacher = (
+        judge_examples(policy, domain, [j], GSRMConfig())[0] for j in (one, replace(one, by_people=False))
+    )
+    assert by_people.ids == by_teacher.ids
+    assert sum(label != IGNORE for label in by_teacher.labels) == 4
 
 
 def test_examples_without_critiques(market: Market, domain: Domain, make_judge: Callable[..., Policy]) -> None:

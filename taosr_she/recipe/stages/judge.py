@@ -18,6 +18,7 @@ from taosr_she.evaluate.judging import (
 from taosr_she.examine.gsrm import GSRM
 from taosr_she.examine.gsrm_data import (
     Judged,
+    clean_demonstrations,
     clean_references,
     corrupt_to_balance,
     judge_examples,
@@ -64,7 +65,7 @@ def run(context: Context, stage: JudgeStage) -> dict[str, Any]:
 
 
 def training_set(context: Context, stage: JudgeStage, data: DataFolder, policy: Policy) -> list[Judged]:
-    """Rollouts of the start policy with people's verdicts, and corrupted right reasonings."""
+    """Rollouts of the start policy with people's verdicts, corrupted right reasonings, corrupted demonstrations."""
     domain, seed, annotations = context.domain, context.recipe.seed, data.annotations()
     said = {a.pair_id for a in annotations}
     pairs = [p for p in data.pairs("training") if p.pair_id in said]
@@ -77,9 +78,11 @@ def training_set(context: Context, stage: JudgeStage, data: DataFolder, policy: 
     verdicts = Verifier(domain, annotations).examine(sampled, responses)
     rollouts = judged_rollouts(domain, sampled, responses, verdicts, right)
     corrupted = corrupt_to_balance(domain, clean_references(domain, pairs, right), rollouts, stage.corrupted, seed)
+    teacher = clean_demonstrations(domain, data.pairs("demonstration"), data.demonstrations())
+    compared = corrupt_to_balance(domain, teacher, [], stage.corrupted_demonstrations, seed)
     if not rollouts and not corrupted:
         raise UserError(f"stage '{context.name}': no annotated step to learn from: the judge needs closed steps")
-    return rollouts + corrupted
+    return rollouts + corrupted + compared
 
 
 def measure(context: Context, stage: JudgeStage, data: DataFolder, policy: Policy, judge: GSRM) -> dict[str, Any]:
@@ -98,11 +101,16 @@ def measure(context: Context, stage: JudgeStage, data: DataFolder, policy: Polic
     )
     truth = Verifier(domain, held_out).examine(sampled, responses).values
     examiners = {"judge": judge.examine(sampled, responses).values, "always_correct": always_correct(truth)}
+    notes = []
     if stage.scalar:
-        examiners["scalar"] = _scalar(context, stage, data, policy, sampled, responses)
+        try:
+            examiners["scalar"] = _scalar(context, stage, data, policy, sampled, responses)
+        except UserError as error:  # a control that cannot be fitted is told, and does not cost the judge
+            notes.append(f"The scalar control is left out: {error}.")
+            context.progress.say(f"{context.name}: {notes[-1]}")
     ids = [p.pair_id for p in sampled]
     return {
-        "step_keys": list(keys), "pairs": len(pairs), "responses": len(responses),
+        "step_keys": list(keys), "pairs": len(pairs), "responses": len(responses), "notes": notes,
         "examiners": {
             name: {
                 "metrics": judging_metrics(keys, truth, values),
