@@ -1,31 +1,39 @@
 """The generative stepwise reward model (GSRM): a causal LM that says what every step should be, and whether it is.
 
-Its form, and why it reasons before it reads, is in `gsrm_prompt`; training data in `gsrm_data`; a judge behind an
-endpoint, without training, in `gsrm_endpoint`. Verdict slots are forced, only the judge's own reasoning is free: the
+It reasons through the pair by itself; its conclusions are the critique, what each step should say. A closed step is
+then right when it concludes the same, compared canonically as with a person's reference. A free step is read: the judge
+sees the response behind its own reasoning and says `correct` or `wrong`; the verdict is the probability of `correct`
+there. The form, and why it reasons before it reads, is in `gsrm_prompt`; training data in `gsrm_data`; a judge behind
+an endpoint, without training, in `gsrm_endpoint`. Verdict slots are forced, only the judge's own reasoning is free: the
 weights decide what the verdicts are, never whether there are K of them.
+
+Closed steps are compared by program because that is exact, costs nothing, and is the half of the work that a small
+model is worst at: the same tiny judge had a first-error F1 of 0.54 reading and 0.75 compared (docs/log.md).
 
 What an examination costs, for P pairs with B different responses:
 
 | option | cost |
 | --- | --- |
-| `critique: true` | one reasoning for each new pair (as one rollout), and one forward pass over B rows |
-| `critique: true, votes: n` | n reasonings for each new pair, and one forward pass over n·B rows |
-| `critique: false` | one forward pass over B shorter rows; nothing is generated |
+| all steps closed and compared | one reasoning for each new pair (as one rollout); with `votes: n`, n of them |
+| some steps read | the same, and one forward pass over B rows; with `votes: n` over n·B |
+| `critique: false` | one forward pass over B shorter rows; nothing is generated, everything is read |
 
 The same response of the same pair is judged once: within a call, and as long as the cache remembers it.
 """
 
+import math
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 
 import numpy as np
 import torch
 from pydantic import Field, model_validator
 from torch.nn.attention import sdpa_kernel
 
+from taosr_she.domain.conclusions import canonical
 from taosr_she.domain.domain import Domain, Strict
 from taosr_she.domain.pair import Pair
 from taosr_she.domain.response import Response, parse_response
@@ -49,6 +57,9 @@ class GSRMConfig(Strict):
 
     critique: bool = True
     """Reason through the pair before reading the response. Without, verdicts come from a bare forward pass."""
+    closed_steps: Literal["compare", "read"] = "compare"
+    """How closed steps are judged when there is a reasoning: `compare` their conclusion with the judge's own, or `read`
+    them as free steps are."""
     max_reasoning_tokens: int = Field(default=128, gt=0)
     """Longest reasoning of the judge's own; what is longer is cut, and the verdicts are read behind it."""
     votes: int = Field(default=1, ge=1)
@@ -105,14 +116,21 @@ class Recent(Generic[Key, Value]):
             self._kept.popitem(last=False)
 
 
+def compared_steps(domain: Domain, config: GSRMConfig) -> tuple[bool, ...]:
+    """(K,): is the step judged by comparing its conclusion with the judge's own?"""
+    compares = config.critique and config.closed_steps == "compare"
+    return tuple(compares and (spec.kind == "closed" or spec.form == "label") for spec in domain.steps)
+
+
 _Key = tuple[str, Shown]  # pair_id and what the judge reads of the response
 _Reasoning = list[list[int]]  # `votes` token lists, end token left out
 
 
 class GSRM:
-    """The judge on this machine; an `Examiner` whose verdicts have the source `judge` on every step.
+    """The judge on this machine; an `Examiner` whose verdicts have the source `judge`.
 
-    A missing or empty section, and a label that is not on the scale, gets the verdict 0 without being asked about.
+    A missing or empty section, and a label that is not on the scale, gets the verdict 0 without being asked about. A
+    compared step of which the judge's reasoning says nothing is unknown.
     `asked` and `judged` count responses, and those of them that the model was run for, over the life of the object.
 
     >>> judge = GSRM.load(Path("runs/hybrid/stages/judge/checkpoint"), domain)                # doctest: +SKIP
@@ -153,7 +171,8 @@ class GSRM:
         found |= fresh
         shape = (len(keys), len(self.domain.steps))
         values = np.array([found[key] for key in keys], dtype=np.float32).reshape(shape)
-        return Verdicts(values, np.full(shape, CODE["judge"], dtype=np.int8))
+        sources = np.where(np.isnan(values), CODE["unknown"], CODE["judge"]).astype(np.int8)
+        return Verdicts(values, sources)
 
     def examine_with_critiques(self, pairs: Sequence[Pair], responses: Sequence[Response]) -> Examination:
         """The same, with what each step should say by the judge's (first) reasoning; all None without `critique`."""
@@ -171,21 +190,42 @@ class GSRM:
         return pair.pair_id, shown_steps(self.domain, response, self.config.max_step_chars, self.form.special_tokens)
 
     def _judge(self, new: dict[_Key, Pair]) -> dict[_Key, tuple[float, ...]]:
-        """K values for each new response."""
+        """K values for each new response; NaN where no reasoning says anything of a step."""
         pairs = {pair.pair_id: pair for key, pair in new.items() if any(key[1])}
         prompts = {pair_id: self.form.prompt(pair) for pair_id, pair in pairs.items()}
         reasonings = self._reason(pairs) if self.config.critique else {pair_id: [[]] for pair_id in pairs}
-        rows: list[tuple[_Key, list[int], Check]] = []
-        for key, pair in new.items():
-            for own in reasonings[key[0]] if any(key[1]) else ():
-                before = prompts[key[0]] + own
-                rows.append((key, before, self.form.fitting_check(key[1], len(before), pair)))
+        compared = compared_steps(self.domain, self.config)
         values = {key: [0.0] * len(self.domain.steps) for key in new}
-        read = self._read([(before, check) for _, before, check in rows])
-        for (key, _, check), verdicts in zip(rows, read, strict=True):
-            for k, verdict in zip(check.asked, verdicts, strict=True):
-                values[key][k] += verdict / self.config.votes
+        if not all(compared):
+            rows: list[tuple[_Key, list[int], Check]] = []
+            for key, pair in new.items():
+                for own in reasonings[key[0]] if any(key[1]) else ():
+                    before = prompts[key[0]] + own
+                    rows.append((key, before, self.form.fitting_check(key[1], len(before), pair)))
+            read = self._read([(before, check) for _, before, check in rows])
+            for (key, _, check), verdicts in zip(rows, read, strict=True):
+                for k, verdict in zip(check.asked, verdicts, strict=True):
+                    values[key][k] += verdict / self.config.votes
+        conclusions = {pair_id: self._conclusions(own) for pair_id, own in reasonings.items()} if any(compared) else {}
+        for key, row in values.items():
+            for k, spec in enumerate(self.domain.steps):
+                text = key[1][k]
+                if compared[k] and text is not None:
+                    said = [own[k] for own in conclusions[key[0]] if own[k] is not None]
+                    shown = canonical(self.domain, spec, text)
+                    row[k] = sum(one == shown for one in said) / len(said) if said else math.nan
         return {key: tuple(row) for key, row in values.items()}
+
+    def _conclusions(self, reasoning: _Reasoning) -> list[list[str | None]]:
+        """Canonical conclusions of every step, for each vote; None for a step that it does not speak of."""
+        parsed = [parse_response(self.domain, decode_response(self.policy.tokenizer, ids)) for ids in reasoning]
+        return [
+            [
+                canonical(self.domain, spec, s.text) if s else None
+                for spec, s in zip(self.domain.steps, r.steps, strict=True)
+            ]
+            for r in parsed
+        ]
 
     def _reason(self, pairs: dict[str, Pair]) -> dict[str, _Reasoning]:
         """The judge's own reasonings by pair_id; new ones are generated, all in one batch."""

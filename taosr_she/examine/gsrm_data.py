@@ -20,10 +20,10 @@ from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Annotation, Pair
 from taosr_she.domain.response import Response, parse_response, render_response
 from taosr_she.examine.corruptions import CORRUPTIONS, Steps, Words, corrupt
-from taosr_she.examine.gsrm import GSRMConfig
+from taosr_she.examine.gsrm import GSRMConfig, compared_steps
 from taosr_she.examine.gsrm_prompt import Check, JudgeForm, shown_steps
 from taosr_she.examine.verdicts import Verdicts
-from taosr_she.model.example import IGNORE, Example
+from taosr_she.model.example import IGNORE, Example, answer
 from taosr_she.model.policy import Policy
 
 Conclusions = Mapping[tuple[str, str], str]
@@ -142,27 +142,35 @@ def corrupt_to_balance(
 def judge_examples(policy: Policy, domain: Domain, judged: Iterable[Judged], config: GSRMConfig) -> list[Example]:
     """Examples for `train_sft`, in the form that the judge will use with this config (see `gsrm_prompt`).
 
-    A response is one example: prompt, with `critique` the reasoning, then its check, learnt at the verdict slots only.
-    Learning to write the response too would drown them: of about fifty tokens five are verdicts. The placeholder stays
-    in the text whatever is learnt in its place, as in judging. The reasoning is learnt where people have said what each
-    step should conclude. Steps of unknown verdict are shown and teach nothing.
+    A pair whose every right conclusion people have said is one example of the judge's own reasoning. Where steps are
+    read, a response is one more: prompt, with `critique` the right reasoning, then its check, learnt at the slots of
+    the steps that are read. Learning to write the response too would drown them: of about fifty tokens five are
+    verdicts. The placeholder stays in the text whatever is learnt in its place, as in judging. Steps of unknown verdict
+    are shown and teach nothing.
     """
     form = JudgeForm(policy, domain)
+    compared = compared_steps(domain, config)
     examples: list[Example] = []
+    reasoned: set[str] = set()
     for each in judged:
         prompt = form.prompt(each.pair)
-        reasoning, learnt = [], []
+        reasoning: list[int] = []
         if config.critique:
             known = [(k, c) for k, c in zip(domain.step_keys, each.conclusions, strict=True) if c is not None]
             text = "\n".join(f"[{key}] {' '.join(conclusion.split())}" for key, conclusion in known)
-            reasoning = policy.encode_response(text)[:-1]
-            whole = each.by_people and len(known) == len(domain.steps)
-            learnt = reasoning if whole else [IGNORE] * len(reasoning)
+            *reasoning, end = policy.encode_response(text)
+            if each.by_people and len(known) == len(domain.steps) and each.pair.pair_id not in reasoned:
+                reasoned.add(each.pair.pair_id)
+                examples.append(answer(prompt, [*reasoning, end]))
+        if all(compared):
+            continue
         shown = shown_steps(domain, each.response, config.max_step_chars, form.special_tokens)
         check = form.fitting_check(shown, len(prompt) + len(reasoning), each.pair)
-        labels = [IGNORE] * len(prompt) + learnt + _verdict_labels(form, check, each.verdicts)
-        if any(label != IGNORE for label in labels):
-            examples.append(Example(prompt + reasoning + check.ids, labels))
+        verdicts = [math.nan if by_program else v for v, by_program in zip(each.verdicts, compared, strict=True)]
+        learnt = _verdict_labels(form, check, verdicts)
+        if any(label != IGNORE for label in learnt):
+            before = prompt + reasoning
+            examples.append(Example(before + check.ids, [IGNORE] * len(before) + learnt))
     return examples
 
 

@@ -172,11 +172,11 @@ class JudgeStage(Strict):
     data: str = "data"
     """Name of the data stage."""
     group_size: int = Field(default=4, gt=0)
-    """Responses of the start policy sampled for each annotated pair: the errors that the judge will meet."""
+    """Where steps are read: responses of the start policy to each annotated pair, the errors the judge will meet."""
     corrupted: int = Field(default=2000, ge=0)
-    """Examples made by named corruptions from what people said is right."""
+    """Where steps are read: examples made by named corruptions from what people said is right."""
     corrupted_demonstrations: int = Field(default=8000, ge=0)
-    """Examples made so from demonstrations that end in the right label: they teach to compare, not to reason."""
+    """Where steps are read: examples made so from demonstrations that end in the right label; they teach to compare."""
     report_group_size: int = Field(default=2, gt=0)
     """Responses of the start policy sampled for each pair that held-out people annotated."""
     sampling: Sampling = Sampling()

@@ -19,7 +19,7 @@ from taosr_she.examine.verdicts import CODE
 from taosr_she.model.policy import Policy
 
 Judged = tuple[list[Pair], list[Response]]
-SHORT = {"max_reasoning_tokens": 24}
+SHORT = {"max_reasoning_tokens": 24, "closed_steps": "read"}
 MODES = {"bare": {"critique": False}, "critique": SHORT}
 
 
@@ -100,7 +100,7 @@ def test_always_k_verdicts_whatever_was_written(
     parts: list[str], finished: bool, make_judge: Callable[..., Policy], domain: Domain
 ) -> None:
     response = parse_response(domain, "".join(parts), finished)
-    judge = GSRM(_judge(make_judge), domain, GSRMConfig(max_reasoning_tokens=8))
+    judge = GSRM(_judge(make_judge), domain, GSRMConfig(max_reasoning_tokens=8, closed_steps="read"))
     values = judge.examine([Pair("p", "q", "red boots", Product("boots"))], [response]).values
     assert values.shape == (1, 5) and np.isfinite(values).all() and (values >= 0).all() and (values <= 1).all()
     for k, step in enumerate(response.steps):
@@ -113,6 +113,38 @@ def _judge(make: Callable[..., Policy], kept: list[Policy] = []) -> Policy:  # n
     if not kept:
         kept.append(make())
     return kept[0]
+
+
+def test_closed_steps_are_compared_with_the_own_conclusions(make_judge: Callable[..., Policy], domain: Domain) -> None:
+    pair = Pair("p", "q", "red boots", Product("boots"))
+    judge = GSRM(make_judge(), domain, GSRMConfig(votes=2))
+    said = (
+        "[query] category: boots; color: red\n[product] category: boots\n[category] same\n[label] 4",
+        "[query] category: boots\n[product] category: boots\n[category] near\n[label] 2",
+    )
+    judge._reasonings.remember({pair.pair_id: [judge.policy.encode_response(text)[:-1] for text in said]})
+    text = (
+        "[query] color: RED; category: boots\n[product] category: laces\n[category] same\n[attributes] none\n[label] 4"
+    )
+    verdicts = judge.examine([pair, pair], [parse_response(domain, text), parse_response(domain, "[label] 9")])
+    np.testing.assert_array_equal(verdicts.values, [[0.5, 0, 0.5, np.nan, 0.5], [0, 0, 0, 0, 0]])
+    judge_code, unknown = CODE["judge"], CODE["unknown"]
+    assert verdicts.sources.tolist() == [[judge_code] * 3 + [unknown, judge_code], [judge_code] * 5]
+
+
+def test_free_steps_are_read_and_closed_ones_compared(
+    make_judge: Callable[..., Policy], domain: Domain, demonstrated: Judged
+) -> None:
+    steps = [{**s.model_dump(), "kind": "free"} if s.key == "product" else s.model_dump() for s in domain.steps]
+    mixed = Domain.model_validate({**domain.model_dump(), "steps": steps})
+    policy, config = make_judge(), {"max_reasoning_tokens": 24}
+    both = GSRM(policy, mixed, GSRMConfig(**config)).examine(*demonstrated).values
+    read = GSRM(policy, mixed, GSRMConfig(**config, closed_steps="read")).examine(*demonstrated).values
+    compared = GSRM(policy, domain, GSRMConfig(**config)).examine(*demonstrated).values
+    product = [s.key for s in domain.steps].index("product")
+    np.testing.assert_array_equal(both[:, product], read[:, product])
+    rest = [k for k in range(len(domain.steps)) if k != product]
+    np.testing.assert_array_equal(both[:, rest], compared[:, rest])
 
 
 def test_critiques_are_the_own_reasoning(

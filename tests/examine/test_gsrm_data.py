@@ -24,7 +24,7 @@ from taosr_she.examine.gsrm_data import (
     shares_wrong,
 )
 from taosr_she.examine.verifier import Verifier
-from taosr_she.model.example import IGNORE
+from taosr_she.model.example import IGNORE, answer
 from taosr_she.model.policy import Policy
 
 NAN = math.nan
@@ -100,18 +100,33 @@ def test_corruptions_balance_every_step(market: Market, domain: Domain, right: d
     np.testing.assert_array_equal(verdicts, [m.verdicts for m in made])
 
 
-def test_examples_with_critiques(market: Market, domain: Domain, make_judge: Callable[..., Policy]) -> None:
+READ = GSRMConfig(closed_steps="read")
+
+
+def test_examples_where_closed_steps_are_compared(
+    market: Market, domain: Domain, make_judge: Callable[..., Policy]
+) -> None:
+    """Nothing but the reasoning is learnt, once a pair, and only where people said all of it."""
+    policy, one = make_judge(), judged(market, domain, (1.0, 0.0, 1.0, NAN, 1.0))
+    partly = replace(one, conclusions=(None, *one.conclusions[1:]))
+    for several in ([one, one], [partly, one], [replace(one, by_people=False), one]):
+        (reasoning,) = judge_examples(policy, domain, several, GSRMConfig())
+        prompt = policy.encode_prompt(domain, one.pair)
+        assert reasoning == answer(prompt, policy.encode_response(one.response.text))
+
+
+def test_examples_where_steps_are_read(market: Market, domain: Domain, make_judge: Callable[..., Policy]) -> None:
     policy, one = make_judge(), judged(market, domain, (1.0, 0.0, 1.0, NAN, 1.0))
     prompt = policy.encode_prompt(domain, one.pair)
-    (check,) = judge_examples(policy, domain, [one], GSRMConfig())
-    own = policy.encode_response(one.response.text)[:-1]
+    reasoning, check = judge_examples(policy, domain, [one], READ)
+    own = policy.encode_response(one.response.text)
+    assert reasoning == answer(prompt, own)
     # What is trained is what is read: the judge's own check holds the same ids.
-    judge = GSRM(policy, domain, GSRMConfig())
+    judge = GSRM(policy, domain, READ)
     whole = judge.form.check(judge._key(one.pair, one.response)[1])
-    assert check.ids == prompt + own + whole.ids
+    assert check.ids == prompt + own[:-1] + whole.ids
+    learnt = [(place, label) for place, label in enumerate(check.labels) if label != IGNORE]
     start = len(check.ids) - len(whole.ids)
-    assert check.labels[:start] == [IGNORE] * len(prompt) + own
-    learnt = [(place, label) for place, label in enumerate(check.labels) if label != IGNORE and place >= start]
     words = {1.0: judge.form.correct[0], 0.0: judge.form.wrong[0]}
     assert learnt == [(start + whole.slots[k] + 1, words[v]) for k, v in enumerate(one.verdicts) if not math.isnan(v)]
     for place, label in learnt:
@@ -122,11 +137,8 @@ def test_a_teachers_reasoning_is_compared_with_but_not_learnt(
     market: Market, domain: Domain, make_judge: Callable[..., Policy]
 ) -> None:
     policy, one = make_judge(), judged(market, domain, (1.0, 0.0, 1.0, NAN, 1.0))
-    by_people, by_teacher = (
-        judge_examples(policy, domain, [j], GSRMConfig())[0] for j in (one, replace(one, by_people=False))
-    )
-    assert by_people.ids == by_teacher.ids
-    assert sum(label != IGNORE for label in by_teacher.labels) == 4
+    _, check = judge_examples(policy, domain, [one], READ)
+    assert judge_examples(policy, domain, [replace(one, by_people=False)], READ) == [check]
 
 
 def test_examples_without_critiques(market: Market, domain: Domain, make_judge: Callable[..., Policy]) -> None:

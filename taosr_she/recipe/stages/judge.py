@@ -15,7 +15,7 @@ from taosr_she.evaluate.judging import (
     reliability,
     scalar_control,
 )
-from taosr_she.examine.gsrm import GSRM
+from taosr_she.examine.gsrm import GSRM, compared_steps
 from taosr_she.examine.gsrm_data import (
     Judged,
     clean_demonstrations,
@@ -65,7 +65,7 @@ def run(context: Context, stage: JudgeStage) -> dict[str, Any]:
 
 
 def training_set(context: Context, stage: JudgeStage, data: DataFolder, policy: Policy) -> list[Judged]:
-    """Rollouts of the start policy with people's verdicts, corrupted right reasonings, corrupted demonstrations."""
+    """Right reasonings; where steps are read, also rollouts with people's verdicts, and corrupted responses."""
     domain, seed, annotations = context.domain, context.recipe.seed, data.annotations()
     said = {a.pair_id for a in annotations}
     pairs = [p for p in data.pairs("training") if p.pair_id in said]
@@ -74,10 +74,15 @@ def training_set(context: Context, stage: JudgeStage, data: DataFolder, policy: 
             f"stage '{context.name}': nobody annotated a pair of the training split: a judge needs some to learn from"
         )
     right = right_conclusions(domain, pairs, annotations)
+    references = clean_references(domain, pairs, right)
+    if all(compared_steps(domain, stage.gsrm)):
+        if not references:
+            raise UserError(f"stage '{context.name}': people said of no pair what every step should conclude")
+        return references
     sampled, responses = sample_responses(policy, domain, pairs, stage.group_size, stage.sampling, seed, SAMPLE_ROWS)
     verdicts = Verifier(domain, annotations).examine(sampled, responses)
     rollouts = judged_rollouts(domain, sampled, responses, verdicts, right)
-    corrupted = corrupt_to_balance(domain, clean_references(domain, pairs, right), rollouts, stage.corrupted, seed)
+    corrupted = corrupt_to_balance(domain, references, rollouts, stage.corrupted, seed)
     teacher = clean_demonstrations(domain, data.pairs("demonstration"), data.demonstrations())
     compared = corrupt_to_balance(domain, teacher, [], stage.corrupted_demonstrations, seed)
     if not rollouts and not corrupted:
