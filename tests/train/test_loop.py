@@ -56,7 +56,7 @@ def setting() -> tuple[Policy, Domain, list[Pair]]:
     market = generate_market(MarketConfig(**sizes), 1)
     pairs = {p.pair_id: p for p in market.pairs["demonstration"]}
     texts = [render_prompt(DOMAIN, pairs[d.pair_id]) + d.response for d in market.demonstrations]
-    policy = build_tiny(texts, DOMAIN, TinyConfig(hidden=32, layers=2, heads=2, ffn=64, vocab_size=400), 1)
+    policy = build_tiny(texts, DOMAIN, TinyConfig(hidden=32, layers=2, heads=2, kv_heads=1, ffn=64, vocab_size=400), 1)
     return policy, DOMAIN, market.pairs["training"]
 
 

@@ -16,7 +16,7 @@ from taosr_she.examine.verdicts import CODE, Verdicts, outcomes
 from taosr_she.examine.verifier import Verifier
 from taosr_she.model.sampler import Rollouts
 from taosr_she.train.batch import CreditedBatch
-from taosr_she.train.monitor import Monitor, MonitorConfig, Row, batch_row, hold_out, trends, warnings
+from taosr_she.train.monitor import Monitor, MonitorConfig, Row, batch_row, trends, warnings
 
 DOMAIN = load_domain("taobao")
 LABEL = DOMAIN.label_step
@@ -60,16 +60,6 @@ def credited(pairs: list[Pair], responses: list[Response], verdicts: Verdicts, l
     return CreditedBatch(
         pairs, rollouts, responses, ids, verdicts, outcomes(pairs, responses), zeros, torch.zeros(n, length)
     )
-
-
-def test_hold_out_keeps_pairs_whole() -> None:
-    annotations = [a for i in range(20) for a in references(f"p{i}")]
-    kept, probe = hold_out(annotations, 0.25, seed=1)
-    assert {a.pair_id for a in probe}.isdisjoint({a.pair_id for a in kept})
-    assert len({a.pair_id for a in probe}) == 5 and sorted(map(str, kept + probe)) == sorted(map(str, annotations))
-    assert hold_out(reversed(annotations), 0.25, seed=1)[1] == list(reversed(probe))
-    assert hold_out(annotations, 0.25, seed=2)[1] != probe
-    assert hold_out(annotations, 0.0, seed=1) == (annotations, [])
 
 
 rows_of_verdicts = st.lists(
@@ -204,7 +194,8 @@ def test_a_monitor_goes_on_from_the_rows_of_the_metrics_file() -> None:
     batches = [credited(pairs, responses, j.examine(pairs, responses), 8 + i) for i, j in enumerate(judges)]
     whole = Monitor(probe, LABEL, CONFIG)
     rows = [{"step": i, "loss": 0.1, **whole.observe(batch)} for i, batch in enumerate(batches)]
-    resumed = Monitor(probe, LABEL, CONFIG, rows=rows[:3])
+    resumed = Monitor(probe, LABEL, CONFIG)
+    resumed.resume(rows[:3])
     assert [resumed.observe(batch) for batch in batches[3:]] == [
         {key: value for key, value in r.items() if key not in ("step", "loss")} for r in rows[3:]
     ]

@@ -129,7 +129,7 @@ def test_the_examiner_prefers_on_pairs_it_never_saw(
     good = examiner.scores(pairs, [parse_response(DOMAIN, truth(market, p)) for p in pairs])
     bad = examiner.scores(pairs, [parse_response(DOMAIN, corrupted(market, p, rng)) for p in pairs])
     assert np.mean(good > bad) > 0.95
-    assert good.mean() > 0.6 > 0.4 > bad.mean()  # centred: 0.5 lies between
+    assert good.mean() > 0.5 > bad.mean()  # centred
 
 
 def test_one_score_on_all_steps_the_same_in_any_batch(
