@@ -7,6 +7,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from taosr_she.report.curves import step_keys, training_curves
+from taosr_she.report.judging import judging
 from taosr_she.report.load import RunData, load_run
 from taosr_she.report.models import FEW, model_cards, slice_rows
 from taosr_she.report.names import Names, label_only, read_names
@@ -42,6 +43,7 @@ def build_report(run_folder: Path) -> Path:
         slices=slice_rows(results) if results else [],
         few=FEW,
         curves=training_curves(run, names),
+        judging=judging(run, names),
         responses=responses,
         responses_stage=stage,
         largest=_largest(responses),
