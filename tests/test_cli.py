@@ -9,6 +9,13 @@ from pathlib import Path
 import pytest
 
 from taosr_she.cli import main
+from taosr_she.domain.annotation import write_annotations
+from taosr_she.domain.domain import load_domain
+from taosr_she.domain.pair import Annotation
+from taosr_she.examine.gsrm import GSRM, GSRMConfig
+from taosr_she.examine.store import AnnotationStore
+from taosr_she.model.policy import save_policy
+from taosr_she.model.tiny import TinyConfig, build_tiny
 
 
 def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
@@ -28,7 +35,7 @@ def test_help_imports_nothing_heavy() -> None:
     started = time.perf_counter()
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.strip().endswith("[]")
-    assert all(command in out for command in ("demo", "run", "evaluate", "judge", "data", "report"))
+    assert all(command in out for command in ("demo", "run", "evaluate", "judge", "examine", "data", "report"))
     print(f"--help in {time.perf_counter() - started:.2f} s")
 
 
@@ -43,6 +50,9 @@ def test_help_imports_nothing_heavy() -> None:
         (["data", "validate", "no.csv", "--column", "query"], "expected field=column"),
         (["report", "no-such-run"], "no-such-run"),
         (["judge", "no/such/model", "no.csv"], "no.csv"),
+        (["examine", "no.jsonl"], "nobody is there to examine"),
+        (["examine", "no.jsonl", "--annotations", "no.db"], "no.jsonl"),
+        (["examine", "no.jsonl", "--endpoint", "http://localhost/v1"], "--endpoint together with --endpoint-model"),
     ],
 )
 def test_a_users_mistake_is_one_line(
@@ -80,3 +90,58 @@ def test_market_command_writes_a_folder_that_validates(
     assert {"query", "title", "label"} <= set(first)
     assert call(monkeypatch, "data", "validate", str(tmp_path / "m" / "test.jsonl"), "--require-label") == 0
     assert "6 of 6 rows come through" in " ".join(capsys.readouterr().out.split())
+
+
+RESPONSE = (
+    "[query] category: boots; color: red\n[product] category: boots\n[category] near\n[attributes] none\n[label] 4"
+)
+
+
+def responses_file(path: Path) -> Path:
+    """Two responses to one pair, and one row without a response."""
+    rows = [
+        {"pair_id": "p1", "query": "red boots", "title": "Boots", "label": "4", "response": response}
+        for response in (RESPONSE, RESPONSE.replace("near", "same"), "")
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.mark.parametrize("kind", ["said.jsonl", "said.db"])
+def test_examine_with_annotations(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    annotations = [Annotation("p1", "category", "same", annotator="ann")]
+    said = tmp_path / kind
+    if kind.endswith(".db"):
+        with AnnotationStore(said) as store:
+            store.add(annotations)
+    else:
+        write_annotations(said, annotations)
+    out = tmp_path / "examined.jsonl"
+    path = responses_file(tmp_path / "responses.jsonl")
+    assert call(monkeypatch, "examine", str(path), "--annotations", str(said), "--out", str(out)) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "2 of 3 rows come through" in shown and "missing response" in shown and "human 4" in shown
+    first, second = (json.loads(line) for line in out.read_text().splitlines())
+    assert (first["verdict_category"], first["source_category"], first["first_error"]) == (0.0, "human", "category")
+    assert (second["verdict_category"], second["verdict_label"], second["first_error"]) == (1.0, 1.0, None)
+    assert first["verdict_query"] is None and first["source_query"] == "unknown"
+
+
+def test_examine_with_a_judge_says_what_each_step_should_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    domain, folder = load_domain("taobao"), tmp_path / "judge"
+    tiny = TinyConfig(hidden=32, layers=1, heads=2, kv_heads=1, ffn=32, vocab_size=600, max_positions=4096)
+    policy = build_tiny([RESPONSE] * 4, domain, tiny, 1)
+    save_policy(policy, folder)
+    path, out = responses_file(tmp_path / "responses.jsonl"), tmp_path / "examined.jsonl"
+    arguments = ["examine", str(path), "--judge", str(folder), "--out", str(out)]
+    assert call(monkeypatch, *arguments) == 2  # a model that was never trained as a judge
+    assert "no gsrm.json there" in capsys.readouterr().err
+    GSRM(policy, domain, GSRMConfig(max_reasoning_tokens=16)).save_config(folder)
+    assert call(monkeypatch, *arguments) == 0
+    row = json.loads(out.read_text().splitlines()[0])
+    assert {f"critique_{key}" for key in domain.step_keys} <= row.keys()
+    assert row["source_label"] == "human" and row["source_query"] in ("judge", "unknown")

@@ -57,3 +57,26 @@ def test_resolved_recipe_loads_again_to_the_same(tmp_path: Path) -> None:
     path = tmp_path / "recipe.yaml"
     path.write_text(yaml.safe_dump(recipe.model_dump(mode="json", exclude={"shared"}), sort_keys=False))
     assert load_recipe(path).model_dump(exclude={"shared"}) == recipe.model_dump(exclude={"shared"})
+
+
+RL = {"kind": "rl", "start": "sft"}
+
+
+@pytest.mark.parametrize(
+    ("examination", "message"),
+    [
+        ({"judge": "judg"}, "stage 'rl' needs an earlier judge stage called 'judg'"),
+        ({"mode": "judge_only"}, "mode `judge_only` needs a `judge` stage or an `endpoint`"),
+        ({"mode": "scalar"}, "mode `scalar` and the name of a `scalar` stage go together"),
+        ({"scalar": "sft"}, "mode `scalar` and the name of a `scalar` stage go together"),
+        ({"mode": "scalar", "scalar": "sft"}, "stage 'rl' needs an earlier scalar stage called 'sft'"),
+        ({"mode": "majority"}, "stages.rl.rl.examination.mode"),
+    ],
+)
+def test_examiners_that_are_not_there_are_named(tmp_path: Path, examination: dict[str, str], message: str) -> None:
+    stages = {"data": {"kind": "market"}, "sft": {"kind": "sft"}, "rl": {**RL, "examination": examination}}
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump({"name": "x", "stages": stages}, sort_keys=False))
+    with pytest.raises(UserError) as error:
+        load_recipe(path)
+    assert message in str(error.value) and "\n" not in str(error.value)

@@ -14,6 +14,7 @@ import pytest
 SMALL = [
     "smoke", "stages.data.market.demonstration_pairs=400", "stages.sft.settings.epochs=4",
     "stages.sft.settings.save_every=10", "stages.grpo.settings.updates=12", "stages.srpo.settings.updates=12",
+    "stages.hybrid.settings.updates=12",
 ]  # fmt: skip
 
 
@@ -62,11 +63,20 @@ def test_a_run_ends_with_the_table_and_the_report(whole: tuple[Path, str, float]
     assert "macro-F1" in output and "srpo" in output and str(out / "report.html") in output.replace("\n", "")
     page = (out / "report.html").read_text()
     assert page.count("<html") == 1 and "smoke" in page
-    for name in ("data", "sft", "grpo", "srpo", "evaluate"):
+    for name in ("data", "sft", "grpo", "srpo", "scalar", "judge", "hybrid", "evaluate"):
         assert json.loads((out / "stages" / name / "stage.json").read_text())["name"] == name
     rows = [json.loads(line) for line in (out / "stages/srpo/metrics.jsonl").read_text().splitlines()]
     assert [r["step"] for r in rows] == list(range(1, 13))
     assert max(r["signal_share"] for r in rows) > 0, "the small run must meet groups with signal, or it tests nothing"
+    judge = json.loads((out / "stages/judge/judge.json").read_text())
+    assert {"judge", "always_correct"} <= judge["examiners"].keys()
+    low, high = judge["examiners"]["judge"]["intervals"]["accuracy"]
+    assert low <= judge["examiners"]["judge"]["metrics"]["accuracy"] <= high
+    rows = [json.loads(line) for line in (out / "stages/hybrid/metrics.jsonl").read_text().splitlines()]
+    sources = {source for row in rows for source in row["sources"]["query"]}
+    assert {"human", "judge"} <= sources and all(row["sources"]["label"] == {"human": 1.0} for row in rows)
+    assert sum(row["probe_verdicts"] for row in rows) > 0 and rows[-1]["judge_agreement"] is not None
+    assert 'id="judging"' in page
 
 
 @pytest.mark.slow
@@ -99,11 +109,21 @@ def test_a_finished_run_is_kept_and_a_changed_stage_runs_anew_with_what_depends_
 ) -> None:
     out, _, _ = whole
     before = {p: p.stat().st_mtime_ns for p in (out / "stages").rglob("stage.json")}
-    assert finish(start(out)).count("done before, kept") == 5
+    assert finish(start(out)).count("done before, kept") == 8
     assert before == {p: p.stat().st_mtime_ns for p in (out / "stages").rglob("stage.json")}
     command = [
         sys.executable, "-m", "taosr_she.cli", "run", *SMALL, f"out={out}", "stages.srpo.settings.learning_rate=3e-4",
         "--dry-run",
     ]  # fmt: skip
-    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-5:]
-    assert [line.split()[2] for line in lines] == ["kept", "kept", "kept", "runs", "runs"]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-8:]
+    assert [line.split()[2] for line in lines] == ["kept", "kept", "kept", "runs", *["kept"] * 3, "runs"]
+
+
+@pytest.mark.slow
+def test_a_judge_below_the_bar_stops_the_run_with_one_line(whole: tuple[Path, str, float]) -> None:
+    out, _, _ = whole
+    strict = ["stages.hybrid.examination.override_bar=false", "stages.hybrid.examination.bar=1"]
+    command = [sys.executable, "-m", "taosr_she.cli", "run", *SMALL, f"out={out}", *strict]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 1
+    assert "the judge reaches a first-error F1 of" in done.stderr or "has no first-error F1" in done.stderr
