@@ -1,6 +1,7 @@
 """Parsed responses of a policy to pairs: sampled, decoded and split into steps, outside the training loop."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Pair
@@ -10,13 +11,22 @@ from taosr_she.model.policy import Policy
 from taosr_she.model.sampler import Rollouts, Sampling, sample_groups
 
 
+class Sampled(NamedTuple):
+    """B responses with the pair of each, and how many tokens each took, end token included."""
+
+    pairs: list[Pair]
+    responses: list[Response]
+    tokens: list[int]
+
+
 def sample_responses(
     policy: Policy, domain: Domain, pairs: Sequence[Pair], group_size: int, sampling: Sampling, seed: int, rows: int
-) -> tuple[list[Pair], list[Response]]:
-    """`group_size` responses to each of P pairs, at most `rows` at a time: B = P x group_size pairs and responses."""
+) -> Sampled:
+    """`group_size` responses to each of P pairs, at most `rows` at a time: B = P x group_size."""
     prompts = [policy.encode_prompt(domain, pair) for pair in pairs]
     rollouts = sample_groups(policy, prompts, group_size, sampling, seed, rows)
-    return [pairs[g] for g in rollouts.group.tolist()], parse_rollouts(policy, domain, rollouts)
+    answered = [pairs[g] for g in rollouts.group.tolist()]
+    return Sampled(answered, parse_rollouts(policy, domain, rollouts), rollouts.mask.sum(dim=1).tolist())
 
 
 def parse_rollouts(policy: Policy, domain: Domain, rollouts: Rollouts) -> list[Response]:

@@ -79,7 +79,7 @@ def training_set(context: Context, stage: JudgeStage, data: DataFolder, policy: 
         if not references:
             raise UserError(f"stage '{context.name}': people said of no pair what every step should conclude")
         return references
-    sampled, responses = sample_responses(policy, domain, pairs, stage.group_size, stage.sampling, seed, SAMPLE_ROWS)
+    sampled, responses, _ = sample_responses(policy, domain, pairs, stage.group_size, stage.sampling, seed, SAMPLE_ROWS)
     verdicts = Verifier(domain, annotations).examine(sampled, responses)
     rollouts = judged_rollouts(domain, sampled, responses, verdicts, right)
     corrupted = corrupt_to_balance(domain, references, rollouts, stage.corrupted, seed)
@@ -101,7 +101,7 @@ def measure(context: Context, stage: JudgeStage, data: DataFolder, policy: Polic
             f"stage '{context.name}': nobody annotated a pair of the development split: a judge that nobody can check "
             "is not used"
         )
-    sampled, responses = sample_responses(
+    sampled, responses, _ = sample_responses(
         policy, domain, pairs, stage.report_group_size, stage.sampling, context.recipe.seed + 1, SAMPLE_ROWS
     )
     truth = Verifier(domain, held_out).examine(sampled, responses).values
@@ -141,7 +141,7 @@ def _scalar(
     examiner = ScalarExaminer(context.checkpoint(stage.scalar), domain, context.recipe.device)
     said = {a.pair_id for a in annotations}
     known = [p for p in data.pairs("training") if p.pair_id in said]
-    fit_pairs, fit_responses = sample_responses(
+    fit_pairs, fit_responses, _ = sample_responses(
         policy, domain, known, stage.group_size, stage.sampling, context.recipe.seed, SAMPLE_ROWS
     )
     truth = Verifier(domain, annotations).examine(fit_pairs, fit_responses).values

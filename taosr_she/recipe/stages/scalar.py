@@ -16,7 +16,7 @@ def run(context: Context, stage: ScalarStage) -> dict[str, Any]:
     """Sample, pair up, train."""
     data, domain, seed = context.data(stage.data), context.domain, context.recipe.seed
     policy = load_policy(str(context.checkpoint(stage.start)), context.recipe.device, "float32")
-    pairs, responses = sample_responses(
+    pairs, responses, _ = sample_responses(
         policy, domain, data.pairs("training"), stage.group_size, stage.sampling, seed, SAMPLE_ROWS
     )
     preferences = preferences_by_outcome(policy, domain, pairs, responses, stage.per_pair, seed)

@@ -1,0 +1,59 @@
+"""Pairs as points: texts that mean alike lie near each other."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from taosr_she.domain.pair import Pair
+from taosr_she.errors import UserError
+from taosr_she.select.config import DiversityConfig
+
+MAX_FEATURES = 50_000
+"""N-grams kept, the commonest: more cost time and hardly move a point in a few dozen dimensions."""
+
+
+def embed(pairs: Sequence[Pair], config: DiversityConfig, seed: int) -> np.ndarray:
+    """(P, d) float32, rows of length 1. Raises UserError when the model of `config.embedding` cannot be had."""
+    texts = [pair_text(pair) for pair in pairs]
+    points = _tfidf(texts, config.dimensions, seed) if config.embedding == "tfidf" else _model(texts, config.embedding)
+    lengths = np.linalg.norm(points, axis=1, keepdims=True)
+    # A text without any kept n-gram has length 0: all of these are one point.
+    points = np.where(lengths > 1e-12, points / np.maximum(lengths, 1e-12), np.eye(1, points.shape[1]))
+    return points.astype(np.float32)
+
+
+def pair_text(pair: Pair) -> str:
+    """Query and product in one text; the query twice, because it is short and every product text is long."""
+    product = pair.product
+    stated = (product.brand, product.category, *product.attributes.values())
+    return " ".join([pair.query, pair.query, product.title, *(str(value) for value in stated if value)])
+
+
+def _tfidf(texts: Sequence[str], dimensions: int, seed: int) -> np.ndarray:
+    from scipy.sparse import hstack
+    from sklearn.decomposition import TruncatedSVD
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    least = 2 if len(texts) > 100 else 1  # an n-gram of one text alone brings it near nothing
+    words = TfidfVectorizer(
+        ngram_range=(1, 2), min_df=least, max_features=MAX_FEATURES, sublinear_tf=True, dtype=np.float32
+    )
+    letters = TfidfVectorizer(
+        analyzer="char_wb", ngram_range=(3, 4), min_df=least, max_features=MAX_FEATURES, sublinear_tf=True,
+        dtype=np.float32,
+    )  # fmt: skip
+    table = hstack([words.fit_transform(texts), letters.fit_transform(texts)]).tocsr()
+    if table.shape[1] <= dimensions or table.shape[0] <= dimensions:
+        return np.asarray(table.todense(), dtype=np.float32)
+    reduced: np.ndarray = TruncatedSVD(dimensions, n_iter=3, random_state=seed).fit_transform(table)
+    return reduced
+
+
+def _model(texts: Sequence[str], name: str) -> np.ndarray:
+    try:
+        from sentence_transformers import SentenceTransformer
+    except ImportError as error:
+        raise UserError(
+            f"embedding {name}: sentence-transformers is not installed: pip install sentence-transformers, or use tfidf"
+        ) from error
+    return np.asarray(SentenceTransformer(name).encode(list(texts), show_progress_bar=False), dtype=np.float32)
