@@ -124,6 +124,26 @@ def examine(
 
 
 @app.command()
+def select(
+    pairs: Annotated[Path, typer.Argument(help="File of pairs.")],
+    overrides: Overrides = None,
+    out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("selection"),
+    model: Annotated[
+        str | None, typer.Option(help="Whose rollouts say how hard a pair is: folder or hub name.")
+    ] = None,
+    annotations: Annotated[str | None, typer.Option(help="References for the steps: JSONL, SQLite file, URL.")] = None,
+    domain: DomainOption = "taobao",
+    layout: LayoutOption = "auto",
+    column: ColumnOption = None,
+    device: str = "auto",
+) -> None:
+    """Choose the pairs worth training on: neither too easy nor too hard, and different from each other."""
+    from taosr_she.select.command import select_file
+
+    select_file(console(), pairs, out, model, domain, annotations, overrides or [], layout, _columns(column), device)
+
+
+@app.command()
 def report(run_folder: Annotated[Path, typer.Argument(help="Folder of a run.")]) -> None:
     """Build report.html of a run folder anew."""
     from taosr_she.report.build import build_report

@@ -48,8 +48,8 @@ class DiversityConfig(Strict):
     budget: float = Field(default=0.5, gt=0)
     """How many pairs stay: a share up to 1, a number above."""
     near_duplicate: float = Field(default=0.98, gt=0, le=1)
-    """Of pairs whose embeddings have at least this cosine, and which have the same label, the first stays; 1 keeps
-    all but equal ones."""
+    """Of pairs whose texts have at least this cosine (before any reduction of dimensions), and which have the same
+    label, the first stays; 1 keeps all but equal ones."""
     path_weight: float = Field(default=0.5, ge=0)
     """How much the entropy of a pair's reasoning paths adds to its worth: gains are multiplied by 1 + path_weight times
     the entropy over the largest one. 0 looks at texts alone; so does a selection without rollouts."""

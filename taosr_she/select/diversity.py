@@ -15,23 +15,26 @@ guarantees then hold within each part, and near duplicates are found within part
 import heapq
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
 from taosr_she.domain.pair import Pair
 from taosr_she.select.config import DiversityConfig
+from taosr_she.select.embeddings import Points
 
 Cover = Callable[[np.ndarray, np.ndarray, np.ndarray, int, list[int]], list[int]]
 """(points (n, d) of length 1, weights (n,), candidates (n,) bool, number, taken) -> newly taken rows, best first."""
 
 
 def choose(
-    pairs: Sequence[Pair], points: np.ndarray, weights: np.ndarray, config: DiversityConfig
+    pairs: Sequence[Pair], embedded: Points, weights: np.ndarray, config: DiversityConfig
 ) -> dict[int, str | None]:
-    """Row -> None where the pair stays, else `near duplicate` or `over budget`. points (P, d), weights (P,)."""
+    """Row -> None where the pair stays, else `near duplicate` or `over budget`; weights (P,)."""
+    points = embedded.near
     blocks = cut(points, config.block)
     fate: dict[int, str | None] = dict.fromkeys(range(len(pairs)), "over budget")
-    duplicates = {i for block in blocks for i in near_duplicates(pairs, points, block, config.near_duplicate)}
+    duplicates = {i for block in blocks for i in near_duplicates(pairs, embedded.whole, block, config.near_duplicate)}
     fate |= dict.fromkeys(duplicates, "near duplicate")
     free = np.ones(len(pairs), dtype=bool)
     free[list(duplicates)] = False
@@ -113,9 +116,11 @@ def cut(points: np.ndarray, block: int) -> list[np.ndarray]:
     return [part for part in parts if len(part)]
 
 
-def near_duplicates(pairs: Sequence[Pair], points: np.ndarray, block: np.ndarray, threshold: float) -> list[int]:
-    """Rows of the block that have the label of an earlier one that stays, and at least this cosine with it."""
-    near = points[block] @ points[block].T >= threshold - 1e-6
+def near_duplicates(pairs: Sequence[Pair], whole: Any, block: np.ndarray, threshold: float) -> list[int]:
+    """Rows of the block that have the label of an earlier one that stays, and at least this cosine with it; `whole`
+    (P, D), dense or sparse, rows of length 1."""
+    cosines = whole[block] @ whole[block].T
+    near = (cosines.toarray() if hasattr(cosines, "toarray") else cosines) >= threshold - 1e-6
     labels = np.array([pairs[i].label for i in block], dtype=object)
     near &= labels[:, None] == labels[None, :]
     stays = np.ones(len(block), dtype=bool)

@@ -1,6 +1,8 @@
 """Pairs as points: texts that mean alike lie near each other."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -12,10 +14,24 @@ MAX_FEATURES = 50_000
 """N-grams kept, the commonest: more cost time and hardly move a point in a few dozen dimensions."""
 
 
-def embed(pairs: Sequence[Pair], config: DiversityConfig, seed: int) -> np.ndarray:
-    """(P, d) float32, rows of length 1. Raises UserError when the model of `config.embedding` cannot be had."""
+@dataclass(frozen=True)
+class Points:
+    """P pairs as points, rows of length 1."""
+
+    near: np.ndarray  # (P, d) float32: what is alike lies near
+    whole: Any  # (P, D) float32, dense or sparse, before any reduction: tells near duplicates from what is merely alike
+
+
+def embed(pairs: Sequence[Pair], config: DiversityConfig, seed: int) -> Points:
+    """Raises UserError when the model of `config.embedding` cannot be had."""
     texts = [pair_text(pair) for pair in pairs]
-    points = _tfidf(texts, config.dimensions, seed) if config.embedding == "tfidf" else _model(texts, config.embedding)
+    if config.embedding == "tfidf":
+        return _tfidf(texts, config.dimensions, seed)
+    points = _unit(_model(texts, config.embedding))
+    return Points(points, points)
+
+
+def _unit(points: np.ndarray) -> np.ndarray:
     lengths = np.linalg.norm(points, axis=1, keepdims=True)
     # A text without any kept n-gram has length 0: all of these are one point.
     points = np.where(lengths > 1e-12, points / np.maximum(lengths, 1e-12), np.eye(1, points.shape[1]))
@@ -29,10 +45,11 @@ def pair_text(pair: Pair) -> str:
     return " ".join([pair.query, pair.query, product.title, *(str(value) for value in stated if value)])
 
 
-def _tfidf(texts: Sequence[str], dimensions: int, seed: int) -> np.ndarray:
+def _tfidf(texts: Sequence[str], dimensions: int, seed: int) -> Points:
     from scipy.sparse import hstack
     from sklearn.decomposition import TruncatedSVD
     from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.preprocessing import normalize
 
     least = 2 if len(texts) > 100 else 1  # an n-gram of one text alone brings it near nothing
     words = TfidfVectorizer(
@@ -43,10 +60,10 @@ def _tfidf(texts: Sequence[str], dimensions: int, seed: int) -> np.ndarray:
         dtype=np.float32,
     )  # fmt: skip
     table = hstack([words.fit_transform(texts), letters.fit_transform(texts)]).tocsr()
+    whole = normalize(table)
     if table.shape[1] <= dimensions or table.shape[0] <= dimensions:
-        return np.asarray(table.todense(), dtype=np.float32)
-    reduced: np.ndarray = TruncatedSVD(dimensions, n_iter=3, random_state=seed).fit_transform(table)
-    return reduced
+        return Points(_unit(table.toarray()), whole)
+    return Points(_unit(TruncatedSVD(dimensions, n_iter=3, random_state=seed).fit_transform(table)), whole)
 
 
 def _model(texts: Sequence[str], name: str) -> np.ndarray:

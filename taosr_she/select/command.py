@@ -1,0 +1,92 @@
+"""`taosr-she select`: pairs in, the pairs worth training on out, with a reason for each of the others."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+from rich.console import Console
+
+from taosr_she.data.validate import load_pairs
+from taosr_she.data.write import write_pairs
+from taosr_she.domain.domain import load_domain
+from taosr_she.errors import UserError
+from taosr_she.examine.store import open_annotations
+from taosr_she.examine.verifier import Verifier
+from taosr_she.select.config import SelectionConfig
+from taosr_she.select.pipeline import select_pairs
+from taosr_she.select.report import markdown, selection_report
+from taosr_she.select.rollouts import sample_rollouts
+
+
+def select_file(
+    console: Console, path: Path, out: Path, model: str | None, domain_name: str, annotations: str | None,
+    overrides: Sequence[str], layout: str, columns: dict[str, str] | None, device: str,
+) -> None:  # fmt: skip
+    """Write `selected.jsonl`, `dropped.jsonl`, `selection.json` and `selection.md` into `out`.
+
+    Without a model there is no difficulty: duplicates, diversity and quotas alone choose. Rollouts are kept in
+    `out/rollouts` and used again while pairs, model and sampling stay the same.
+    """
+    config = selection_config(overrides)
+    domain = load_domain(domain_name)
+    out.mkdir(parents=True, exist_ok=True)
+    loaded = load_pairs(
+        path, domain, layout=layout, columns=columns, require_label=model is not None,
+        quarantine=out / "quarantine.jsonl",
+    )  # fmt: skip
+    if not loaded.pairs:
+        raise UserError(f"{path}: no usable pair (see {out / 'quarantine.jsonl'})")
+    rollouts = None
+    if model is not None:
+        from taosr_she.model.policy import load_policy
+
+        if config.difficulty is None:
+            raise UserError("difficulty=null needs no model: leave out --model, or give difficulty its settings")
+        verifier = Verifier(domain, open_annotations(annotations) if annotations else [])
+        policy = load_policy(model, device, "auto")
+        with console.status("sampling") as status:
+            rollouts = sample_rollouts(
+                policy, domain, loaded.pairs, verifier, config.difficulty, config.seed, out / "rollouts",
+                lambda done, parts: status.update(f"sampling: {done} of {parts} parts"),
+            )  # fmt: skip
+    selection = select_pairs(loaded.pairs, rollouts, config)
+    report = selection_report(loaded.pairs, selection, domain.step_keys)
+    write_pairs(out / "selected.jsonl", selection.kept)
+    with (out / "dropped.jsonl").open("w", encoding="utf-8", newline="\n") as file:
+        for pair, d in zip(loaded.pairs, selection.decisions, strict=True):
+            if d.reason is not None:
+                rate = {} if d.difficulty is None else {"pass_rate": d.difficulty.pass_rate}
+                row = {"pair_id": pair.pair_id, "query": pair.query, "title": pair.product.title, "reason": d.reason}
+                file.write(json.dumps(row | rate, ensure_ascii=False) + "\n")
+    (out / "selection.json").write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    (out / "selection.md").write_text(markdown(report), "utf-8")
+    console.print(f"{path}: {len(loaded.pairs)} pairs, {len(selection.kept)} stay", highlight=False)
+    for reason, count in report["dropped"].items():
+        console.print(f"  {count:>6}  {reason}", highlight=False)
+    console.print(f"wrote {out}/selected.jsonl, dropped.jsonl, selection.json, selection.md", highlight=False)
+
+
+def selection_config(overrides: Sequence[str]) -> SelectionConfig:
+    """From `key.sub=value` lines, e.g. `difficulty.pass_low=0.1`. Raises UserError that names the option."""
+    raw: dict[str, Any] = {}
+    for override in overrides:
+        key, found, value = override.partition("=")
+        if not found:
+            raise UserError(f"'{override}': expected key=value, e.g. difficulty.pass_low=0.1")
+        *parents, last = key.split(".")
+        place = raw
+        for parent in parents:
+            place = place.setdefault(parent, {})
+            if not isinstance(place, dict):
+                raise UserError(f"'{override}': '{parent}' holds a value, not keys")
+        place[last] = yaml.safe_load(value)
+    try:
+        return SelectionConfig.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        message = "unknown option" if first["type"] == "extra_forbidden" else first["msg"].removeprefix("Value error, ")
+        raise UserError(f"{where}: {message}" if where else message) from error

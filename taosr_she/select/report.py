@@ -1,0 +1,129 @@
+"""The filter report: why pairs went, with examples, and what the set looked like before and after."""
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import Any
+
+from taosr_she.domain.pair import Pair
+from taosr_she.select.difficulty import REASONS, Decision
+from taosr_she.select.pipeline import Selection
+
+EXAMPLES = 3
+"""Examples of each reason."""
+TENTHS = 10
+
+
+def selection_report(pairs: Sequence[Pair], selection: Selection, step_keys: Sequence[str]) -> dict[str, Any]:
+    """Flat data for `selection.json`; parts that there is nothing to say about are absent."""
+    decisions = selection.decisions
+    kept = [d for d in decisions if d.reason is None]
+    by_id = {p.pair_id: p for p in pairs}
+    report: dict[str, Any] = {
+        "pairs": len(pairs),
+        "kept": len(kept),
+        "dropped": dict(Counter(d.reason for d in decisions if d.reason).most_common()),
+        "examples": {
+            reason: [_example(by_id[d.pair_id], d) for d in decisions if d.reason == reason][:EXAMPLES]
+            for reason in REASONS
+            if any(d.reason == reason for d in decisions)
+        },
+        "labels": _before_after(
+            Counter(p.label or "none" for p in pairs), Counter(p.label or "none" for p in selection.kept)
+        ),
+    }
+    tags = Counter(tag for p in pairs for tag in p.tags)
+    if tags:
+        report["tags"] = _before_after(tags, Counter(tag for p in selection.kept for tag in p.tags))
+    if any(d.difficulty for d in decisions):
+        report["pass_rate"] = _before_after(_pass_rates(decisions), _pass_rates(kept))
+        report["means"] = {"before": _means(decisions, step_keys), "after": _means(kept, step_keys)}
+    return report
+
+
+def markdown(report: Mapping[str, Any]) -> str:
+    """The same for people."""
+    lines = ["# Selection", "", f"{report['kept']:,} of {report['pairs']:,} pairs stay.", ""]
+    if report["dropped"]:
+        lines += ["## Why pairs went", "", "| reason | pairs | meaning |", "| --- | ---: | --- |"]
+        lines += [f"| {reason} | {count:,} | {REASONS[reason]} |" for reason, count in report["dropped"].items()]
+        lines.append("")
+        for reason, examples in report["examples"].items():
+            lines += [f"Examples of *{reason}*:", ""]
+            lines += [f"- {_sentence(example)}" for example in examples] + [""]
+    else:
+        lines += ["No pair went.", ""]
+    for key, title in (("labels", "Labels"), ("pass_rate", "Pass rates"), ("tags", "Slices")):
+        if key in report:
+            lines += [
+                f"## {title}",
+                "",
+                f"| {title.lower()} | before | after | share that stays |",
+                "| --- | ---: | ---: | ---: |",
+            ]
+            for name, (before, after) in report[key].items():
+                share = f"{after / before:.0%}" if before else "–"
+                lines.append(f"| {name} | {before:,} | {after:,} | {share} |")
+            lines.append("")
+    if "means" in report:
+        lines += ["## Means over pairs", "", "| | before | after |", "| --- | ---: | ---: |"]
+        after = report["means"]["after"]
+        lines += [
+            f"| {name} | {value:.3f} | {_shown(after.get(name))} |" for name, value in report["means"]["before"].items()
+        ]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _shown(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _example(pair: Pair, decision: Decision) -> dict[str, Any]:
+    example: dict[str, Any] = {
+        "pair_id": pair.pair_id, "query": pair.query, "title": pair.product.title, "label": pair.label,
+    }  # fmt: skip
+    if decision.difficulty:
+        example["pass_rate"] = round(decision.difficulty.pass_rate, 3)
+    return example
+
+
+def _sentence(example: Mapping[str, Any]) -> str:
+    rate = f", pass rate {example['pass_rate']:.2f}" if "pass_rate" in example else ""
+    label = f", label {example['label']}" if example["label"] else ""
+    return f'`{example["pair_id"]}` "{example["query"]}" with "{example["title"]}"{label}{rate}'
+
+
+def _before_after(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, list[int]]:
+    return {name: [before[name], after.get(name, 0)] for name in sorted(before)}
+
+
+def _pass_rates(decisions: Sequence[Decision]) -> Counter[str]:
+    """Tenths of the pass rate; 0 and 1 by themselves, because these are the pairs without outcome signal."""
+    found: Counter[str] = Counter()
+    for d in decisions:
+        if d.difficulty:
+            rate = d.difficulty.pass_rate
+            tenth = min(int(rate * TENTHS), TENTHS - 1)
+            found[
+                "0" if rate == 0 else "1" if rate == 1 else f"{tenth / TENTHS:.1f} to {(tenth + 1) / TENTHS:.1f}"
+            ] += 1
+    return found
+
+
+def _means(decisions: Sequence[Decision], step_keys: Sequence[str]) -> dict[str, float]:
+    known = [d.difficulty for d in decisions if d.difficulty]
+    if not known:
+        return {}
+    means = {
+        "pass rate": fmean(d.pass_rate for d in known),
+        "share with outcome signal": fmean(d.outcome_signal for d in known),
+        "share with step signal": fmean(d.step_signal for d in known),
+        "path entropy, nats": fmean(d.path_entropy for d in known),
+    }
+    for k, key in enumerate(step_keys):
+        rates = [d.step_rates[k] for d in known if not math.isnan(d.step_rates[k])]
+        if rates:
+            means[f"step {key} right"] = fmean(rates)
+    return means
