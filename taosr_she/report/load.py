@@ -51,7 +51,7 @@ def load_run(folder: Path) -> RunData:
         raise UserError(f"{folder}: not a run folder (neither recipe.yaml nor stages/ in it); name the folder of a run")
     gaps: list[str] = []
     recipe_text, recipe = _recipe(folder / "recipe.yaml", gaps)
-    environment = _json(folder / "environment.json")
+    environment = read_json(folder / "environment.json")
     if environment is None:
         gaps.append("The environment was not recorded (no environment.json).")
     stages = _stages(folder / "stages", recipe.get("stages") or {}, gaps)
@@ -96,7 +96,7 @@ def _stages(folder: Path, planned: dict[str, Any], gaps: list[str]) -> list[Stag
 
 
 def _stage(folder: Path, settings: dict[str, Any], gaps: list[str]) -> StageData:
-    record = _json(folder / "stage.json")
+    record = read_json(folder / "stage.json")
     if record is None:
         gaps.append(f"Stage {folder.name} is not finished.")
         record = {}
@@ -139,13 +139,14 @@ def _results(stages: list[StageData], gaps: list[str]) -> dict[str, Any] | None:
     if not files:
         gaps.append("Nothing was evaluated yet: no results.json in any stage.")
         return None
-    results = _json(files[-1])
+    results = read_json(files[-1])
     if not results or not all(key in results for key in ("models", "codes", "step_keys")):
         raise UserError(f"{files[-1]}: expected `models`, `codes` and `step_keys`; run the evaluate stage again")
     return results
 
 
-def _json(path: Path) -> dict[str, Any] | None:
+def read_json(path: Path) -> dict[str, Any] | None:
+    """The object in a file, None without the file. Raises UserError."""
     if not path.is_file():
         return None
     try:

@@ -39,6 +39,40 @@ class Chart:
     points: str  # JSON: {"x": [left, right of the axis], "s": [{"n": name, "x": [...], "y": [...]}]}
 
 
+@dataclass(frozen=True)
+class Frame:
+    """The plotting area of a panel: which values its edges stand for."""
+
+    left: float
+    right: float
+    low: float
+    high: float
+    height: float = HEIGHT
+
+    def at(self, x: float, y: float) -> tuple[float, float]:
+        """Where a point lies in the drawing."""
+        return (
+            LEFT + (x - self.left) / (self.right - self.left) * (WIDTH - LEFT - RIGHT),
+            self.height - BOTTOM - (y - self.low) / (self.high - self.low) * (self.height - TOP - BOTTOM),
+        )
+
+    def axes(self, x_name: str, y_ticks: Sequence[float]) -> list[str]:
+        """Grid lines, figures at both axes, and the name of the x axis."""
+        parts = []
+        for tick in y_ticks:
+            y = self.at(self.left, tick)[1]
+            parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
+            parts.append(f'<text x="{LEFT - 6}" y="{y + 3.5:.1f}" text-anchor="end">{short(tick)}</text>')
+        below = self.height - 10
+        for tick in nice_ticks(self.left, self.right):
+            if self.left <= tick <= self.right:
+                x = self.at(tick, self.low)[0]
+                anchor = "end" if x > WIDTH - RIGHT - 12 else "middle"
+                x = WIDTH if anchor == "end" else x
+                parts.append(f'<text x="{x:.1f}" y="{below}" text-anchor="{anchor}">{short(tick)}</text>')
+        return [*parts, f'<text x="0" y="{below}">{escape(x_name)}</text>']
+
+
 def line_chart(title: str, unit: str, x_name: str, series: Sequence[Series], share: bool) -> Chart:
     """Lines over a shared x axis; thin lines are the values, thick ones their moving average.
 
@@ -50,41 +84,27 @@ def line_chart(title: str, unit: str, x_name: str, series: Sequence[Series], sha
     left, right = min(s.xs[0] for s in drawn), max(s.xs[-1] for s in drawn)
     right = right if right > left else left + 1
     ticks = [tick for tick in nice_ticks(low, high) if not share or 0 <= tick <= 1]
-    low, high = min(low, ticks[0]), max(high, ticks[-1])
-
-    def at(x: float, y: float) -> tuple[float, float]:
-        return (
-            LEFT + (x - left) / (right - left) * (WIDTH - LEFT - RIGHT),
-            HEIGHT - BOTTOM - (y - low) / (high - low) * (HEIGHT - TOP - BOTTOM),
-        )
-
-    parts = []
-    for tick in ticks:
-        y = at(left, tick)[1]
-        parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(f'<text x="{LEFT - 6}" y="{y + 3.5:.1f}" text-anchor="end">{short(tick)}</text>')
-    for tick in nice_ticks(left, right):
-        if left <= tick <= right:
-            x = at(tick, low)[0]
-            anchor = "end" if x > WIDTH - RIGHT - 12 else "middle"
-            x = WIDTH if anchor == "end" else x
-            parts.append(f'<text x="{x:.1f}" y="{HEIGHT - 10}" text-anchor="{anchor}">{short(tick)}</text>')
-    parts.append(f'<text x="0" y="{HEIGHT - 10}">{escape(x_name)}</text>')
+    frame = Frame(left, right, min(low, ticks[0]), max(high, ticks[-1]))
+    parts = frame.axes(x_name, ticks)
     for s, averaged in zip(drawn, smooth, strict=True):
         if averaged is not None:
-            parts.append(f'<path class="raw {s.colour}" d="{_path(s.xs, s.ys, at)}"/>')
-        parts.append(f'<path class="line {s.colour}" d="{_path(s.xs, averaged or s.ys, at)}"/>')
+            parts.append(f'<path class="raw {s.colour}" d="{_path(s.xs, s.ys, frame.at)}"/>')
+        parts.append(f'<path class="line {s.colour}" d="{_path(s.xs, averaged or s.ys, frame.at)}"/>')
     ends = [(s.colour, s.name, fixed(_last(averaged or s.ys))) for s, averaged in zip(drawn, smooth, strict=True)]
     spoken = f"{title} ({unit}) by {x_name}. " + "; ".join(
         f"{s.name} from {fixed(_first(averaged or s.ys))} to {fixed(_last(averaged or s.ys))}"
         for s, averaged in zip(drawn, smooth, strict=True)
     )
-    svg = (
-        f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(spoken)}">'
-        f'{"".join(parts)}<line class="cross" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/></svg>'
-    )
+    parts.append(f'<line class="cross" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>')
     points = {"x": [left, right], "s": [{"n": s.name, "x": s.xs, "y": [_rounded(y) for y in s.ys]} for s in drawn]}
-    return Chart(title, unit, Markup(svg), ends, json.dumps(points, separators=(",", ":")))
+    return Chart(title, unit, drawing(spoken, parts), ends, json.dumps(points, separators=(",", ":")))
+
+
+def drawing(spoken: str, parts: Sequence[str], height: float = HEIGHT) -> Markup:
+    """A panel's SVG with a text that stands for it."""
+    return Markup(
+        f'<svg class="chart" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(spoken)}">{"".join(parts)}</svg>'
+    )
 
 
 def interval_mark(value: float, interval: tuple[float, float], scale: tuple[float, float], colour: str) -> Markup:

@@ -1,0 +1,90 @@
+"""`taosr-she select` as its users meet it."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from taosr_she.cli import main
+from taosr_she.data.market.market import MarketConfig, generate_market
+from taosr_she.data.read import read_pairs
+from taosr_she.data.write import write_pairs
+from taosr_she.domain.annotation import write_annotations
+from taosr_she.domain.domain import load_domain
+from taosr_she.domain.prompt import render_prompt
+from taosr_she.model.policy import save_policy
+from taosr_she.model.tiny import TinyConfig, build_tiny
+
+
+def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["taosr-she", "select", *arguments])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    return int(stop.value.code or 0)
+
+
+@pytest.fixture
+def pairs_file(tmp_path: Path) -> Path:
+    sizes = {"demonstration_pairs": 0, "development_pairs": 0, "test_pairs": 0}
+    market = generate_market(MarketConfig(training_pairs=40, **sizes), 1)
+    write_pairs(tmp_path / "pairs.jsonl", market.pairs["training"])
+    write_annotations(tmp_path / "said.jsonl", market.annotations)
+    return tmp_path / "pairs.jsonl"
+
+
+def test_without_a_model_texts_alone_choose(
+    pairs_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = pairs_file.parent / "out"
+    assert (
+        call(
+            monkeypatch, str(pairs_file), "--out", str(out), "diversity.budget=15", "diversity.method=facility_location"
+        )
+        == 0
+    )
+    assert "40 pairs, 15 stay" in " ".join(capsys.readouterr().out.split())
+    kept = [p.pair_id for p in read_pairs(out / "selected.jsonl")]
+    dropped = [json.loads(line) for line in (out / "dropped.jsonl").read_text().splitlines()]
+    assert len(kept) == 15 and sorted(kept + [d["pair_id"] for d in dropped]) == sorted(
+        p.pair_id for p in read_pairs(pairs_file)
+    )
+    report = json.loads((out / "selection.json").read_text())
+    assert sum(report["dropped"].values()) == 25 and all(report["examples"][reason] for reason in report["dropped"])
+    text = (out / "selection.md").read_text()
+    assert "15 of 40 pairs stay" in text and "pass rate" not in text.lower()  # nothing is known of it
+
+
+def test_with_a_model_its_rollouts_say_how_hard_a_pair_is(
+    pairs_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    domain, out = load_domain("taobao"), pairs_file.parent / "out"
+    texts = [render_prompt(domain, p) for p in read_pairs(pairs_file)]
+    tiny = TinyConfig(hidden=32, layers=1, heads=2, kv_heads=1, ffn=32, vocab_size=600, max_positions=4096)
+    save_policy(build_tiny(texts, domain, tiny, 1), pairs_file.parent / "model")
+    arguments = [
+        str(pairs_file), "--out", str(out), "--model", str(pairs_file.parent / "model"), "--annotations",
+        str(pairs_file.parent / "said.jsonl"), "difficulty.rollouts=2", "difficulty.sampling.max_new_tokens=8",
+    ]  # fmt: skip
+    assert call(monkeypatch, *arguments) == 0
+    report = json.loads((out / "selection.json").read_text())
+    assert report["dropped"] == {"too hard": 40}  # random weights write nothing that has a label
+    assert report["pass_rate"]["0"] == [40, 0] and (out / "rollouts" / "part-00000.parquet").is_file()
+    assert "Pass rates" in (out / "selection.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("diversity.bugdet=3", "diversity.bugdet: unknown option"),
+        ("difficulty.pass_low=2", "difficulty.pass_low: Input should be less than or equal to 1"),
+        ("budget", "expected key=value"),
+        ("diversity.method=best", "diversity.method"),
+    ],
+)
+def test_a_wrong_option_is_one_line(
+    override: str, message: str, pairs_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(monkeypatch, str(pairs_file), override) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1 and message in lines[0]
