@@ -16,6 +16,7 @@ from taosr_she.examine.gsrm_endpoint import EndpointJudgeConfig
 from taosr_she.examine.hybrid import BAR
 from taosr_she.model.sampler import Sampling
 from taosr_she.model.tiny import TinyConfig
+from taosr_she.select.config import SelectionConfig
 from taosr_she.train.monitor import MonitorConfig
 from taosr_she.train.scalar import ScalarSettings
 from taosr_she.train.settings import StepCreditSettings
@@ -89,6 +90,19 @@ class SFTStage(Strict):
     """How to train."""
 
 
+class SelectStage(Strict):
+    """Choose the training pairs that are worth training on, by the rollouts of a policy and by their texts."""
+
+    kind: Literal["select"]
+    """Discriminator."""
+    start: str = "sft"
+    """Name of the stage whose checkpoint says how hard a pair is."""
+    data: str = "data"
+    """Name of the data stage."""
+    selection: SelectionConfig = SelectionConfig()
+    """Every threshold."""
+
+
 class Examination(Strict):
     """Who examines the steps of rollouts."""
 
@@ -137,6 +151,8 @@ class RLStage(Strict):
     """Name of the stage whose checkpoint is the start."""
     data: str = "data"
     """Name of the data stage."""
+    pairs: str | None = None
+    """Name of a select stage, to train on the pairs that it chose; unset: on the whole training split."""
     examination: Examination = Examination()
     """Who examines the rollouts."""
     settings: StepCreditSettings = StepCreditSettings()
@@ -215,7 +231,7 @@ class EvaluateStage(Strict):
 
 
 Stage = Annotated[
-    MarketStage | PairsStage | SFTStage | ScalarStage | JudgeStage | RLStage | EvaluateStage,
+    MarketStage | PairsStage | SFTStage | SelectStage | ScalarStage | JudgeStage | RLStage | EvaluateStage,
     Field(discriminator="kind"),
 ]
 
@@ -266,7 +282,13 @@ class Recipe(Strict):
         return domain.with_overrides(self.domain_overrides) if self.domain_overrides else domain
 
 
-ROLES = {"data": ("market", "pairs"), "checkpoint": ("sft", "rl"), "judge": ("judge",), "scalar": ("scalar",)}
+ROLES = {
+    "data": ("market", "pairs"),
+    "checkpoint": ("sft", "rl"),
+    "select": ("select",),
+    "judge": ("judge",),
+    "scalar": ("scalar",),
+}
 """What a stage may read -> the kinds of stage that offer it."""
 
 
@@ -274,14 +296,15 @@ def wiring(stage: Stage) -> list[tuple[str, str]]:
     """(role, stage name) of everything a stage reads."""
     if isinstance(stage, SFTStage):
         return [("data", stage.data)]
-    if isinstance(stage, ScalarStage):
+    if isinstance(stage, ScalarStage | SelectStage):
         return [("data", stage.data), ("checkpoint", stage.start)]
     if isinstance(stage, JudgeStage):
         control = [("scalar", stage.scalar)] if stage.scalar else []
         return [("data", stage.data), ("checkpoint", stage.start), *control]
     if isinstance(stage, RLStage):
-        examiners = [("judge", stage.examination.judge), ("scalar", stage.examination.scalar)]
-        named = [(role, name) for role, name in examiners if name is not None]
+        how = stage.examination
+        optional = [("select", stage.pairs), ("judge", how.judge), ("scalar", how.scalar)]
+        named = [(role, name) for role, name in optional if name is not None]
         return [("data", stage.data), ("checkpoint", stage.start), *named]
     if isinstance(stage, EvaluateStage):
         return [("data", stage.data), *(("checkpoint", m) for m in stage.models)]

@@ -46,8 +46,11 @@ class DataFolder:
         said = {"annotations": len(annotations), "probe": len(probe), "held_out": len(held_out)}
         return counts | {"demonstrations": len(demonstrations)} | said
 
+    def file(self, split: str) -> Path:
+        return self.folder / f"{split}.jsonl"
+
     def pairs(self, split: str) -> list[Pair]:
-        return read_pairs(self.folder / f"{split}.jsonl")
+        return read_pairs(self.file(split))
 
     def demonstrations(self) -> list[Demonstration]:
         return list(read_demonstrations(self.folder / "demonstrations.jsonl"))

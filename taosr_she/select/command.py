@@ -1,6 +1,5 @@
 """`taosr-she select`: pairs in, the pairs worth training on out, with a reason for each of the others."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,14 +9,13 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from taosr_she.data.validate import load_pairs
-from taosr_she.data.write import write_pairs
 from taosr_she.domain.domain import load_domain
 from taosr_she.errors import UserError
 from taosr_she.examine.store import open_annotations
 from taosr_she.examine.verifier import Verifier
 from taosr_she.select.config import SelectionConfig
 from taosr_she.select.pipeline import select_pairs
-from taosr_she.select.report import markdown, selection_report
+from taosr_she.select.report import write_selection
 from taosr_she.select.rollouts import sample_rollouts
 
 
@@ -53,16 +51,7 @@ def select_file(
                 lambda done, parts: status.update(f"sampling: {done} of {parts} parts"),
             )  # fmt: skip
     selection = select_pairs(loaded.pairs, rollouts, config)
-    report = selection_report(loaded.pairs, selection, domain.step_keys)
-    write_pairs(out / "selected.jsonl", selection.kept)
-    with (out / "dropped.jsonl").open("w", encoding="utf-8", newline="\n") as file:
-        for pair, d in zip(loaded.pairs, selection.decisions, strict=True):
-            if d.reason is not None:
-                rate = {} if d.difficulty is None else {"pass_rate": d.difficulty.pass_rate}
-                row = {"pair_id": pair.pair_id, "query": pair.query, "title": pair.product.title, "reason": d.reason}
-                file.write(json.dumps(row | rate, ensure_ascii=False) + "\n")
-    (out / "selection.json").write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", "utf-8")
-    (out / "selection.md").write_text(markdown(report), "utf-8")
+    report = write_selection(out, loaded.pairs, selection, domain.step_keys)
     console.print(f"{path}: {len(loaded.pairs)} pairs, {len(selection.kept)} stay", highlight=False)
     for reason, count in report["dropped"].items():
         console.print(f"  {count:>6}  {reason}", highlight=False)

@@ -1,15 +1,20 @@
 """The filter report: why pairs went, with examples, and what the set looked like before and after."""
 
+import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from taosr_she.data.write import write_pairs
 from taosr_she.domain.pair import Pair
 from taosr_she.select.difficulty import REASONS, Decision
 from taosr_she.select.pipeline import Selection
 
+SELECTED = "selected.jsonl"
+"""The pairs that stay."""
 EXAMPLES = 3
 """Examples of each reason."""
 TENTHS = 10
@@ -39,6 +44,23 @@ def selection_report(pairs: Sequence[Pair], selection: Selection, step_keys: Seq
     if any(d.difficulty for d in decisions):
         report["pass_rate"] = _before_after(_pass_rates(decisions), _pass_rates(kept))
         report["means"] = {"before": _means(decisions, step_keys), "after": _means(kept, step_keys)}
+    return report
+
+
+def write_selection(
+    folder: Path, pairs: Sequence[Pair], selection: Selection, step_keys: Sequence[str]
+) -> dict[str, Any]:
+    """Write `selected.jsonl`, `dropped.jsonl` (with reasons), `selection.json` and `selection.md`; the report."""
+    report = selection_report(pairs, selection, step_keys)
+    write_pairs(folder / SELECTED, selection.kept)
+    with (folder / "dropped.jsonl").open("w", encoding="utf-8", newline="\n") as file:
+        for pair, d in zip(pairs, selection.decisions, strict=True):
+            if d.reason is not None:
+                rate = {} if d.difficulty is None else {"pass_rate": d.difficulty.pass_rate}
+                row = {"pair_id": pair.pair_id, "query": pair.query, "title": pair.product.title, "reason": d.reason}
+                file.write(json.dumps(row | rate, ensure_ascii=False) + "\n")
+    (folder / "selection.json").write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    (folder / "selection.md").write_text(markdown(report), "utf-8")
     return report
 
 

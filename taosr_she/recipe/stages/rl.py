@@ -2,20 +2,22 @@
 
 from typing import Any
 
+from taosr_she.data.read import read_pairs
 from taosr_she.errors import UserError
 from taosr_she.model.policy import load_policy
 from taosr_she.recipe.config import RLStage
 from taosr_she.recipe.context import Context
 from taosr_she.recipe.examination import examiners
+from taosr_she.select.report import SELECTED
 from taosr_she.train.loop import train_step_credit
 
 
 def run(context: Context, stage: RLStage) -> dict[str, Any]:
     """Train from the start stage's checkpoint on the training split."""
-    data = context.data(stage.data)
-    pairs = data.pairs("training")
+    source = context.stages / stage.pairs / SELECTED if stage.pairs else context.data(stage.data).file("training")
+    pairs = read_pairs(source)
     if not pairs:
-        raise UserError(f"stage '{context.name}': the data stage '{stage.data}' has no training pairs")
+        raise UserError(f"stage '{context.name}': stage '{stage.pairs or stage.data}' has no training pairs")
     policy = load_policy(str(context.checkpoint(stage.start)), context.recipe.device, "float32")
     who = examiners(context, stage)
     update = context.progress.stage(context.name, stage.settings.updates)
