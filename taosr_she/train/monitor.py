@@ -32,8 +32,9 @@ class MonitorConfig(Strict):
     """Latest updates over which is averaged: one update holds few held-out pairs."""
     first_updates: int = Field(default=5, gt=0)
     """First updates of the run, with which the latest are compared."""
-    min_verdicts: int = Field(default=30, gt=0)
-    """Fewest compared verdicts in the window (responses for `max_label_wrong`) for a warning about a share of them."""
+    min_verdicts: int = Field(default=100, gt=0)
+    """Fewest compared verdicts in the window (responses for `max_label_wrong`) for a warning about a share of them. The
+    rollouts of a pair are alike, so a few dozen verdicts can be those of two pairs."""
     min_agreement: float = Field(default=0.75, ge=0, le=1)
     """Warn when the judge says the same as held-out people on a smaller share of the steps."""
     max_false_pass: float = Field(default=0.5, ge=0, le=1)
