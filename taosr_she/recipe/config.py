@@ -17,6 +17,7 @@ from taosr_she.examine.hybrid import BAR
 from taosr_she.model.sampler import Sampling
 from taosr_she.model.tiny import TinyConfig
 from taosr_she.select.config import SelectionConfig
+from taosr_she.train.curriculum import CurriculumStage
 from taosr_she.train.monitor import MonitorConfig
 from taosr_she.train.scalar import ScalarSettings
 from taosr_she.train.settings import StepCreditSettings
@@ -153,10 +154,24 @@ class RLStage(Strict):
     """Name of the data stage."""
     pairs: str | None = None
     """Name of a select stage, to train on the pairs that it chose; unset: on the whole training split."""
+    curriculum: tuple[CurriculumStage, ...] = ()
+    """Stages of the training, with bands of the pass rates that the select stage `pairs` has measured. Their `updates`
+    replace that of the settings."""
     examination: Examination = Examination()
     """Who examines the rollouts."""
     settings: StepCreditSettings = StepCreditSettings()
     """How to train."""
+
+    @model_validator(mode="after")
+    def _check_curriculum(self) -> "RLStage":
+        names = [stage.name for stage in self.curriculum]
+        if len(set(names)) < len(names):
+            raise ValueError("curriculum: two stages have the same name")
+        if any((stage.pass_low, stage.pass_high) != (0, 1) for stage in self.curriculum) and self.pairs is None:
+            raise ValueError("curriculum: bands of pass rates need `pairs`, the name of a select stage")
+        for stage in self.curriculum:
+            stage.resolve(self.settings)
+        return self
 
 
 class ScalarStage(Strict):

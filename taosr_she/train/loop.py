@@ -22,6 +22,7 @@ from taosr_she.model.logprobs import response_logprobs
 from taosr_she.model.policy import Policy, load_policy, save_policy
 from taosr_she.model.sampler import sample_groups
 from taosr_she.train.batch import CreditedBatch, credit_rollouts
+from taosr_she.train.curriculum import Curriculum, Leg
 from taosr_she.train.metrics import batch_metrics
 from taosr_she.train.monitor import Monitor
 from taosr_she.train.rollout_log import write_rollouts
@@ -40,17 +41,20 @@ def train_step_credit(
     folder: Path,
     on_update: Callable[[dict[str, Any]], None] = lambda row: None,
     monitor: Monitor | None = None,
+    curriculum: Curriculum | None = None,
 ) -> dict[str, Any]:
     """Train `policy` in place on labelled pairs; writes `metrics.jsonl`, `rollouts/`, `state.pt` and `checkpoint/`.
 
     `policy` must hold the start weights, in float32. Returns a summary. `on_update` gets each row of the metrics, to
-    which the `monitor` adds what it sees.
+    which the `monitor` adds what it sees. With a `curriculum` pairs and settings are those of its stages, and each row
+    says which stage it belongs to.
     """
+    legs = curriculum.legs if curriculum else [Leg(pairs, settings)]
     optimizer = torch.optim.AdamW(
         policy.model.parameters(), lr=settings.learning_rate, betas=(0.9, 0.95), weight_decay=settings.weight_decay
     )
     reference = None
-    if settings.loss.beta > 0:
+    if any(leg.settings.loss.beta > 0 for leg in legs):
         save_start(policy, folder)
         reference = load_policy(str(folder / "reference"), str(policy.device), "float32")
     finished = load_state(folder, policy.model, optimizer)
@@ -58,18 +62,25 @@ def train_step_credit(
     if monitor is not None:
         monitor.resume(metrics.kept)
     tokens = int(metrics.last.get("tokens", 0))
-    for update in range(finished, settings.updates):
-        row = one_update(policy, reference, domain, pairs, examiner, settings, seed, update, optimizer, folder, monitor)
+    rows = list(metrics.kept)
+    for update in range(finished, curriculum.updates if curriculum else settings.updates):
+        leg = curriculum.next_leg(rows) if curriculum else legs[0]
+        if leg is None:
+            break
+        row = one_update(policy, reference, domain, leg, examiner, seed, update, optimizer, folder, monitor)
         tokens += row.pop("new_tokens")
         row["tokens"] = tokens
+        if curriculum:
+            curriculum.mark(row, leg, rows)
+        rows.append(row)
         metrics.write(row)
         on_update(row)
-        if (update + 1) % settings.checkpoint_every == 0 and update + 1 < settings.updates:
+        if (update + 1) % settings.checkpoint_every == 0:
             save_state(folder, update + 1, policy.model, optimizer)
     metrics.close()
     save_policy(policy, folder / "checkpoint")
     (folder / "state.pt").unlink(missing_ok=True)
-    return {"updates": settings.updates, "tokens": tokens, "reward": metrics.last.get("reward", 0.0)}
+    return {"updates": len(rows), "tokens": tokens, "reward": metrics.last.get("reward", 0.0)}
 
 
 def save_start(policy: Policy, folder: Path) -> None:
@@ -82,9 +93,8 @@ def one_update(
     policy: Policy,
     reference: Policy | None,
     domain: Domain,
-    pairs: Sequence[Pair],
+    leg: Leg,
     examiner: Examiner,
-    settings: StepCreditSettings,
     seed: int,
     update: int,
     optimizer: torch.optim.Optimizer,
@@ -92,8 +102,9 @@ def one_update(
     monitor: Monitor | None,
 ) -> dict[str, Any]:
     """Sample, examine, credit, update once; the row of metrics."""
+    settings = leg.settings
     clock = [time.perf_counter()]
-    group_pairs = pairs_for_update(pairs, update, settings.pairs_per_update, seed)
+    group_pairs = pairs_for_update(leg.pairs, update, settings.pairs_per_update, seed)
     prompts = [policy.encode_prompt(domain, p) for p in group_pairs]
     with autocast(policy, settings):
         rollouts = sample_groups(

@@ -3,12 +3,16 @@
 from typing import Any
 
 from taosr_she.data.read import read_pairs
+from taosr_she.domain.pair import Pair
 from taosr_she.errors import UserError
 from taosr_she.model.policy import load_policy
 from taosr_she.recipe.config import RLStage
 from taosr_she.recipe.context import Context
 from taosr_she.recipe.examination import examiners
+from taosr_she.select.difficulty import difficulty
 from taosr_she.select.report import SELECTED
+from taosr_she.select.rollouts import read_part
+from taosr_she.train.curriculum import Curriculum
 from taosr_she.train.loop import train_step_credit
 
 
@@ -20,7 +24,8 @@ def run(context: Context, stage: RLStage) -> dict[str, Any]:
         raise UserError(f"stage '{context.name}': stage '{stage.pairs or stage.data}' has no training pairs")
     policy = load_policy(str(context.checkpoint(stage.start)), context.recipe.device, "float32")
     who = examiners(context, stage)
-    update = context.progress.stage(context.name, stage.settings.updates)
+    curriculum = curriculum_of(context, stage, pairs) if stage.curriculum else None
+    update = context.progress.stage(context.name, curriculum.updates if curriculum else stage.settings.updates)
 
     def on_update(row: dict[str, Any]) -> None:
         update(
@@ -29,10 +34,33 @@ def run(context: Context, stage: RLStage) -> dict[str, Any]:
         )  # fmt: skip
         for line in row.get("warnings", ()):
             context.progress.say(f"{context.name}, update {row['step']}: {line}")
+        if row.get("stage_ended"):
+            context.progress.say(f"{context.name}, update {row['step']}: {row['stage']} ends ({row['stage_ended']})")
 
     summary = train_step_credit(
         policy, context.domain, pairs, who.examiner, stage.settings, context.recipe.seed, context.folder, on_update,
-        who.monitor,
+        who.monitor, curriculum,
     )  # fmt: skip
     hits = {} if who.verifier is None else who.verifier.hit_rate()
     return summary | {"examined_by": stage.examination.resolved_mode, "hit_rate": hits}
+
+
+def curriculum_of(context: Context, stage: RLStage, pairs: list[Pair]) -> Curriculum:
+    """The stages with their pairs. Raises UserError for a band that holds no pair, or that nobody has measured."""
+    rates: dict[str, float] = {}
+    if stage.pairs:
+        for part in sorted((context.stages / stage.pairs / "rollouts").glob("part-*.parquet")):
+            rates |= {pair_id: difficulty(r).pass_rate for pair_id, r in read_part(part).items()}
+    pools = []
+    for leg in stage.curriculum:
+        everything = (leg.pass_low, leg.pass_high) == (0, 1)
+        if not everything and not rates:
+            raise UserError(f"stage '{context.name}': '{stage.pairs}' measured no pass rates: give it `difficulty`")
+        pool = [p for p in pairs if everything or leg.pass_low <= rates[p.pair_id] <= leg.pass_high]
+        if not pool:
+            raise UserError(
+                f"stage '{context.name}': no pair of '{stage.pairs}' has a pass rate from {leg.pass_low} "
+                f"to {leg.pass_high}: widen the band of curriculum stage '{leg.name}'"
+            )
+        pools.append(pool)
+    return Curriculum(stage.curriculum, stage.settings, pools)
