@@ -6,9 +6,8 @@ because everything random follows from the seed and the update number.
 """
 
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from itertools import pairwise
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from taosr_she.train.batch import CreditedBatch, credit_rollouts
 from taosr_she.train.curriculum import Curriculum, Leg
 from taosr_she.train.metrics import batch_metrics
 from taosr_she.train.monitor import Monitor
+from taosr_she.train.refill import Sampled, refilled
 from taosr_she.train.rollout_log import write_rollouts
 from taosr_she.train.schedule import learning_rate, pairs_for_update, sampling_seed
 from taosr_she.train.settings import StepCreditSettings
@@ -103,29 +103,53 @@ def one_update(
 ) -> dict[str, Any]:
     """Sample, examine, credit, update once; the row of metrics."""
     settings = leg.settings
-    clock = [time.perf_counter()]
-    group_pairs = pairs_for_update(leg.pairs, update, settings.pairs_per_update, seed)
-    prompts = [policy.encode_prompt(domain, p) for p in group_pairs]
-    with autocast(policy, settings):
-        rollouts = sample_groups(
-            policy, prompts, settings.group_size, settings.sampling, sampling_seed(seed, update), settings.sample_rows
-        )
-    clock.append(time.perf_counter())
-    batch = credit_rollouts(policy, domain, group_pairs, rollouts, examiner, settings.credit)
-    clock.append(time.perf_counter())
+    clock = Clock()
+
+    def sample(group_pairs: list[Pair], round_: int) -> Sampled:
+        """Groups of these pairs; round 0 is the update's own, later ones refill it."""
+        prompts = [policy.encode_prompt(domain, p) for p in group_pairs]
+        drawn_by = sampling_seed(seed, update) + round_
+        with clock.part("generate"), autocast(policy, settings):
+            rollouts = sample_groups(
+                policy, prompts, settings.group_size, settings.sampling, drawn_by, settings.sample_rows
+            )
+        with clock.part("examine"):
+            return prompts, credit_rollouts(policy, domain, group_pairs, rollouts, examiner, settings.credit)
+
+    first = sample(pairs_for_update(leg.pairs, update, settings.pairs_per_update, seed), 0)
+    prompts, batch, refills, spent = refilled(first, leg.pairs, settings.refill, seed, update, sample)
     lr = learning_rate(settings.learning_rate, update, settings.warmup_updates, settings.updates, settings.schedule)
     for group in optimizer.param_groups:
         group["lr"] = lr
-    update_stats = update_policy(policy, reference, prompts, batch, settings, optimizer)
-    clock.append(time.perf_counter())
+    with clock.part("update"):
+        update_stats = update_policy(policy, reference, prompts, batch, settings, optimizer)
     if update % settings.keep_rollouts_every == 0 or update + 1 == settings.updates:
         write_rollouts(folder / "rollouts" / f"{update:05d}.parquet", update, batch, policy)
     row = batch_metrics(update + 1, batch, domain)
-    row |= update_stats | {"lr": lr, "seconds": clock[-1] - clock[0]}
-    for name, (begin, end) in zip(("generate", "examine", "update"), pairwise(clock), strict=True):
-        row[f"seconds_{name}"] = end - begin
-    row["tokens_per_second"] = row["new_tokens"] / (clock[-1] - clock[0])
+    row["new_tokens"] += spent
+    if settings.refill:
+        row["refills"] = refills
+    row |= update_stats | {"lr": lr, "seconds": clock.total}
+    row |= {f"seconds_{name}": seconds for name, seconds in clock.parts.items()}
+    row["tokens_per_second"] = row["new_tokens"] / clock.total
     return row if monitor is None else row | monitor.observe(batch)
+
+
+class Clock:
+    """Seconds of the named parts of an update, and of all of them."""
+
+    def __init__(self) -> None:
+        self.parts: dict[str, float] = {}
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        started = time.perf_counter()
+        yield
+        self.parts[name] = self.parts.get(name, 0.0) + time.perf_counter() - started
+
+    @property
+    def total(self) -> float:
+        return sum(self.parts.values())
 
 
 def update_policy(

@@ -18,6 +18,8 @@ class StepCreditSettings(Strict):
     """Groups sampled for each update."""
     group_size: int = Field(default=8, ge=2)
     """Rollouts of each pair (G)."""
+    refill: int = Field(default=0, ge=0)
+    """Most further groups that an update samples in place of groups without signal. 0: they are not replaced."""
     sampling: Sampling = Sampling()
     """Length limit and temperature of the rollouts. Truncating (top_k, top_p) makes the update off-policy."""
     credit: CreditConfig = CreditConfig()

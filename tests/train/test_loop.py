@@ -171,3 +171,13 @@ def test_reinforcement_raises_what_the_examiner_rewards(setting, tmp_path: Path)
     train_step_credit(policy, domain, pairs, BeginsWithLetter(), settings, 1, tmp_path)
     rewards = [json.loads(line)["reward_label"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert np.mean(rewards[-5:]) > np.mean(rewards[:5]) + 0.2
+
+
+def test_an_update_refills_groups_without_signal_up_to_the_bound(setting, tmp_path: Path) -> None:
+    policy, domain, pairs = setting
+    settings = small(updates=1, refill=3, keep_rollouts_every=1)
+    train_step_credit(policy, domain, pairs, Agrees(), settings, 1, tmp_path)  # nothing ever has signal
+    (row,) = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert row["refills"] == 3 and row["signal_share"] == 0
+    plain = train_step_credit(policy, domain, pairs, Agrees(), small(updates=1), 1, tmp_path / "plain")
+    assert row["tokens"] > plain["tokens"]  # what was generated in vain is counted
