@@ -179,5 +179,6 @@ def test_an_update_refills_groups_without_signal_up_to_the_bound(setting, tmp_pa
     train_step_credit(policy, domain, pairs, Agrees(), settings, 1, tmp_path)  # nothing ever has signal
     (row,) = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert row["refills"] == 3 and row["signal_share"] == 0
+    (tmp_path / "plain").mkdir()
     plain = train_step_credit(policy, domain, pairs, Agrees(), small(updates=1), 1, tmp_path / "plain")
     assert row["tokens"] > plain["tokens"]  # what was generated in vain is counted
