@@ -31,6 +31,7 @@ class Curves:
     groups: list[tuple[str, list[Chart]]]
     legend: list[tuple[str, str]]  # (colour, name)
     left_out: list[str]
+    promotions: list[tuple[str, list[tuple[str, int, str]]]]  # (model, (curriculum stage, its last update, why))
 
 
 def training_curves(run: RunData, names: Names) -> Curves:
@@ -52,7 +53,13 @@ def training_curves(run: RunData, names: Names) -> Curves:
     loss = _panel(sft, "loss", "SFT loss", "nats a response token", "step", names, left_out) if sft else None
     groups.append(("Supervised fine-tuning", [loss] if loss else []))
     legend = [(names.colour(stage.name), names.model(stage.name)) for stage in rl]
-    return Curves([(title, charts) for title, charts in groups if charts], legend, left_out)
+    promotions = [(names.model(stage.name), ends) for stage in rl if (ends := _promotions(stage))]
+    return Curves([(title, charts) for title, charts in groups if charts], legend, left_out, promotions)
+
+
+def _promotions(stage: StageData) -> list[tuple[str, int, str]]:
+    """Where the stages of a curriculum ended."""
+    return [(row["stage"], row["step"], row["stage_ended"]) for row in stage.metrics if row.get("stage_ended")]
 
 
 def step_keys(run: RunData) -> list[str]:
