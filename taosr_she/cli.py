@@ -151,6 +151,21 @@ def report(run_folder: Annotated[Path, typer.Argument(help="Folder of a run.")])
     print(build_report(run_folder))
 
 
+@app.command()
+def figure(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders, e.g. of several seeds.")],
+    metric: Annotated[
+        str, typer.Option(help="A column of metrics.jsonl: entropy, reward, signal_share, ...")
+    ] = "reward",
+    out: Annotated[Path, typer.Option(help="Picture to write: .png or .svg.")] = Path("figure.png"),
+) -> None:
+    """Draw one metric of the training stages, mean and range over runs."""
+    from taosr_she.report.figure import draw_metric
+
+    draw_metric(runs, metric, out)
+    print(out)
+
+
 @data_app.command("validate")
 def data_validate(
     path: Annotated[Path, typer.Argument(help="File of pairs.")],
