@@ -8,13 +8,23 @@ from torch import Tensor
 
 from taosr_she.credit.config import CreditConfig
 from taosr_she.credit.groups import group_index, group_sum
+from taosr_she.credit.mask import mask
+from taosr_she.credit.min_form import min_form
 from taosr_she.credit.outcome import outcome
+from taosr_she.credit.pivot import pivot
+from taosr_she.credit.process import process
 from taosr_she.credit.scalar import scalar
 from taosr_she.credit.srpo import srpo
+from taosr_she.credit.token_penalty import token_penalty
 
 RULES: dict[str, Callable[[CreditConfig, Tensor, Tensor, Tensor, int], Tensor]] = {
     "outcome": outcome,
     "scalar": scalar,
+    "process": process,
+    "pivot": pivot,
+    "mask": mask,
+    "token_penalty": token_penalty,
+    "min_form": min_form,
     "srpo": srpo,
 }
 """Rule name -> `(config, verdicts (B, K), outcomes (B,), groups (B,), label_step) -> advantages (B, K)`."""

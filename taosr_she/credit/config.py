@@ -11,12 +11,14 @@ class CreditConfig(Strict):
     """How verdicts and outcomes become advantages.
 
     Follows the abstract of TaoSR-SHE (arXiv 2510.07972), with these documented choices; the paper's own equations are
-    not public. The rules `outcome` and `scalar` read `std` alone.
+    not public. Rules other than `srpo` read `std` alone; `token_penalty` also the two weights.
     """
 
-    rule: Literal["outcome", "scalar", "srpo"] = "srpo"
+    rule: Literal["outcome", "scalar", "process", "pivot", "mask", "token_penalty", "min_form", "srpo"] = "srpo"
     """`outcome` is vanilla GRPO: the group-centred outcome on every token. `scalar` is GRPO on the score of a scalar
-    reward model. `srpo` adds a step advantage to the outcome's."""
+    reward model. `srpo` adds a step advantage to the outcome's. `process` sums step rewards from a step on, `min_form`
+    takes the least of them, `pivot` puts the outcome's advantage on the right prefix or the first error, `mask` on the
+    steps that agree with it, `token_penalty` takes wrong steps off the outcome: each in the file of its name."""
     outcome_weight: float = Field(default=1.0, ge=0)
     """Weight of the outcome term. 1: the scale of vanilla GRPO, so learning rates carry over."""
     step_weight: float = Field(default=1.0, ge=0)

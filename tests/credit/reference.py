@@ -78,6 +78,63 @@ def srpo(verdicts, outcomes, groups, label_step, c):
     return rows
 
 
+def with_outcome(verdicts, outcomes, label_step):
+    return [[outcomes[b] if k == label_step else v for k, v in enumerate(row)] for b, row in enumerate(verdicts)]
+
+
+def known_z(values, groups, b, k, std):
+    """z of values[b][k] over the known values of the same step in the group; 0 where it is unknown."""
+    mates = [i for i in range(len(values)) if groups[i] == groups[b] and not unknown(values[i][k])]
+    return z([values[i][k] for i in mates], mates.index(b), std) if b in mates else 0.0
+
+
+def process(verdicts, outcomes, groups, label_step, c):
+    rewards = with_outcome(verdicts, outcomes, label_step)
+    steps = range(len(verdicts[0]))
+    return [
+        [sum(known_z(rewards, groups, b, j, c.std) for j in steps if j >= k) for k in steps]
+        for b in range(len(verdicts))
+    ]
+
+
+def min_form(verdicts, outcomes, groups, label_step, c):
+    rewards = with_outcome(verdicts, outcomes, label_step)
+    returns = [
+        [min([v for v in row[k:] if not unknown(v)], default=math.nan) for k in range(len(row))] for row in rewards
+    ]
+    return [[known_z(returns, groups, b, k, c.std) for k in range(len(row))] for b, row in enumerate(returns)]
+
+
+def token_penalty(verdicts, outcomes, groups, label_step, c):
+    values = [
+        [c.outcome_weight * outcomes[b] - (c.step_weight if wrong(v) else 0.0) for v in row]
+        for b, row in enumerate(verdicts)
+    ]
+    return [[known_z(values, groups, b, k, c.std) for k in range(len(row))] for b, row in enumerate(values)]
+
+
+def mask(verdicts, outcomes, groups, label_step, c):
+    rows = outcome(verdicts, outcomes, groups, c.std)
+    for b, row in enumerate(verdicts):
+        for k, v in enumerate(row):
+            if not unknown(v) and wrong(v) == (outcomes[b] == 1):
+                rows[b][k] = 0.0
+    return rows
+
+
+def pivot(verdicts, outcomes, groups, label_step, c):
+    rows = outcome(verdicts, outcomes, groups, c.std)
+    for b, row in enumerate(verdicts):
+        errors = [k for k, v in enumerate(row) if wrong(v)]
+        first = errors[0] if errors else None
+        for k in range(len(row)):
+            if rows[b][k] > 0 and first is not None and k >= first:
+                rows[b][k] = 0.0
+            if rows[b][k] < 0 and k != (label_step if first is None else first):
+                rows[b][k] = 0.0
+    return rows
+
+
 def policy_loss(logp, old, advantages, mask, c, ref):
     """Token by token, response by response."""
     per_response, everything = [], []

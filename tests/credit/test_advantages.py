@@ -63,6 +63,14 @@ def test_outcome_equals_the_loop_reference(batch, std):
     torch.testing.assert_close(run(CreditConfig(rule="outcome", std=std), *batch), expected, atol=2e-6, rtol=1e-5)
 
 
+@pytest.mark.parametrize("rule", ["process", "pivot", "mask", "token_penalty", "min_form"])
+@given(batch=batches(), config=configs)
+def test_the_other_rules_equal_their_loop_references(rule, batch, config):
+    config = config.model_copy(update={"rule": rule})
+    expected = torch.tensor(getattr(reference, rule)(*batch, LABEL, config), dtype=torch.float64)
+    torch.testing.assert_close(run(config, *batch), expected, atol=4e-6, rtol=1e-5)
+
+
 @given(batches(), st.booleans())
 def test_scalar_equals_the_loop_reference(batch, std):
     verdicts, _, groups = batch
