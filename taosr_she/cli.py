@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -23,6 +23,8 @@ app = typer.Typer(
 )  # fmt: skip
 data_app = typer.Typer(help="Check, convert and generate pairs.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
+annotations_app = typer.Typer(help="What people said: import, export, agreement.", no_args_is_help=True)
+app.add_typer(annotations_app, name="annotations")
 
 Overrides = Annotated[list[str] | None, typer.Argument(help="key.sub=value, e.g. seed=2", show_default=False)]
 DomainOption = Annotated[str, typer.Option("--domain", help="taobao, esci, wands, or a YAML file.")]
@@ -205,6 +207,51 @@ def data_market(
     from taosr_she.commands import write_market
 
     write_market(console(), out, seed, overrides or [])
+
+
+StoreArgument = Annotated[str, typer.Argument(help="SQLite file (.db) or database URL.")]
+AnnotationLayout = Annotated[str, typer.Option("--layout", help="jsonl, label_studio, stepwise (TRL).")]
+
+
+@annotations_app.command("import")
+def annotations_import(
+    path: Annotated[Path, typer.Argument(help="File of annotations.")],
+    store: StoreArgument,
+    layout: AnnotationLayout = "jsonl",
+    domain: DomainOption = "taobao",
+) -> None:
+    """Add the records of a file to a store."""
+    from taosr_she.annotation_commands import import_file
+
+    import_file(console(), path, store, _annotation_layout(layout), domain)
+
+
+@annotations_app.command("export")
+def annotations_export(
+    store: StoreArgument,
+    path: Annotated[Path, typer.Argument(help="File to write.")],
+    layout: AnnotationLayout = "jsonl",
+    pairs: Annotated[Path | None, typer.Option(help="The pairs, which label_studio and stepwise show.")] = None,
+    domain: DomainOption = "taobao",
+) -> None:
+    """Write all records of a store to a file."""
+    from taosr_she.annotation_commands import export_file
+
+    export_file(console(), store, path, _annotation_layout(layout), domain, pairs)
+
+
+@annotations_app.command("agreement")
+def annotations_agreement(store: StoreArgument, domain: DomainOption = "taobao") -> None:
+    """How well annotators agree, and who stands out. Also for a JSONL file of annotations."""
+    from taosr_she.annotation_commands import show_agreement
+
+    show_agreement(console(), store, domain)
+
+
+def _annotation_layout(layout: str) -> Any:
+    if layout not in ("jsonl", "label_studio", "stepwise"):
+        raise UserError(f"--layout {layout}: expected jsonl, label_studio or stepwise")
+    return layout
 
 
 def _columns(options: list[str] | None) -> dict[str, str] | None:

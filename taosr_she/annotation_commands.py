@@ -1,0 +1,55 @@
+"""What `taosr-she annotations` does: records into and out of a store, and how well people agree."""
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from taosr_she.data.validate import load_pairs
+from taosr_she.domain.domain import load_domain
+from taosr_she.errors import UserError
+from taosr_she.examine.agreement import ALL_STEPS, annotator_report, pair_agreement
+from taosr_she.examine.interchange import Layout, export_annotations, import_annotations
+from taosr_she.examine.store import AnnotationStore, read_all
+
+
+def import_file(console: Console, path: Path, store: str, layout: Layout, domain_name: str) -> None:
+    """Add the records of a file to a store, which is made where there is none; bad records go to quarantine."""
+    quarantine = path.with_name(f"{path.name}.quarantine.jsonl")
+    imported = import_annotations(path, layout, load_domain(domain_name), quarantine)
+    with AnnotationStore(store) as opened:
+        opened.add(imported.annotations)
+        total = opened.count()
+    console.print(f"{path}: {len(imported.annotations)} records into {store}, which now holds {total}", highlight=False)
+    for reason, count in imported.counts.items():
+        console.print(f"  {count:>6}  {reason}", highlight=False)
+    if imported.rejected:
+        console.print(f"rejected records with reasons: {quarantine}", highlight=False)
+
+
+def export_file(console: Console, store: str, path: Path, layout: Layout, domain_name: str, pairs: Path | None) -> None:
+    """Write all records of a store; Label Studio and TRL's layout show the pairs, which must be given."""
+    domain = load_domain(domain_name)
+    if layout != "jsonl" and pairs is None:
+        raise UserError(f"--layout {layout} shows the pairs beside what was said of them: give --pairs")
+    shown = load_pairs(pairs, domain).pairs if pairs else []
+    annotations = read_all(store)
+    export_annotations(path, layout, annotations, domain, shown)
+    console.print(f"wrote {len(annotations)} records to {path}", highlight=False)
+
+
+def show_agreement(console: Console, store: str, domain_name: str) -> None:
+    """Every annotator beside the others, and every two of them."""
+    domain, annotations = load_domain(domain_name), read_all(store)
+    table = Table(title=f"{store}: each annotator beside the majority of the others", title_justify="left")
+    for head in ("annotator", "records", "items", "agrees %", "others %", ""):
+        table.add_column(head, justify="left" if head in ("annotator", "") else "right")
+    for a in annotator_report(domain, annotations):
+        known = (f"{a.agreement * 100:.1f}", f"{a.others_agreement * 100:.1f}") if a.items else ("–", "–")
+        table.add_row(a.annotator, str(a.records), str(a.items), *known, "stands out" if a.outlier else "")
+    console.print(table)
+    for p in pair_agreement(domain, annotations):
+        if p.step == ALL_STEPS:
+            console.print(
+                f"{p.first}, {p.second}: {p.items} items, {p.raw:.1%} the same, kappa {p.kappa:.2f}", highlight=False
+            )

@@ -1,0 +1,90 @@
+"""`taosr-she annotations` as its users meet it."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from taosr_she.cli import main
+from taosr_she.data.market.annotators import PEOPLE
+from taosr_she.data.market.market import MarketConfig, generate_market
+from taosr_she.data.write import write_pairs
+from taosr_she.domain.annotation import read_annotations, write_annotations
+from taosr_she.domain.pair import Annotation
+
+
+def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["taosr-she", "annotations", *arguments])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    return int(stop.value.code or 0)
+
+
+@pytest.fixture
+def said(tmp_path: Path) -> list[Annotation]:
+    """Three people about 150 pairs, one of whom reads four in ten steps wrong; beside them the pairs."""
+    people = (*PEOPLE[:2], PEOPLE[2].model_copy(update={"name": "poisoned", "error_rate": 0.4, "coverage": 1.0}))
+    sizes = {"demonstration_pairs": 0, "development_pairs": 0, "test_pairs": 0}
+    market = generate_market(MarketConfig(training_pairs=150, annotators=people, **sizes), 1)
+    write_pairs(tmp_path / "pairs.jsonl", market.pairs["training"])
+    write_annotations(tmp_path / "said.jsonl", market.annotations)
+    return market.annotations
+
+
+@pytest.mark.parametrize("layout", ["jsonl", "label_studio", "stepwise"])
+def test_there_and_back(
+    layout: str,
+    said: list[Annotation],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    store, out, again = str(tmp_path / "a.db"), str(tmp_path / "out.json"), str(tmp_path / "b.db")
+    assert call(monkeypatch, "import", str(tmp_path / "said.jsonl"), store) == 0
+    assert f"{len(said)} records into" in " ".join(capsys.readouterr().out.split())
+    pairs = ["--pairs", str(tmp_path / "pairs.jsonl")]
+    assert call(monkeypatch, "export", store, out, "--layout", layout, *pairs) == 0
+    assert call(monkeypatch, "import", out, again, "--layout", layout) == 0
+    assert call(monkeypatch, "export", again, str(tmp_path / "back.jsonl")) == 0
+    key = str
+    assert sorted(read_annotations(tmp_path / "back.jsonl"), key=key) == sorted(said, key=key)
+
+
+def test_the_poisoned_annotator_is_named(
+    said: list[Annotation], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(monkeypatch, "agreement", str(tmp_path / "said.jsonl")) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[1] for line in lines if "stands out" in line] == ["poisoned"]
+    assert any("ada, ben:" in line and "kappa" in line for line in lines)
+
+
+def test_bad_records_go_to_quarantine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = {"pair_id": "p1", "step": "category", "conclusion": "same"}
+    (tmp_path / "x.jsonl").write_text(json.dumps(good) + "\n" + json.dumps({"pair_id": "p1"}) + "\n")
+    assert call(monkeypatch, "import", str(tmp_path / "x.jsonl"), str(tmp_path / "x.db")) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "1 records into" in shown and "missing field" in shown
+    (row,) = (tmp_path / "x.jsonl.quarantine.jsonl").read_text().splitlines()
+    assert json.loads(row)["reason"] == "missing field"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["import", "said.jsonl", "a.db", "--layout", "xml"], "--layout xml"),
+        (["export", "said.jsonl", "x.json", "--layout", "stepwise"], "give --pairs"),
+        (["agreement", "nobody.db"], "nobody.db: no such file"),
+    ],
+)
+def test_a_users_mistake_is_one_line(
+    arguments: list[str], message: str, said: list[Annotation], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    assert call(monkeypatch, *arguments) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1 and message in lines[0]
