@@ -18,6 +18,7 @@ from taosr_she.model.sampler import Sampling
 from taosr_she.model.tiny import TinyConfig
 from taosr_she.select.config import SelectionConfig
 from taosr_she.train.curriculum import CurriculumStage
+from taosr_she.train.dpo import DPOSettings
 from taosr_she.train.monitor import MonitorConfig
 from taosr_she.train.scalar import ScalarSettings
 from taosr_she.train.settings import StepCreditSettings
@@ -174,6 +175,44 @@ class RLStage(Strict):
         return self
 
 
+class RejectionStage(Strict):
+    """Rejection-sampling fine-tuning, a baseline: SFT on the start policy's own responses with the right label."""
+
+    kind: Literal["rejection"]
+    """Discriminator."""
+    start: str = "sft"
+    """Name of the stage whose checkpoint samples, and is the start."""
+    data: str = "data"
+    """Name of the data stage."""
+    group_size: int = Field(default=8, gt=0)
+    """Responses sampled for each training pair."""
+    per_pair: int = Field(default=2, gt=0)
+    """Most different responses kept of one pair."""
+    sampling: Sampling = Sampling()
+    """Length limit and temperature of the responses."""
+    settings: SFTSettings = SFTSettings(epochs=1, learning_rate=1e-4)
+    """How to train."""
+
+
+class DPOStage(Strict):
+    """Direct preference optimisation, a baseline: own responses with the right label before those with a wrong one."""
+
+    kind: Literal["dpo"]
+    """Discriminator."""
+    start: str = "sft"
+    """Name of the stage whose checkpoint samples, and is start and reference."""
+    data: str = "data"
+    """Name of the data stage."""
+    group_size: int = Field(default=8, ge=2)
+    """Responses sampled for each training pair."""
+    per_pair: int = Field(default=2, gt=0)
+    """Most preferences of one pair."""
+    sampling: Sampling = Sampling()
+    """Length limit and temperature of the responses."""
+    settings: DPOSettings = DPOSettings()
+    """How to train."""
+
+
 class ScalarStage(Strict):
     """Train the scalar reward model, the baseline: preferred and rejected rollouts of the start policy."""
 
@@ -246,7 +285,16 @@ class EvaluateStage(Strict):
 
 
 Stage = Annotated[
-    MarketStage | PairsStage | SFTStage | SelectStage | ScalarStage | JudgeStage | RLStage | EvaluateStage,
+    MarketStage
+    | PairsStage
+    | SFTStage
+    | SelectStage
+    | RejectionStage
+    | DPOStage
+    | ScalarStage
+    | JudgeStage
+    | RLStage
+    | EvaluateStage,
     Field(discriminator="kind"),
 ]
 
@@ -299,7 +347,7 @@ class Recipe(Strict):
 
 ROLES = {
     "data": ("market", "pairs"),
-    "checkpoint": ("sft", "rl"),
+    "checkpoint": ("sft", "rejection", "dpo", "rl"),
     "select": ("select",),
     "judge": ("judge",),
     "scalar": ("scalar",),
@@ -311,7 +359,7 @@ def wiring(stage: Stage) -> list[tuple[str, str]]:
     """(role, stage name) of everything a stage reads."""
     if isinstance(stage, SFTStage):
         return [("data", stage.data)]
-    if isinstance(stage, ScalarStage | SelectStage):
+    if isinstance(stage, ScalarStage | SelectStage | RejectionStage | DPOStage):
         return [("data", stage.data), ("checkpoint", stage.start)]
     if isinstance(stage, JudgeStage):
         control = [("scalar", stage.scalar)] if stage.scalar else []

@@ -155,7 +155,7 @@ def _train(
     from transformers import PrinterCallback
     from trl import RewardConfig, RewardTrainer
 
-    from taosr_she.train.scalar_log import ScalarLog
+    from taosr_she.train.preference_log import PreferenceLog
 
     gpu = policy.device.type == "cuda"
     trainer_folder = folder / "trainer"
@@ -197,7 +197,7 @@ def _train(
         args=config,
         train_dataset=Dataset.from_dict(columns),
         processing_class=policy.tokenizer,
-        callbacks=[ScalarLog(folder / "metrics.jsonl", on_step)],
+        callbacks=[PreferenceLog(folder / "metrics.jsonl", on_step, "scalar reward model", "accuracy", "margin")],
     )
     trainer.remove_callback(PrinterCallback)
     trainer.train()

@@ -63,7 +63,7 @@ def test_a_run_ends_with_the_table_and_the_report(whole: tuple[Path, str, float]
     assert "macro-F1" in output and "srpo" in output and str(out / "report.html") in output.replace("\n", "")
     page = (out / "report.html").read_text()
     assert page.count("<html") == 1 and "smoke" in page
-    for name in ("data", "sft", "grpo", "srpo", "scalar", "judge", "hybrid", "evaluate"):
+    for name in ("data", "sft", "grpo", "srpo", "rejection", "dpo", "scalar", "judge", "hybrid", "evaluate"):
         assert json.loads((out / "stages" / name / "stage.json").read_text())["name"] == name
     rows = [json.loads(line) for line in (out / "stages/srpo/metrics.jsonl").read_text().splitlines()]
     assert [r["step"] for r in rows] == list(range(1, 13))
@@ -109,14 +109,14 @@ def test_a_finished_run_is_kept_and_a_changed_stage_runs_anew_with_what_depends_
 ) -> None:
     out, _, _ = whole
     before = {p: p.stat().st_mtime_ns for p in (out / "stages").rglob("stage.json")}
-    assert finish(start(out)).count("done before, kept") == 8
+    assert finish(start(out)).count("done before, kept") == 10
     assert before == {p: p.stat().st_mtime_ns for p in (out / "stages").rglob("stage.json")}
     command = [
         sys.executable, "-m", "taosr_she.cli", "run", *SMALL, f"out={out}", "stages.srpo.settings.learning_rate=3e-4",
         "--dry-run",
     ]  # fmt: skip
-    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-8:]
-    assert [line.split()[2] for line in lines] == ["kept", "kept", "kept", "runs", *["kept"] * 3, "runs"]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-10:]
+    assert [line.split()[2] for line in lines] == ["kept", "kept", "kept", "runs", *["kept"] * 5, "runs"]
 
 
 @pytest.mark.slow

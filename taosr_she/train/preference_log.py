@@ -1,4 +1,4 @@
-"""The metrics file of the scalar reward model, written step by step."""
+"""The metrics file of training on preferences (scalar reward model, DPO), written step by step."""
 
 import math
 import time
@@ -12,13 +12,17 @@ from taosr_she.errors import UserError
 from taosr_she.train.state import MetricsFile
 
 
-class ScalarLog(TrainerCallback):
+class PreferenceLog(TrainerCallback):
     """One JSON row an optimizer step: `step, loss, accuracy, margin, lr, seconds`. Needs `logging_steps=1`.
 
     A loss that is not finite ends the run with a UserError.
     """
 
-    def __init__(self, path: Path, on_step: Callable[[dict[str, float]], None] | None) -> None:
+    def __init__(
+        self, path: Path, on_step: Callable[[dict[str, float]], None] | None, what: str, accuracy: str, margin: str
+    ) -> None:
+        """`what` is trained, for the message; `accuracy` and `margin` are TRL's names of these two."""
+        self._what, self._names = what, {"accuracy": accuracy, "margin": margin}
         self._file = MetricsFile(path, 0)
         self._on_step = on_step
         self._start = time.monotonic()
@@ -35,9 +39,10 @@ class ScalarLog(TrainerCallback):
             return
         if not math.isfinite(logs["loss"]):
             raise UserError(
-                f"scalar reward model: the loss is {logs['loss']} at step {state.global_step}: lower 'learning_rate'"
+                f"{self._what}: the loss is {logs['loss']} at step {state.global_step}: lower 'learning_rate'"
             )
-        row = {"step": state.global_step, **{key: logs[key] for key in ("loss", "accuracy", "margin")}}
+        row = {"step": state.global_step, "loss": logs["loss"]}
+        row |= {ours: logs[theirs] for ours, theirs in self._names.items()}
         row |= {"lr": logs["learning_rate"], "seconds": round(time.monotonic() - self._start, 3)}
         self._file.write(row)
         if self._on_step:

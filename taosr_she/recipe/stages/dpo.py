@@ -1,0 +1,33 @@
+"""Direct preference optimisation on the start policy's own responses: right labels before wrong ones."""
+
+from typing import Any
+
+from taosr_she.errors import UserError
+from taosr_she.model.policy import load_policy
+from taosr_she.model.responses import sample_responses
+from taosr_she.recipe.config import DPOStage
+from taosr_she.recipe.context import Context
+from taosr_she.train.dpo import train_dpo
+from taosr_she.train.scalar import preferences_by_outcome
+
+SAMPLE_ROWS = 512
+
+
+def run(context: Context, stage: DPOStage) -> dict[str, Any]:
+    """Sample, pair up, train."""
+    domain, seed = context.domain, context.recipe.seed
+    policy, reference = (
+        load_policy(str(context.checkpoint(stage.start)), context.recipe.device, "float32") for _ in range(2)
+    )
+    pairs, responses, tokens = sample_responses(
+        policy, domain, context.data(stage.data).pairs("training"), stage.group_size, stage.sampling, seed, SAMPLE_ROWS
+    )
+    preferences = preferences_by_outcome(policy, domain, pairs, responses, stage.per_pair, seed)
+    if not preferences:
+        raise UserError(f"stage '{context.name}': no pair has responses with right and with wrong labels")
+    update = context.progress.stage(context.name, stage.settings.total_steps(len(preferences)))
+    train_dpo(
+        policy, reference, preferences, stage.settings, seed, context.folder,
+        lambda row: update(int(row["step"]), f"loss {row['loss']:.3f}, accuracy {row['accuracy']:.2f}"),
+    )  # fmt: skip
+    return {"preferences": len(preferences), "tokens": sum(tokens)}
