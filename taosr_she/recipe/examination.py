@@ -9,8 +9,8 @@ from taosr_she.examine.hybrid import Hybrid, check_bar
 from taosr_she.examine.scalar import ScalarExaminer
 from taosr_she.examine.verdicts import Examiner
 from taosr_she.examine.verifier import Verifier
-from taosr_she.recipe.config import Examination, RLStage
 from taosr_she.recipe.context import Context
+from taosr_she.recipe.kinds import Examination, RLStage
 from taosr_she.recipe.stages.judge import REPORT
 from taosr_she.train.monitor import Monitor
 

@@ -12,7 +12,8 @@ from taosr_she.data.fingerprint import fingerprint_config, fingerprint_file
 from taosr_she.domain.annotation import row_from_annotation
 from taosr_she.domain.domain import Domain
 from taosr_she.examine.store import read_all
-from taosr_she.recipe.config import PairsStage, Recipe, Stage, wiring
+from taosr_she.recipe.config import Recipe, wiring
+from taosr_she.recipe.kinds import PairsStage, Stage
 
 
 @dataclass(frozen=True)

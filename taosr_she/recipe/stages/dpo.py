@@ -5,8 +5,8 @@ from typing import Any
 from taosr_she.errors import UserError
 from taosr_she.model.policy import load_policy
 from taosr_she.model.responses import sample_responses
-from taosr_she.recipe.config import DPOStage
 from taosr_she.recipe.context import Context
+from taosr_she.recipe.kinds import DPOStage
 from taosr_she.train.dpo import train_dpo
 from taosr_she.train.scalar import preferences_by_outcome
 

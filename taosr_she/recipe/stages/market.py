@@ -3,8 +3,8 @@
 from typing import Any
 
 from taosr_she.data.market.market import generate_market
-from taosr_she.recipe.config import MarketStage
 from taosr_she.recipe.context import Context, DataFolder
+from taosr_she.recipe.kinds import MarketStage
 
 
 def run(context: Context, stage: MarketStage) -> dict[str, Any]:

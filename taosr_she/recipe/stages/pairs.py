@@ -12,8 +12,8 @@ from taosr_she.domain.pair import Annotation, Pair
 from taosr_she.errors import UserError
 from taosr_she.examine.majority import MACHINE
 from taosr_she.examine.store import read_all
-from taosr_she.recipe.config import PairsStage
 from taosr_she.recipe.context import Context, DataFolder
+from taosr_she.recipe.kinds import PairsStage
 
 
 def run(context: Context, stage: PairsStage) -> dict[str, Any]:

@@ -8,8 +8,8 @@ from taosr_she.examine.verdicts import outcomes
 from taosr_she.model.example import answer
 from taosr_she.model.policy import load_policy
 from taosr_she.model.responses import sample_responses
-from taosr_she.recipe.config import RejectionStage
 from taosr_she.recipe.context import Context
+from taosr_she.recipe.kinds import RejectionStage
 from taosr_she.train.sft import train_sft
 
 SAMPLE_ROWS = 512

@@ -6,9 +6,9 @@ from taosr_she.data.read import read_pairs
 from taosr_she.domain.pair import Pair
 from taosr_she.errors import UserError
 from taosr_she.model.policy import load_policy
-from taosr_she.recipe.config import RLStage
 from taosr_she.recipe.context import Context
 from taosr_she.recipe.examination import examiners
+from taosr_she.recipe.kinds import RLStage
 from taosr_she.select.difficulty import difficulty
 from taosr_she.select.report import SELECTED
 from taosr_she.select.rollouts import read_part

@@ -5,8 +5,8 @@ from typing import Any
 from taosr_she.errors import UserError
 from taosr_she.examine.verifier import Verifier
 from taosr_she.model.policy import load_policy
-from taosr_she.recipe.config import SelectStage
 from taosr_she.recipe.context import Context
+from taosr_she.recipe.kinds import SelectStage
 from taosr_she.select.pipeline import select_pairs
 from taosr_she.select.report import write_selection
 from taosr_she.select.rollouts import sample_rollouts

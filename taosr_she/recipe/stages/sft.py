@@ -7,8 +7,8 @@ from taosr_she.errors import UserError
 from taosr_she.model.example import answer
 from taosr_she.model.policy import load_policy
 from taosr_she.model.tiny import build_tiny
-from taosr_she.recipe.config import SFTStage
 from taosr_she.recipe.context import Context
+from taosr_she.recipe.kinds import SFTStage
 from taosr_she.train.sft import train_sft
 
 
