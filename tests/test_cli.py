@@ -145,3 +145,16 @@ def test_examine_with_a_judge_says_what_each_step_should_be(
     row = json.loads(out.read_text().splitlines()[0])
     assert {f"critique_{key}" for key in domain.step_keys} <= row.keys()
     assert row["source_label"] == "human" and row["source_query"] in ("judge", "unknown")
+
+
+def test_examine_needs_annotations_that_are_there_and_a_known_mode(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, people, out = responses_file(tmp_path / "responses.jsonl"), tmp_path / "people.db", str(tmp_path / "x.jsonl")
+    arguments = ["examine", str(path), "--annotations", str(people), "--out", out]
+    assert call(monkeypatch, *arguments) == 2
+    assert "people.db: no such file" in capsys.readouterr().err and not people.exists()
+    AnnotationStore(people).close()
+    for mode, said in (("judge_only", "needs a judge"), ("people", "expected one of human_first, judge_only")):
+        assert call(monkeypatch, *arguments, "--mode", mode) == 2
+        assert said in capsys.readouterr().err

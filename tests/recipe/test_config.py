@@ -27,7 +27,7 @@ def test_overrides_replace_values_at_any_depth() -> None:
         (["stages.srpo.settings.credit.weight=1"], "weight: unknown key"),
         (["stages.srpo.settings.credit.step_weight=3"], "step_weight is above outcome_weight"),
         (["stages.srpo.settings.updates=0"], "greater than 0"),
-        (["stages.srpo.start=nowhere"], "needs an earlier sft or rl stage called 'nowhere'"),
+        (["stages.srpo.start=nowhere"], "needs an earlier sft or rejection or dpo or rl stage called 'nowhere'"),
         (["stages.grpo.kind=magic"], "magic"),
         (["seed"], "expected key=value"),
         (["seed.x=1"], "holds a value, not keys"),
@@ -80,3 +80,31 @@ def test_examiners_that_are_not_there_are_named(tmp_path: Path, examination: dic
     with pytest.raises(UserError) as error:
         load_recipe(path)
     assert message in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("stages.judge.scalar=sft", "stage 'judge' needs an earlier scalar stage called 'sft'"),
+        ("stages.hybrid.examination.judge=hybrid", "stage 'hybrid' needs an earlier judge stage called 'hybrid'"),
+        (
+            "stages.hybrid.examination.endpoint={base_url: http://localhost:8000/v1, model: m}",
+            "name a `judge` stage or an `endpoint`, not both",
+        ),
+        ("stages.hybrid.examination.monitor.windows=3", "monitor.windows: unknown key"),
+        ("stages.data.probe_share=1", "probe_share: Input should be less than 1"),
+    ],
+)
+def test_wrong_settings_of_examination_are_one_line(override: str, message: str) -> None:
+    with pytest.raises(UserError) as error:
+        load_recipe("hybrid", [override])
+    assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_the_mode_follows_from_who_is_there() -> None:
+    recipe = load_recipe("hybrid", ["stages.hybrid.examination={judge: judge}"])
+    modes = {name: stage.examination.resolved_mode for name, stage in recipe.stages.items() if stage.kind == "rl"}
+    assert modes == {
+        "outcome": "human_only", "human_only": "human_only", "judge_only": "judge_only", "hybrid": "human_first",
+        "oracle": "human_only",
+    }  # fmt: skip
