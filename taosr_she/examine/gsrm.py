@@ -146,13 +146,18 @@ class GSRM:
         self._reasonings: Recent[str, _Reasoning] = Recent(config.cache_size)
 
     @classmethod
-    def load(cls, folder: Path, domain: Domain, device: str = "auto", seed: int = 0) -> "GSRM":
-        """From the checkpoint of a judge stage, with the settings it was trained for (`save_config`). UserError when
-        there are none: a model that was not trained as a judge would give verdicts all the same."""
+    def load(
+        cls, folder: Path, domain: Domain, device: str = "auto", seed: int = 0, cache_size: int | None = None
+    ) -> "GSRM":
+        """From the checkpoint of a judge stage, with the settings it was trained for (`save_config`), but for another
+        `cache_size` if given. UserError when there are none: a model that was not trained as a judge would give
+        verdicts all the same."""
         path = folder / CONFIG_FILE
         if not path.is_file():
             raise UserError(f"judge {folder}: no {CONFIG_FILE} there; name the checkpoint folder of a judge stage")
         config = GSRMConfig.model_validate_json(path.read_text("utf-8"))
+        if cache_size is not None:
+            config = config.model_copy(update={"cache_size": cache_size})
         return cls(load_policy(str(folder), device, "auto"), domain, config, seed)
 
     def save_config(self, folder: Path) -> None:

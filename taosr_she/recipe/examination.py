@@ -48,4 +48,7 @@ def _judge(context: Context, how: Examination) -> Examiner:
     assert how.judge is not None
     report = json.loads((context.stages / how.judge / REPORT).read_text("utf-8"))
     check_bar(report["examiners"]["judge"]["metrics"], how.bar, how.override_bar)
-    return GSRM.load(context.checkpoint(how.judge), context.domain, context.recipe.device, context.recipe.seed)
+    # Nothing is remembered between updates: a reasoning is rounded a little differently in another batch, and with a
+    # memory the batches of a resumed run are others. Pairs come back after a whole pass only, so this costs next to
+    # nothing.
+    return GSRM.load(context.checkpoint(how.judge), context.domain, context.recipe.device, context.recipe.seed, 0)

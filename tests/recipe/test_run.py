@@ -63,7 +63,20 @@ def test_a_run_ends_with_the_table_and_the_report(whole: tuple[Path, str, float]
     assert "macro-F1" in output and "srpo" in output and str(out / "report.html") in output.replace("\n", "")
     page = (out / "report.html").read_text()
     assert page.count("<html") == 1 and "smoke" in page
-    for name in ("data", "sft", "grpo", "srpo", "rejection", "dpo", "scalar", "judge", "hybrid", "evaluate"):
+    for name in (
+        "data",
+        "sft",
+        "grpo",
+        "srpo",
+        "chosen",
+        "staged",
+        "rejection",
+        "dpo",
+        "scalar",
+        "judge",
+        "hybrid",
+        "evaluate",
+    ):
         assert json.loads((out / "stages" / name / "stage.json").read_text())["name"] == name
     rows = [json.loads(line) for line in (out / "stages/srpo/metrics.jsonl").read_text().splitlines()]
     assert [r["step"] for r in rows] == list(range(1, 13))
@@ -77,6 +90,10 @@ def test_a_run_ends_with_the_table_and_the_report(whole: tuple[Path, str, float]
     assert {"human", "judge"} <= sources and all(row["sources"]["label"] == {"human": 1.0} for row in rows)
     assert sum(row["probe_verdicts"] for row in rows) > 0 and rows[-1]["judge_agreement"] is not None
     assert 'id="judging"' in page
+    rows = [json.loads(line) for line in (out / "stages/staged/metrics.jsonl").read_text().splitlines()]
+    assert [(r["step"], r["stage"]) for r in rows if r["stage_ended"]] == [(3, "steps"), (7, "all")]
+    assert all("refills" in r for r in rows) and "Curriculum of" in page
+    assert json.loads((out / "stages/chosen/selection.json").read_text())["kept"] == 60
 
 
 @pytest.mark.slow
@@ -109,14 +126,14 @@ def test_a_finished_run_is_kept_and_a_changed_stage_runs_anew_with_what_depends_
 ) -> None:
     out, _, _ = whole
     before = {p: p.stat().st_mtime_ns for p in (out / "stages").rglob("stage.json")}
-    assert finish(start(out)).count("done before, kept") == 10
+    assert finish(start(out)).count("done before, kept") == 12
     assert before == {p: p.stat().st_mtime_ns for p in (out / "stages").rglob("stage.json")}
     command = [
         sys.executable, "-m", "taosr_she.cli", "run", *SMALL, f"out={out}", "stages.srpo.settings.learning_rate=3e-4",
         "--dry-run",
     ]  # fmt: skip
-    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-10:]
-    assert [line.split()[2] for line in lines] == ["kept", "kept", "kept", "runs", *["kept"] * 5, "runs"]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-12:]
+    assert [line.split()[2] for line in lines] == ["kept", "kept", "kept", "runs", *["kept"] * 7, "runs"]
 
 
 @pytest.mark.slow
