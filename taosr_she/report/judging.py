@@ -1,71 +1,88 @@
 """Who examined, and how well: the judge beside its controls, verdicts by source, the monitors' warnings, the people."""
 
-import json
-import re
-from collections import Counter
-from dataclasses import dataclass, field
-from pathlib import Path
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from taosr_she.domain.annotation import read_annotations
-from taosr_she.domain.domain import load_domain
-from taosr_she.errors import UserError
-from taosr_she.examine.agreement import ALL_STEPS, AnnotatorReport, PairAgreement, annotator_report, pair_agreement
-from taosr_she.examine.verdicts import SOURCES
-from taosr_she.report.load import RunData, StageData
-from taosr_she.report.names import MISSING, Names, number
-from taosr_she.report.plots import Chart, Series, line_chart
+from markupsafe import Markup
 
-EXAMINERS = {"judge": "Judge", "scalar": "Scalar model, thresholded", "always_correct": "Always correct"}
-METRICS = {
-    "first_error_f1": "First-error F1",
-    "first_error_flawed": "Finds the first error",
-    "first_error_clean": "Passes what is right",
-    "accuracy": "Verdicts right",
-    "ece": "Calibration error",
-}
-LOW_IS_GOOD = ("ece",)
+from taosr_she.domain.annotation import read_annotations
+from taosr_she.errors import UserError
+from taosr_she.examine.agreement import ALL_STEPS, AnnotatorReport, annotator_report, pair_agreement
+from taosr_she.examine.hybrid import BAR
+from taosr_she.examine.majority import MACHINE
+from taosr_she.report.judging_plots import reliability_chart, sources_chart
+from taosr_she.report.load import RunData, StageData, read_json
+from taosr_she.report.names import MISSING, Names, number
+from taosr_she.report.scores import Row, metric_row
+
+EXAMINERS = {"judge": "Judge", "scalar": "Scalar model", "always_correct": "Always correct"}
+DETAILS = {"judge": "GSRM", "scalar": "control: one number, thresholded", "always_correct": "control: finds nothing"}
+COLOURS = {"judge": "by-judge", "scalar": "by-scalar", "always_correct": "sb"}
+NO_MERIT = ("first_error_flawed", "first_error_clean", "known")
+"""Each of these is perfect for an examiner that always says the same."""
+ORDER = ("human", "machine", "judge", "scalar", "outcome", "unknown")
+"""Sources as they stand in a bar."""
+MONITORED = "judge_agreement"
+"""A row of metrics with this key was watched by a monitor."""
 
 
 @dataclass(frozen=True)
-class JudgeRow:
-    """One metric: (value, interval, is it the best) of every examiner."""
+class Examiner:
+    """Head of a column: the judge or a control."""
 
     name: str
-    cells: list[tuple[str, str, bool]]
+    detail: str
+    colour: str
+    ece: str
+    reliability: Markup | None  # None without a verdict that can be compared
 
 
 @dataclass(frozen=True)
 class JudgeCard:
-    """One judge stage."""
+    """One judge stage: how it and its controls judge what held-out people judged."""
 
     name: str
     pairs: int
     responses: int
-    examiners: list[str]
-    rows: list[JudgeRow]
-    reliability: Chart | None
+    examples: int | None  # it was trained on
+    examiners: list[Examiner]
+    rows: list[Row]
+    used_by: list[str]  # sentences on the training stages that it examined, with their bar
     notes: list[str]
 
 
 @dataclass(frozen=True)
-class SourceRow:
-    """Verdicts of one step in one training stage: (source, share in percent), and what the verifier knew."""
+class SourceColumn:
+    """Verdicts of one training stage by source, over all updates; shares in percent."""
 
-    step: str
-    shares: list[tuple[str, float]]
-    hit_rate: str
+    name: str
+    colour: str
+    detail: str  # the mode
+    shares: dict[str, list[tuple[str, float]]]  # step key -> (source, share)
+    hit_rate: dict[str, str]  # step key -> percent
+    chart: Markup  # all steps together, by update
 
 
 @dataclass(frozen=True)
-class WarningLine:
-    """One kind of warning of a stage: its last wording, in how many updates it was given, the first and the last."""
+class Warned:
+    """The monitors' warnings of one training stage."""
 
-    stage: str
-    text: str
-    count: int
-    first: int
-    last: int
+    name: str
+    updates: int  # with a warning
+    of: int
+    lines: list[tuple[int, str]]  # update, warning
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Two annotators: items that both judged, equal values in percent, Cohen's kappa over all steps and by step."""
+
+    names: str
+    items: int
+    raw: str
+    kappas: list[str]
 
 
 @dataclass(frozen=True)
@@ -73,124 +90,170 @@ class People:
     """The annotators of one data stage."""
 
     stage: str
-    annotators: list[AnnotatorReport]
-    agreement: list[PairAgreement]  # over all steps
+    annotators: list[AnnotatorReport]  # empty where nobody judged what two others judged
+    outliers: list[AnnotatorReport]
+    steps: list[str]  # titles of the steps with kappas
+    agreement: list[Agreement]
 
 
 @dataclass(frozen=True)
 class Judging:
-    """Everything of the section; false when there is nothing to show."""
+    """Everything of the section."""
 
-    judges: list[JudgeCard] = field(default_factory=list)
-    sources: list[tuple[str, str, list[SourceRow]]] = field(default_factory=list)  # (colour, stage, rows)
-    warnings: list[WarningLine] = field(default_factory=list)
-    people: list[People] = field(default_factory=list)
+    judges: list[JudgeCard]
+    steps: list[tuple[str, str]]  # key, title
+    sources: list[SourceColumn]
+    legend: list[str]  # sources that occur
+    watched: list[str]  # training stages with a monitor
+    warnings: list[Warned]
+    people: list[People]
 
-    def __bool__(self) -> bool:
+    @property
+    def needed(self) -> bool:
         """A run whose verdicts all come from one annotator needs no section."""
-        return bool(self.judges or self.people)
+        return bool(self.judges or self.people or {"judge", "scalar"} & set(self.legend))
 
 
 def judging(run: RunData, names: Names) -> Judging:
-    """From `judge.json`, the sources and warnings in the metrics, and the annotations of the data stages."""
+    """From `judge.json`, sources and warnings in the metrics, and annotations of the data stages. Raises UserError."""
+    trained = [stage for stage in run.of_kind("rl") if any(row.get("sources") for row in stage.metrics)]
+    keys = list(dict.fromkeys(key for stage in trained for key in _sources(stage)[0][1]))
+    columns = [_column(stage, names) for stage in trained]
+    found = {source for column in columns for shares in column.shares.values() for source, _ in shares}
+    watched = [stage for stage in run.of_kind("rl") if any(MONITORED in row for row in stage.metrics)]
+    data = [stage for stage in run.stages if stage.kind in ("market", "pairs")]
     return Judging(
-        judges=[card for stage in run.of_kind("judge") if (card := _card(stage, names)) is not None],
-        sources=[
-            (names.colour(stage.name), names.model(stage.name), rows)
-            for stage in run.of_kind("rl")
-            if (rows := _sources(stage, names))
-        ],
-        warnings=[line for stage in run.of_kind("rl") for line in _warnings(stage, names)],
-        people=[
-            people
-            for kind in ("market", "pairs")
-            for stage in run.of_kind(kind)
-            if (people := _people(run, stage)) is not None
-        ],
+        judges=[card for stage in run.of_kind("judge") if (card := _card(run, stage, names))],
+        steps=[(key, names.step(key)) for key in keys],
+        sources=columns,
+        legend=[source for source in ORDER if source in found],
+        watched=[names.model(stage.name) for stage in watched],
+        warnings=[warned for stage in watched if (warned := _warned(stage, names)).lines],
+        people=[people for stage in data if (people := _people(run, stage, names))],
     )
 
 
-def _card(stage: StageData, names: Names) -> JudgeCard | None:
+def _card(run: RunData, stage: StageData, names: Names) -> JudgeCard | None:
     path = stage.folder / "judge.json"
-    if not path.is_file():
-        return None
-    report: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    found = {key: report["examiners"][key] for key in EXAMINERS if key in report["examiners"]}
-    wanted = METRICS | {f"accuracy_{key}": f"Verdicts right: {names.step(key)}" for key in report["step_keys"]}
-    bins = found["judge"]["reliability"]
-    chart = None
-    if bins:
-        series = [Series("judge", "s0", [b["value"] for b in bins], [b["right"] for b in bins])]
-        if len(bins) > 1:
-            series.append(Series("calibrated", "sb", [0.0, 1.0], [0.0, 1.0]))
-        chart = line_chart("Reliability", "share of right steps", "P", series, share=True)
-    return JudgeCard(
-        name=stage.name,
-        pairs=report["pairs"],
-        responses=report["responses"],
-        examiners=[EXAMINERS[key] for key in found],
-        rows=[_row(key, name, list(found.values())) for key, name in wanted.items()],
-        reliability=chart,
-        notes=report["notes"],
-    )
-
-
-def _row(key: str, name: str, found: list[dict[str, Any]]) -> JudgeRow:
-    values = [number(one["metrics"].get(key)) for one in found]
-    known = [v for v in values if v is not None]
-    best = (min if key in LOW_IS_GOOD else max)(known) if known else None
-    cells = []
-    for one, value in zip(found, values, strict=True):
-        low, high = (number(v) for v in one["intervals"].get(key) or (None, None))
-        interval = "" if low is None or high is None else f"[{low * 100:.1f}, {high * 100:.1f}]"
-        cells.append(
-            (MISSING if value is None else f"{value * 100:.1f}", interval, value is not None and value == best)
-        )
-    return JudgeRow(name, cells)
-
-
-def _sources(stage: StageData, names: Names) -> list[SourceRow]:
-    """Means over the updates."""
-    rows = [row["sources"] for row in stage.metrics if row.get("sources")]
-    if not rows:
-        return []
-    hits = stage.summary.get("hit_rate") or {}
-    found = []
-    for key in rows[0]:
-        shares = {source: sum(row[key].get(source, 0.0) for row in rows) / len(rows) for source in SOURCES}
-        hit = number(hits.get(key))
-        found.append(
-            SourceRow(
-                names.step(key),
-                [(source, share * 100) for source, share in shares.items() if share > 0],
-                MISSING if hit is None else f"{hit * 100:.0f}%",
-            )
-        )
-    return found
-
-
-def _warnings(stage: StageData, names: Names) -> list[WarningLine]:
-    """Warnings that differ in their numbers alone are one line."""
-    told: dict[str, tuple[str, list[int]]] = {}
-    for row in stage.metrics:
-        for text in row.get("warnings") or ():
-            kind = re.sub(r"[-+]?[\d.]+", "#", text)
-            told[kind] = (text, [*told.get(kind, ("", []))[1], int(row["step"])])
-    return [WarningLine(names.model(stage.name), text, len(at), at[0], at[-1]) for text, at in told.values()]
-
-
-def _people(run: RunData, stage: StageData) -> People | None:
-    """None with fewer than two annotators, or where annotations or domain cannot be read."""
-    path: Path = stage.folder / "annotations.jsonl"
-    if not path.is_file():
-        return None
-    annotations = read_annotations(path)
-    if len(Counter(a.annotator for a in annotations)) < 2:
+    report = read_json(path)
+    if report is None:
         return None
     try:
-        domain = load_domain(run.recipe["domain"]).with_overrides(run.recipe.get("domain_overrides") or {})
-    except (UserError, KeyError):
-        run.gaps.append(f"How well the annotators of {stage.name} agree is left out: the domain cannot be read.")
+        found = {key: report["examiners"][key] for key in EXAMINERS if key in report["examiners"]}
+        wanted = {
+            "first_error_f1": "First-error F1", "first_error_flawed": "Finds the first error",
+            "first_error_clean": "Passes clean responses", "accuracy": "Accuracy of the verdicts",
+            **{f"accuracy_{key}": f"Step: {names.step(key)}" for key in report["step_keys"]},
+            "ece": "Calibration error (ECE)", "known": "Steps with a verdict",
+        }  # fmt: skip
+        rows = [
+            metric_row(found, key, name, lambda one: COLOURS[one], () if key in NO_MERIT else found)
+            for key, name in wanted.items()
+        ]
+        return JudgeCard(
+            name=stage.name,
+            pairs=report["pairs"],
+            responses=report["responses"],
+            examples=(report.get("training") or {}).get("examples"),
+            examiners=[_examiner(key, found[key]) for key in found],
+            rows=[row for row in rows if row is not None and not _all_known(row)],
+            used_by=_used_by(run, stage, names),
+            notes=report.get("notes") or [],
+        )
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{path}: not what a judge stage writes ({error!r}); run the stage again") from error
+
+
+def _all_known(row: Row) -> bool:
+    """Everybody gave every verdict: nothing to tell."""
+    return row.key == "known" and {cell.text for cell in row.cells} == {"100.0"}
+
+
+def _examiner(key: str, content: dict[str, Any]) -> Examiner:
+    bins, ece = content["reliability"], number(content["metrics"].get("ece"))
+    return Examiner(
+        EXAMINERS[key], DETAILS[key], COLOURS[key], _percent(ece, 1),
+        reliability_chart(EXAMINERS[key], COLOURS[key], bins) if bins else None,
+    )  # fmt: skip
+
+
+def _used_by(run: RunData, judge: StageData, names: Names) -> list[str]:
+    """`hybrid (human_first, bar 60.0)`; says so where the bar was overridden."""
+    lines = []
+    for stage in run.of_kind("rl"):
+        how = stage.settings.get("examination") or {}
+        if how.get("judge") == judge.name:
+            override = ", which need not be reached" if how.get("override_bar") else ""
+            mode = stage.summary.get("examined_by") or how.get("mode") or "human_first"
+            lines.append(f"{names.model(stage.name)} ({mode}, bar {100 * how.get('bar', BAR):.1f}{override})")
+    return lines
+
+
+def _sources(stage: StageData) -> list[tuple[int, dict[str, dict[str, float]]]]:
+    """(update, step key -> source -> share) of the rows that have it."""
+    return [(row["step"], row["sources"]) for row in stage.metrics if row.get("sources")]
+
+
+def _column(stage: StageData, names: Names) -> SourceColumn:
+    rows = _sources(stage)
+    keys = list(rows[0][1])
+    shares = {key: _mean([sources[key] for _, sources in rows]) for key in keys}
+    by_update = [_mean(list(sources.values())) for _, sources in rows]
+    hits = stage.summary.get("hit_rate") or {}
+    return SourceColumn(
+        name=names.model(stage.name),
+        colour=names.colour(stage.name),
+        detail=str(stage.summary.get("examined_by") or ""),
+        shares={key: [(source, 100 * s) for source, s in mean.items() if s > 0] for key, mean in shares.items()},
+        hit_rate={key: _percent(number(hits.get(key)), 1) for key in keys},
+        chart=sources_chart(names.model(stage.name), [update for update, _ in rows], by_update),
+    )
+
+
+def _mean(rows: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Mean share of every source, in the order of ORDER."""
+    return {source: sum(row.get(source, 0.0) for row in rows) / len(rows) for source in ORDER}
+
+
+def _warned(stage: StageData, names: Names) -> Warned:
+    lines = [(int(row["step"]), str(text)) for row in stage.metrics for text in row.get("warnings") or ()]
+    return Warned(names.model(stage.name), len({update for update, _ in lines}), len(stage.metrics), lines)
+
+
+def _people(run: RunData, stage: StageData, names: Names) -> People | None:
+    """None with fewer than two people, or without a readable domain."""
+    path = stage.folder / "annotations.jsonl"
+    if not path.is_file():
         return None
-    pairs = [p for p in pair_agreement(domain, annotations) if p.step == ALL_STEPS]
-    return People(stage.name, annotator_report(domain, annotations), pairs)
+    annotations = [a for a in read_annotations(path) if not a.annotator.startswith(MACHINE)]
+    if len({a.annotator for a in annotations}) < 2:
+        return None
+    if names.domain is None:
+        run.gaps.append(f"How well the annotators of {stage.name} agree needs the domain.")
+        return None
+    reports = annotator_report(names.domain, annotations)
+    by_two: dict[tuple[str, str], dict[str, Any]] = {}
+    for row in pair_agreement(names.domain, annotations):
+        by_two.setdefault((row.first, row.second), {})[row.step] = row
+    steps = [key for key in names.domain.step_keys if any(key in rows for rows in by_two.values())]
+    return People(
+        stage=stage.name,
+        annotators=reports if any(report.items for report in reports) else [],
+        outliers=[report for report in reports if report.outlier],
+        steps=[names.step(key) for key in steps],
+        agreement=[
+            Agreement(
+                f"{first}, {second}", rows[ALL_STEPS].items, _percent(rows[ALL_STEPS].raw, 1),
+                [_kappa(rows[key].kappa) if key in rows else MISSING for key in (ALL_STEPS, *steps)],
+            )
+            for (first, second), rows in by_two.items()
+        ],
+    )  # fmt: skip
+
+
+def _kappa(value: float) -> str:
+    return MISSING if math.isnan(value) else f"{value:.2f}"
+
+
+def _percent(value: float | None, digits: int) -> str:
+    return MISSING if value is None else f"{100 * value:.{digits}f}"

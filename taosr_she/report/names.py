@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from taosr_she.domain.domain import load_domain
+from taosr_she.domain.domain import Domain, load_domain
 from taosr_she.errors import UserError
 from taosr_she.report.load import RunData
 
@@ -34,6 +34,7 @@ class Names:
     grades: dict[str, str] = field(default_factory=dict)  # code -> name
     steps: dict[str, str] = field(default_factory=dict)  # key -> title
     colours: dict[str, str] = field(default_factory=dict)  # model or stage -> CSS class
+    domain: Domain | None = None
 
     def grade(self, code: str | None) -> str:
         """`4 Excellent`; the name is left out where it says the same as the code."""
@@ -59,6 +60,7 @@ def read_names(run: RunData) -> Names:
     """Names from the recipe's domain; a domain file that is gone is one more gap of the run."""
     grades: dict[str, str] = {}
     steps: dict[str, str] = {}
+    domain = None
     if run.recipe.get("domain"):
         try:
             domain = load_domain(run.recipe["domain"]).with_overrides(run.recipe.get("domain_overrides") or {})
@@ -70,7 +72,7 @@ def read_names(run: RunData) -> Names:
     models = (run.results or {"models": {}})["models"]
     measured = [name for name in models if not label_only(models[name])]
     names = list(dict.fromkeys(trained + measured))
-    return Names(grades, steps, {name: f"s{i % COLOURS}" for i, name in enumerate(names)})
+    return Names(grades, steps, {name: f"s{i % COLOURS}" for i, name in enumerate(names)}, domain)
 
 
 def label_only(model: dict[str, Any]) -> bool:

@@ -102,9 +102,8 @@ def line_chart(title: str, unit: str, x_name: str, series: Sequence[Series], sha
 
 def drawing(spoken: str, parts: Sequence[str], height: float = HEIGHT) -> Markup:
     """A panel's SVG with a text that stands for it."""
-    return Markup(
-        f'<svg class="chart" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(spoken)}">{"".join(parts)}</svg>'
-    )
+    head = f'<svg class="chart" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(spoken)}">'
+    return Markup(f"{head}{''.join(parts)}</svg>")
 
 
 def interval_mark(value: float, interval: tuple[float, float], scale: tuple[float, float], colour: str) -> Markup:

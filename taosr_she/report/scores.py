@@ -1,5 +1,6 @@
 """The table of models with intervals, and the paired comparisons in words."""
 
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,28 +92,37 @@ def score_groups(results: dict[str, Any], names: Names) -> list[tuple[str, list[
 
 
 def _row(models: dict[str, Any], key: str, names: Names) -> Row | None:
-    values = {name: number(model["metrics"].get(key)) for name, model in models.items()}
+    # Who writes no response cannot write a malformed one: no merit.
+    rivals = [name for name, model in models.items() if not (key == "malformed" and label_only(model))]
+    return metric_row(models, key, _label(key, names), names.colour, [] if key in NEUTRAL else rivals)
+
+
+def metric_row(
+    models: dict[str, Any], key: str, name: str, colour: Callable[[str], str], rivals: Collection[str]
+) -> Row | None:
+    """One metric of all `models` (name -> `metrics`, `intervals`); None when none has it. Of `rivals` the best is
+    marked, unless all are alike."""
+    values = {model: number(content["metrics"].get(key)) for model, content in models.items()}
     known = [value for value in values.values() if value is not None]
     if not known:
         return None
-    # Who writes no response cannot write a malformed one: no merit.
-    rivals = [v for n, v in values.items() if v is not None and not (key == "malformed" and label_only(models[n]))]
-    best = (min if key in LOWER_IS_BETTER else max)(rivals, default=None)
-    marked = len({shown(key, rival) for rival in rivals}) > 1 and key not in NEUTRAL
-    bounds = {name: _bounds(model, key) for name, model in models.items()}
+    rival = {model: value for model, value in values.items() if value is not None and model in rivals}
+    best = (min if key in LOWER_IS_BETTER else max)(rival.values(), default=None)
+    marked = len({shown(key, value) for value in rival.values()}) > 1
+    bounds = {model: _bounds(content, key) for model, content in models.items()}
     ends = [end for low_high in bounds.values() if low_high for end in low_high]
     cells = []
-    for name, value in values.items():
+    for model, value in values.items():
         if value is None:
             cells.append(Cell(MISSING, "", False, Markup("")))
             continue
         interval, mark = "", Markup("")
-        if found := bounds[name]:
+        if found := bounds[model]:
             interval = f"[{shown(key, found[0])}, {shown(key, found[1])}]"
-            mark = interval_mark(value, found, (min(known + ends), max(known + ends)), names.colour(name))
-        is_best = marked and best is not None and shown(key, value) == shown(key, best) and value in rivals
+            mark = interval_mark(value, found, (min(known + ends), max(known + ends)), colour(model))
+        is_best = marked and model in rival and best is not None and shown(key, value) == shown(key, best)
         cells.append(Cell(shown(key, value), interval, is_best, mark))
-    return Row(key, _label(key, names), "lower is better" if key in LOWER_IS_BETTER else "", cells)
+    return Row(key, name, "lower is better" if key in LOWER_IS_BETTER else "", cells)
 
 
 def shown(key: str, value: float) -> str:

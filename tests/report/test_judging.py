@@ -1,6 +1,7 @@
 """The section on examination: what it reads, and when it is left out."""
 
 import json
+import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,11 @@ import pytest
 
 from taosr_she.domain.annotation import write_annotations
 from taosr_she.domain.pair import Annotation
+from taosr_she.errors import UserError
+from taosr_she.examine.verdicts import SOURCES
 from taosr_she.report.build import build_report
-from taosr_she.report.judging import judging
+from taosr_she.report.judging import ORDER, Judging, judging
+from taosr_she.report.judging_plots import MAX_COLUMNS, MAX_RADIUS, reliability_chart, sources_chart
 from taosr_she.report.load import load_run
 from taosr_she.report.names import read_names
 
@@ -31,7 +35,10 @@ def run(tmp_path: Path) -> Path:
         (tmp_path / "stages" / stage).mkdir(parents=True)
         record = {"kind": kind, "seconds": 1.0, "fingerprint": "x", "summary": {"hit_rate": {"query": 0.25}}}
         (tmp_path / "stages" / stage / "stage.json").write_text(json.dumps(record))
-    stages = {"data": {"kind": "market"}, "judge": {"kind": "judge"}, "hybrid": {"kind": "rl"}}
+    examination = {"mode": "human_first", "judge": "judge", "bar": 0.7, "override_bar": True}
+    stages = {
+        "data": {"kind": "market"}, "judge": {"kind": "judge"}, "hybrid": {"kind": "rl", "examination": examination},
+    }  # fmt: skip
     (tmp_path / "recipe.yaml").write_text(json.dumps({"name": "x", "domain": "taobao", "stages": stages}))
     report = {
         "step_keys": list(STEPS), "pairs": 20, "responses": 40, "notes": ["Something was left out."],
@@ -40,7 +47,7 @@ def run(tmp_path: Path) -> Path:
     (tmp_path / "stages/judge/judge.json").write_text(json.dumps(report))
     rows = [
         {"step": n, "reward": 0.5, "judge_agreement": 0.9, "sources": {"query": {"human": n / 4, "judge": 1 - n / 4}},
-         "warnings": [f"the judge agrees in {n}0% of the steps"]}
+         "warnings": [f"the judge agrees in {n}0% of the steps", "<b>responses</b> are longer"][: 3 - n]}
         for n in (1, 2)
     ]  # fmt: skip
     (tmp_path / "stages/hybrid/metrics.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
@@ -53,32 +60,125 @@ def run(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_everything_is_read(run: Path) -> None:
+def read(run: Path) -> Judging:
     data = load_run(run)
-    found = judging(data, read_names(data))
+    return judging(data, read_names(data))
+
+
+def test_everything_is_read(run: Path) -> None:
+    found = read(run)
     (card,) = found.judges
-    assert card.examiners == ["Judge", "Always correct"] and card.notes == ["Something was left out."]
-    cells = {row.name: row.cells for row in card.rows}
-    assert cells["First-error F1"] == [("80.0", "[70.0, 90.0]", True), ("0.0", "[-10.0, 10.0]", False)]
-    assert [best for *_, best in cells["Calibration error"]] == [True, False]  # lower is better
-    assert cells["Passes what is right"] == [("–", "", False)] * 2
-    ((_, stage, rows),) = found.sources
-    assert stage == "hybrid" and rows[0].shares == [("human", 37.5), ("judge", 62.5)] and rows[0].hit_rate == "25%"
-    (warning,) = found.warnings  # the two differ in a number alone
-    assert (warning.text, warning.count, warning.first, warning.last) == (
-        "the judge agrees in 20% of the steps", 2, 1, 2,
-    )  # fmt: skip
+    assert [e.name for e in card.examiners] == ["Judge", "Always correct"]
+    assert card.notes == ["Something was left out."]
+    assert card.used_by == ["hybrid (human_first, bar 70.0, which need not be reached)"]
+    cells = {row.key: [(c.text, c.interval, c.best) for c in row.cells] for row in card.rows}
+    assert cells["first_error_f1"] == [("80.0", "[70.0, 90.0]", True), ("0.0", "[-10.0, 10.0]", False)]
+    assert [best for *_, best in cells["ece"]] == [True, False], "lower is better"
+    assert not any(best for *_, best in cells["first_error_flawed"]), "no merit by itself"
+    assert "first_error_clean" not in cells and "accuracy_category" in cells
+    (column,) = found.sources
+    assert column.shares["query"] == [("human", 37.5), ("judge", 62.5)] and column.hit_rate["query"] == "25.0"
+    assert found.legend == ["human", "judge"] and found.steps == [("query", "Query understanding")]
+    (warned,) = found.warnings
+    assert (warned.name, warned.updates, warned.of) == ("hybrid", 2, 2)
+    assert [update for update, _ in warned.lines] == [1, 1, 2] and found.watched == ["hybrid"]
     (people,) = found.people
-    assert [a.annotator for a in people.annotators if a.outlier] == ["cy"]
+    assert [a.annotator for a in people.outliers] == ["cy"]
+    assert [(two.names, two.items) for two in people.agreement] == [("ann, bo", 200), ("ann, cy", 200), ("bo, cy", 200)]
+    assert people.steps == ["Category match"] and people.agreement[1].raw == "60.0"
 
 
 def test_the_page_shows_it(run: Path) -> None:
     page = build_report(run).read_text("utf-8")
-    assert 'id="judging"' in page and "stands out" in page and "Agreement with held-out people" in page
-    assert page.count('class="from judge"') == 1
+    for said in (
+        'id="judging"', '<a href="#judging">', "stands out", "Agreement with held-out people", "First-error F1",
+        "Update 2: the judge agrees in 20% of the steps", "&lt;b&gt;responses&lt;/b&gt; are longer",
+        "differs from the majority of the others on 40.0% of 200 items", "P 0.00: 20% of 3 verdicts right",
+        "verdicts by source, update 1: human 25%, judge 75%; update 2: human 50%, judge 50%",
+    ):  # fmt: skip
+        assert said in page, said
+    assert page.count('<i class="by-judge" style="width:62.50%">') == 1
 
 
-def test_a_run_without_judge_has_no_such_section(run: Path) -> None:
+def test_the_page_fits_a_phone(run: Path, browser) -> None:
+    page = browser.new_page(viewport={"width": 390, "height": 800})
+    page.goto(build_report(run).as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert page.locator("#judging figure svg").count() == 3
+    page.close()
+
+
+def without_judge(run: Path) -> None:
     (run / "stages/judge/judge.json").unlink()
+    rows = [{"step": n, "reward": 0.5, "sources": {"query": {"human": 1.0}}} for n in (1, 2)]
+    (run / "stages/hybrid/metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def one_annotator(run: Path) -> None:
+    said = [Annotation("p1", "category", "same", annotator=name) for name in ("ann", "machine:lexical")]
+    write_annotations(run / "stages/data/annotations.jsonl", said)
+
+
+def test_a_run_with_one_annotator_and_no_judge_has_no_such_section(run: Path) -> None:
+    without_judge(run)
+    one_annotator(run)
+    assert "#judging" not in build_report(run).read_text("utf-8")
+
+
+def test_two_annotators_or_a_judge_alone_are_shown(run: Path) -> None:
+    without_judge(run)
+    two = [Annotation(f"p{n}", "category", "same", annotator=name) for n in range(3) for name in ("ann", "bo")]
+    write_annotations(run / "stages/data/annotations.jsonl", two)
+    page = build_report(run).read_text("utf-8")
+    assert "ann, bo" in page and "where two differ, nobody can say who is wrong" in page
+    assert "Warnings of the monitors" not in page and "stands out" not in page
     (run / "stages/data/annotations.jsonl").unlink()
-    assert 'id="judging"' not in build_report(run).read_text("utf-8")
+    rows = [{"step": 1, "reward": 0.5, "sources": {"query": {"judge": 1.0}}, "judge_agreement": None, "warnings": []}]
+    (run / "stages/hybrid/metrics.jsonl").write_text(json.dumps(rows[0]) + "\n")  # behind an endpoint: no judge.json
+    page = build_report(run).read_text("utf-8")
+    assert "Who judged in training" in page and "No update gave a warning." in page
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"examiners": {}}', '{"step_keys": [], "examiners": {"judge": {}}}'])
+def test_a_broken_judge_file_is_one_line(run: Path, content: str) -> None:
+    (run / "stages/judge/judge.json").write_text(content)
+    with pytest.raises(UserError, match=r"judge\.json") as error:
+        read(run)
+    assert "\n" not in str(error.value) and "again" in str(error.value)
+
+
+def test_without_a_domain_agreement_is_a_gap(run: Path) -> None:
+    recipe = json.loads((run / "recipe.yaml").read_text()) | {"domain": "/nowhere.yaml"}
+    (run / "recipe.yaml").write_text(json.dumps(recipe))
+    assert "annotators of data agree needs the domain" in build_report(run).read_text("utf-8")
+
+
+def test_every_source_has_its_place() -> None:
+    assert set(ORDER) == set(SOURCES)
+
+
+def parsed(svg: object) -> ET.Element:
+    return ET.fromstring(str(svg))
+
+
+def test_reliability_dots_lie_at_their_values_and_their_area_is_their_share() -> None:
+    bins = [{"value": 0.0, "right": 0.0, "count": 25}, {"value": 1.0, "right": 1.0, "count": 75}]
+    root = parsed(reliability_chart("Judge", "by-judge", bins))
+    low, high = (e for e in root.iter("circle"))
+    radii = [float(dot.get("r", 0)) for dot in (low, high)]
+    assert radii[1] / radii[0] == pytest.approx(3**0.5, abs=0.02) and max(radii) < MAX_RADIUS
+    (diagonal,) = (e for e in root.iter("line") if e.get("class") == "calibrated")
+    assert (diagonal.get("x1"), diagonal.get("y1")) == (low.get("cx"), low.get("cy"))
+    assert (diagonal.get("x2"), diagonal.get("y2")) == (high.get("cx"), high.get("cy"))
+    assert not list(parsed(reliability_chart("x", "sb", bins[1:])).iter("polyline")), "one dot needs no line"
+
+
+@pytest.mark.parametrize("updates", [1, 7, 100])
+def test_columns_of_sources_fill_the_chart(updates: int) -> None:
+    shares = [{"human": 0.25 if n % 2 else 0.75, "judge": 0.75 if n % 2 else 0.25} for n in range(updates)]
+    root = parsed(sources_chart("hybrid", list(range(1, updates + 1)), shares))
+    heights: dict[str, float] = {}
+    for bar in root.iter("rect"):
+        heights[bar.get("x", "")] = heights.get(bar.get("x", ""), 0) + float(bar.get("height", 0))
+    assert len(heights) == min(updates, MAX_COLUMNS)
+    assert all(height == pytest.approx(180 - 10 - 26, abs=0.2) for height in heights.values())

@@ -117,6 +117,18 @@ def test_the_market_has_one_annotator_or_the_people_named() -> None:
     assert several.annotations == annotate_by(PEOPLE, training, 1)
 
 
+def test_held_out_people_annotate_the_development_pairs_alone() -> None:
+    config = CONFIG.model_copy(update={"development_pairs": 40, "held_out_annotators": PEOPLE[:2]})
+    market = generate_market(config, 1)
+    development = {p.pair_id: market.cases[p.pair_id] for p in market.pairs["development"]}
+    assert market.held_out == annotate_by(PEOPLE[:2], development, 1) != []
+    training = {p.pair_id for p in market.pairs["training"]}
+    assert {a.pair_id for a in market.annotations} <= training and training.isdisjoint(development)
+    assert {a.annotator for a in generate_market(CONFIG.model_copy(update={"development_pairs": 4}), 1).held_out} == {
+        "held_out"
+    }
+
+
 def test_the_only_annotator_of_the_market_keeps_the_stated_coverage_and_error_rate() -> None:
     market = generate_market(
         MarketConfig(

@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from taosr_she.data.market.asks import PRICES
+from taosr_she.data.market.asks import PRICES, draw_ask, popularity
 from taosr_she.data.market.lexicon import KINDS, NEEDS, SPELLINGS
 from taosr_she.data.market.market import SPLITS, Market, MarketConfig, generate_market
 from taosr_she.data.market.reasoning import Ask, Constraint, Goods, decide, reason, relation, status
@@ -58,6 +58,17 @@ def test_every_hard_kind_head_and_tail_occur_in_the_test_split(market: Market) -
     }  # fmt: skip
     assert wanted == set(counts)
     assert min(counts.values()) >= 40
+
+
+@pytest.mark.parametrize("hard", [0.0, 0.5, 4.0])
+def test_hard_kinds_of_query_are_as_frequent_as_asked(hard: float) -> None:
+    rng, popular = Random("hard"), popularity(1, 0.8, 4)
+    origins = Counter(c.origin for _ in range(3000) for c in draw_ask(rng, popular, hard).constraints)
+    kinds = {"negation", "alternatives", "knowledge", "need", "budget"}
+    share = sum(origins[kind] for kind in kinds) / origins.total()
+    # 22 of 112 weights are hard kinds' (asks.py); those that a kind of product cannot have are drawn again.
+    expected = 22 * hard / (22 * hard + 90)
+    assert abs(share - expected) < 0.06 and set(origins) == ({"stated"} | kinds if hard else {"stated"})
 
 
 def test_unseen_words_never_occur_in_training_queries(market: Market) -> None:
