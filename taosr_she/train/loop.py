@@ -17,9 +17,9 @@ from taosr_she.credit.loss import policy_loss
 from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Pair
 from taosr_she.examine.verdicts import Examiner
-from taosr_she.model.logprobs import response_logprobs
 from taosr_she.model.policy import Policy, load_policy, save_policy
 from taosr_she.model.sampler import sample_groups
+from taosr_she.model.shared_prefix import shared_logprobs, unshareable
 from taosr_she.train.batch import CreditedBatch, credit_rollouts
 from taosr_she.train.curriculum import Curriculum, Leg
 from taosr_she.train.metrics import batch_metrics
@@ -173,7 +173,7 @@ def update_policy(
     epochs = []
     for _ in range(settings.epochs_per_batch):
         totals = {"loss": 0.0, "entropy": 0.0, "kl": 0.0, "clipped": 0.0, "tokens": 0.0}
-        for part in microbatches(rows, prompts, batch, settings.tokens_per_microbatch):
+        for part in microbatches(rows, prompts, batch, settings.tokens_per_microbatch, not unshareable(policy.model)):
             for key, value in backward(policy, reference, prompts, batch, part, settings, denominator).items():
                 totals[key] += value
         norm = torch.nn.utils.clip_grad_norm_(policy.model.parameters(), settings.grad_clip)
@@ -204,14 +204,14 @@ def backward(
     length = int(rollouts.mask[rows].sum(dim=1).max())
     ids = rollouts.ids[rows, :length].to(device)
     mask = rollouts.mask[rows, :length].to(device)
-    row_prompts = [prompts[g] for g in rollouts.group[rows].tolist()]
+    group = rollouts.group[rows].to(device)
     temperature = settings.sampling.temperature
     with autocast(policy, settings):
-        logp, entropy = response_logprobs(policy.model, row_prompts, ids, mask, temperature, with_entropy=True)
+        logp, entropy = shared_logprobs(policy.model, prompts, group, ids, mask, temperature, with_entropy=True)
         reference_logp = None
         if reference is not None:
             with torch.no_grad():
-                reference_logp, _ = response_logprobs(reference.model, row_prompts, ids, mask, temperature)
+                reference_logp, _ = shared_logprobs(reference.model, prompts, group, ids, mask, temperature)
     on_policy = settings.epochs_per_batch == 1
     loss, stats = policy_loss(
         logp, None if on_policy else rollouts.logprobs[rows, :length].to(device),
@@ -230,18 +230,31 @@ def backward(
     }
 
 
-def microbatches(rows: torch.Tensor, prompts: list[list[int]], batch: CreditedBatch, budget: int) -> list[torch.Tensor]:
-    """Rows in parts whose padded size stays within the token budget; rows of like length together."""
-    lengths = batch.rollouts.mask.sum(dim=1)
-    group = batch.rollouts.group
-    ordered = sorted(rows.tolist(), key=lambda b: (int(lengths[b]), len(prompts[int(group[b])])))
+def microbatches(
+    rows: torch.Tensor, prompts: list[list[int]], batch: CreditedBatch, budget: int, shared: bool = True
+) -> list[torch.Tensor]:
+    """Rows in parts whose padded size stays within the token budget; rows of like length together.
+
+    With `shared` prompts the rows of a group stay together as far as the budget lets them, and a part's size is its
+    prompts once and its padded responses; else every row has its prompt.
+    """
+    lengths = batch.rollouts.mask.sum(dim=1).tolist()
+    group = batch.rollouts.group.tolist()
+    longest: dict[int, int] = {}
+    for b in rows.tolist():
+        longest[group[b]] = max(lengths[b], longest.get(group[b], 0))
+
+    def size(part: list[int]) -> int:
+        of = [len(prompts[g]) for g in {group[b] for b in part}]
+        return (sum(of) if shared else len(part) * max(of)) + len(part) * max(lengths[b] for b in part)
+
+    def place(b: int) -> tuple[int, ...]:
+        return (longest[group[b]], group[b], lengths[b]) if shared else (lengths[b], len(prompts[group[b]]))
+
     parts: list[list[int]] = [[]]
-    prompt = response = 0
-    for b in ordered:
-        prompt, response = max(prompt, len(prompts[int(group[b])])), max(response, int(lengths[b]))
-        if parts[-1] and (len(parts[-1]) + 1) * (prompt + response) > budget:
+    for b in sorted(rows.tolist(), key=place):
+        if parts[-1] and size([*parts[-1], b]) > budget:
             parts.append([])
-            prompt, response = len(prompts[int(group[b])]), int(lengths[b])
         parts[-1].append(b)
     return [torch.tensor(part) for part in parts]
 

@@ -1,5 +1,6 @@
 import json
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -104,11 +105,17 @@ def test_microbatches_keep_every_row_once_within_the_budget(setting) -> None:
     rollouts = sample_groups(policy, prompts, 4, settings.sampling, 5)
     batch = credit_rollouts(policy, domain, pairs[:4], rollouts, Lengths(), settings.credit)
     rows = torch.tensor([0, 3, 5, 9, 10, 15])
-    parts = microbatches(rows, prompts, batch, 130)
-    assert sorted(b for part in parts for b in part.tolist()) == rows.tolist()
-    for part in parts:
-        width = max(len(prompts[int(rollouts.group[b])]) for b in part) + int(rollouts.mask[part].sum(dim=1).max())
-        assert len(part) == 1 or len(part) * width <= 130
+    lengths = rollouts.mask.sum(dim=1)
+    for shared in (True, False):
+        parts = microbatches(rows, prompts, batch, 130, shared)
+        assert sorted(b for part in parts for b in part.tolist()) == rows.tolist() and len(parts) > 1
+        for part in parts:
+            groups = rollouts.group[part].tolist()
+            of = [len(prompts[g]) for g in (set(groups) if shared else groups)]
+            size = (sum(of) if shared else len(part) * max(of)) + len(part) * int(lengths[part].max())
+            assert len(part) == 1 or size <= 130
+    together = [rollouts.group[part].tolist() for part in microbatches(rows, prompts, batch, 100_000)]
+    assert len(together) == 1 and len([g for g, _ in groupby(together[0])]) == len(set(together[0]))
 
 
 def test_training_writes_metrics_rollouts_and_a_model_that_differs(setting, tmp_path: Path) -> None:

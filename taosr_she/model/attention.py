@@ -1,0 +1,80 @@
+"""Another attention inside a Hugging Face model, for the time of one call: how prompts come to be shared."""
+
+import inspect
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import AttentionInterface
+
+Attention = Callable[[torch.nn.Module, Tensor, Tensor, Tensor, float], Tensor]
+"""(the layer's module, queries (R, H, n, D), keys and values (R, H_kv, m, D), scale) -> (R, n, H, D)."""
+
+NAME = "taosr_she"
+FOREIGN = ("softcap", "s_aux", "sliding_window", "position_bias")
+"""Options of an attention layer that change what it computes; ours knows none of them."""
+
+log = logging.getLogger(__name__)
+_current: ContextVar[Attention] = ContextVar("attention")
+
+
+class Unsupported(Exception):
+    """This model's attention does something that ours does not; the message says what."""
+
+
+@contextmanager
+def attending(model: Any, attention: Attention) -> Iterator[None]:
+    """Inside, every attention layer of `model` calls `attention` and gets no mask from the model's own code.
+
+    The forward pass raises Unsupported where a layer asks for more than plain attention.
+    """
+    before = model.config._attn_implementation
+    token = _current.set(attention)
+    model.config._attn_implementation = NAME
+    try:
+        yield
+    finally:
+        model.config._attn_implementation = before
+        _current.reset(token)
+
+
+@cache
+def inputs(forward: Callable[..., Any]) -> frozenset[str]:
+    """Names of the arguments that a model's forward pass takes."""
+    return frozenset(inspect.signature(forward).parameters)
+
+
+def obstacle(model: Any) -> str | None:
+    """Why attention cannot be exchanged in this model; None when nothing speaks against it before trying."""
+    if not getattr(model, "_supports_attention_backend", False):
+        return "its attention cannot be exchanged"
+    if "position_ids" not in inputs(type(model).forward):
+        return "it takes no positions"
+    if model.config.get_text_config() is not model.config:
+        return "it is not a model of text alone"
+    kinds = set(getattr(model.config, "layer_types", None) or ()) - {"full_attention"}
+    return f"it has layers of the kind {min(kinds)}" if kinds else None
+
+
+@cache
+def say_once(model_name: str, reason: str) -> None:
+    """Log that a model is run without shared prompts."""
+    log.warning("%s runs without shared prompts: %s", model_name, reason)
+
+
+def _dispatch(
+    module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **options: Any
+) -> tuple[Tensor, None]:
+    foreign = [name for name in FOREIGN if options.get(name) is not None]
+    if foreign or options.get("dropout"):
+        raise Unsupported(f"its attention has {foreign[0] if foreign else 'dropout'}")
+    scale = options.get("scaling")
+    return _current.get()(module, query, key, value, query.shape[-1] ** -0.5 if scale is None else scale), None
+
+
+AttentionInterface.register(NAME, _dispatch)

@@ -1,0 +1,92 @@
+"""Log-probabilities of the responses of whole groups, every prompt run once: P + G x T tokens, not G x (P + T).
+
+All tokens of a micro-batch stand behind each other in one row without padding: first the prompts, then the responses.
+Only attention knows where one ends: prompts attend to themselves, responses to their prompt and themselves.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor
+
+from taosr_she.model.attention import Unsupported, attending, obstacle, say_once
+from taosr_she.model.logprobs import picked_logits, response_logprobs, token_logprobs
+from taosr_she.model.packing import Pack
+
+_reasons: WeakKeyDictionary[torch.nn.Module, str] = WeakKeyDictionary()
+"""Why a model cannot share prompts, "" where it can: found out once for each model."""
+
+
+def shared_logprobs(
+    model: Any,
+    prompts: Sequence[list[int]],
+    group: Tensor,
+    ids: Tensor,
+    mask: Tensor,
+    temperature: float = 1.0,
+    with_entropy: bool = False,
+) -> tuple[Tensor, Tensor | None]:
+    """What `response_logprobs` returns for the prompts `prompts[group[b]]`, with the same gradients, for less work.
+
+    group (B,) long indexes `prompts`; ids (B, T) long; mask (B, T) bool, the first tokens of a row True. A model whose
+    attention cannot be exchanged goes through `response_logprobs`; the log says so, once.
+    """
+    reason = unshareable(model)
+    if reason:
+        say_once(type(model).__name__, reason)
+        return response_logprobs(model, [prompts[g] for g in group.tolist()], ids, mask, temperature, with_entropy)
+    return _packed_logprobs(model, prompts, group, ids, mask, temperature, with_entropy)
+
+
+def unshareable(model: Any) -> str:
+    """Why `shared_logprobs` takes the plain path for this model; "" when it does not.
+
+    Beside what is known beforehand, both paths are run on a small example: a model may treat neighbours in a row as
+    neighbours elsewhere than in its attention.
+    """
+    reason = _reasons.get(model)
+    if reason is None:
+        reason = _reasons[model] = obstacle(model) or _difference(model)
+    return reason
+
+
+@torch.no_grad()
+def _difference(model: Any) -> str:
+    device = model.get_input_embeddings().weight.device
+    prompts, group = [[5, 9, 3, 11, 7], [4, 2]], torch.tensor([0, 1, 0], device=device)
+    ids = torch.tensor([[7, 2, 6, 3], [6, 10, 9, 8], [3, 4, 2, 2]], device=device)
+    mask = torch.arange(4, device=device) < torch.tensor([[4], [3], [2]], device=device)
+    was_training = model.training
+    model.eval()
+    try:
+        ours, _ = _packed_logprobs(model, prompts, group, ids, mask, 1.0, False)
+    except Unsupported as error:
+        return str(error)
+    finally:
+        model.train(was_training)
+    plain, _ = response_logprobs(model, [prompts[g] for g in group.tolist()], ids, mask)
+    tolerance = 1e-3 if model.dtype == torch.float32 and not torch.is_autocast_enabled(device.type) else 0.25
+    return "" if torch.allclose(ours, plain, atol=tolerance, rtol=tolerance) else "packed rows change its output"
+
+
+def _packed_logprobs(
+    model: Any,
+    prompts: Sequence[list[int]],
+    group: Tensor,
+    ids: Tensor,
+    mask: Tensor,
+    temperature: float,
+    with_entropy: bool,
+) -> tuple[Tensor, Tensor | None]:
+    device = model.get_input_embeddings().weight.device
+    present, within = group.unique(return_inverse=True)
+    used = [prompts[g] for g in present.tolist()]
+    lengths = mask.sum(dim=1).tolist()
+    # The last token of a response is predicted but predicts nothing.
+    responses = [row[: max(n - 1, 0)] for row, n in zip(ids.tolist(), lengths, strict=True)]
+    pack = Pack(used, responses, within.tolist(), device)
+    with attending(model, pack.attention):
+        scores = picked_logits(model, pack.ids, pack.predecessors(lengths), position_ids=pack.positions)  # (N, V)
+    return token_logprobs(scores, ids, mask, temperature, with_entropy)
