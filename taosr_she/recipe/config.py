@@ -90,6 +90,7 @@ def wiring(stage: Stage) -> list[tuple[str, str]]:
     if isinstance(stage, RLStage):
         how = stage.examination
         optional = [("select", stage.pairs), ("judge", how.judge), ("scalar", how.scalar)]
+        optional += [("select", leg.pairs) for leg in stage.curriculum]
         named = [(role, name) for role, name in optional if name is not None]
         return [("data", stage.data), ("checkpoint", stage.start), *named]
     if isinstance(stage, EvaluateStage):

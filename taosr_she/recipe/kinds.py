@@ -164,8 +164,9 @@ class RLStage(Strict):
         names = [stage.name for stage in self.curriculum]
         if len(set(names)) < len(names):
             raise ValueError("curriculum: two stages have the same name")
-        if any((stage.pass_low, stage.pass_high) != (0, 1) for stage in self.curriculum) and self.pairs is None:
-            raise ValueError("curriculum: bands of pass rates need `pairs`, the name of a select stage")
+        for stage in self.curriculum:
+            if (stage.pass_low, stage.pass_high) != (0, 1) and self.pairs is None and stage.pairs is None:
+                raise ValueError("curriculum: bands of pass rates need `pairs`, the name of a select stage")
         for stage in self.curriculum:
             stage.resolve(self.settings)
         return self

@@ -24,6 +24,8 @@ class CurriculumStage(Strict):
     """Stands in the metrics."""
     updates: int = Field(gt=0)
     """Most updates of the stage."""
+    pairs: str | None = None
+    """Name of a select stage of its own (another band, another diversity budget); unset: that of the rl stage."""
     pass_low: float = Field(default=0.0, ge=0, le=1)
     """Least pass rate of its pairs, as the select stage has measured it."""
     pass_high: float = Field(default=1.0, ge=0, le=1)

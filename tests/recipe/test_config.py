@@ -108,3 +108,25 @@ def test_the_mode_follows_from_who_is_there() -> None:
         "outcome": "human_only", "human_only": "human_only", "judge_only": "judge_only", "hybrid": "human_first",
         "oracle": "human_only",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        (
+            "stages.curriculum.curriculum=[{name: a, updates: 1, pairs: sft}]",
+            "needs an earlier select stage called 'sft'",
+        ),
+        (
+            "stages.curriculum.curriculum=[{name: a, updates: 1}, {name: a, updates: 1}]",
+            "two stages have the same name",
+        ),
+        ("stages.none.curriculum=[{name: a, updates: 1, pass_low: 0.5}]", "bands of pass rates need `pairs`"),
+        ("stages.none.curriculum=[{name: a, updates: 1, settings: {lr: 1}}]", "lr: unknown key"),
+        ("stages.by_both.selection.diversity.budgets=3", "diversity.budgets: unknown key"),
+    ],
+)
+def test_wrong_selection_and_curriculum_are_one_line(override: str, message: str) -> None:
+    with pytest.raises(UserError) as error:
+        load_recipe("selection", [override])
+    assert message in str(error.value) and "\n" not in str(error.value)

@@ -1,5 +1,6 @@
 """Reinforcement learning with credit on steps, examined by people, a judge, or both."""
 
+from pathlib import Path
 from typing import Any
 
 from taosr_she.data.read import read_pairs
@@ -47,20 +48,25 @@ def run(context: Context, stage: RLStage) -> dict[str, Any]:
 
 def curriculum_of(context: Context, stage: RLStage, pairs: list[Pair]) -> Curriculum:
     """The stages with their pairs. Raises UserError for a band that holds no pair, or that nobody has measured."""
-    rates: dict[str, float] = {}
-    if stage.pairs:
-        for part in sorted((context.stages / stage.pairs / "rollouts").glob("part-*.parquet")):
-            rates |= {pair_id: difficulty(r).pass_rate for pair_id, r in read_part(part).items()}
     pools = []
     for leg in stage.curriculum:
-        everything = (leg.pass_low, leg.pass_high) == (0, 1)
-        if not everything and not rates:
-            raise UserError(f"stage '{context.name}': '{stage.pairs}' measured no pass rates: give it `difficulty`")
-        pool = [p for p in pairs if everything or leg.pass_low <= rates[p.pair_id] <= leg.pass_high]
+        chosen = leg.pairs or stage.pairs
+        pool = read_pairs(context.stages / leg.pairs / SELECTED) if leg.pairs else pairs
+        if (leg.pass_low, leg.pass_high) != (0, 1):
+            rates = _pass_rates(context.stages / str(chosen))
+            if not rates:
+                raise UserError(f"stage '{context.name}': '{chosen}' measured no pass rates: give it `difficulty`")
+            pool = [p for p in pool if leg.pass_low <= rates[p.pair_id] <= leg.pass_high]
         if not pool:
             raise UserError(
-                f"stage '{context.name}': no pair of '{stage.pairs}' has a pass rate from {leg.pass_low} "
+                f"stage '{context.name}': no pair of '{chosen or stage.data}' has a pass rate from {leg.pass_low} "
                 f"to {leg.pass_high}: widen the band of curriculum stage '{leg.name}'"
             )
         pools.append(pool)
     return Curriculum(stage.curriculum, stage.settings, pools)
+
+
+def _pass_rates(folder: Path) -> dict[str, float]:
+    """pair_id -> pass rate, from the rollouts that a select stage has kept."""
+    parts = sorted((folder / "rollouts").glob("part-*.parquet"))
+    return {pair_id: difficulty(r).pass_rate for part in parts for pair_id, r in read_part(part).items()}
