@@ -21,8 +21,6 @@ class Examiners:
 
     examiner: Examiner
     monitor: Monitor | None
-    verifier: Verifier | None
-    """The offline verifier, for its hit rate; None in modes that do not ask it."""
 
 
 def examiners(context: Context, stage: RLStage) -> Examiners:
@@ -32,13 +30,13 @@ def examiners(context: Context, stage: RLStage) -> Examiners:
     if mode == "scalar":
         assert how.scalar is not None
         scalar = ScalarExaminer(context.checkpoint(how.scalar), domain, context.recipe.device)
-        return Examiners(scalar, None, None)
+        return Examiners(scalar, None)
     verifier = Verifier(domain, data.annotations())
     if mode == "human_only":
-        return Examiners(verifier, None, verifier)
+        return Examiners(verifier, None)
     hybrid = Hybrid(verifier, _judge(context, how), mode)  # type: ignore[arg-type]
     monitor = Monitor(Verifier(domain, data.probe()), domain.label_step, how.monitor)
-    return Examiners(hybrid, monitor, None if mode == "judge_only" else verifier)
+    return Examiners(hybrid, monitor)
 
 
 def _judge(context: Context, how: Examination) -> Examiner:

@@ -1,5 +1,6 @@
 """Reinforcement learning with credit on steps, examined by people, a judge, or both."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +43,21 @@ def run(context: Context, stage: RLStage) -> dict[str, Any]:
         policy, context.domain, pairs, who.examiner, stage.settings, context.recipe.seed, context.folder, on_update,
         who.monitor, curriculum,
     )  # fmt: skip
-    hits = {} if who.verifier is None else who.verifier.hit_rate()
-    return summary | {"examined_by": stage.examination.resolved_mode, "hit_rate": hits}
+    mode = stage.examination.resolved_mode
+    hits = hit_rate(context.folder / "metrics.jsonl") if mode in ("human_first", "human_only") else {}
+    return summary | {"examined_by": mode, "hit_rate": hits}
+
+
+def hit_rate(metrics: Path) -> dict[str, float]:
+    """Step key -> share of the examined responses whose step people (or programs in their place) had spoken about.
+
+    From the metrics, which hold every update; the verifier counts only what it was asked since the last resume.
+    """
+    rows = [json.loads(line)["sources"] for line in metrics.read_text("utf-8").splitlines()]
+    return {
+        key: sum(row[key].get("human", 0.0) + row[key].get("machine", 0.0) for row in rows) / len(rows)
+        for key in rows[0]
+    }
 
 
 def curriculum_of(context: Context, stage: RLStage, pairs: list[Pair]) -> Curriculum:
