@@ -23,6 +23,8 @@ app = typer.Typer(
 )  # fmt: skip
 data_app = typer.Typer(help="Check, convert and generate pairs.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
+bench_app = typer.Typer(help="Measure speed.", no_args_is_help=True)
+app.add_typer(bench_app, name="bench")
 annotations_app = typer.Typer(help="What people said: import, export, agreement.", no_args_is_help=True)
 app.add_typer(annotations_app, name="annotations")
 
@@ -252,6 +254,18 @@ def _annotation_layout(layout: str) -> Any:
     if layout not in ("jsonl", "label_studio", "stepwise"):
         raise UserError(f"--layout {layout}: expected jsonl, label_studio or stepwise")
     return layout
+
+
+@bench_app.command("speed")
+def bench_speed(
+    out: Annotated[Path, typer.Option(help="Folder for speed.json, speed.md and speed.png.")] = Path("speed"),
+    quick: Annotated[bool, typer.Option("--quick", help="Two settings instead of all.")] = False,
+    steps: Annotated[int, typer.Option(min=1, help="Measured steps of each side.")] = 3,
+) -> None:
+    """Our training step against TRL's on the same work, one after the other in turn, on the CPU."""
+    from taosr_she.bench.speed import measure_speed
+
+    measure_speed(console(), out, quick, steps)
 
 
 def _columns(options: list[str] | None) -> dict[str, str] | None:

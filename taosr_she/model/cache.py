@@ -1,8 +1,9 @@
-"""Keys and values of the rollouts while they are generated, in memory laid out once for their full length."""
+"""Keys and values of the rollouts while they are generated: room laid out once, prompts apart."""
 
 from typing import Any
 
 import torch
+from torch import Tensor
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
 
@@ -10,18 +11,17 @@ class RoomyLayer(DynamicLayer):
     """A layer's cache with room for `capacity` positions.
 
     `DynamicLayer` copies everything at every token (`torch.cat`), which costs as much as the model itself when the
-    model is small. Here the first `reorder_cache` lays out the room, and every further token is written into it.
+    model is small. Here `lay_out` makes the room, and every further token is written into it.
     """
 
     def __init__(self, capacity: int) -> None:
         super().__init__()
         self.capacity = capacity
-        self.room: tuple[torch.Tensor, torch.Tensor] | None = None  # keys, values: (R, heads, capacity, width)
+        self.room: tuple[Tensor, Tensor] | None = None  # keys, values: (R, heads, capacity, width)
+        self.shared: tuple[Tensor, Tensor] | None = None  # keys, values of the prompts: (C, heads, W, width)
 
-    def update(
-        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Add keys and values (R, heads, new, width); all of them so far come back, as views."""
+    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        """Add keys and values (R, heads, new, width); all of the rows' own so far come back, as views."""
         if self.room is None:  # the prompts
             return super().update(key_states, value_states, *args, **kwargs)
         start, end = self.get_seq_length(), self.get_seq_length() + key_states.shape[2]
@@ -30,7 +30,14 @@ class RoomyLayer(DynamicLayer):
         self.keys, self.values = (room[:, :, :end] for room in self.room)
         return self.keys, self.values
 
-    def reorder_cache(self, beam_idx: torch.Tensor) -> None:
+    def share(self, rows: int) -> None:
+        """What is in the cache are prompts; from now on it holds what `rows` rows add to them."""
+        self.shared = (self.keys, self.values)
+        keys, values = (t.new_empty(rows, t.shape[1], self.capacity, t.shape[3]) for t in self.shared)
+        self.room = (keys, values)
+        self.keys, self.values = keys[:, :, :0], values[:, :, :0]
+
+    def reorder_cache(self, beam_idx: Tensor) -> None:
         """Keep the rows `beam_idx`, in that order; a row may be taken several times."""
         length = self.get_seq_length()
         rooms = []

@@ -7,8 +7,9 @@ import torch
 
 from taosr_she.domain.domain import Domain
 from taosr_she.errors import UserError
-from taosr_she.model.logprobs import logits_at, response_logprobs
+from taosr_she.model.logprobs import response_logprobs
 from taosr_she.model.policy import Policy
+from taosr_she.model.shared_prefix import next_logits
 
 
 @torch.inference_mode()
@@ -67,8 +68,7 @@ def _shared_prefix(codes: list[list[int]]) -> list[int]:
 
 
 def _first_token_scores(policy: Policy, contexts: list[list[int]], firsts: list[int]) -> np.ndarray:
-    ends = torch.tensor([len(c) - 1 for c in contexts])
-    logits = logits_at(policy.model, contexts, torch.arange(len(contexts)), ends)
+    logits = next_logits(policy.model, contexts)
     scores: np.ndarray = logits[:, firsts].double().cpu().numpy()
     return scores
 

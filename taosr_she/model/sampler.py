@@ -1,10 +1,7 @@
-"""The group sampler: every prompt is run once, its cache is cloned to the group, finished rows leave the batch."""
+"""The group sampler: every prompt is run once, its keys and values serve the whole group, finished rows leave."""
 
-import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from typing import Any
 
 import torch
 from pydantic import Field
@@ -12,9 +9,11 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from taosr_she.domain.domain import Strict
 from taosr_she.errors import UserError
-from taosr_she.model.cache import make_cache
+from taosr_she.model.attention import inputs
+from taosr_she.model.decode import CopiedPrompts, SharedPrompts
 from taosr_she.model.draw import draw, row_uniforms
 from taosr_she.model.policy import Policy
+from taosr_she.model.shared_prefix import unshareable
 
 ATTENTION = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 """All but cuDNN's attention: it plans anew for every new length, which made bfloat16 decoding 4 times slower (H200)."""
@@ -58,15 +57,17 @@ def sample_groups(
     sampling: Sampling,
     seed: int,
     max_rows: int = 512,
+    shared: bool = True,
 ) -> Rollouts:
     """Generate `group_size` responses to each prompt (token ids).
 
     At most `max_rows` responses (but at least one group) are generated at a time, prompts of like length together. The
     random numbers of row b depend on (seed, b) alone: not on its neighbours, on `max_rows`, or on who has finished.
-    The same call gives the same rollouts. Raises UserError when a prompt leaves no room for a response, when the model
+    The same call gives the same rollouts. `shared` False copies prompts to their rows, which changes rounding at most
+    and is there to measure against. Raises UserError when a prompt leaves no room for a response, when the model
     keeps no keys and values (pure state space models), or when its output is not finite.
     """
-    if "past_key_values" not in _inputs(type(policy.model).forward):
+    if "past_key_values" not in inputs(type(policy.model).forward):
         raise UserError(f"{type(policy.model).__name__} keeps no keys and values: take a model with attention")
     limit = getattr(policy.model.config.get_text_config(), "max_position_embeddings", None)
     longest = max(map(len, prompts), default=0)
@@ -86,7 +87,7 @@ def sample_groups(
         for start in range(0, len(order), step):
             chosen = order[start : start + step]
             into = torch.tensor([p * group_size + g for p in chosen for g in range(group_size)])
-            part = _sample_chunk(policy, [prompts[p] for p in chosen], group_size, sampling, into, seed)
+            part = _sample_chunk(policy, [prompts[p] for p in chosen], group_size, sampling, into, seed, shared)
             ids[into], logprobs[into], lengths[into], finished[into] = (t.cpu() for t in part)
     if not bool(logprobs.isfinite().all()):
         raise UserError("the model's output is not finite: it has diverged; lower the learning rate or use float32")
@@ -102,7 +103,13 @@ def sample_groups(
 
 
 def _sample_chunk(
-    policy: Policy, prompts: list[list[int]], group_size: int, sampling: Sampling, rows: torch.Tensor, seed: int
+    policy: Policy,
+    prompts: list[list[int]],
+    group_size: int,
+    sampling: Sampling,
+    rows: torch.Tensor,
+    seed: int,
+    shared: bool,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """ids (R, T), logprobs (R, T), lengths (R,), finished (R,) of the R rollouts with the numbers `rows`.
 
@@ -115,20 +122,10 @@ def _sample_chunk(
     logprobs = torch.zeros(len(rows), steps, device=device)
     lengths = torch.full((len(rows),), steps, device=device)
 
-    width = max(map(len, prompts))
-    padded = torch.tensor([[policy.pad_id] * (width - len(p)) + p for p in prompts], device=device)  # (P, width)
-    position = torch.tensor([len(p) for p in prompts], device=device)  # (P,): of the next token
-    # Prompts are padded on the left; None where nothing is padded spares the attention its mask.
-    visible = torch.arange(width + steps, device=device) >= width - position[:, None]  # (P, width + steps)
-    padding = any(len(p) < width for p in prompts)
-    kept = make_cache(policy.model.config, width + steps)
-    first = (torch.arange(width, device=device) - (width - position[:, None])).clamp(min=0)
-    logits = _forward(policy.model, padded, visible[:, :width] if padding else None, first, kept)
-
     live = torch.arange(len(rows), device=device)  # which rollout each row of the batch is
-    spread = live // group_size
-    kept.reorder_cache(spread)
-    logits, visible, position = logits[spread], visible[spread], position[spread]
+    decoder = SharedPrompts if shared and not unshareable(policy.model) else CopiedPrompts
+    state = decoder(policy.model, prompts, live // group_size, steps)
+    logits = state.logits
     done = torch.zeros(len(rows), dtype=torch.bool, device=device)
     for step in range(steps):
         tokens, logp = draw(logits, uniforms[live, step], sampling.temperature, sampling.top_k, sampling.top_p)
@@ -141,27 +138,9 @@ def _sample_chunk(
             break
         if finished * COMPACT_SHARE >= len(live):
             keep = (~done).nonzero()[:, 0]
-            kept.reorder_cache(keep)
-            live, done, tokens, visible, position = (t[keep] for t in (live, done, tokens, visible, position))
-        seen = visible[:, : width + step + 1] if padding else None
-        logits = _forward(policy.model, tokens[:, None], seen, position[:, None], kept)
-        position = position + 1
+            state.keep(keep)
+            live, done, tokens = live[keep], done[keep], tokens[keep]
+        logits = state.advance(tokens)
     ended_rows = torch.ones(len(rows), dtype=torch.bool, device=device)
     ended_rows[live] = done
     return ids, logprobs, lengths, ended_rows
-
-
-def _forward(
-    model: torch.nn.Module, ids: torch.Tensor, visible: torch.Tensor | None, positions: torch.Tensor, kept: Any
-) -> torch.Tensor:
-    """Logits (R, V) after the last of the new tokens (R, new). Architectures with ALiBi take no positions."""
-    optional = {"position_ids": positions, "logits_to_keep": 1}
-    options = {name: value for name, value in optional.items() if name in _inputs(type(model).forward)}
-    out = model(input_ids=ids, attention_mask=visible, past_key_values=kept, use_cache=True, **options)
-    logits: torch.Tensor = out.logits[:, -1]
-    return logits
-
-
-@cache
-def _inputs(forward: Callable[..., Any]) -> frozenset[str]:
-    return frozenset(inspect.signature(forward).parameters)

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from taosr_she.model.attention import Unsupported, attending, obstacle, say_once
-from taosr_she.model.logprobs import picked_logits, response_logprobs, token_logprobs
+from taosr_she.model.logprobs import logits_at, picked_logits, response_logprobs, token_logprobs
 from taosr_she.model.packing import Pack
+from taosr_she.model.prefix_tree import shared_prefixes
 
 _reasons: WeakKeyDictionary[torch.nn.Module, str] = WeakKeyDictionary()
 """Why a model cannot share prompts, "" where it can: found out once for each model."""
@@ -40,6 +41,23 @@ def shared_logprobs(
     return _packed_logprobs(model, prompts, group, ids, mask, temperature, with_entropy)
 
 
+@torch.inference_mode()
+def next_logits(model: Any, sequences: Sequence[list[int]]) -> Tensor:
+    """Logits (N, V) after the last token of each of N sequences; what they begin with in common is run once."""
+    device = model.get_input_embeddings().weight.device
+    shared = None if unshareable(model) else shared_prefixes(sequences)
+    if shared is None:
+        ends = torch.tensor([len(s) - 1 for s in sequences], device=device)
+        return logits_at(model, sequences, torch.arange(len(sequences), device=device), ends)
+    lengths, classes = shared
+    prefixes = {c: s[:n] for s, n, c in zip(sequences, lengths, classes, strict=True)}
+    rests = [s[n:] for s, n in zip(sequences, lengths, strict=True)]
+    pack = Pack([prefixes[c] for c in range(len(prefixes))], rests, classes, device)
+    ends = pack.begin + torch.tensor([len(r) for r in rests], device=device).cumsum(0) - 1
+    with attending(model, pack.attention):
+        return picked_logits(model, pack.ids, ends, position_ids=pack.positions)
+
+
 def unshareable(model: Any) -> str:
     """Why `shared_logprobs` takes the plain path for this model; "" when it does not.
 
@@ -55,8 +73,10 @@ def unshareable(model: Any) -> str:
 @torch.no_grad()
 def _difference(model: Any) -> str:
     device = model.get_input_embeddings().weight.device
-    prompts, group = [[5, 9, 3, 11, 7], [4, 2]], torch.tensor([0, 1, 0], device=device)
-    ids = torch.tensor([[7, 2, 6, 3], [6, 10, 9, 8], [3, 4, 2, 2]], device=device)
+    vocabulary = model.get_input_embeddings().weight.shape[0]
+    prompts, group = [[t % vocabulary for t in p] for p in ([5, 9, 3, 11, 7], [4, 2])], torch.tensor([0, 1, 0])
+    group = group.to(device)
+    ids = torch.tensor([[7, 2, 6, 3], [6, 10, 9, 8], [3, 4, 2, 2]], device=device) % vocabulary
     mask = torch.arange(4, device=device) < torch.tensor([[4], [3], [2]], device=device)
     was_training = model.training
     model.eval()

@@ -29,6 +29,10 @@ def select_file(
     `out/rollouts` and used again while pairs, model and sampling stay the same.
     """
     config = selection_config(overrides)
+    if model is None and annotations is not None:
+        raise UserError("--annotations says which steps of rollouts are right: it needs --model")
+    if model is None and config.difficulty != SelectionConfig().difficulty and config.difficulty is not None:
+        raise UserError("difficulty is measured on a model's rollouts: give --model, or leave its settings out")
     domain = load_domain(domain_name)
     out.mkdir(parents=True, exist_ok=True)
     loaded = load_pairs(
@@ -53,6 +57,9 @@ def select_file(
     selection = select_pairs(loaded.pairs, rollouts, config)
     report = write_selection(out, loaded.pairs, selection, domain.step_keys)
     console.print(f"{path}: {len(loaded.pairs)} pairs, {len(selection.kept)} stay", highlight=False)
+    if loaded.rejected:
+        refused = ", ".join(f"{count} {reason}" for reason, count in loaded.counts.items())
+        console.print(f"  unusable rows, in {out}/quarantine.jsonl: {refused}", highlight=False)
     for reason, count in report["dropped"].items():
         console.print(f"  {count:>6}  {reason}", highlight=False)
     console.print(f"wrote {out}/selected.jsonl, dropped.jsonl, selection.json, selection.md", highlight=False)

@@ -1,11 +1,13 @@
 """Every threshold of selection, in one place."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from taosr_she.domain.domain import Strict
 from taosr_she.model.sampler import Sampling
+
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class DifficultyConfig(Strict):
@@ -19,12 +21,16 @@ class DifficultyConfig(Strict):
     """Least pass rate (share of rollouts with the right label). Below it the policy hardly ever finds the way."""
     pass_high: float = Field(default=0.95, ge=0, le=1)
     """Greatest pass rate. Above it there is hardly anything left to learn from the label."""
+    need_signal: bool = True
+    """Pairs in the band go all the same when their rollouts agree in outcome and in every examined step, which only
+    happens in a band that reaches 0 or 1: such a group gives no token any credit. False keeps them, for few rollouts
+    measure roughly."""
     keep_step_disagreement: bool = True
     """Keep a pair outside the band all the same when its rollouts disagree about some examined step: they then differ
     in a way that step credit can learn from, although the outcome does not."""
     balance: float = Field(default=0.0, ge=0)
-    """Largest number of pairs of one label, as a multiple of the rarest label's; 0 is no limit. The pairs whose pass
-    rate is nearest to one half stay."""
+    """Largest number of pairs of one label, as a multiple (1 or more) of the rarest label's; 0 is no limit. The pairs
+    whose pass rate is nearest to one half stay."""
     part_pairs: int = Field(default=256, gt=0)
     """Pairs sampled between two saved parts: what a killed run repeats at most."""
     rows: int = Field(default=512, gt=0)
@@ -34,6 +40,10 @@ class DifficultyConfig(Strict):
     def _check(self) -> "DifficultyConfig":
         if self.pass_low > self.pass_high:
             raise ValueError(f"pass_low {self.pass_low} is above pass_high {self.pass_high}")
+        if 0 < self.balance < 1:
+            raise ValueError(
+                f"balance {self.balance} would thin out the rarest label too: 1 or more, or 0 for no limit"
+            )
         if self.sampling.temperature == 0:
             raise ValueError("sampling.temperature 0 draws the same response every time: pass rates would be 0 or 1")
         return self
@@ -46,10 +56,11 @@ class DiversityConfig(Strict):
     """`k_center` takes the pair that lies farthest from all taken ones: it reaches the rims. `facility_location` takes
     the pair that brings most pairs nearer to a taken one: it stands for the crowd."""
     budget: float = Field(default=0.5, gt=0)
-    """How many pairs stay: a share up to 1, a number above."""
+    """How many pairs stay: up to 1 a share of those that difficulty leaves in, above 1 a number. 1 keeps all but
+    duplicates."""
     near_duplicate: float = Field(default=0.98, gt=0, le=1)
     """Of pairs whose texts have at least this cosine (before any reduction of dimensions), and which have the same
-    label, the first stays; 1 keeps all but equal ones."""
+    label, the first stays. Equal texts are always found, near ones within a block."""
     path_weight: float = Field(default=0.5, ge=0)
     """How much the entropy of a pair's reasoning paths adds to its worth: gains are multiplied by 1 + path_weight times
     the entropy over the largest one. 0 looks at texts alone; so does a selection without rollouts."""
@@ -61,10 +72,16 @@ class DiversityConfig(Strict):
     block: int = Field(default=2000, gt=1)
     """Most pairs that are compared with each other at once. Larger sets are cut into so large clusters of near pairs,
     and the budget is shared out among them; see `diversity`."""
-    label_quota: dict[str, float] = Field(default_factory=dict)
+    label_quota: dict[str, Share] = Field(default_factory=dict)
     """Label -> share of the budget set aside for it. What a label cannot fill goes to the others."""
-    tag_quota: dict[str, float] = Field(default_factory=dict)
-    """Slice tag -> least share of the budget set aside for it."""
+    tag_quota: dict[str, Share] = Field(default_factory=dict)
+    """Slice tag -> share of the budget set aside for it, out of what the labels' quotas leave free."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "DiversityConfig":
+        if sum(self.label_quota.values()) > 1 + 1e-9:
+            raise ValueError(f"label_quota adds up to {sum(self.label_quota.values()):g}: more than the whole budget")
+        return self
 
 
 class SelectionConfig(Strict):

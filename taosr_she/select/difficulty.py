@@ -19,8 +19,9 @@ RIGHT = 0.5
 REASONS = {
     "too hard": "the pass rate is below the band",
     "too easy": "the pass rate is above the band",
+    "no signal": "the rollouts agree in outcome and in every examined step, so no token would get credit",
     "label balance": "its label has too many pairs",
-    "near duplicate": "it is nearly the same as a pair that stays, with the same label",
+    "near duplicate": "another pair, with the same label, says nearly the same and stands for it",
     "over budget": "other pairs cover the space better",
 }
 """Every reason why a pair goes, with its meaning."""
@@ -44,6 +45,7 @@ class Decision:
     pair_id: str
     reason: str | None
     difficulty: Difficulty | None = None
+    duplicate_of: str | None = None  # pair_id of the pair that stands for a near duplicate
 
 
 def difficulty(rollouts: PairRollouts) -> Difficulty:
@@ -62,7 +64,8 @@ def difficulty(rollouts: PairRollouts) -> Difficulty:
 def path_entropy(rollouts: PairRollouts) -> float:
     """Entropy, in nats, of the reasoning paths of N rollouts: from 0, all the same, to log N, all different.
 
-    A path is the tuple of the canonical conclusions of all steps: what wording alone tells apart is one path.
+    A path is the tuple of the canonical conclusions of all steps: what wording alone tells apart is one path. With free
+    steps, or a policy that hardly ever says the same, all paths differ: log N for every pair prefers none.
     """
     n = len(rollouts.conclusions)
     return -sum(c / n * math.log(c / n) for c in Counter(rollouts.conclusions).values()) + 0.0
@@ -80,9 +83,13 @@ def decide(pairs: Sequence[Pair], rollouts: Mapping[str, PairRollouts], config: 
 
 
 def _band(d: Difficulty, config: DifficultyConfig) -> str | None:
-    if config.pass_low <= d.pass_rate <= config.pass_high or (config.keep_step_disagreement and d.step_signal):
+    if config.keep_step_disagreement and d.step_signal:
         return None
-    return "too hard" if d.pass_rate < config.pass_low else "too easy"
+    if d.pass_rate < config.pass_low:
+        return "too hard"
+    if d.pass_rate > config.pass_high:
+        return "too easy"
+    return "no signal" if config.need_signal and not (d.outcome_signal or d.step_signal) else None
 
 
 def _surplus(pairs: Sequence[Pair], found: Mapping[str, Difficulty], config: DifficultyConfig) -> list[str]:

@@ -59,11 +59,24 @@ def _tfidf(texts: Sequence[str], dimensions: int, seed: int) -> Points:
         analyzer="char_wb", ngram_range=(3, 4), min_df=least, max_features=MAX_FEATURES, sublinear_tf=True,
         dtype=np.float32,
     )  # fmt: skip
-    table = hstack([words.fit_transform(texts), letters.fit_transform(texts)]).tocsr()
+    counted = [table for vectorizer in (words, letters) if (table := _counted(vectorizer, texts)) is not None]
+    if not counted:
+        return Points(_unit(np.zeros((len(texts), 1))), np.zeros((len(texts), 1), dtype=np.float32))
+    table = hstack(counted).tocsr()
     whole = normalize(table)
     if table.shape[1] <= dimensions or table.shape[0] <= dimensions:
         return Points(_unit(table.toarray()), whole)
     return Points(_unit(TruncatedSVD(dimensions, n_iter=3, random_state=seed).fit_transform(table)), whole)
+
+
+def _counted(vectorizer: Any, texts: Sequence[str]) -> Any:
+    """Sparse (P, n-grams); None when no n-gram is left, as with texts that share no word."""
+    try:
+        return vectorizer.fit_transform(texts)
+    except ValueError as error:
+        if "empty vocabulary" in str(error) or "no terms remain" in str(error):
+            return None
+        raise
 
 
 def _model(texts: Sequence[str], name: str) -> np.ndarray:
@@ -73,4 +86,9 @@ def _model(texts: Sequence[str], name: str) -> np.ndarray:
         raise UserError(
             f"embedding {name}: sentence-transformers is not installed: pip install sentence-transformers, or use tfidf"
         ) from error
-    return np.asarray(SentenceTransformer(name).encode(list(texts), show_progress_bar=False), dtype=np.float32)
+    try:
+        model = SentenceTransformer(name)
+    except (OSError, ValueError) as error:
+        why = str(error).partition("\n")[0]
+        raise UserError(f"embedding {name}: cannot be loaded ({why})") from error
+    return np.asarray(model.encode(list(texts), show_progress_bar=False), dtype=np.float32)

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
+from textwrap import shorten
 from typing import Any
 
 from taosr_she.data.write import write_pairs
@@ -17,6 +18,8 @@ SELECTED = "selected.jsonl"
 """The pairs that stay."""
 EXAMPLES = 3
 """Examples of each reason."""
+SHOWN_TEXT = 120
+"""Characters of a query or title that an example shows."""
 TENTHS = 10
 
 
@@ -30,7 +33,7 @@ def selection_report(pairs: Sequence[Pair], selection: Selection, step_keys: Seq
         "kept": len(kept),
         "dropped": dict(Counter(d.reason for d in decisions if d.reason).most_common()),
         "examples": {
-            reason: [_example(by_id[d.pair_id], d) for d in decisions if d.reason == reason][:EXAMPLES]
+            reason: [_example(by_id, d) for d in decisions if d.reason == reason][:EXAMPLES]
             for reason in REASONS
             if any(d.reason == reason for d in decisions)
         },
@@ -44,6 +47,9 @@ def selection_report(pairs: Sequence[Pair], selection: Selection, step_keys: Seq
     if any(d.difficulty for d in decisions):
         report["pass_rate"] = _before_after(_pass_rates(decisions), _pass_rates(kept))
         report["means"] = {"before": _means(decisions, step_keys), "after": _means(kept, step_keys)}
+    if selection.quotas:
+        report["quotas"] = {name: list(counts) for name, counts in selection.quotas.items()}
+    report["settings"] = selection.config.model_dump(mode="json")
     return report
 
 
@@ -56,9 +62,8 @@ def write_selection(
     with (folder / "dropped.jsonl").open("w", encoding="utf-8", newline="\n") as file:
         for pair, d in zip(pairs, selection.decisions, strict=True):
             if d.reason is not None:
-                rate = {} if d.difficulty is None else {"pass_rate": d.difficulty.pass_rate}
                 row = {"pair_id": pair.pair_id, "query": pair.query, "title": pair.product.title, "reason": d.reason}
-                file.write(json.dumps(row | rate, ensure_ascii=False) + "\n")
+                file.write(json.dumps(row | _known(d), ensure_ascii=False) + "\n")
     (folder / "selection.json").write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", "utf-8")
     (folder / "selection.md").write_text(markdown(report), "utf-8")
     return report
@@ -86,8 +91,11 @@ def markdown(report: Mapping[str, Any]) -> str:
             ]
             for name, (before, after) in report[key].items():
                 share = f"{after / before:.0%}" if before else "–"
-                lines.append(f"| {name} | {before:,} | {after:,} | {share} |")
+                lines.append(f"| {_cell(name)} | {before:,} | {after:,} | {share} |")
             lines.append("")
+    if "quotas" in report:
+        lines += ["## Quotas", "", "| quota | set aside | stay |", "| --- | ---: | ---: |"]
+        lines += [f"| {_cell(name)} | {asked:,} | {got:,} |" for name, (asked, got) in report["quotas"].items()] + [""]
     if "means" in report:
         lines += ["## Means over pairs", "", "| | before | after |", "| --- | ---: | ---: |"]
         after = report["means"]["after"]
@@ -95,6 +103,7 @@ def markdown(report: Mapping[str, Any]) -> str:
             f"| {name} | {value:.3f} | {_shown(after.get(name))} |" for name, value in report["means"]["before"].items()
         ]
         lines.append("")
+    lines += ["## Settings", "", *(f"- `{key}` = {value}" for key, value in _flat(report["settings"])), ""]
     return "\n".join(lines)
 
 
@@ -102,19 +111,52 @@ def _shown(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
 
 
-def _example(pair: Pair, decision: Decision) -> dict[str, Any]:
-    example: dict[str, Any] = {
-        "pair_id": pair.pair_id, "query": pair.query, "title": pair.product.title, "label": pair.label,
-    }  # fmt: skip
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """As the command line takes them: `("diversity.budget", 0.5)`."""
+    found = []
+    for key, value in settings.items():
+        found += _flat(value, f"{prefix}{key}.") if isinstance(value, dict) and value else [(prefix + key, value)]
+    return [(key, "null" if value is None else value) for key, value in found]
+
+
+def _known(decision: Decision) -> dict[str, Any]:
+    """What a decision rests on, as far as it is known."""
+    known: dict[str, Any] = {}
     if decision.difficulty:
-        example["pass_rate"] = round(decision.difficulty.pass_rate, 3)
+        known["pass_rate"] = round(decision.difficulty.pass_rate, 3)
+    if decision.duplicate_of is not None:
+        known["duplicate_of"] = decision.duplicate_of
+    return known
+
+
+def _example(by_id: Mapping[str, Pair], decision: Decision) -> dict[str, Any]:
+    pair = by_id[decision.pair_id]
+    example = {"pair_id": pair.pair_id, "query": pair.query, "title": pair.product.title, "label": pair.label}
+    example |= _known(decision)
+    if decision.duplicate_of is not None:
+        example["duplicate_title"] = by_id[decision.duplicate_of].product.title
     return example
 
 
 def _sentence(example: Mapping[str, Any]) -> str:
-    rate = f", pass rate {example['pass_rate']:.2f}" if "pass_rate" in example else ""
-    label = f", label {example['label']}" if example["label"] else ""
-    return f'`{example["pair_id"]}` "{example["query"]}" with "{example["title"]}"{label}{rate}'
+    """One line, whatever the texts hold."""
+    query, title = (_short(example[key]) for key in ("query", "title"))
+    parts = [f'`{example["pair_id"]}` "{query}" with "{title}"']
+    if example["label"]:
+        parts.append(f"label {example['label']}")
+    if "pass_rate" in example:
+        parts.append(f"pass rate {example['pass_rate']:.2f}")
+    if "duplicate_of" in example:
+        parts.append(f'as `{example["duplicate_of"]}` "{_short(example["duplicate_title"])}"')
+    return ", ".join(parts)
+
+
+def _short(text: str) -> str:
+    return shorten(text, SHOWN_TEXT, placeholder=" …")
 
 
 def _before_after(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, list[int]]:

@@ -2,27 +2,34 @@
 
 Pairs are sampled in order of their prompts' length, so that a batch pads little. A part is written whole or not at all;
 a killed run goes on behind the last one and ends with the same rollouts, because a part's seed follows from its number.
+Sampling is dear, examining is not: kept rollouts are examined anew each time, for annotators may have said more since.
 """
 
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import numpy as np
+import torch
 
 from taosr_she.data.fingerprint import fingerprint_config, fingerprint_pairs
 from taosr_she.domain.conclusions import canonical
 from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Pair
-from taosr_she.domain.response import Response
+from taosr_she.domain.response import Response, parse_response
 from taosr_she.errors import UserError
 from taosr_she.examine.verdicts import Examiner, outcomes
 from taosr_she.model.policy import Policy
 from taosr_she.model.responses import sample_responses
 from taosr_she.select.config import DifficultyConfig
+
+Row = dict[str, Any]
+"""One rollout as the parts hold it: `pair_id`, `response`, `malformed` (reason or None), `tokens`, `outcome`,
+`conclusions` (K) and `verdicts` (K, None unknown)."""
 
 
 @dataclass(frozen=True)
@@ -45,42 +52,49 @@ def sample_rollouts(
     folder: Path,
     on_part: Callable[[int, int], None] = lambda done, parts: None,
 ) -> dict[str, PairRollouts]:
-    """pair_id -> rollouts, for labelled pairs. Parts already in `folder` are read when policy, pairs, settings and seed
-    are the same; with others it starts anew. `on_part(done, parts)` is called after each part. Raises UserError for a
-    pair without a label, which has no outcome."""
+    """pair_id -> rollouts, for labelled pairs. Parts already in `folder` are read when policy, prompts, pairs, settings
+    and seed are the same; with others it starts anew. `on_part(done, parts)` is called after each part. Raises
+    UserError for a pair without a label, which has no outcome."""
     unlabelled = next((p.pair_id for p in pairs if p.label is None), None)
     if unlabelled is not None:
         raise UserError(f"pair '{unlabelled}' has no label: difficulty is measured on labelled pairs")
-    _claim(folder, policy, domain, pairs, config, seed)
-    lengths = [len(policy.encode_prompt(domain, pair)) for pair in pairs]
-    order = sorted(range(len(pairs)), key=lambda i: (lengths[i], i))
+    prompts = [policy.encode_prompt(domain, pair) for pair in pairs]
+    _claim(folder, policy, domain, pairs, prompts, config, seed)
+    order = sorted(range(len(pairs)), key=lambda i: (len(prompts[i]), i))
     parts = [order[i : i + config.part_pairs] for i in range(0, len(order), config.part_pairs)]
     found: dict[str, PairRollouts] = {}
     for number, part in enumerate(parts):
         path = folder / f"part-{number:05d}.parquet"
-        if not path.is_file():
-            part_seed = Random(f"part {seed} {number}").getrandbits(62)
-            _write(path, policy, domain, [pairs[i] for i in part], examiner, config, part_seed)
-        found |= read_part(path)
+        own = [pairs[i] for i in part]
+        if path.is_file():
+            kept = _read(path)
+        else:
+            kept = _sampled(policy, domain, own, config, Random(f"part {seed} {number}").getrandbits(62))
+        rows = _examined(domain, own, kept, examiner)
+        if rows != kept:
+            _write(path, rows)
+        found |= _by_pair(rows)
         on_part(number + 1, len(parts))
     return {pair.pair_id: found[pair.pair_id] for pair in pairs}
 
 
 def read_part(path: Path) -> dict[str, PairRollouts]:
     """pair_id -> rollouts of one Parquet part."""
-    import pyarrow.parquet as pq
+    return _by_pair(_read(path))
 
-    rows: dict[str, list[dict[str, object]]] = {}
-    for row in pq.read_table(path).to_pylist():
-        rows.setdefault(row["pair_id"], []).append(row)
+
+def _by_pair(rows: Sequence[Row]) -> dict[str, PairRollouts]:
+    by_pair: dict[str, list[Row]] = {}
+    for row in rows:
+        by_pair.setdefault(row["pair_id"], []).append(row)
     return {
         pair_id: PairRollouts(
-            tuple(float(r["outcome"]) for r in several),  # type: ignore[arg-type]
-            tuple(tuple(float("nan") if v is None else v for v in r["verdicts"]) for r in several),  # type: ignore[attr-defined]
-            tuple(tuple(r["conclusions"]) for r in several),  # type: ignore[arg-type]
-            sum(int(r["tokens"]) for r in several),  # type: ignore[call-overload]
+            tuple(r["outcome"] for r in several),
+            tuple(tuple(float("nan") if v is None else v for v in r["verdicts"]) for r in several),
+            tuple(tuple(r["conclusions"]) for r in several),
+            sum(r["tokens"] for r in several),
         )
-        for pair_id, several in rows.items()
+        for pair_id, several in by_pair.items()
     }
 
 
@@ -90,47 +104,61 @@ def conclusions(domain: Domain, response: Response) -> tuple[str, ...]:
     return tuple(canonical(domain, spec, step.text) if step else "" for spec, step in steps)
 
 
-def _write(
-    path: Path,
-    policy: Policy,
-    domain: Domain,
-    pairs: list[Pair],
-    examiner: Examiner,
-    config: DifficultyConfig,
-    seed: int,
-) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    sampled, responses, tokens = sample_responses(
-        policy, domain, pairs, config.rollouts, config.sampling, seed, config.rows
-    )
-    right = outcomes(sampled, responses)
-    verdicts = examiner.examine(sampled, responses).values
-    rows = [
+def _sampled(policy: Policy, domain: Domain, pairs: list[Pair], config: DifficultyConfig, seed: int) -> list[Row]:
+    """Rollouts of a part, not yet examined."""
+    sampled = sample_responses(policy, domain, pairs, config.rollouts, config.sampling, seed, config.rows)
+    right = outcomes(sampled.pairs, sampled.responses)
+    return [
         {
             "pair_id": pair.pair_id,
             "response": response.text,
-            "outcome": float(right[b]),
-            "verdicts": [None if np.isnan(v) else float(v) for v in verdicts[b]],
+            "malformed": response.reason,
+            "tokens": tokens,
+            "outcome": float(outcome),
             "conclusions": list(conclusions(domain, response)),
-            "tokens": tokens[b],
         }
-        for b, (pair, response) in enumerate(zip(sampled, responses, strict=True))
+        for pair, response, tokens, outcome in zip(*sampled, right, strict=True)
     ]
+
+
+def _examined(domain: Domain, pairs: Sequence[Pair], rows: Sequence[Row], examiner: Examiner) -> list[Row]:
+    by_id = {pair.pair_id: pair for pair in pairs}
+    # The reason is kept because a text does not tell whether the length limit cut it.
+    responses = [replace(parse_response(domain, row["response"]), reason=row["malformed"]) for row in rows]
+    verdicts = examiner.examine([by_id[row["pair_id"]] for row in rows], responses).values
+    return [row | {"verdicts": [None if np.isnan(v) else float(v) for v in verdicts[b]]} for b, row in enumerate(rows)]
+
+
+def _read(path: Path) -> list[Row]:
+    import pyarrow.parquet as pq
+
+    rows: list[Row] = pq.read_table(path).to_pylist()
+    return rows
+
+
+def _write(path: Path, rows: list[Row]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     part = path.with_suffix(".part")
     pq.write_table(pa.Table.from_pylist(rows), part, compression="zstd")
     part.replace(path)
 
 
 def _claim(
-    folder: Path, policy: Policy, domain: Domain, pairs: Sequence[Pair], config: DifficultyConfig, seed: int
+    folder: Path,
+    policy: Policy,
+    domain: Domain,
+    pairs: Sequence[Pair],
+    prompts: Sequence[list[int]],
+    config: DifficultyConfig,
+    seed: int,
 ) -> None:
     """Make the folder hold parts of this very sampling alone."""
     told = {
         "policy": fingerprint_policy(policy),
         "domain": fingerprint_config(domain.model_dump(mode="json")),
-        "pairs": fingerprint_pairs(pairs),
+        "pairs": fingerprint_pairs(pairs), "prompts": fingerprint_config(prompts),
         "rollouts": config.rollouts, "part_pairs": config.part_pairs, "seed": seed,
         "sampling": config.sampling.model_dump(mode="json"),
     }  # fmt: skip
@@ -140,13 +168,15 @@ def _claim(
     folder.mkdir(parents=True, exist_ok=True)
     for stale in folder.glob("part-*"):
         stale.unlink()
-    record.write_text(json.dumps(told, indent=1) + "\n", "utf-8")
+    part = record.with_suffix(".part")
+    part.write_text(json.dumps(told, indent=1) + "\n", "utf-8")
+    part.replace(record)
 
 
 def fingerprint_policy(policy: Policy) -> str:
-    """16 hex digits for the weights."""
+    """16 hex digits for the weights, bit by bit: other precision, other rollouts."""
     digest = hashlib.sha256()
     for name, weight in policy.model.state_dict().items():
         digest.update(name.encode())
-        digest.update(weight.detach().float().cpu().contiguous().numpy().tobytes())
+        digest.update(weight.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     return digest.hexdigest()[:16]

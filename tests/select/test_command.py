@@ -26,8 +26,8 @@ def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
 
 @pytest.fixture
 def pairs_file(tmp_path: Path) -> Path:
-    sizes = {"demonstration_pairs": 0, "development_pairs": 0, "test_pairs": 0}
-    market = generate_market(MarketConfig(training_pairs=40, **sizes), 1)
+    sizes = MarketConfig(training_pairs=40, demonstration_pairs=0, development_pairs=0, test_pairs=0)
+    market = generate_market(sizes, 1)
     write_pairs(tmp_path / "pairs.jsonl", market.pairs["training"])
     write_annotations(tmp_path / "said.jsonl", market.annotations)
     return tmp_path / "pairs.jsonl"
@@ -80,11 +80,14 @@ def test_with_a_model_its_rollouts_say_how_hard_a_pair_is(
         ("difficulty.pass_low=2", "difficulty.pass_low: Input should be less than or equal to 1"),
         ("budget", "expected key=value"),
         ("diversity.method=best", "diversity.method"),
+        ("diversity.tag_quota={tial: 0.1}", "no pair has 'tial'; there are "),
+        ("difficulty.pass_low=0.2", "give --model"),
+        ("--annotations=said.jsonl", "it needs --model"),
     ],
 )
 def test_a_wrong_option_is_one_line(
     override: str, message: str, pairs_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert call(monkeypatch, str(pairs_file), override) == 2
+    assert call(monkeypatch, str(pairs_file), "--out", str(pairs_file.parent / "out"), override) == 2
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 1 and message in lines[0]

@@ -55,11 +55,19 @@ def test_band_and_what_its_steps_can_teach() -> None:
     assert strict[3].reason == "too hard"
 
 
+def test_in_a_band_to_the_ends_signal_counts() -> None:
+    table = {"all": rollouts([1, 1], [(1.0, 1.0)] * 2), "none": rollouts([0, 0]), "some": rollouts([0, 1])}
+    pairs = [pair(name) for name in table]
+    for need, expected in ((True, ["no signal", "no signal", None]), (False, [None] * 3)):
+        config = DifficultyConfig(pass_low=0, pass_high=1, need_signal=need)
+        assert [d.reason for d in decide(pairs, table, config)] == expected
+
+
 @given(st.lists(st.tuples(st.sampled_from("1234"), st.integers(0, 4)), min_size=1, max_size=40), st.floats(1, 3))
 def test_no_label_has_more_than_its_share_and_the_middle_stays(rows: list[tuple[str, int]], balance: float) -> None:
     pairs = [pair(str(i), label) for i, (label, _) in enumerate(rows)]
     table = {str(i): rollouts([1.0] * right + [0.0] * (4 - right)) for i, (_, right) in enumerate(rows)}
-    config = DifficultyConfig(pass_low=0, pass_high=1, balance=balance)
+    config = DifficultyConfig(pass_low=0, pass_high=1, need_signal=False, balance=balance)
     decisions = decide(pairs, table, config)
     assert all(d.reason in (None, *REASONS) for d in decisions)
     rarest = min(sum(p.label == label for p in pairs) for label in {p.label for p in pairs})
@@ -74,5 +82,7 @@ def test_no_label_has_more_than_its_share_and_the_middle_stays(rows: list[tuple[
 def test_settings_that_cannot_work_are_refused() -> None:
     with pytest.raises(ValidationError, match="pass_low"):
         DifficultyConfig(pass_low=0.9, pass_high=0.1)
+    with pytest.raises(ValidationError, match="thin out the rarest"):
+        DifficultyConfig(balance=0.5)
     with pytest.raises(ValidationError, match="temperature 0"):
         DifficultyConfig.model_validate({"sampling": {"temperature": 0}})

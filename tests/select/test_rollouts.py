@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ DOMAIN = load_domain("taobao")
 CONFIG = DifficultyConfig.model_validate({"rollouts": 3, "part_pairs": 8, "sampling": {"max_new_tokens": 10}})
 
 
+@cache
 def setting() -> tuple[Policy, list[Pair], Verifier]:
     market = generate_market(
         MarketConfig(demonstration_pairs=30, training_pairs=40, development_pairs=0, test_pairs=0), 1
@@ -61,6 +63,18 @@ def test_what_is_there_is_read_and_not_sampled_again(whole: tuple[Path, dict[str
     before = {p: p.stat().st_mtime_ns for p in folder.iterdir()}
     assert str(sample(folder)) == str(found)  # NaN is not equal to itself, its text is
     assert before == {p: p.stat().st_mtime_ns for p in folder.iterdir()}
+
+
+def test_what_people_have_said_since_counts_without_sampling(
+    whole: tuple[Path, dict[str, PairRollouts]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy, pairs, verifier = setting()
+    nobody = sample_rollouts(policy, DOMAIN, pairs, Verifier(DOMAIN, []), CONFIG, 5, tmp_path)
+    assert str(nobody) != str(whole[1])
+    written = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    monkeypatch.setattr("taosr_she.select.rollouts.sample_responses", lambda *_: pytest.fail("sampled again"))
+    assert str(sample_rollouts(policy, DOMAIN, pairs, verifier, CONFIG, 5, tmp_path)) == str(whole[1])
+    assert all((tmp_path / name).read_bytes() != old for name, old in written.items() if name.startswith("part-"))
 
 
 def test_other_settings_start_anew(whole: tuple[Path, dict[str, PairRollouts]], tmp_path: Path) -> None:

@@ -1,0 +1,75 @@
+"""Judging one query against many products, with prompts shared and copied, alternating; and how our own cost grows."""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from statistics import median
+
+import torch
+
+from taosr_she.bench.our_step import OurStep
+from taosr_she.bench.work import Bench, Cell
+from taosr_she.model.logprobs import logits_at
+from taosr_she.model.policy import Policy
+from taosr_she.model.sampler import Sampling, sample_groups
+from taosr_she.model.shared_prefix import next_logits
+
+RULES_AND_QUERY, PRODUCT, ANSWER = 704, 64, 32
+
+
+def judged(policy: Policy, prompts: list[list[int]], shared: bool, rows: int = 256) -> None:
+    """What `taosr-she judge` computes: a greedy response, then the label's distribution behind part of it."""
+    rollouts = sample_groups(policy, prompts, 1, Sampling(max_new_tokens=ANSWER, temperature=0), 0, rows, shared)
+    contexts = [p + row[:-1] for p, row in zip(prompts, rollouts.ids.tolist(), strict=True)]
+    with torch.inference_mode():
+        for start in range(0, len(contexts), rows):
+            part = contexts[start : start + rows]
+            if shared:
+                next_logits(policy.model, part)
+            else:
+                logits_at(policy.model, part, torch.arange(len(part)), torch.tensor([len(c) - 1 for c in part]))
+
+
+def judge_speed(bench: Bench, products: int, rounds: int) -> dict[str, float]:
+    """Pairs a second for one query and many products of the tiny model, medians of alternating rounds."""
+    policy = bench.policy("tiny")
+    prompts = bench.prompts(policy, products, RULES_AND_QUERY + PRODUCT, RULES_AND_QUERY)
+    seconds: dict[bool, list[float]] = {True: [], False: []}
+    judged(policy, prompts[:8], True)
+    for _ in range(rounds):
+        for shared in (True, False):
+            seconds[shared].append(_seconds(partial(judged, policy, prompts, shared)))
+    ours, copied = (products / median(seconds[shared]) for shared in (True, False))
+    return {"products": products, "pairs_per_second": ours, "copied": copied, "factor": ours / copied}
+
+
+def growth(bench: Bench, rounds: int) -> dict[str, float]:
+    """How many times longer a step takes when one thing is doubled (2 is linear), and judging for twice the pairs."""
+    base = Cell("tiny", 256, 64, 8)
+    cells = {
+        "group": replace(base, group=16), "prompt": replace(base, prompt=512), "response": replace(base, response=128),
+    }  # fmt: skip
+    policy = bench.policy("tiny")
+    steps = {
+        name: OurStep(policy, bench.domain, bench.prompts(policy, 8, cell.prompt), cell)
+        for name, cell in {"base": base, **cells}.items()
+    }
+    calls: dict[str, Callable[[], object]] = dict(steps)
+    for name, count in (("pairs base", 64), ("pairs", 128)):
+        prompts = bench.prompts(policy, count, RULES_AND_QUERY + PRODUCT, RULES_AND_QUERY)
+        calls[name] = partial(judged, policy, prompts, True)
+    taken: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(rounds + 1):  # the first round warms up
+        for name, call in calls.items():
+            taken[name].append(_seconds(call))
+    seconds = {name: median(values[1:]) for name, values in taken.items()}
+    return {name: seconds[name] / seconds["base"] for name in cells} | {
+        "pairs": seconds["pairs"] / seconds["pairs base"]
+    }
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    call()
+    return time.perf_counter() - started

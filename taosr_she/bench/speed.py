@@ -1,0 +1,153 @@
+"""`taosr-she bench speed`: our step and TRL's on the same work, step about, in one run."""
+
+import json
+import time
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from taosr_she.bench.judging import growth, judge_speed
+from taosr_she.bench.machine import PeakMemory, matrix_rate, needed_operations
+from taosr_she.bench.our_step import OurStep
+from taosr_she.bench.trl_step import run_trl
+from taosr_she.bench.work import PROMPTS, Bench, Cell
+
+QUICK = [Cell("tiny", 64, 96, 8), Cell("tiny", 768, 64, 8)]
+FULL = [
+    *QUICK,
+    *(Cell("tiny", 64, 96, group) for group in (4, 16)),
+    *(Cell("tiny", prompt, 64, 8) for prompt in (64, 256)),
+    *(Cell("tiny", prompt, 192, 8) for prompt in (64, 768)),
+    *(Cell("tiny", prompt, response, 8, 0.5) for prompt, response in ((64, 96), (768, 64))),
+    *(Cell("30M", prompt, response, 8) for prompt, response in ((64, 96), (768, 64))),
+    Cell("30M", 768, 64, 8, 0.5),
+]
+PARTS = ("generation", "examination", "update", "rest")
+
+
+def measure_speed(console: Console, out: Path, quick: bool, steps: int) -> None:
+    """Measure, print and write `speed.json`, `speed.md` and `speed.png` to the folder `out`."""
+    out.mkdir(parents=True, exist_ok=True)
+    bench = Bench()
+    rows = []
+    for cell in QUICK if quick else FULL:
+        rows.append(measure_cell(bench, cell, steps))
+        console.print(_line(rows[-1]), highlight=False)
+    judging = judge_speed(bench, 50 if quick else 200, 1 if quick else 3)
+    result: dict[str, Any] = {
+        "trl": version("trl"), "torch": torch.__version__, "threads": torch.get_num_threads(), "steps": steps,
+        "cells": rows, "judge": judging, "growth": {} if quick else growth(bench, steps),
+    }  # fmt: skip
+    text = table(result)
+    (out / "speed.md").write_text(text, encoding="utf-8")
+    (out / "speed.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    plot(rows, out / "speed.png")
+    console.print(text, highlight=False, soft_wrap=True)
+    print(json.dumps(result))
+
+
+def measure_cell(bench: Bench, cell: Cell, steps: int) -> dict[str, Any]:
+    """Medians over `steps` steps of each side, one after the other in turn, after one of each to warm up."""
+    ours: list[dict[str, float]] = []
+    rates: list[float] = []
+    policy = bench.policy(cell.size)
+    prompts = bench.prompts(policy, PROMPTS, cell.prompt)
+    step = OurStep(policy, bench.domain, prompts, cell)
+
+    def our_turn() -> None:
+        started = time.perf_counter()
+        with PeakMemory() as memory:
+            parts = step()
+        total = time.perf_counter() - started
+        ours.append({**parts, "rest": total - sum(parts.values()), "total": total, "memory": memory.rise})
+        rates.append(matrix_rate(seconds=0.3))  # beside the steps, so that both meet the same machine
+
+    theirs = run_trl(bench.policy(cell.size), prompts, cell, steps + 1, our_turn)
+    tokens = PROMPTS * cell.group * cell.response
+    sides = {}
+    for name, taken in (("ours", ours), ("trl", theirs)):
+        sides[name] = {key: median(row[key] for row in taken[1:]) for key in (*PARTS, "total", "memory")}
+        sides[name]["tokens_per_second"] = tokens / sides[name]["generation"]
+    live = 1 - cell.silent / PROMPTS
+    config = policy.model.config
+    operations = needed_operations(config, PROMPTS, cell.prompt, cell.group, cell.response, live)
+    return {
+        **asdict(cell), **sides, "factor": sides["trl"]["total"] / sides["ours"]["total"],
+        "matrix_rate": median(rates), "operations": operations,
+        "share_of_limit": operations / median(rates) / sides["ours"]["total"],
+    }  # fmt: skip
+
+
+def _line(row: dict[str, Any]) -> str:
+    return (
+        f"{row['size']}, prompt {row['prompt']}, response {row['response']}, G {row['group']}, without signal "
+        f"{row['no_signal']:.0%}: ours {row['ours']['total']:.2f} s, TRL {row['trl']['total']:.2f} s, "
+        f"factor {row['factor']:.1f}"
+    )
+
+
+def table(result: dict[str, Any]) -> str:
+    """The result as Markdown."""
+    lines = [
+        f"One step: {PROMPTS} prompts, one update, float32 on the CPU, {result['threads']} threads, medians of "
+        f"{result['steps']} steps of each side in turn. TRL {result['trl']}, torch {result['torch']}. Seconds are "
+        "generation / examination / forward and backward pass / rest. Memory is the rise during a step. The limit is "
+        "the time that the operations needed would take at the measured rate of a large matrix product.",
+        "",
+        "| model | prompt | response | G | no signal | ours, s | split | TRL, s | split | factor | tokens/s, ours "
+        "| TRL | memory, ours | TRL | share of limit |",
+        "| --- |" + " ---: |" * 14,
+    ]
+    for row in result["cells"]:
+        sides = []
+        for side in (row["ours"], row["trl"]):
+            sides += [f"{side['total']:.2f}", " / ".join(f"{side[p]:.2f}" for p in PARTS)]
+        cells = [
+            row["size"], row["prompt"], row["response"], row["group"], f"{row['no_signal']:.0%}", *sides,
+            f"{row['factor']:.1f}", *(f"{row[s]['tokens_per_second']:,.0f}" for s in ("ours", "trl")),
+            *(f"{row[s]['memory'] / 2**20:,.0f} MiB" for s in ("ours", "trl")), f"{row['share_of_limit']:.0%}",
+        ]  # fmt: skip
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    judge = result["judge"]
+    lines += [
+        "",
+        f"Judging one query against {judge['products']} products (tiny model): {judge['pairs_per_second']:.1f} pairs a "
+        f"second, {judge['copied']:.1f} when every pair has its own prompt: factor {judge['factor']:.1f}.",
+    ]
+    if result["growth"]:
+        grown = ", ".join(f"{name} {factor:.2f}" for name, factor in result["growth"].items())
+        lines += ["", f"Time when one thing is doubled (2 is linear): {grown}."]
+    return "\n".join(lines) + "\n"
+
+
+def plot(rows: list[dict[str, Any]], path: Path) -> None:
+    """Seconds a step of both sides, split by part."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(9, 0.8 + 0.6 * len(rows)), layout="constrained")
+    colours = dict(zip(PARTS, ("#4477aa", "#ccbb44", "#ee6677", "#bbbbbb"), strict=True))
+    for place, row in enumerate(rows):
+        for side, shift in (("ours", -0.2), ("trl", 0.2)):
+            left = 0.0
+            for part in PARTS:
+                label = part if place == 0 and side == "ours" else None
+                axes.barh(place + shift, row[side][part], 0.36, left=left, color=colours[part], label=label)
+                left += row[side][part]
+            name = "ours" if side == "ours" else f"TRL, {row['factor']:.1f} times as long"
+            axes.annotate(f" {name}", (left, place + shift), va="center", fontsize=8)
+    names = [f"{r['size']} {r['prompt']}/{r['response']} G{r['group']} {r['no_signal']:.0%}" for r in rows]
+    axes.set_yticks(range(len(rows)), names)
+    axes.invert_yaxis()
+    axes.margins(x=0.2)
+    axes.set_xlabel("seconds a step (model, prompt/response tokens, group size, share without signal)")
+    axes.legend(loc="lower right")
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
