@@ -46,7 +46,7 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print the 
 
 @app.command()
 def demo(overrides: Overrides = None) -> None:
-    """SFT, vanilla GRPO and SRPO on the embedded market: about ten minutes on two cores, no download."""
+    """SFT, vanilla GRPO and SRPO on the embedded market: about six minutes on two cores, no download."""
     _run("demo", overrides or [], dry_run=False)
 
 

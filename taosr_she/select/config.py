@@ -21,10 +21,9 @@ class DifficultyConfig(Strict):
     """Least pass rate (share of rollouts with the right label). Below it the policy hardly ever finds the way."""
     pass_high: float = Field(default=0.95, ge=0, le=1)
     """Greatest pass rate. Above it there is hardly anything left to learn from the label."""
-    need_signal: bool = True
-    """Pairs in the band go all the same when their rollouts agree in outcome and in every examined step, which only
-    happens in a band that reaches 0 or 1: such a group gives no token any credit. False keeps them, for few rollouts
-    measure roughly."""
+    need_signal: bool = False
+    """In a band that reaches 0 or 1, drop pairs whose rollouts agree in outcome and in every examined step: such a group
+    gives no token any credit. Few rollouts tell that only roughly. Other bands hold no such pair."""
     keep_step_disagreement: bool = True
     """Keep a pair outside the band all the same when its rollouts disagree about some examined step: they then differ
     in a way that step credit can learn from, although the outcome does not."""

@@ -67,7 +67,7 @@ def test_in_a_band_to_the_ends_signal_counts() -> None:
 def test_no_label_has_more_than_its_share_and_the_middle_stays(rows: list[tuple[str, int]], balance: float) -> None:
     pairs = [pair(str(i), label) for i, (label, _) in enumerate(rows)]
     table = {str(i): rollouts([1.0] * right + [0.0] * (4 - right)) for i, (_, right) in enumerate(rows)}
-    config = DifficultyConfig(pass_low=0, pass_high=1, need_signal=False, balance=balance)
+    config = DifficultyConfig(pass_low=0, pass_high=1, balance=balance)
     decisions = decide(pairs, table, config)
     assert all(d.reason in (None, *REASONS) for d in decisions)
     rarest = min(sum(p.label == label for p in pairs) for label in {p.label for p in pairs})
