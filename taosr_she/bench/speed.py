@@ -25,7 +25,6 @@ FULL = [
     *(Cell("tiny", prompt, 192, 8) for prompt in (64, 768)),
     *(Cell("tiny", prompt, response, 8, 0.5) for prompt, response in ((64, 96), (768, 64))),
     *(Cell("30M", prompt, response, 8) for prompt, response in ((64, 96), (768, 64))),
-    Cell("30M", 768, 64, 8, 0.5),
 ]
 PARTS = ("generation", "examination", "update", "rest")
 

@@ -19,7 +19,7 @@ def run_trl(
     `policy.model` is trained in place. Prompts go in as text, which is tokenised to the same ids.
     """
     from datasets import Dataset
-    from transformers import TrainerCallback
+    from transformers import PrinterCallback, TrainerCallback
     from trl import GRPOConfig, GRPOTrainer
 
     measured: list[dict[str, float]] = []
@@ -73,6 +73,7 @@ def run_trl(
             model=policy.model, reward_funcs=reward, args=arguments, processing_class=policy.tokenizer,
             train_dataset=Dataset.from_dict({"prompt": texts}), callbacks=[Steps()],
         )  # fmt: skip
+        trainer.remove_callback(PrinterCallback)
         trainer._generate = timed("generation", trainer._generate)  # type: ignore[method-assign]
         trainer._calculate_rewards = timed("examination", trainer._calculate_rewards)  # type: ignore[method-assign]
         trainer._compute_loss = timed("forward", trainer._compute_loss)  # type: ignore[method-assign]

@@ -34,6 +34,8 @@ def select_file(
     if model is None and config.difficulty != SelectionConfig().difficulty and config.difficulty is not None:
         raise UserError("difficulty is measured on a model's rollouts: give --model, or leave its settings out")
     domain = load_domain(domain_name)
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out}: is a file; --out names a folder")
     out.mkdir(parents=True, exist_ok=True)
     loaded = load_pairs(
         path, domain, layout=layout, columns=columns, require_label=model is not None,
@@ -78,7 +80,10 @@ def selection_config(overrides: Sequence[str]) -> SelectionConfig:
             place = place.setdefault(parent, {})
             if not isinstance(place, dict):
                 raise UserError(f"'{override}': '{parent}' holds a value, not keys")
-        place[last] = yaml.safe_load(value)
+        try:
+            place[last] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise UserError(f"'{override}': the value is not valid YAML") from error
     try:
         return SelectionConfig.model_validate(raw)
     except ValidationError as error:

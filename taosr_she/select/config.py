@@ -22,8 +22,8 @@ class DifficultyConfig(Strict):
     pass_high: float = Field(default=0.95, ge=0, le=1)
     """Greatest pass rate. Above it there is hardly anything left to learn from the label."""
     need_signal: bool = False
-    """In a band that reaches 0 or 1, drop pairs whose rollouts agree in outcome and in every examined step: such a group
-    gives no token any credit. Few rollouts tell that only roughly. Other bands hold no such pair."""
+    """In a band that reaches 0 or 1, drop pairs whose rollouts agree in outcome and in every examined step: such
+    a group gives no token any credit. Few rollouts tell that only roughly. Other bands hold no such pair."""
     keep_step_disagreement: bool = True
     """Keep a pair outside the band all the same when its rollouts disagree about some examined step: they then differ
     in a way that step credit can learn from, although the outcome does not."""
@@ -78,6 +78,8 @@ class DiversityConfig(Strict):
 
     @model_validator(mode="after")
     def _check(self) -> "DiversityConfig":
+        if self.budget > 1 and not self.budget.is_integer():
+            raise ValueError(f"budget {self.budget} is neither a share up to 1 nor a whole number of pairs")
         if sum(self.label_quota.values()) > 1 + 1e-9:
             raise ValueError(f"label_quota adds up to {sum(self.label_quota.values()):g}: more than the whole budget")
         return self

@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 
 from taosr_she.domain.domain import Strict
 from taosr_she.domain.pair import Pair
+from taosr_she.errors import UserError
 from taosr_she.train.settings import StepCreditSettings
 
 Row = Mapping[str, Any]
@@ -59,6 +60,11 @@ class CurriculumStage(Strict):
     def ending(self, rows: Sequence[Row]) -> str | None:
         """Why the stage ends after these rows of its own, or None: `reached`, `plateau` or `budget`."""
         values = [float(row[self.metric]) for row in rows if row.get(self.metric) is not None]
+        if (self.reaches is not None or self.plateau is not None) and rows and self.metric not in rows[-1]:
+            raise UserError(
+                f"curriculum stage '{self.name}': the metrics have no column '{self.metric}'; "
+                f"they have {', '.join(rows[-1])}"
+            )
         last, before = values[-self.window :], values[-2 * self.window : -self.window]
         if self.reaches is not None and len(last) == self.window and _mean(last) >= self.reaches:
             return "reached"

@@ -80,6 +80,8 @@ def test_with_a_model_its_rollouts_say_how_hard_a_pair_is(
         ("difficulty.pass_low=2", "difficulty.pass_low: Input should be less than or equal to 1"),
         ("budget", "expected key=value"),
         ("diversity.method=best", "diversity.method"),
+        ("diversity.budget=[", "not valid YAML"),
+        ("diversity.budget=1.5", "neither a share up to 1 nor a whole number"),
         ("diversity.tag_quota={tial: 0.1}", "no pair has 'tial'; there are "),
         ("difficulty.pass_low=0.2", "give --model"),
         ("--annotations=said.jsonl", "it needs --model"),
@@ -91,3 +93,10 @@ def test_a_wrong_option_is_one_line(
     assert call(monkeypatch, str(pairs_file), "--out", str(pairs_file.parent / "out"), override) == 2
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 1 and message in lines[0]
+
+
+def test_a_file_in_the_place_of_the_folder_is_one_line(
+    pairs_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(monkeypatch, str(pairs_file), "--out", str(pairs_file)) == 2
+    assert "--out names a folder" in capsys.readouterr().err
