@@ -125,8 +125,9 @@ def one_update(
         update_stats = update_policy(policy, reference, prompts, batch, settings, optimizer)
     if update % settings.keep_rollouts_every == 0 or update + 1 == settings.updates:
         write_rollouts(folder / "rollouts" / f"{update:05d}.parquet", update, batch, policy)
-    row = batch_metrics(update + 1, batch, domain)
-    row["new_tokens"] += spent
+    # The update's own batch: refilled, it is a selection of what has signal, and would flatter reward and signal.
+    row = batch_metrics(update + 1, first[1], domain)
+    row["new_tokens"] = int(batch.rollouts.mask.sum()) + spent
     if settings.refill:
         row["refills"] = refills
     row |= update_stats | {"lr": lr, "seconds": clock.total}
