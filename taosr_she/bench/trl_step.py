@@ -10,6 +10,12 @@ from taosr_she.bench.machine import PeakMemory
 from taosr_she.bench.work import PROMPTS, Cell
 from taosr_she.model.policy import Policy
 
+WATCHED = 1
+"""The step whose memory is watched."""
+
+TOKENS_AT_ONCE = 16384
+"""Token budget of a forward and backward pass, that of our own settings."""
+
 
 def run_trl(
     policy: Policy, prompts: list[list[int]], cell: Cell, steps: int, between: Callable[[], None]
@@ -29,18 +35,19 @@ def run_trl(
     class Steps(TrainerCallback):  # type: ignore[misc]
         def on_step_begin(self, *_: Any, **__: Any) -> None:
             parts.clear()
-            clock["memory"] = PeakMemory().__enter__()
+            clock["memory"] = PeakMemory().__enter__() if len(measured) == WATCHED else None
             clock["started"] = time.perf_counter()
 
         def on_step_end(self, *_: Any, **__: Any) -> None:
             total = time.perf_counter() - clock["started"]
-            clock["memory"].__exit__()
+            if clock["memory"]:
+                clock["memory"].__exit__()
             update = parts["forward"] + parts["backward"]
             rest = total - update - parts["generation"] - parts["examination"]
             measured.append(
                 {
                     "generation": parts["generation"], "examination": parts["examination"], "update": update,
-                    "rest": rest, "total": total, "memory": clock["memory"].rise,
+                    "rest": rest, "total": total, "memory": clock["memory"].rise if clock["memory"] else 0,
                 }
             )  # fmt: skip
             between()
@@ -61,11 +68,15 @@ def run_trl(
     def reward(prompts: list[str], completions: list[str], **_: Any) -> list[float]:
         return [float(p in silent or len(c) % 2 == 0) for p, c in zip(prompts, completions, strict=True)]
 
+    rows = PROMPTS * cell.group
+    passes = next(
+        n for n in range(1, rows + 1) if not rows % n and rows // n * (cell.prompt + cell.response) <= TOKENS_AT_ONCE
+    )
     with TemporaryDirectory() as folder:
         arguments = GRPOConfig(
             output_dir=str(Path(folder)), use_cpu=True, bf16=False, gradient_checkpointing=False, beta=0.0,
             report_to=[], save_strategy="no", logging_strategy="no", disable_tqdm=True, max_steps=steps,
-            per_device_train_batch_size=PROMPTS * cell.group, gradient_accumulation_steps=1,
+            per_device_train_batch_size=rows // passes, gradient_accumulation_steps=passes,
             num_generations=cell.group, max_completion_length=cell.response, learning_rate=1e-6, temperature=1.0,
             generation_kwargs={"min_new_tokens": cell.response}, dataloader_pin_memory=False, seed=1,
         )  # fmt: skip

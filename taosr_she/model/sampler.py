@@ -14,6 +14,7 @@ from taosr_she.model.decode import CopiedPrompts, SharedPrompts
 from taosr_she.model.draw import draw, row_uniforms
 from taosr_she.model.policy import Policy
 from taosr_she.model.shared_prefix import unshareable
+from taosr_she.model.threads import generating
 
 ATTENTION = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 """All but cuDNN's attention: it plans anew for every new length, which made bfloat16 decoding 4 times slower (H200)."""
@@ -87,7 +88,8 @@ def sample_groups(
         for start in range(0, len(order), step):
             chosen = order[start : start + step]
             into = torch.tensor([p * group_size + g for p in chosen for g in range(group_size)])
-            part = _sample_chunk(policy, [prompts[p] for p in chosen], group_size, sampling, into, seed, shared)
+            with generating(policy.model, len(into)):
+                part = _sample_chunk(policy, [prompts[p] for p in chosen], group_size, sampling, into, seed, shared)
             ids[into], logprobs[into], lengths[into], finished[into] = (t.cpu() for t in part)
     if not bool(logprobs.isfinite().all()):
         raise UserError("the model's output is not finite: it has diverged; lower the learning rate or use float32")
