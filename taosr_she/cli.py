@@ -1,5 +1,6 @@
 """The command line. Heavy libraries are imported inside the commands, so that `--help` answers at once."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -266,6 +267,22 @@ def bench_speed(
     from taosr_she.bench.speed import measure_speed
 
     measure_speed(console(), out, quick, steps)
+
+
+@bench_app.command("paper")
+def bench_paper(
+    out: Annotated[Path, typer.Option(help="Folder for the runs; what is done there is kept.")] = Path("runs/paper"),
+    docs: Annotated[Path, typer.Option(help="Folder of results.md and results/.")] = Path("docs"),
+    quick: Annotated[bool, typer.Option("--quick", help="The main rows of the long tail on two seeds.")] = False,
+    tune: Annotated[bool, typer.Option("--tune", help="Choose settings on the development seed instead.")] = False,
+    render: Annotated[bool, typer.Option("--render", help="Run nothing; write the page of what is there.")] = False,
+    only: Annotated[list[str] | None, typer.Option(help="long_tail, standard or esci. Repeatable.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes, of one thread each.")] = os.cpu_count() or 1,
+) -> None:
+    """Every method, ablation and noise level on every setting and seed; resumable, one process a core."""
+    from taosr_she.bench.paper.command import paper
+
+    paper(console(), out, docs, quick, tune, render, only or [], workers)
 
 
 def _columns(options: list[str] | None) -> dict[str, str] | None:

@@ -13,6 +13,7 @@ from taosr_she.recipe.kinds import (
     DPOStage,
     EvaluateStage,
     JudgeStage,
+    LabelSFTStage,
     RejectionStage,
     RLStage,
     ScalarStage,
@@ -70,7 +71,7 @@ class Recipe(Strict):
 
 ROLES = {
     "data": ("market", "pairs"),
-    "checkpoint": ("sft", "rejection", "dpo", "rl"),
+    "checkpoint": ("sft", "label_sft", "rejection", "dpo", "rl"),
     "select": ("select",),
     "judge": ("judge",),
     "scalar": ("scalar",),
@@ -82,7 +83,7 @@ def wiring(stage: Stage) -> list[tuple[str, str]]:
     """(role, stage name) of everything a stage reads."""
     if isinstance(stage, SFTStage):
         return [("data", stage.data)]
-    if isinstance(stage, ScalarStage | SelectStage | RejectionStage | DPOStage):
+    if isinstance(stage, ScalarStage | SelectStage | LabelSFTStage | RejectionStage | DPOStage):
         return [("data", stage.data), ("checkpoint", stage.start)]
     if isinstance(stage, JudgeStage):
         control = [("scalar", stage.scalar)] if stage.scalar else []

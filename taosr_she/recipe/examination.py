@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from taosr_she.examine.gsrm import GSRM
 from taosr_she.examine.gsrm_endpoint import EndpointJudge
 from taosr_she.examine.hybrid import Hybrid, check_bar
+from taosr_she.examine.noisy import Noisy
 from taosr_she.examine.scalar import ScalarExaminer
 from taosr_she.examine.verdicts import Examiner
 from taosr_she.examine.verifier import Verifier
@@ -31,12 +32,14 @@ def examiners(context: Context, stage: RLStage) -> Examiners:
         assert how.scalar is not None
         scalar = ScalarExaminer(context.checkpoint(how.scalar), domain, context.recipe.device)
         return Examiners(scalar, None)
-    verifier = Verifier(domain, data.annotations())
-    if mode == "human_only":
-        return Examiners(verifier, None)
-    hybrid = Hybrid(verifier, _judge(context, how), mode)  # type: ignore[arg-type]
-    monitor = Monitor(Verifier(domain, data.probe()), domain.label_step, how.monitor)
-    return Examiners(hybrid, monitor)
+    examiner: Examiner = Verifier(domain, data.annotations())
+    monitor = None
+    if mode != "human_only":
+        examiner = Hybrid(examiner, _judge(context, how), mode)  # type: ignore[arg-type]
+        monitor = Monitor(Verifier(domain, data.probe()), domain.label_step, how.monitor)
+    if how.flip:
+        examiner = Noisy(examiner, domain, how.flip, context.recipe.seed)
+    return Examiners(examiner, monitor)
 
 
 def _judge(context: Context, how: Examination) -> Examiner:

@@ -19,6 +19,7 @@ from taosr_she.train.monitor import MonitorConfig
 from taosr_she.train.scalar import ScalarSettings
 from taosr_she.train.settings import StepCreditSettings
 from taosr_she.train.sft import SFTSettings
+from taosr_she.train.watch import WatchConfig
 
 
 class MarketStage(Strict):
@@ -121,6 +122,9 @@ class Examination(Strict):
     """Use a judge below the bar all the same, with a warning."""
     monitor: MonitorConfig = MonitorConfig()
     """When to warn that judge and people part ways."""
+    flip: float = Field(default=0.0, ge=0, le=1)
+    """Chance that a known verdict on a reasoning step is turned around, the same text always in the same way: for
+    measuring how much wrong examination a credit rule stands. Not with mode `scalar`."""
 
     @model_validator(mode="after")
     def _check(self) -> "Examination":
@@ -131,6 +135,8 @@ class Examination(Strict):
             raise ValueError("mode `scalar` and the name of a `scalar` stage go together")
         if self.mode in ("human_first", "judge_only", "agree") and not judged:
             raise ValueError(f"mode `{self.mode}` needs a `judge` stage or an `endpoint`")
+        if self.flip and self.mode == "scalar":
+            raise ValueError("`flip` turns verdicts on steps around; mode `scalar` has none")
         return self
 
     @property
@@ -156,6 +162,8 @@ class RLStage(Strict):
     replace that of the settings."""
     examination: Examination = Examination()
     """Who examines the rollouts."""
+    watch: WatchConfig | None = None
+    """Answer development pairs every few updates, for learning curves (`watch.jsonl`); unset: not."""
     settings: StepCreditSettings = StepCreditSettings()
     """How to train."""
 
@@ -170,6 +178,22 @@ class RLStage(Strict):
         for stage in self.curriculum:
             stage.resolve(self.settings)
         return self
+
+
+class LabelSFTStage(Strict):
+    """SFT continued on labelled pairs that have no reasoning, a baseline: the start policy's own greedy reasoning is
+    read, the human label and the end behind it are learnt."""
+
+    kind: Literal["label_sft"]
+    """Discriminator."""
+    start: str = "sft"
+    """Name of the stage whose checkpoint writes the reasoning, and is the start."""
+    data: str = "data"
+    """Name of the data stage."""
+    max_new_tokens: int = Field(default=128, gt=0)
+    """Length limit of the reasoning."""
+    settings: SFTSettings = SFTSettings(epochs=1, learning_rate=1e-4)
+    """How to train."""
 
 
 class RejectionStage(Strict):
@@ -279,6 +303,8 @@ class EvaluateStage(Strict):
     """Responses generated at the same time."""
     resamples: int = Field(default=1000, ge=100)
     """Bootstrap resamples (over queries)."""
+    robustness_pairs: int = Field(default=0, ge=0)
+    """Pairs that are answered again under every robustness probe, the first ones of the split. 0: none."""
 
 
 Stage = Annotated[
@@ -286,6 +312,7 @@ Stage = Annotated[
     | PairsStage
     | SFTStage
     | SelectStage
+    | LabelSFTStage
     | RejectionStage
     | DPOStage
     | ScalarStage

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from taosr_she import __version__
+from taosr_she.domain.domain import Domain
 from taosr_she.recipe.config import Recipe
 from taosr_she.recipe.context import Context
 from taosr_she.recipe.plan import PlannedStage, plan, write_json
@@ -26,6 +27,17 @@ def run_recipe(recipe: Recipe, progress: Progress) -> Path:
 
     logging.disable_progress_bar()  # saving and loading would cut through our own progress
     domain = recipe.load_domain()
+    write_head(recipe, domain)
+    for planned in plan(recipe, domain):
+        if planned.state == "done":
+            progress.say(f"{planned.name}: done before, kept")
+            continue
+        run_stage(recipe, domain, planned, progress)
+    return build_report(recipe.folder)
+
+
+def write_head(recipe: Recipe, domain: Domain) -> None:
+    """Make the run folder with what was asked for and on what machine, and set the threads."""
     folder = recipe.folder
     folder.mkdir(parents=True, exist_ok=True)
     resolved = recipe.model_dump(mode="json", exclude={"shared"})
@@ -35,20 +47,19 @@ def run_recipe(recipe: Recipe, progress: Progress) -> Path:
     (folder / "domain.yaml").write_text(shown, "utf-8")
     set_threads(recipe.threads)
     write_json(folder / "environment.json", environment(recipe))
-    for planned in plan(recipe, domain):
-        if planned.state == "done":
-            progress.say(f"{planned.name}: done before, kept")
-            continue
-        progress.say(f"{planned.name}: {'resumes' if planned.state == 'resumes' else 'starts'}")
-        planned.begin()
-        context = Context(planned.name, planned.folder, recipe, domain, progress, folder / "stages")
-        started = time.monotonic()
-        # A kind is the name of the file in stages/ that runs it; only what a recipe uses is imported.
-        summary = import_module(f"taosr_she.recipe.stages.{planned.stage.kind}").run(context, planned.stage)
-        planned.finish(time.monotonic() - started, summary)
-        shown = ", ".join(f"{key} {value}" for key, value in summary.items() if isinstance(value, int | float | str))
-        progress.say(f"{planned.name}: done in {time.monotonic() - started:.0f} s ({shown})")
-    return build_report(folder)
+
+
+def run_stage(recipe: Recipe, domain: Domain, planned: PlannedStage, progress: Progress) -> None:
+    """Run one stage whose inputs are done, in its folder; a half-finished one goes on."""
+    progress.say(f"{planned.name}: {'resumes' if planned.state == 'resumes' else 'starts'}")
+    planned.begin()
+    context = Context(planned.name, planned.folder, recipe, domain, progress, planned.folder.parent)
+    started = time.monotonic()
+    # A kind is the name of the file in stages/ that runs it; only what a recipe uses is imported.
+    summary = import_module(f"taosr_she.recipe.stages.{planned.stage.kind}").run(context, planned.stage)
+    planned.finish(time.monotonic() - started, summary)
+    shown = ", ".join(f"{key} {value}" for key, value in summary.items() if isinstance(value, int | float | str))
+    progress.say(f"{planned.name}: done in {time.monotonic() - started:.0f} s ({shown})")
 
 
 def describe_plan(recipe: Recipe) -> str:

@@ -6,7 +6,7 @@ because everything random follows from the seed and the update number.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from taosr_she.train.rollout_log import write_rollouts
 from taosr_she.train.schedule import learning_rate, pairs_for_update, sampling_seed
 from taosr_she.train.settings import StepCreditSettings
 from taosr_she.train.state import MetricsFile, load_state, save_state
+from taosr_she.train.watch import Watch
 
 
 def train_step_credit(
@@ -42,12 +43,13 @@ def train_step_credit(
     on_update: Callable[[dict[str, Any]], None] = lambda row: None,
     monitor: Monitor | None = None,
     curriculum: Curriculum | None = None,
+    watch: Watch | None = None,
 ) -> dict[str, Any]:
     """Train `policy` in place on labelled pairs; writes `metrics.jsonl`, `rollouts/`, `state.pt` and `checkpoint/`.
 
     `policy` must hold the start weights, in float32. Returns a summary. `on_update` gets each row of the metrics, to
     which the `monitor` adds what it sees. With a `curriculum` pairs and settings are those of its stages, and each row
-    says which stage it belongs to.
+    says which stage it belongs to. A `watch` answers development pairs every few updates.
     """
     legs = curriculum.legs if curriculum else [Leg(pairs, settings)]
     optimizer = torch.optim.AdamW(
@@ -63,6 +65,9 @@ def train_step_credit(
         monitor.resume(metrics.kept)
     tokens = int(metrics.last.get("tokens", 0))
     rows = list(metrics.kept)
+    if watch is not None:
+        watch.open(folder, finished)
+        watch.look(policy, finished, tokens, seconds_of(rows))
     for update in range(finished, curriculum.updates if curriculum else settings.updates):
         leg = curriculum.next_leg(rows) if curriculum else legs[0]
         if leg is None:
@@ -75,12 +80,21 @@ def train_step_credit(
         rows.append(row)
         metrics.write(row)
         on_update(row)
+        if watch is not None:
+            watch.look(policy, update + 1, tokens, seconds_of(rows))
         if (update + 1) % settings.checkpoint_every == 0:
             save_state(folder, update + 1, policy.model, optimizer)
     metrics.close()
+    if watch is not None:
+        watch.close()
     save_policy(policy, folder / "checkpoint")
     (folder / "state.pt").unlink(missing_ok=True)
     return {"updates": len(rows), "tokens": tokens, "reward": metrics.last.get("reward", 0.0)}
+
+
+def seconds_of(rows: Sequence[Mapping[str, Any]]) -> float:
+    """What the updates of these rows took."""
+    return sum(float(row["seconds"]) for row in rows)
 
 
 def save_start(policy: Policy, folder: Path) -> None:

@@ -15,6 +15,7 @@ from taosr_she.domain.pair import Pair
 from taosr_she.domain.prompt import render_prompt
 from taosr_she.domain.response import Response
 from taosr_she.examine.verdicts import CODE, Verdicts
+from taosr_she.examine.verifier import Verifier
 from taosr_she.model.logprobs import response_logprobs
 from taosr_she.model.policy import Policy
 from taosr_she.model.sampler import Sampling, sample_groups
@@ -22,6 +23,7 @@ from taosr_she.model.tiny import TinyConfig, build_tiny
 from taosr_she.train.batch import credit_rollouts
 from taosr_she.train.loop import microbatches, train_step_credit, update_policy
 from taosr_she.train.settings import StepCreditSettings
+from taosr_she.train.watch import Watch, WatchConfig
 
 BARE = {"prompt": {"instruction": "", "show_labels": False, "show_rules": False, "show_format": False}}
 DOMAIN = load_domain("taobao").with_overrides(BARE)
@@ -166,6 +168,40 @@ def test_stopped_and_resumed_training_ends_with_the_same_weights(setting, tmp_pa
     steps = [json.loads(line)["step"] for line in (tmp_path / "parts" / "metrics.jsonl").read_text().splitlines()]
     assert steps == [1, 2, 3, 4]
     assert json.loads((tmp_path / "parts" / "metrics.jsonl").read_text().splitlines()[-1])["kl"] > 0
+
+
+def test_a_watch_looks_before_the_first_update_and_every_few_and_once_each_when_resumed(
+    setting, tmp_path: Path
+) -> None:
+    policy, domain, pairs = setting
+    start = {name: w.clone() for name, w in policy.model.state_dict().items()}
+    settings, how = small(updates=5, checkpoint_every=2), WatchConfig(every=2, pairs=3, max_new_tokens=12)
+
+    def watched(folder: Path, on_update=lambda row: None) -> list[dict]:
+        policy.model.load_state_dict(start)
+        folder.mkdir(exist_ok=True)
+        watch = Watch(how, domain, pairs, Verifier(domain, []), 8)
+        train_step_credit(policy, domain, pairs, Lengths(), settings, 1, folder, on_update, watch=watch)
+        rows = [json.loads(line) for line in (folder / "watch.jsonl").read_text().splitlines()]
+        assert all(row.pop("seconds") >= 0 for row in rows)
+        return rows
+
+    (tmp_path / "plain").mkdir()
+    plain = train_step_credit(policy, domain, pairs, Lengths(), settings, 1, tmp_path / "plain")
+    unwatched = weights(policy)
+    whole = watched(tmp_path / "whole")
+    assert all(torch.equal(unwatched[n], w) for n, w in weights(policy).items()), "looking must not touch training"
+    assert [row["step"] for row in whole] == [0, 2, 4] and whole[0]["tokens"] == 0
+    assert whole[0]["tokens"] < whole[1]["tokens"] < whole[2]["tokens"] < plain["tokens"]
+    assert whole[0]["step_query"] is None and whole[0]["malformed"] == 1.0  # an untrained model; nobody knows the steps
+
+    def stop_at_four(row: dict) -> None:
+        if row["step"] == 4:
+            raise Stop
+
+    with pytest.raises(Stop):
+        watched(tmp_path / "parts", stop_at_four)
+    assert watched(tmp_path / "parts") == whole
 
 
 def test_reinforcement_raises_what_the_examiner_rewards(setting, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from random import Random
 
 from taosr_she.data.market.lexicon import ACCESSORY_DEPARTMENT, BRANDS, KNOWLEDGE, NEEDS, NOISE, SPELLINGS
 from taosr_she.data.market.reasoning import Ask, Constraint, Goods
+from taosr_she.data.misspell import misspell
 from taosr_she.domain.pair import Product
 
 _QUESTIONS = ("what {} should i buy", "which {} is best", "where to get {}", "can you show me {}")
@@ -34,7 +35,7 @@ def write_query(rng: Random, ask: Ask, wording: Wording) -> str:
     query = " ".join([*before, _spell(rng, ask.kind, wording), *after])
     if wording.question:
         query = rng.choice(_QUESTIONS).format(query)
-    return _misspell(rng, query) if wording.misspelled else query
+    return misspell(rng, query) if wording.misspelled else query
 
 
 def _constraint_words(rng: Random, constraint: Constraint, wording: Wording) -> str:
@@ -56,19 +57,6 @@ def _spell(rng: Random, word: str, wording: Wording) -> str:
     if wording.unseen:
         return unseen
     return seen if rng.random() < wording.synonym_share else canonical
-
-
-def _misspell(rng: Random, text: str) -> str:
-    """One typing error in one longer word: two neighbours swapped, a letter dropped or doubled."""
-    words = text.split()
-    long = [i for i, w in enumerate(words) if len(w) > 4]
-    if not long:
-        return text
-    i = rng.choice(long)
-    at = rng.randrange(1, len(words[i]) - 1)
-    w = words[i]
-    words[i] = rng.choice((w[:at] + w[at + 1] + w[at] + w[at + 2 :], w[:at] + w[at + 1 :], w[:at] + w[at] + w[at:]))
-    return " ".join(words)
 
 
 def write_product(rng: Random, goods: Goods, synonym_share: float = 0.25) -> tuple[Product, str | None]:

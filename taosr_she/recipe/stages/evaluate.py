@@ -10,6 +10,7 @@ from taosr_she.errors import UserError
 from taosr_she.evaluate.baselines import majority_baseline, tfidf_baseline
 from taosr_she.evaluate.prediction import Prediction, write_predictions
 from taosr_she.evaluate.results import comparisons, model_results
+from taosr_she.evaluate.robustness import PROBES, disturbed, robustness
 from taosr_she.evaluate.run import predict
 from taosr_she.examine.verifier import Verifier
 from taosr_she.model.policy import load_policy
@@ -28,6 +29,7 @@ def run(context: Context, stage: EvaluateStage) -> dict[str, Any]:
         raise UserError(f"stage '{context.name}': the {stage.split} split of '{stage.data}' is empty")
     verifier = Verifier(domain, data.truth())
     predictions: dict[str, list[Prediction]] = {}
+    probed: dict[str, dict[str, list[Prediction]]] = {}
     speed: dict[str, float] = {}
     for baseline in stage.baselines:
         predictions[baseline] = BASELINES[baseline](domain, data.pairs("training"), pairs, seed)
@@ -37,6 +39,13 @@ def run(context: Context, stage: EvaluateStage) -> dict[str, Any]:
         predictions[name], speed[name] = predict(
             policy, domain, pairs, verifier, stage.max_new_tokens, stage.batch_rows
         )
+        probed[name] = {
+            probe: predict(
+                policy, domain, disturbed(probe, domain, pairs[: stage.robustness_pairs], seed), verifier,
+                stage.max_new_tokens, stage.batch_rows,
+            )[0]
+            for probe in (PROBES if stage.robustness_pairs else ())
+        }  # fmt: skip
         update(done, name)
     results: dict[str, Any] = {
         "models": {},
@@ -49,6 +58,10 @@ def run(context: Context, stage: EvaluateStage) -> dict[str, Any]:
     for name, rows in predictions.items():
         write_predictions(context.folder / f"predictions-{name}.jsonl", rows)
         results["models"][name] = model_results(domain, rows, stage.resamples, seed)
+        for probe, answers in probed.get(name, {}).items():
+            write_predictions(context.folder / f"predictions-{name}-{probe}.jsonl", answers)
+        if probed.get(name):
+            results["models"][name]["robustness"] = robustness(domain, rows, probed[name])
         if name in speed:
             results["models"][name]["metrics"]["tokens_per_second"] = round(speed[name], 1)
             results["models"][name]["metrics"]["training_tokens_per_second"] = training_speed(context.stages / name)

@@ -7,6 +7,7 @@ from typing import Any
 from taosr_she.data.read import read_pairs
 from taosr_she.domain.pair import Pair
 from taosr_she.errors import UserError
+from taosr_she.examine.verifier import Verifier
 from taosr_she.model.policy import load_policy
 from taosr_she.recipe.context import Context
 from taosr_she.recipe.examination import examiners
@@ -16,6 +17,7 @@ from taosr_she.select.report import SELECTED
 from taosr_she.select.rollouts import read_part
 from taosr_she.train.curriculum import Curriculum
 from taosr_she.train.loop import train_step_credit
+from taosr_she.train.watch import Watch
 
 
 def run(context: Context, stage: RLStage) -> dict[str, Any]:
@@ -41,11 +43,23 @@ def run(context: Context, stage: RLStage) -> dict[str, Any]:
 
     summary = train_step_credit(
         policy, context.domain, pairs, who.examiner, stage.settings, context.recipe.seed, context.folder, on_update,
-        who.monitor, curriculum,
+        who.monitor, curriculum, watch_of(context, stage),
     )  # fmt: skip
     mode = stage.examination.resolved_mode
     hits = hit_rate(context.folder / "metrics.jsonl") if mode in ("human_first", "human_only") else {}
     return summary | {"examined_by": mode, "hit_rate": hits}
+
+
+def watch_of(context: Context, stage: RLStage) -> Watch | None:
+    """Who answers development pairs during training, if the stage asks for it."""
+    if stage.watch is None:
+        return None
+    data = context.data(stage.data)
+    pairs = data.pairs("development")
+    if not pairs:
+        raise UserError(f"stage '{context.name}': `watch` needs development pairs; '{stage.data}' has none")
+    truth = Verifier(context.domain, data.truth())
+    return Watch(stage.watch, context.domain, pairs, truth, stage.settings.sample_rows)
 
 
 def hit_rate(metrics: Path) -> dict[str, float]:

@@ -1,0 +1,118 @@
+"""Running cells: a cell is one stage of one recipe. Any order that its inputs allow, one process a core, resumable."""
+
+import multiprocessing
+import os
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass
+
+from taosr_she.errors import UserError
+from taosr_she.recipe.config import Recipe, wiring
+from taosr_she.recipe.plan import PlannedStage, plan
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One stage of one recipe, with the cells that it waits for."""
+
+    recipe: Recipe
+    planned: PlannedStage
+    after: tuple[tuple[str, str], ...]
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return str(self.recipe.folder), self.planned.name
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A cell that did not end well."""
+
+    cell: str
+    line: str
+
+
+def cells_of(recipes: Sequence[Recipe]) -> list[Cell]:
+    """Every stage of every recipe, in order. A stage that several recipes of one folder share is there once."""
+    found: dict[tuple[str, str], Cell] = {}
+    for recipe in recipes:
+        for planned in plan(recipe, recipe.load_domain()):
+            after = tuple((str(recipe.folder), wanted) for _, wanted in wiring(planned.stage))
+            cell = Cell(recipe, planned, after)
+            known = found.setdefault(cell.key, cell)
+            if known.planned.fingerprint != planned.fingerprint:
+                raise UserError(f"{cell.key[0]}: two recipes want different stages '{planned.name}' in one folder")
+    return list(found.values())
+
+
+def run_cells(cells: Sequence[Cell], workers: int, say: Callable[[str], None]) -> list[Failure]:
+    """Run what is not done, earlier cells first; what waits for a failed cell is not run. Returns the failures."""
+    from taosr_she.recipe.run import write_head
+
+    for recipe in {c.recipe.folder: c.recipe for c in cells}.values():
+        write_head(recipe, recipe.load_domain())
+    open_ = [c for c in cells if c.planned.state != "done"]
+    done = {c.key for c in cells} - {c.key for c in open_}
+    say(f"{len(cells)} cells, {len(done)} done before, {len(open_)} to run on {workers} processes")
+    failures: list[Failure] = []
+    running: dict[Future[tuple[float, str]], Cell] = {}
+    total, finished, started = len(open_), 0, time.monotonic()
+    # A fresh interpreter in every worker: torch does not survive a fork.
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_quiet) as pool:
+        while open_ or running:
+            for cell in [c for c in open_ if done.issuperset(c.after)][: workers - len(running)]:
+                open_.remove(cell)
+                running[pool.submit(run_cell, cell.recipe, cell.planned.name)] = cell
+            if not running:
+                failures += [Failure(" ".join(c.key), "waits for a failed cell") for c in open_]
+                break
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                cell, finished = running.pop(future), finished + 1
+                seconds, error = future.result()
+                if error:
+                    failures.append(Failure(" ".join(cell.key), error))
+                else:
+                    done.add(cell.key)
+                spent = time.monotonic() - started
+                left = spent / finished * (total - finished)
+                how = f"FAILED: {error}" if error else f"{seconds:.0f} s"
+                say(f"[{finished}/{total}] {' '.join(cell.key)}: {how}; about {left / 60:.0f} min left")
+    return failures
+
+
+def run_cell(recipe: Recipe, name: str) -> tuple[float, str]:
+    """Run one stage in this process: seconds, and an error in one line ('' when it went well).
+
+    What the stage says, and the whole story of an error, go to `<stage>.log` of the run folder.
+    """
+    from rich.console import Console
+
+    from taosr_she.recipe.progress import Progress
+    from taosr_she.recipe.run import run_stage, set_threads
+
+    domain = recipe.load_domain()
+    planned = next(p for p in plan(recipe, domain) if p.name == name)
+    started = time.monotonic()
+    log = recipe.folder / f"{name}.log"
+    with log.open("a", encoding="utf-8") as file:
+        try:
+            set_threads(recipe.threads)
+            with Progress(Console(file=file, width=200)) as progress:
+                run_stage(recipe, domain, planned, progress)
+        except Exception as error:  # a cell must not take the other cells with it; the log keeps the whole story
+            traceback.print_exc(file=file)
+            return time.monotonic() - started, f"{' '.join(str(error).split())[:300]} (see {log})"
+    return time.monotonic() - started, ""
+
+
+def _quiet() -> None:
+    """Each worker is one busy thread; libraries that count cores must not start more."""
+    import logging
+    import warnings
+
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    warnings.simplefilter("ignore")
+    logging.getLogger("transformers").setLevel(logging.ERROR)

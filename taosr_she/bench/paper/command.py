@@ -1,0 +1,84 @@
+"""`taosr-she bench paper`: tune or run the cells, collect, and write the documentation's page."""
+
+import json
+from pathlib import Path
+
+from rich.console import Console
+
+from taosr_she.bench.paper.cells import Cell, cells_of, run_cells
+from taosr_she.bench.paper.methods import Group, group
+from taosr_she.bench.paper.recipes import EVALUATE, paper_recipe, variants
+from taosr_she.bench.paper.results import collect
+from taosr_she.bench.paper.settings import SETTINGS
+from taosr_she.bench.paper.tuning import tune
+from taosr_she.errors import UserError
+from taosr_she.recipe.plan import write_json
+
+QUICK_SEEDS = 2
+ORDER: tuple[tuple[str, Group], ...] = (
+    ("long_tail", "main"), ("standard", "main"), ("esci", "main"), ("long_tail", "ablation"), ("long_tail", "noise"),
+)  # fmt: skip
+"""Which cells come first: what the page needs most."""
+
+
+def paper(
+    console: Console, out: Path, docs: Path, quick: bool, tuning: bool, render: bool, only: list[str], workers: int
+) -> None:
+    """Run what is missing under `out`, then write `docs/results/` and the generated part of `docs/results.md`."""
+    from taosr_she.bench.paper.page import write_page
+
+    def say(line: str) -> None:
+        console.print(line, highlight=False, soft_wrap=True)
+
+    unknown = sorted(set(only) - set(SETTINGS))
+    if unknown:
+        raise UserError(f"--only {unknown[0]}: expected one of {', '.join(SETTINGS)}")
+    if tuning:
+        for setting in only or dict.fromkeys(s.tuned_on for s in SETTINGS.values()):
+            tune(setting, out, workers, say)
+        return
+    failures = [] if render else run_cells(paper_cells(out, quick, only), workers, say)
+    for failure in failures:
+        say(f"failed: {failure.cell}: {failure.line}")
+    command = "taosr-she bench paper" + (" --quick" if quick else "")
+    results = collect(out, command, QUICK_SEEDS if quick else None)
+    folder = docs / "results"
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / ("quick.json" if quick else "paper.json"), results)
+    # As a reader of the file sees it: NaN is null there.
+    written = json.loads((folder / ("quick.json" if quick else "paper.json")).read_text("utf-8"))
+    page = write_page(written, docs / ("results-quick.md" if quick else "results.md"), folder)
+    say(f"{page} ({len(results['missing'])} cells missing)")
+    if failures:
+        raise UserError(f"{len(failures)} cells failed; the others are done and kept: mend and run again")
+
+
+def paper_cells(out: Path, quick: bool, only: list[str]) -> list[Cell]:
+    """All cells in the order of ORDER, seeds of a table side by side."""
+    wanted: dict[tuple[str, int], list[str]] = {}
+    ranked: list[tuple[str, int, tuple[str, ...]]] = []
+    for name, which in ORDER:
+        if (only and name not in only) or (quick and (name, which) != ORDER[0]):
+            continue
+        seeds = SETTINGS[name].seeds.get(which, ())
+        for seed in seeds[:QUICK_SEEDS] if quick else seeds:
+            wanted.setdefault((name, seed), []).extend(group(which))
+            ranked.append((name, seed, group(which)))
+    recipes = {
+        key: paper_recipe(key[0], key[1], variants(key[0], names), out / key[0] / f"seed-{key[1]}")
+        for key, names in wanted.items()
+    }
+    cells = {cell.key: cell for cell in cells_of(list(recipes.values()))}
+    ordered: dict[tuple[str, str], Cell] = {}
+
+    def add(key: tuple[str, str]) -> None:
+        if key not in ordered:
+            for before in cells[key].after:
+                add(before)
+            ordered[key] = cells[key]
+
+    for name, seed, methods in ranked:
+        folder = str(recipes[name, seed].folder)
+        for method in methods:
+            add((folder, EVALUATE + method))
+    return list(ordered.values())

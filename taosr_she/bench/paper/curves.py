@@ -1,0 +1,47 @@
+"""Learning curves of the rl stages: one run's, their mean over seeds, and where a curve reaches a level."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from taosr_she.train.watch import WATCH
+
+Point = dict[str, float]
+SHOWN = ("macro_f1", "steps_all_right", "right_label_wrong_reasoning")
+
+
+def curve_of(stage: Path, selection_tokens: float) -> list[Point]:
+    """One point a look: `step`, `tokens` (those of selection included), `seconds`, metrics, `entropy` of the update."""
+    updates = {row["step"]: row for row in _rows(stage / "metrics.jsonl")}
+    points = []
+    for look in _rows(stage / WATCH):
+        near = updates[max(look["step"], 1)]  # before the first update nothing is trained: the first one's own entropy
+        point = {"step": look["step"], "tokens": look["tokens"] + selection_tokens, "seconds": look["seconds"]}
+        points.append(
+            point | {k: float("nan") if look[k] is None else look[k] for k in SHOWN} | {"entropy": near["entropy"]}
+        )
+    return points
+
+
+def mean_curve(curves: Sequence[Sequence[Point]]) -> list[Point]:
+    """Look by look, over the looks that every curve has."""
+    return [
+        {key: float(np.mean([point[key] for point in points])) for key in points[0]}
+        for points in zip(*curves, strict=False)
+    ]
+
+
+def reached(curve: Sequence[Point], level: float) -> dict[str, float | None]:
+    """Tokens and seconds where the curve first is at the level, linear between looks; None where it never is."""
+    for before, after in zip([curve[0], *curve], curve, strict=False):
+        if after["macro_f1"] >= level:
+            rise = after["macro_f1"] - before["macro_f1"]
+            share = (level - before["macro_f1"]) / rise if rise > 0 else 0.0
+            return {k: before[k] + max(0.0, share) * (after[k] - before[k]) for k in ("tokens", "seconds")}
+    return {"tokens": None, "seconds": None}
+
+
+def _rows(path: Path) -> list[Point]:
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]

@@ -1,0 +1,146 @@
+"""One recipe of each setting and seed: its data, SFT start, reward models and selections, then a stage a method."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from taosr_she.bench.paper.methods import METHODS, Method
+from taosr_she.bench.paper.settings import CURRICULUM, SETTINGS, UPDATES, Setting
+from taosr_she.recipe.config import Recipe, wiring
+
+EVALUATE = "evaluate_"
+"""Prefix of the stage that measures a method."""
+TUNING = Path(__file__).with_name("tuning.json")
+"""Written by `bench paper --tune` and kept with the code: the defaults of a report are its choices."""
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "label_sft": {"epochs": 1, "learning_rate": 1.0e-4},
+    "rejection": {"epochs": 1, "learning_rate": 1.0e-4},
+    "dpo": {"epochs": 1, "learning_rate": 1.0e-4},
+    "rl": {"learning_rate": 1.0e-4},
+}
+"""Before tuning."""
+RESAMPLES = 200  # the tables have their own bootstrap over seeds and queries
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A method with the settings it is run with."""
+
+    method: Method
+    settings: dict[str, Any]
+
+
+def variants(setting_name: str, names: Iterable[str]) -> dict[str, Variant]:
+    """The methods with what tuning has chosen for them."""
+    chosen = tuned(SETTINGS[setting_name].tuned_on)
+    return {name: Variant(METHODS[name], chosen.get(METHODS[name].tuned_as or name, {})) for name in names}
+
+
+def tuned(setting_name: str) -> dict[str, dict[str, Any]]:
+    """Method -> settings chosen on development seeds: what `--tune` has written, nothing before it has run."""
+    if not TUNING.is_file():
+        return {}
+    chosen: dict[str, dict[str, Any]] = json.loads(TUNING.read_text("utf-8"))["settings"].get(setting_name, {})
+    return {method: row["chosen"] for method, row in chosen.items()}
+
+
+def paper_recipe(
+    setting_name: str, seed: int, chosen: dict[str, Variant], out: Path, split: str = "test"
+) -> Recipe:  # fmt: skip
+    """A stage and its evaluation for every variant, and the stages that they read."""
+    setting = SETTINGS[setting_name]
+    stages: dict[str, Any] = shared_stages(setting, seed)
+    for name, variant in chosen.items():
+        start = variant.method.kind == "none"
+        if not start:
+            stages[name] = method_stage(setting, variant.method, variant.settings)
+        stages[EVALUATE + name] = {
+            "kind": "evaluate", "models": ["sft" if start else name], "split": split,
+            "max_new_tokens": setting.max_new_tokens, "batch_rows": 512, "resamples": RESAMPLES,
+            "robustness_pairs": setting.robustness_pairs if split == "test" else 0,
+            "baselines": ["majority", "tfidf"] if start else [],
+        }  # fmt: skip
+    recipe = Recipe.model_validate(
+        {
+            "name": f"{setting_name}-{seed}", "seed": seed, "out": str(out), "threads": 1, "device": "auto",
+            "domain": setting.domain, "domain_overrides": setting.domain_overrides, "stages": stages,
+        }
+    )  # fmt: skip
+    return recipe.model_copy(update={"stages": _needed(recipe, [EVALUATE + name for name in chosen])})
+
+
+def shared_stages(setting: Setting, seed: int) -> dict[str, Any]:
+    """What several methods read. Those that no chosen method needs are left out afterwards."""
+    sampling = {"max_new_tokens": setting.max_new_tokens}
+    difficulty = {"rollouts": 4, "sampling": sampling}
+    budget = {"budget": 0.5}
+    stages: dict[str, Any] = {"data": setting.data}
+    if setting.data["kind"] == "market":
+        exact = setting.data["market"] | {"annotation_coverage": 1.0, "annotation_error": 0.0}
+        stages["truth"] = {"kind": "market", "market": exact}
+    stages["sft"] = {"kind": "sft", "settings": setting.sft, "tiny": setting.tiny}
+    stages["scalar_model"] = {"kind": "scalar", "sampling": sampling}
+    if setting.judged:
+        stages["judge"] = {
+            "kind": "judge", "sampling": sampling, "resamples": RESAMPLES,
+            "settings": {"epochs": 4, "batch_size": 16, "learning_rate": 3.0e-4},
+        }  # fmt: skip
+    for name, chosen in (
+        ("by_both", {"difficulty": difficulty, "diversity": budget}),
+        ("by_difficulty", {"difficulty": difficulty, "diversity": None}),
+        ("by_diversity", {"difficulty": None, "diversity": budget}),
+    ):
+        stages[name] = {"kind": "select", "selection": {**chosen, "seed": seed}}
+    return stages
+
+
+def method_stage(setting: Setting, method: Method, settings: dict[str, Any]) -> dict[str, Any]:
+    """The stage that trains by `method`."""
+    sampling = {"max_new_tokens": setting.max_new_tokens}
+    base = DEFAULTS[method.kind] | settings
+    if method.kind == "label_sft":
+        return {"kind": "label_sft", "max_new_tokens": setting.max_new_tokens, "settings": base}
+    if method.kind in ("rejection", "dpo"):
+        # Four responses to each of 2,400 pairs are as many as 40 updates of 32 pairs and 8 rollouts, within 7%.
+        return {"kind": method.kind, "group_size": 4, "sampling": sampling, "settings": base}
+    loss = {"beta": base.pop("beta", 0.0)}
+    stage: dict[str, Any] = {
+        "kind": "rl", "data": "truth" if method.group == "noise" else "data", "watch": _watch(setting),
+        "settings": {
+            "updates": UPDATES, "pairs_per_update": 32, "group_size": 8, "sampling": sampling,
+            "credit": method.credit, "loss": loss, **base, **setting.rl,
+        },
+    }  # fmt: skip
+    if method.select:
+        stage["pairs"] = method.select
+    if method.curriculum:
+        bands = method.select != "by_diversity"  # nobody has measured pass rates there
+        stage["curriculum"] = [
+            {k: v for k, v in leg.items() if bands or not k.startswith("pass_")} | {"updates": updates}
+            for leg, updates in zip(CURRICULUM, setting.curriculum, strict=True)
+        ]
+    if method.examination == "scalar":
+        stage["examination"] = {"mode": "scalar", "scalar": "scalar_model"}
+    elif method.examination in ("hybrid", "judge_only") and setting.judged:
+        mode = "human_first" if method.examination == "hybrid" else "judge_only"
+        stage["examination"] = {"mode": mode, "judge": "judge"}
+    elif method.flip:
+        stage["examination"] = {"flip": method.flip}
+    return stage
+
+
+def _watch(setting: Setting) -> dict[str, Any]:
+    return {"every": 5, "pairs": 300, "max_new_tokens": setting.max_new_tokens}
+
+
+def _needed(recipe: Recipe, wanted: list[str]) -> dict[str, Any]:
+    """The stages that `wanted` read, directly or not, in the order of the recipe."""
+    needed, open_ = set(wanted), list(wanted)
+    while open_:
+        for _, read in wiring(recipe.stages[open_.pop()]):
+            if read not in needed:
+                needed.add(read)
+                open_.append(read)
+    return {name: stage for name, stage in recipe.stages.items() if name in needed}

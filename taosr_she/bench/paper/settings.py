@@ -1,0 +1,120 @@
+"""Where the methods are compared: data, sizes and seeds. The report seeds are never used for choosing anything."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from taosr_she.bench.paper.methods import Group
+
+UPDATES = 40
+"""Updates of every rl row."""
+NARROW = {
+    "prompt": {
+        "instruction": "", "show_labels": False, "show_rules": False, "show_format": False,
+        "fields": [
+            {"name": "title", "heading": "Title"}, {"name": "price", "heading": "Price"},
+            {"name": "attributes", "heading": "Attributes"},
+        ],
+    }
+}  # fmt: skip
+"""The market's prompt without grades, rules and format: the tiny model has seen thousands of demonstrations of them."""
+CURRICULUM: list[dict[str, Any]] = [
+    {"name": "steps", "updates": 14, "settings": {"credit": {"outcome_weight": 0.5, "allow_step_heavy": True}}},
+    {"name": "join", "updates": 13, "pass_low": 0.25, "pass_high": 0.75},
+    {"name": "hard", "updates": 13, "pass_high": 0.5, "settings": {"credit": {"step_weight": 0.5}}},
+]
+"""Learn the steps on everything selected, join them to the label, then the pairs that hardly ever came out right."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One data set with what all methods on it share."""
+
+    title: str
+    what: str
+    data: dict[str, Any]
+    """The data stage."""
+    sft: dict[str, Any]
+    """Settings of the SFT stage."""
+    seeds: dict[Group, tuple[int, ...]]
+    """Report seeds of each group of methods."""
+    domain: str = "taobao"
+    domain_overrides: dict[str, Any] = field(default_factory=dict)
+    tuned_on: str = "long_tail"
+    """The setting whose tuning holds here."""
+    judged: bool = True
+    """Whether held-out people make a judge possible."""
+    max_new_tokens: int = 80
+    rl: dict[str, Any] = field(default_factory=dict)
+    """On top of the rl settings of every method."""
+    robustness_pairs: int = 400
+    tiny: dict[str, Any] = field(default_factory=dict)
+    curriculum: tuple[int, int, int] = (14, 13, 13)
+    """Updates of the three stages of CURRICULUM."""
+    slices: tuple[str, ...] = ()
+    """Tags whose macro-F1 stands in the table."""
+
+
+MAIN = (11, 12, 13, 14, 15)
+THREE = MAIN[:3]
+DEVELOPMENT_SEED = 101
+
+SETTINGS: dict[str, Setting] = {
+    "long_tail": Setting(
+        "Market, long tail",
+        "Half the demonstrations, eight departments with a heavy tail, a fifth of the test queries in words that "
+        "training never shows.",
+        data={
+            "kind": "market", "probe_share": 0.1,
+            "market": {
+                "demonstration_pairs": 12000, "training_pairs": 2400, "development_pairs": 400, "test_pairs": 800,
+                "annotation_coverage": 0.1, "departments": 8, "zipf": 1.2, "unseen_share": 0.2,
+            },
+        },
+        sft={"epochs": 2, "batch_size": 16, "learning_rate": 3.0e-3},
+        seeds={"main": MAIN, "ablation": THREE, "noise": THREE},
+        domain_overrides=NARROW,
+        slices=("tail", "unseen_words"),
+    ),
+    "standard": Setting(
+        "Market, standard",
+        "24,000 demonstrations, four departments, a tenth of the test queries in words that training never shows.",
+        data={
+            "kind": "market", "probe_share": 0.1,
+            "market": {
+                "demonstration_pairs": 24000, "training_pairs": 2400, "development_pairs": 400, "test_pairs": 800,
+                "annotation_coverage": 0.1,
+            },
+        },
+        sft={"epochs": 1, "batch_size": 16, "learning_rate": 3.0e-3},
+        seeds={"main": MAIN},
+        domain_overrides=NARROW,
+        slices=("tail", "unseen_words"),
+    ),
+    "esci": Setting(
+        "ESCI sample (real pairs)",
+        "The English rows of a sample of Amazon's ESCI; the references of the steps are lexical facts written by a "
+        "program, so step metrics measure agreement with that program.",
+        data={
+            "kind": "pairs", "path": "../shared/data/esci-sample/pairs.jsonl.gz", "layout": "esci-sample",
+            "where": {"locale": "us"}, "not_scored": {"selection": "exact_only"}, "teacher": "lexical",
+        },
+        sft={"epochs": 4, "batch_size": 16, "learning_rate": 2.0e-3, "max_length": 512},
+        seeds={"main": MAIN},
+        domain="esci",
+        domain_overrides={
+            "prompt": NARROW["prompt"] | {
+                "fields": [
+                    {"name": "title", "heading": "Title", "max_chars": 160},
+                    {"name": "brand", "heading": "Brand", "max_chars": 40},
+                ],
+            },
+        },
+        tuned_on="esci",
+        judged=False,
+        max_new_tokens=160,
+        rl={"updates": 20, "pairs_per_update": 16},
+        robustness_pairs=200,
+        tiny={"vocab_size": 4096},
+        curriculum=(7, 7, 6),
+    ),
+}  # fmt: skip

@@ -1,0 +1,65 @@
+"""The same tuning budget for every method: three runs each on a development seed, scored on its development split.
+
+Two learning rates first, then a third run at the better one with the method's tie to its start changed (the KL weight,
+DPO's beta, or the number of passes where there is no such tie). What was tried stands in the file beside the choice.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from taosr_she.bench.paper.cells import cells_of, run_cells
+from taosr_she.bench.paper.methods import METHODS, group
+from taosr_she.bench.paper.recipes import EVALUATE, TUNING, Variant, paper_recipe
+from taosr_she.bench.paper.settings import DEVELOPMENT_SEED
+from taosr_she.errors import UserError
+from taosr_she.recipe.plan import write_json
+
+RATES = {"label_sft": (3e-5, 1e-4), "rejection": (1e-4, 3e-4), "dpo": (3e-5, 1e-4), "rl": (1e-4, 2e-4)}
+"""Learning rates of the first two runs, by kind of stage."""
+TIES: dict[str, dict[str, Any]] = {
+    "label_sft": {"epochs": 2}, "rejection": {"epochs": 2}, "dpo": {"beta": 0.5}, "rl": {"beta": 0.02},
+}  # fmt: skip
+"""What the third run adds."""
+
+
+def tune(setting: str, base: Path, workers: int, say: Callable[[str], None]) -> None:
+    """Run what is missing and write the choices of this setting into TUNING."""
+    folder = base / setting / f"tuning-{DEVELOPMENT_SEED}"
+    names = [n for n in group("main") if METHODS[n].kind != "none"]
+    first = {n: [{"learning_rate": rate} for rate in RATES[METHODS[n].kind]] for n in names}
+    scores = _scores(setting, folder, first, workers, say)
+    better = {n: max(tried, key=lambda t: float(t["macro_f1"]))["settings"] for n, tried in scores.items()}
+    second = {n: [better[n] | TIES[METHODS[n].kind]] for n in names}
+    last = _scores(setting, folder, second, workers, say)
+    tried = {n: scores[n] + last[n] for n in names}
+    known = json.loads(TUNING.read_text("utf-8")) if TUNING.is_file() else {"settings": {}}
+    known |= {"command": "taosr-she bench paper --tune", "seed": DEVELOPMENT_SEED, "split": "development"}
+    known["settings"][setting] = {
+        n: {"chosen": max(tried[n], key=lambda t: float(t["macro_f1"]))["settings"], "tried": tried[n]} for n in names
+    }
+    write_json(TUNING, known)
+    say(f"tuned: {TUNING}")
+
+
+def _scores(
+    setting: str, folder: Path, grid: dict[str, list[dict[str, Any]]], workers: int, say: Callable[[str], None]
+) -> dict[str, list[dict[str, Any]]]:
+    """Method -> tried settings with `macro_f1` on the development split."""
+    runs = {_name(n, s): Variant(METHODS[n], s) for n, every in grid.items() for s in every}
+    recipe = paper_recipe(setting, DEVELOPMENT_SEED, runs, folder, split="development")
+    failures = run_cells(cells_of([recipe]), workers, say)
+    if failures:
+        raise UserError(f"tuning needs every run: {failures[0].cell}: {failures[0].line}")
+    return {n: [{"settings": s, **_score(folder, _name(n, s))} for s in every] for n, every in grid.items()}
+
+
+def _score(folder: Path, name: str) -> dict[str, float]:
+    results = json.loads((folder / "stages" / f"{EVALUATE}{name}" / "results.json").read_text("utf-8"))
+    metrics = results["models"][name]["metrics"]
+    return {k: metrics[k] for k in ("macro_f1", "steps_all_right", "right_label_wrong_reasoning")}
+
+
+def _name(method: str, settings: dict[str, Any]) -> str:
+    return "_".join([method, *(f"{key}_{value:g}" for key, value in sorted(settings.items()))]).replace(".", "p")

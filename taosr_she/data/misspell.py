@@ -1,0 +1,19 @@
+"""Typing errors, for the market's shoppers and for the robustness probes."""
+
+from random import Random
+
+
+def misspell(rng: Random, text: str) -> str:
+    """One typing error in one word of more than four letters: two neighbours swapped, a letter dropped or doubled.
+
+    A text without such a word comes back as it is.
+    """
+    words = text.split()
+    long = [i for i, w in enumerate(words) if len(w) > 4]
+    if not long:
+        return text
+    i = rng.choice(long)
+    at = rng.randrange(1, len(words[i]) - 1)
+    w = words[i]
+    words[i] = rng.choice((w[:at] + w[at + 1] + w[at] + w[at + 2 :], w[:at] + w[at + 1 :], w[:at] + w[at] + w[at:]))
+    return " ".join(words)
