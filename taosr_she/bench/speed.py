@@ -131,28 +131,30 @@ def table(result: dict[str, Any]) -> str:
 
 
 def plot(rows: list[dict[str, Any]], path: Path) -> None:
-    """Seconds a step of both sides, split by part."""
+    """A step of both sides, split by part, as a share of TRL's step: cells of 1 s and of 60 s stand side by side."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    figure, axes = plt.subplots(figsize=(9, 0.8 + 0.6 * len(rows)), layout="constrained")
+    figure, axes = plt.subplots(figsize=(9, 1.2 + 0.5 * len(rows)), layout="constrained")
     colours = dict(zip(PARTS, ("#4477aa", "#ccbb44", "#ee6677", "#bbbbbb"), strict=True))
     for place, row in enumerate(rows):
         for side, shift in (("ours", -0.2), ("trl", 0.2)):
-            left = 0.0
+            left, whole = 0.0, row["trl"]["total"]
             for part in PARTS:
                 label = part if place == 0 and side == "ours" else None
-                axes.barh(place + shift, row[side][part], 0.36, left=left, color=colours[part], label=label)
-                left += row[side][part]
-            name = "ours" if side == "ours" else f"TRL, {row['factor']:.1f} times as long"
-            axes.annotate(f" {name}", (left, place + shift), va="center", fontsize=8)
+                share = row[side][part] / whole
+                axes.barh(place + shift, share, 0.36, left=left, color=colours[part], label=label)
+                left += share
+            said = f"ours {row[side]['total']:.2f} s: 1/{row['factor']:.1f}" if side == "ours" else f"TRL {whole:.2f} s"
+            axes.annotate(f" {said}", (left, place + shift), va="center", fontsize=8)
     names = [f"{r['size']} {r['prompt']}/{r['response']} G{r['group']} {r['no_signal']:.0%}" for r in rows]
     axes.set_yticks(range(len(rows)), names)
+    axes.set_ylabel("model, prompt/response tokens, group size, without signal")
     axes.invert_yaxis()
-    axes.margins(x=0.2)
-    axes.set_xlabel("seconds a step (model, prompt/response tokens, group size, share without signal)")
-    axes.legend(loc="lower right")
+    axes.set_xlim(0, 1.2)
+    axes.set_xlabel("time of a step, TRL's step of the same work = 1")
+    figure.legend(loc="outside upper center", ncols=len(PARTS))
     figure.savefig(path, dpi=120)
     plt.close(figure)

@@ -27,7 +27,10 @@ def test_overrides_replace_values_at_any_depth() -> None:
         (["stages.srpo.settings.credit.weight=1"], "weight: unknown key"),
         (["stages.srpo.settings.credit.step_weight=3"], "step_weight is above outcome_weight"),
         (["stages.srpo.settings.updates=0"], "greater than 0"),
-        (["stages.srpo.start=nowhere"], "needs an earlier sft or label_sft or rejection or dpo or rl stage called 'nowhere'"),
+        (
+            ["stages.srpo.start=nowhere"],
+            "needs an earlier sft or label_sft or rejection or dpo or rl stage called 'nowhere'",
+        ),
         (["stages.grpo.kind=magic"], "magic"),
         (["seed"], "expected key=value"),
         (["seed.x=1"], "holds a value, not keys"),
