@@ -1,6 +1,7 @@
 """`taosr-she bench paper`: tune or run the cells, collect, and write the documentation's page."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -9,7 +10,7 @@ from taosr_she.bench.paper.cells import Cell, cells_of, run_cells
 from taosr_she.bench.paper.methods import Group, group
 from taosr_she.bench.paper.recipes import EVALUATE, paper_recipe, variants
 from taosr_she.bench.paper.results import collect
-from taosr_she.bench.paper.settings import SETTINGS
+from taosr_she.bench.paper.settings import SETTINGS, data_file
 from taosr_she.bench.paper.tuning import tune
 from taosr_she.errors import UserError
 from taosr_she.recipe.plan import write_json
@@ -37,28 +38,32 @@ def paper(
         for setting in only or dict.fromkeys(s.tuned_on for s in SETTINGS.values()):
             tune(setting, out, workers, say)
         return
-    failures = [] if render else run_cells(paper_cells(out, quick, only), workers, say)
+    absent = {n: file for n, s in SETTINGS.items() if (file := data_file(s)) is not None and not file.is_file()}
+    for name, file in absent.items():
+        say(f"{name} is not run: {file} is not there")
+    wanted = [name for name in only or SETTINGS if name not in absent]
+    failures = [] if render else run_cells(paper_cells(out, quick, wanted), workers, say)
     for failure in failures:
         say(f"failed: {failure.cell}: {failure.line}")
     command = "taosr-she bench paper" + (" --quick" if quick else "")
-    results = collect(out, command, QUICK_SEEDS if quick else None)
     folder = docs / "results"
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / ("quick.json" if quick else "paper.json"), results)
-    # As a reader of the file sees it: NaN is null there.
-    written = json.loads((folder / ("quick.json" if quick else "paper.json")).read_text("utf-8"))
-    page = write_page(written, docs / ("results-quick.md" if quick else "results.md"), folder)
+    file = folder / ("quick.json" if quick else "paper.json")
+    earlier = json.loads(file.read_text("utf-8")) if file.is_file() else {}
+    write_json(file, collect(out, command, earlier, QUICK_SEEDS if quick else None))
+    results = json.loads(file.read_text("utf-8"))  # as a reader of the file sees it: NaN is null there
+    page = write_page(results, docs / ("results-quick.md" if quick else "results.md"), folder)
     say(f"{page} ({len(results['missing'])} cells missing)")
     if failures:
         raise UserError(f"{len(failures)} cells failed; the others are done and kept: mend and run again")
 
 
-def paper_cells(out: Path, quick: bool, only: list[str]) -> list[Cell]:
-    """All cells in the order of ORDER, seeds of a table side by side."""
+def paper_cells(out: Path, quick: bool, settings: Sequence[str]) -> list[Cell]:
+    """All cells of the settings in the order of ORDER, seeds of a table side by side."""
     wanted: dict[tuple[str, int], list[str]] = {}
     ranked: list[tuple[str, int, tuple[str, ...]]] = []
     for name, which in ORDER:
-        if (only and name not in only) or (quick and (name, which) != ORDER[0]):
+        if name not in settings or (quick and (name, which) != ORDER[0]):
             continue
         seeds = SETTINGS[name].seeds.get(which, ())
         for seed in seeds[:QUICK_SEEDS] if quick else seeds:

@@ -12,6 +12,7 @@ import numpy as np
 
 from taosr_she import __version__
 from taosr_she.bench.paper.curves import curve_of, mean_curve, reached
+from taosr_she.bench.paper.kept import Prints, merge_rows, planned_prints
 from taosr_she.bench.paper.methods import FLIPS, METHODS, STEP_RULES, group
 from taosr_she.bench.paper.recipes import EVALUATE
 from taosr_she.bench.paper.settings import SETTINGS, Setting
@@ -32,10 +33,21 @@ RESAMPLES = 2000
 Sample = dict[str, np.ndarray]  # metric -> (RESAMPLES,) values over resampled queries, of one seed
 
 
-def collect(base: Path, command: str, first_seeds: int | None = None) -> dict[str, Any]:
-    """What lies under `base`, of the first seeds or all; what is not there yet is listed in `missing`."""
+def collect(base: Path, command: str, earlier: dict[str, Any], first_seeds: int | None = None) -> dict[str, Any]:
+    """What lies under `base`, of the first seeds or all, and what an earlier result holds beyond it.
+
+    What neither has is listed in `missing`; with `first_seeds` the main rows of the first setting are all that is
+    expected.
+    """
     missing: list[str] = []
-    settings = {name: _setting(base, name, setting, missing, first_seeds) for name, setting in SETTINGS.items()}
+    settings: dict[str, Any] = {}
+    for name, setting in SETTINGS.items():
+        prints = planned_prints(base, name)
+        found = _setting(base, name, setting, prints or {}, first_seeds)
+        known = earlier.get("settings", {}).get(name, {}).get("rows", {})
+        settings[name] = found | {"rows": merge_rows(found["rows"], known, prints)}
+        if first_seeds is None or name == next(iter(SETTINGS)):
+            missing += _missing(name, setting, settings[name]["rows"], first_seeds)
     return {
         "command": command,
         "versions": {"taosr_she": __version__, **{n: version(n) for n in ("torch", "transformers", "trl")}},
@@ -49,26 +61,36 @@ def collect(base: Path, command: str, first_seeds: int | None = None) -> dict[st
     }
 
 
-def _setting(base: Path, name: str, setting: Setting, missing: list[str], first_seeds: int | None) -> dict[str, Any]:
+def _missing(name: str, setting: Setting, rows: dict[str, Any], first_seeds: int | None) -> list[str]:
+    return [
+        f"{name} seed {seed}: {key}"
+        for key, method in METHODS.items()
+        if first_seeds is None or method.group == "main"
+        for seed in setting.seeds.get(method.group, ())[:first_seeds]
+        if str(seed) not in rows.get(key, {}).get("cells", {})
+    ]
+
+
+def _setting(base: Path, name: str, setting: Setting, prints: Prints, first_seeds: int | None) -> dict[str, Any]:
     domain = load_domain(setting.domain).with_overrides(setting.domain_overrides)
     rows: dict[str, Any] = {}
     samples: dict[str, dict[int, tuple[dict[str, float], Sample]]] = {}
     for key, method in METHODS.items():
         seeds = setting.seeds.get(method.group, ())[:first_seeds]
         folders = {seed: base / name / f"seed-{seed}" / "stages" for seed in seeds}
-        there = {s: f for s, f in folders.items() if (f / f"{EVALUATE}{key}" / "stage.json").is_file()}
-        missing += [f"{name} seed {s}: {key}" for s in folders if s not in there]
+        there = {s: f for s, f in folders.items() if _done(f / f"{EVALUATE}{key}", prints.get((key, s)))}
         if there:
             samples[key] = {
                 s: _measured(domain, f / f"{EVALUATE}{key}", _model(key), setting) for s, f in there.items()
             }
             rows[key] = _row(samples[key]) | _work(there, key) | _robustness(there, key)
-    for key in CLASSIC:
-        there = {s: base / name / f"seed-{s}" / "stages" / f"{EVALUATE}sft" for s in setting.seeds["main"]}
-        there = {s: f for s, f in there.items() if (f / f"predictions-{key}.jsonl").is_file()}
-        if there:
-            samples[key] = {s: _measured(domain, f, key, setting) for s, f in there.items()}
-            rows[key] = _row(samples[key])
+            rows[key]["cells"] = {str(s): prints[key, s] for s in there}
+    start = {
+        int(s): base / name / f"seed-{s}" / "stages" / f"{EVALUATE}sft" for s in rows.get("sft", {"cells": {}})["cells"]
+    }
+    for key in CLASSIC if start else ():
+        samples[key] = {s: _measured(domain, f, key, setting) for s, f in start.items()}
+        rows[key] = _row(samples[key]) | {"cells": rows["sft"]["cells"]}
     steps = [f"step_{key}" for key in domain.step_keys]
     compared = [*COMPARED, *steps, *(f"macro_f1 {tag}" for tag in setting.slices)]
     _compare(rows, samples, compared, {k: BASELINE for k in (*group("main"), *CLASSIC)})
@@ -78,6 +100,12 @@ def _setting(base: Path, name: str, setting: Setting, missing: list[str], first_
         "title": setting.title, "what": setting.what, "step_keys": list(domain.step_keys), "codes": list(domain.codes),
         "baseline": BASELINE, "slices": list(setting.slices), "rows": rows,
     }  # fmt: skip
+
+
+def _done(folder: Path, wanted: str | None) -> bool:
+    """Whether the cell is there, made as it would be made now."""
+    file = folder / "stage.json"
+    return file.is_file() and json.loads(file.read_text("utf-8"))["fingerprint"] == wanted
 
 
 def _model(key: str) -> str:

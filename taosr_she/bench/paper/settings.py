@@ -1,6 +1,7 @@
 """Where the methods are compared: data, sizes and seeds. The report seeds are never used for choosing anything."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from taosr_she.bench.paper.methods import Group
@@ -52,6 +53,11 @@ class Setting:
     """Updates of the three stages of CURRICULUM."""
     slices: tuple[str, ...] = ()
     """Tags whose macro-F1 stands in the table."""
+
+
+def data_file(setting: Setting) -> Path | None:
+    """The file that the setting reads; None for the market, which reads none."""
+    return Path(setting.data["path"]) if "path" in setting.data else None
 
 
 MAIN = (11, 12, 13, 14, 15)

@@ -155,7 +155,7 @@ def test_cells_come_in_the_order_of_the_page_after_what_they_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(command, "ORDER", (("standard", "main"), ("long_tail", "ablation")))
-    found = command.paper_cells(tmp_path, False, [])
+    found = command.paper_cells(tmp_path, False, list(SETTINGS))
     keys = [c.key for c in found]
     assert len(set(keys)) == len(keys)
     for n, cell in enumerate(found):
