@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from taosr_she.bench.paper import command, recipes, results, settings, tuning
+from taosr_she.bench.paper import command, kept, recipes, results, settings, tuning
 from taosr_she.bench.paper.cells import cells_of, run_cells
 from taosr_she.bench.paper.methods import METHODS, group
 from taosr_she.bench.paper.recipes import method_stage, paper_recipe, variants
@@ -24,12 +24,17 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Setting:
     folder = tmp_path_factory.mktemp("toy")
     pairs = []
     words = itertools.product(
-        ("", "new ", "buy "), ("red", "blue", "green"), ("boots", "tent"), ("red", "blue"), ("boots", "tent")
+        ("", "new ", "buy ", "my "),
+        ("red", "blue", "green"),
+        ("boots", "tent"),
+        ("red", "blue", "green"),
+        ("boots", "tent"),
+        ("", "big "),
     )
-    for n, (wording, color, kind, other, other_kind) in enumerate(words):
+    for n, (wording, color, kind, other, other_kind, size) in enumerate(words):
         label = "I" if kind != other_kind else "E" if color == other else "S"
         query = f"{wording}{color} {kind}"
-        pairs.append(Pair(f"p{n}", query, query, Product(f"{other} {other_kind}"), label=label, tags=(color,)))
+        pairs.append(Pair(f"p{n}", query, query, Product(f"{size}{other} {other_kind}"), label=label, tags=(color,)))
     write_pairs(folder / "pairs.jsonl", pairs)
     return Setting(
         "Toy shop", "Boots and tents.",
@@ -37,17 +42,17 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Setting:
             "kind": "pairs", "path": str(folder / "pairs.jsonl"), "teacher": "lexical",
             "split": {"training": 0.5, "development": 0.2, "test": 0.3},
         },
-        sft={"epochs": 12, "batch_size": 8, "learning_rate": 1e-2}, seeds={"main": (1, 2), "ablation": (1,)},
+        sft={"epochs": 16, "batch_size": 8, "learning_rate": 5e-3}, seeds={"main": (1, 2), "ablation": (1,)},
         domain="esci", domain_overrides=settings.NARROW, judged=False, max_new_tokens=60,
         rl={"updates": 6, "pairs_per_update": 4, "group_size": 4}, robustness_pairs=5,
-        tiny={"hidden": 32, "layers": 1, "heads": 2, "kv_heads": 1, "ffn": 64, "vocab_size": 400},
+        tiny={"hidden": 48, "layers": 2, "heads": 4, "kv_heads": 2, "ffn": 96, "vocab_size": 400},
         curriculum=(2, 2, 2), slices=("red",), tuned_on="long_tail",
     )  # fmt: skip
 
 
 @pytest.fixture
 def bench(toy: Setting, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for module in (settings, recipes, results, command):
+    for module in (settings, recipes, results, kept, command):
         monkeypatch.setattr(module, "SETTINGS", {"long_tail": toy})
     monkeypatch.setattr(command, "ORDER", (("long_tail", "main"), ("long_tail", "ablation")))
     few = {key: METHODS[key] for key in KEPT}
@@ -99,8 +104,10 @@ def test_the_bench_runs_once_resumes_and_writes_json_page_and_plots(
         assert f"results/{image}" in page and (docs / "results" / image).stat().st_size > 10_000
     assert bench_paper(render=True) and (docs / "results.md").read_text() == page
 
-    # What is not there is missing, and the rest renders.
+    # A row that is not there stays as it was run before, one of other settings does not, and the rest renders.
     (tmp_path / "runs/long_tail/seed-2/stages/evaluate_srpo/stage.json").unlink()
+    assert "(0 cells missing)" in bench_paper(render=True) and (docs / "results.md").read_text() == page
+    (docs / "results" / "paper.json").unlink()
     assert "(1 cells missing)" in bench_paper(render=True)
     assert "| SRPO (1 of 2 seeds) |" in (docs / "results.md").read_text()
 
