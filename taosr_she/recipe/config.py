@@ -83,8 +83,11 @@ def wiring(stage: Stage) -> list[tuple[str, str]]:
     """(role, stage name) of everything a stage reads."""
     if isinstance(stage, SFTStage):
         return [("data", stage.data)]
-    if isinstance(stage, ScalarStage | SelectStage | LabelSFTStage | RejectionStage | DPOStage):
+    if isinstance(stage, ScalarStage | LabelSFTStage | RejectionStage | DPOStage):
         return [("data", stage.data), ("checkpoint", stage.start)]
+    if isinstance(stage, SelectStage):
+        among = [("select", stage.pairs)] if stage.pairs else []
+        return [("data", stage.data), ("checkpoint", stage.start), *among]
     if isinstance(stage, JudgeStage):
         control = [("scalar", stage.scalar)] if stage.scalar else []
         return [("data", stage.data), ("checkpoint", stage.start), *control]

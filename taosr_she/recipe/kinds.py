@@ -98,6 +98,9 @@ class SelectStage(Strict):
     """Name of the stage whose checkpoint says how hard a pair is."""
     data: str = "data"
     """Name of the data stage."""
+    pairs: str | None = None
+    """Name of an earlier select stage, to choose among the pairs that it chose: diversity costs no tokens, so it may go
+    first and difficulty be measured on what it leaves. Unset: among the whole training split."""
     selection: SelectionConfig = SelectionConfig()
     """Every threshold."""
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from taosr_she.data.read import read_pairs
+
 SMALL = [
     "smoke", "stages.data.market.demonstration_pairs=400", "stages.sft.settings.epochs=4",
     "stages.sft.settings.save_every=10", "stages.grpo.settings.updates=12", "stages.srpo.settings.updates=12",
@@ -93,7 +95,8 @@ def test_a_run_ends_with_the_table_and_the_report(whole: tuple[Path, str, float]
     rows = [json.loads(line) for line in (out / "stages/staged/metrics.jsonl").read_text().splitlines()]
     assert [(r["step"], r["stage"]) for r in rows if r["stage_ended"]] == [(3, "steps"), (7, "all")]
     assert all("refills" in r for r in rows) and "Curriculum of" in page
-    assert json.loads((out / "stages/chosen/selection.json").read_text())["kept"] == 60
+    varied, chosen = ({p.pair_id for p in read_pairs(out / f"stages/{s}/selected.jsonl")} for s in ("varied", "chosen"))
+    assert len(varied) == 60 and len(chosen) == 54 and chosen < varied
 
 
 @pytest.mark.slow

@@ -103,7 +103,8 @@ def _cost() -> list[Column]:
         ("entropy at the end", lambda r: f"{r['entropy']:.3f}" if r.get("entropy") is not None else "–"),
         ("tokens to GRPO's level", lambda r: _number(r.get("target", {}).get("tokens"), "target" in r)),
         ("seconds", lambda r: _number(r.get("target", {}).get("seconds"), "target" in r)),
-        ("macro-F1 after GRPO's seconds", _share("at_baseline_seconds")),
+        ("macro-F1 after GRPO's tokens", _share("at_baseline_tokens")),
+        ("after GRPO's seconds", _share("at_baseline_seconds")),
     ]  # fmt: skip
 
 

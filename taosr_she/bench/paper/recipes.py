@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from taosr_she.bench.paper.methods import METHODS, Method
-from taosr_she.bench.paper.settings import CURRICULUM, SETTINGS, UPDATES, Setting
+from taosr_she.bench.paper.settings import CURRICULUM, RL, SETTINGS, WATCH_EVERY, Setting
 from taosr_she.recipe.config import Recipe, wiring
 
 EVALUATE = "evaluate_"
@@ -18,7 +18,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "label_sft": {"epochs": 1, "learning_rate": 1.0e-4},
     "rejection": {"epochs": 1, "learning_rate": 1.0e-4},
     "dpo": {"epochs": 1, "learning_rate": 1.0e-4},
-    "rl": {"learning_rate": 1.0e-4},
+    "rl": RL,
 }
 """Before tuning."""
 RESAMPLES = 200  # the tables have their own bootstrap over seeds and queries
@@ -74,8 +74,8 @@ def paper_recipe(
 def shared_stages(setting: Setting, seed: int) -> dict[str, Any]:
     """What several methods read. Those that no chosen method needs are left out afterwards."""
     sampling = {"max_new_tokens": setting.max_new_tokens}
-    difficulty = {"rollouts": 4, "sampling": sampling}
-    budget = {"budget": 0.5}
+    difficulty = {"rollouts": 2, "sampling": sampling}
+    budget = {"budget": 1 / 3}
     stages: dict[str, Any] = {"data": setting.data}
     if setting.data["kind"] == "market":
         exact = setting.data["market"] | {"annotation_coverage": 1.0, "annotation_error": 0.0}
@@ -87,12 +87,13 @@ def shared_stages(setting: Setting, seed: int) -> dict[str, Any]:
             "kind": "judge", "sampling": sampling, "resamples": RESAMPLES,
             "settings": {"epochs": 4, "batch_size": 16, "learning_rate": 3.0e-4},
         }  # fmt: skip
-    for name, chosen in (
-        ("by_both", {"difficulty": difficulty, "diversity": budget}),
-        ("by_difficulty", {"difficulty": difficulty, "diversity": None}),
-        ("by_diversity", {"difficulty": None, "diversity": budget}),
+    # Diversity goes by texts and costs no tokens, so difficulty is measured on what it leaves.
+    for name, among, chosen in (
+        ("by_diversity", None, {"difficulty": None, "diversity": budget}),
+        ("by_both", "by_diversity", {"difficulty": difficulty, "diversity": None}),
+        ("by_difficulty", None, {"difficulty": difficulty, "diversity": None}),
     ):
-        stages[name] = {"kind": "select", "selection": {**chosen, "seed": seed}}
+        stages[name] = {"kind": "select", "pairs": among, "selection": {**chosen, "seed": seed}}
     return stages
 
 
@@ -103,14 +104,13 @@ def method_stage(setting: Setting, method: Method, settings: dict[str, Any]) -> 
     if method.kind == "label_sft":
         return {"kind": "label_sft", "max_new_tokens": setting.max_new_tokens, "settings": base}
     if method.kind in ("rejection", "dpo"):
-        # Four responses to each of 2,400 pairs are as many as 40 updates of 32 pairs and 8 rollouts, within 7%.
-        return {"kind": method.kind, "group_size": 4, "sampling": sampling, "settings": base}
+        # Three responses to each of 2,400 pairs are 12% more than 100 updates of 8 pairs and 8 rollouts sample.
+        return {"kind": method.kind, "group_size": 3, "sampling": sampling, "settings": base}
     loss = {"beta": base.pop("beta", 0.0)}
     stage: dict[str, Any] = {
         "kind": "rl", "data": "truth" if method.group == "noise" else "data", "watch": _watch(setting),
         "settings": {
-            "updates": UPDATES, "pairs_per_update": 32, "group_size": 8, "sampling": sampling,
-            "credit": method.credit, "loss": loss, **base, **setting.rl,
+            "sampling": sampling, "credit": method.credit, "loss": loss, **base, **setting.rl,
         },
     }  # fmt: skip
     if method.select:
@@ -132,7 +132,7 @@ def method_stage(setting: Setting, method: Method, settings: dict[str, Any]) -> 
 
 
 def _watch(setting: Setting) -> dict[str, Any]:
-    return {"every": 5, "pairs": 300, "max_new_tokens": setting.max_new_tokens}
+    return {"every": WATCH_EVERY, "pairs": 300, "max_new_tokens": setting.max_new_tokens}
 
 
 def _needed(recipe: Recipe, wanted: list[str]) -> dict[str, Any]:

@@ -178,8 +178,14 @@ def _work(there: dict[int, Path], key: str) -> dict[str, Any]:
 def _before(stages: Path, key: str) -> tuple[float, float]:
     """Tokens that selection sampled for a method, and seconds of the reward models and selections that it reads."""
     tokens, seconds = 0.0, 0.0
-    for read in json.loads((stages / key / "stage.json").read_text("utf-8"))["inputs"]:
-        record = json.loads((stages / read / "stage.json").read_text("utf-8"))
+    records: dict[str, Any] = {}
+    open_ = [key]
+    while open_:
+        for read in json.loads((stages / open_.pop() / "stage.json").read_text("utf-8"))["inputs"]:
+            if read not in records:
+                records[read] = json.loads((stages / read / "stage.json").read_text("utf-8"))
+                open_.append(read)
+    for record in records.values():
         if record["kind"] in ("select", "judge", "scalar"):
             seconds += record["seconds"]
         if record["kind"] == "select":
@@ -204,22 +210,23 @@ def _robustness(there: dict[int, Path], key: str) -> dict[str, Any]:
 
 
 def _targets(rows: dict[str, Any]) -> None:
-    """Tokens and seconds until the mean learning curve is where the baseline's ends (development pairs)."""
+    """Tokens and seconds until the mean learning curve is where the baseline's ends (development pairs), and where the
+    curve is when the baseline's tokens, or its seconds, are spent."""
     if "curve" not in rows.get(BASELINE, {}):
         return
-    target = rows[BASELINE]["curve"][-1]["macro_f1"]
-    budget = rows[BASELINE]["curve"][-1]["seconds"]
+    last = rows[BASELINE]["curve"][-1]
     for row in rows.values():
         if "curve" in row:
-            row["target"] = {"macro_f1": target, **reached(row["curve"], target)}
-            row["at_baseline_seconds"] = at_seconds(row["curve"], budget - row["preparation_seconds"])
+            row["target"] = {"macro_f1": last["macro_f1"], **reached(row["curve"], last["macro_f1"])}
+            row["at_baseline_tokens"] = value_at(row["curve"], "tokens", last["tokens"])
+            row["at_baseline_seconds"] = value_at(row["curve"], "seconds", last["seconds"] - row["preparation_seconds"])
 
 
-def at_seconds(curve: list[dict[str, float]], seconds: float) -> float | None:
-    """Macro-F1 of a curve after so many seconds, linear between looks; None when that is before its first look."""
-    if seconds < 0:
+def value_at(curve: list[dict[str, float]], axis: str, spent: float) -> float | None:
+    """Macro-F1 of a curve when so much is spent, linear between looks; None when that is before its first look."""
+    if spent < curve[0][axis]:
         return None
-    return float(np.interp(seconds, [p["seconds"] for p in curve], [p["macro_f1"] for p in curve]))
+    return float(np.interp(spent, [p[axis] for p in curve], [p["macro_f1"] for p in curve]))
 
 
 def noise(settings: dict[str, Any]) -> dict[str, Any]:

@@ -2,20 +2,21 @@
 
 from typing import Any
 
+from taosr_she.data.read import read_pairs
 from taosr_she.errors import UserError
 from taosr_she.examine.verifier import Verifier
 from taosr_she.model.policy import load_policy
 from taosr_she.recipe.context import Context
 from taosr_she.recipe.kinds import SelectStage
 from taosr_she.select.pipeline import select_pairs
-from taosr_she.select.report import write_selection
+from taosr_she.select.report import SELECTED, write_selection
 from taosr_she.select.rollouts import sample_rollouts
 
 
 def run(context: Context, stage: SelectStage) -> dict[str, Any]:
-    """Sample the start policy on the training split, then choose; rollouts and report stay in the stage's folder."""
+    """Sample the start policy on the pairs, then choose; rollouts and report stay in the stage's folder."""
     data, domain, config = context.data(stage.data), context.domain, stage.selection
-    pairs = data.pairs("training")
+    pairs = read_pairs(context.stages / stage.pairs / SELECTED) if stage.pairs else data.pairs("training")
     rollouts = None
     if config.difficulty is not None:
         policy = load_policy(str(context.checkpoint(stage.start)), context.recipe.device, "auto")

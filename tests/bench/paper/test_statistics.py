@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taosr_she.bench.paper.curves import mean_curve, reached
-from taosr_she.bench.paper.results import at_seconds
+from taosr_she.bench.paper.results import value_at
 from taosr_she.bench.paper.statistics import holm, over_seeds, two_level
 
 
@@ -50,9 +50,9 @@ def test_where_a_curve_first_is_at_a_level() -> None:
 
 
 def test_a_curve_at_a_time() -> None:
-    assert at_seconds(CURVE, 5) == pytest.approx(0.6)
-    assert at_seconds(CURVE, 99) == pytest.approx(0.6)
-    assert at_seconds(CURVE, -1) is None
+    assert value_at(CURVE, "seconds", 5) == pytest.approx(0.6)
+    assert value_at(CURVE, "seconds", 99) == pytest.approx(0.6)
+    assert value_at(CURVE, "seconds", -1) is None
 
 
 def test_the_mean_curve_ends_with_the_shortest() -> None:
