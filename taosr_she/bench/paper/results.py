@@ -182,8 +182,9 @@ def _before(stages: Path, key: str) -> tuple[float, float]:
     open_ = [key]
     while open_:
         for read in json.loads((stages / open_.pop() / "stage.json").read_text("utf-8"))["inputs"]:
-            if read not in records:
-                records[read] = json.loads((stages / read / "stage.json").read_text("utf-8"))
+            file = stages / read / "stage.json"
+            if read not in records and file.is_file():  # a data stage also names the files that it reads
+                records[read] = json.loads(file.read_text("utf-8"))
                 open_.append(read)
     for record in records.values():
         if record["kind"] in ("select", "judge", "scalar"):
