@@ -269,6 +269,24 @@ def bench_speed(
     measure_speed(console(), out, quick, steps)
 
 
+@bench_app.command("device")
+def bench_device(
+    out: Annotated[Path, typer.Option(help="Folder for device.json.")] = Path("speed"),
+    shape: Annotated[str, typer.Option(help="qwen3-0.6b, or small for a CPU; random weights.")] = "qwen3-0.6b",
+    prompt: Annotated[int, typer.Option(min=1, help="Tokens of a prompt.")] = 768,
+    response: Annotated[int, typer.Option(min=1, help="Tokens of a response.")] = 128,
+    group: Annotated[int, typer.Option(min=2, help="Rollouts of a prompt.")] = 16,
+    steps: Annotated[int, typer.Option(min=1, help="Measured steps of each side.")] = 3,
+) -> None:
+    """Our training step against plain transformers (generate, then an update row by row), on a GPU if there is one."""
+    from taosr_she.bench.device import SHAPES, measure_device
+    from taosr_she.bench.work import Cell
+
+    if shape not in SHAPES:
+        raise UserError(f"--shape {shape}: expected one of {', '.join(SHAPES)}")
+    measure_device(console(), out, shape, Cell(shape, prompt, response, group), steps)
+
+
 @bench_app.command("paper")
 def bench_paper(
     out: Annotated[Path, typer.Option(help="Folder for the runs; what is done there is kept.")] = Path("runs/paper"),

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from taosr_she.bench.machine import wait_for
 from taosr_she.bench.work import PROMPTS, Cell
 from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Pair, Product
@@ -13,7 +14,7 @@ from taosr_she.examine.verdicts import CODE, Verdicts
 from taosr_she.model.policy import Policy
 from taosr_she.model.sampler import Sampling, sample_groups
 from taosr_she.train.batch import credit_rollouts
-from taosr_she.train.loop import Clock, update_policy
+from taosr_she.train.loop import Clock, autocast, update_policy
 from taosr_she.train.settings import StepCreditSettings
 
 
@@ -50,7 +51,7 @@ class OurStep:
         """Seconds of the parts `generation`, `examination` and `update`."""
         clock = Clock()
         self.seed += 1
-        with clock.part("generation"):
+        with clock.part("generation"), autocast(self.policy, self.settings):
             rollouts = sample_groups(
                 self.policy, self.prompts, self.settings.group_size, self.settings.sampling, self.seed
             )
@@ -58,4 +59,5 @@ class OurStep:
             batch = credit_rollouts(self.policy, self.domain, self.pairs, rollouts, self.examiner, self.settings.credit)
         with clock.part("update"):
             update_policy(self.policy, None, self.prompts, batch, self.settings, self.optimizer)
+            wait_for(self.policy.device)
         return clock.parts

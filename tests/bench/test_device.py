@@ -1,0 +1,51 @@
+"""The benchmark against plain transformers, on work of a few tokens and the device that is there."""
+
+import json
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console
+from transformers import Qwen3Config, Qwen3ForCausalLM
+
+from taosr_she.bench import device
+from taosr_she.bench.plain_step import PlainStep
+from taosr_she.bench.work import PROMPTS, Bench, Cell, Endless
+
+TINY = {
+    "vocab_size": 2048, "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
+    "num_key_value_heads": 1, "head_dim": 8,
+}  # fmt: skip
+
+
+def test_both_sides_are_measured_and_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(device.SHAPES, "small", TINY)
+    device.measure_device(Console(), tmp_path / "out", "small", Cell("small", 9, 4, 3), 1)
+    printed = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert printed == json.loads((tmp_path / "out/device.json").read_text())
+    for side in (printed["ours"], printed["plain"]):
+        assert side["generation"] > 0 and side["update"] > 0 and side["total"] >= side["generation"] + side["update"]
+    assert printed["factor"] == pytest.approx(printed["plain"]["total"] / printed["ours"]["total"])
+    assert 0 < printed["update_share_of_limit"] < 1
+
+
+def test_the_plain_update_does_not_depend_on_how_many_rows_go_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench, gradients = Bench(), []
+    tiny = bench.policy("tiny")
+    prompts = bench.prompts(tiny, PROMPTS, 9)
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", lambda parameters, limit: keep(parameters))
+
+    def keep(parameters: object) -> None:
+        gradients.append(torch.cat([p.grad.flatten() for p in parameters]))  # type: ignore[attr-defined]
+
+    for budget in (13, 13 * 5, 10_000):
+        torch.manual_seed(3)
+        model = Qwen3ForCausalLM(Qwen3Config(**TINY))
+        policy = Endless(model, tiny.tokenizer, torch.device("cpu"))
+        PlainStep(policy, prompts, Cell("tiny", 9, 4, 3), budget, nullcontext)()
+    assert gradients[0].abs().max() > 0
+    for other in gradients[1:]:
+        torch.testing.assert_close(other, gradients[0], rtol=1e-4, atol=1e-7)
