@@ -87,8 +87,27 @@ def score_groups(results: dict[str, Any], names: Names) -> list[tuple[str, list[
         ),
         ("Form, calibration, speed", ["malformed", "ece", "mean_tokens", "tokens_per_second"]),
     ]
-    rows = ((title, [_row(results["models"], key, names) for key in keys]) for title, keys in groups)
-    return [(title, kept) for title, found in rows if (kept := [row for row in found if row is not None])]
+    rows = [(title, [_row(results["models"], key, names) for key in keys]) for title, keys in groups]
+    kept = [(title, [row for row in found if row is not None]) for title, found in rows]
+    kept.append(("macro-F1 of disturbed pairs", _robustness_rows(results["models"])))
+    return [(title, found) for title, found in kept if found]
+
+
+def _robustness_rows(models: dict[str, Any]) -> list[Row]:
+    """A row a probe: macro-F1 under it, what it cost, and the share of the answers that it turned."""
+    found = {name: model.get("robustness") or {} for name, model in models.items()}
+    probes = dict.fromkeys(probe for by_probe in found.values() for probe in by_probe)
+    return [
+        Row(probe, probe.replace("_", " ").capitalize(), "", [_disturbed(by.get(probe)) for by in found.values()])
+        for probe in probes
+    ]
+
+
+def _disturbed(cell: dict[str, float] | None) -> Cell:
+    if cell is None:
+        return Cell(MISSING, "", False, Markup(""))
+    lost = signed(100 * (cell["macro_f1"] - cell["clean"]))
+    return Cell(f"{100 * cell['macro_f1']:.1f}", f"{lost}; {cell['changed']:.0%} turned", False, Markup(""))
 
 
 def _row(models: dict[str, Any], key: str, names: Names) -> Row | None:

@@ -117,9 +117,14 @@ def toy_run(shop: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         "hybrid": hybrid_stage(4, judge="judge"),
         "judge_only": hybrid_stage(1, mode="judge_only", judge="judge"),
         "by_scalar": hybrid_stage(1, mode="scalar", scalar="scalar"),
+        "labels": {
+            "kind": "label_sft", "max_new_tokens": 40,
+            "settings": {"epochs": 4, "batch_size": 8, "learning_rate": 1e-3},
+        },
+        "turned": hybrid_stage(1, flip=1.0),
         "evaluate": {
-            "kind": "evaluate", "models": ["sft", "hybrid", "judge_only", "by_scalar"], "max_new_tokens": 40,
-            "resamples": 100,
+            "kind": "evaluate", "models": ["sft", "hybrid", "judge_only", "by_scalar", "labels"], "max_new_tokens": 40,
+            "resamples": 100, "robustness_pairs": 7,
         },
     }  # fmt: skip
     recipe = toy_recipe(shop, tmp_path_factory.mktemp("toy") / "run", stages)

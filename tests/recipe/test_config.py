@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -74,9 +75,11 @@ RL = {"kind": "rl", "start": "sft"}
         ({"scalar": "sft"}, "mode `scalar` and the name of a `scalar` stage go together"),
         ({"mode": "scalar", "scalar": "sft"}, "stage 'rl' needs an earlier scalar stage called 'sft'"),
         ({"mode": "majority"}, "stages.rl.rl.examination.mode"),
+        ({"flip": 1.5}, "flip: Input should be less than or equal to 1"),
+        ({"mode": "scalar", "scalar": "s", "flip": 0.1}, "mode `scalar` has none"),
     ],
 )
-def test_examiners_that_are_not_there_are_named(tmp_path: Path, examination: dict[str, str], message: str) -> None:
+def test_examiners_that_are_not_there_are_named(tmp_path: Path, examination: dict[str, Any], message: str) -> None:
     stages = {"data": {"kind": "market"}, "sft": {"kind": "sft"}, "rl": {**RL, "examination": examination}}
     path = tmp_path / "recipe.yaml"
     path.write_text(yaml.safe_dump({"name": "x", "stages": stages}, sort_keys=False))

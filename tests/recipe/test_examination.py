@@ -109,7 +109,7 @@ def test_who_judged_what_reaches_metrics_rollouts_and_summary(toy_run: Path) -> 
 
 def test_the_run_ends_with_results_and_the_judge_in_the_report(toy_run: Path) -> None:
     results = read_json(toy_run / "stages" / "evaluate" / "results.json")
-    assert set(results["models"]) == {"sft", "hybrid", "judge_only", "by_scalar"}
+    assert set(results["models"]) == {"sft", "hybrid", "judge_only", "by_scalar", "labels"}
     page = (toy_run / "report.html").read_text("utf-8")
     assert 'id="judging"' in page and "First-error F1" in page and "ann, bob" in page
 

@@ -36,6 +36,13 @@ def test_best_follows_the_direction_and_ties_share_it() -> None:
     assert "good_f1" not in table
 
 
+def test_disturbed_pairs_have_a_row_for_each_probe() -> None:
+    typos = {"macro_f1": 0.612, "clean": 0.7, "changed": 0.214, "pairs": 50}
+    table = rows(results({"a": {"metrics": {}, "robustness": {"word_order": typos}}, "b": {"metrics": {}}}))
+    assert table["word_order"] == [("61.2", "−8.8; 21% turned", False), ("–", "", False)]
+    assert rows(results({"b": {"metrics": {}}})) == {}
+
+
 def test_differences_in_words() -> None:
     def row(a: str, b: str, metric: str, d: float | None, low: float | None, high: float | None, p: float) -> dict:
         return {"a": a, "b": b, "metric": metric, "difference": d, "low": low, "high": high, "p": p}
