@@ -1,7 +1,8 @@
-"""The same tuning budget for every method: three runs each on a development seed, scored on its development split.
+"""The same tuning budget for every method: four runs each on a development seed, scored on its development split.
 
-Two learning rates first, then a third run at the better one with the method's tie to its start changed (the KL weight,
-DPO's beta, or the number of passes where there is no such tie). What was tried stands in the file beside the choice.
+Two learning rates first, then a third beyond the better of them, then a fourth run at the best of the three with the
+method's tie to its start changed (the KL weight, DPO's beta, or the number of passes where there is no such tie). What
+was tried stands in the file beside the choice.
 """
 
 import json
@@ -17,11 +18,13 @@ from taosr_she.errors import UserError
 from taosr_she.recipe.plan import write_json
 
 RATES = {"label_sft": (3e-5, 1e-4), "rejection": (1e-4, 3e-4), "dpo": (3e-5, 1e-4), "rl": (1e-4, 2e-4)}
-"""Learning rates of the first two runs, by kind of stage."""
+"""Learning rates of the first two runs, by kind of stage. The third is half the lower or twice the higher one."""
 TIES: dict[str, dict[str, Any]] = {
     "label_sft": {"epochs": 2}, "rejection": {"epochs": 2}, "dpo": {"beta": 0.5}, "rl": {"beta": 0.02},
 }  # fmt: skip
-"""What the third run adds."""
+"""What the fourth run adds."""
+STRONG = {"scalar": {"beta": 0.1}}
+"""Instead, for a method that leaves its start too fast under the common tie: a learnt score can be driven up for ever."""
 
 
 def tune(setting: str, base: Path, workers: int, say: Callable[[str], None]) -> None:
@@ -30,17 +33,27 @@ def tune(setting: str, base: Path, workers: int, say: Callable[[str], None]) -> 
     names = [n for n in group("main") if METHODS[n].kind != "none"]
     first = {n: [{"learning_rate": rate} for rate in RATES[METHODS[n].kind]] for n in names}
     scores = _scores(setting, folder, first, workers, say)
-    better = {n: max(tried, key=lambda t: float(t["macro_f1"]))["settings"] for n, tried in scores.items()}
-    second = {n: [better[n] | TIES[METHODS[n].kind]] for n in names}
-    last = _scores(setting, folder, second, workers, say)
-    tried = {n: scores[n] + last[n] for n in names}
+    beyond = _scores(setting, folder, {n: [{"learning_rate": next_rate(scores[n])}] for n in names}, workers, say)
+    tried = {n: scores[n] + beyond[n] for n in names}
+    tied = {n: [_best(tried[n])["settings"] | STRONG.get(n, TIES[METHODS[n].kind])] for n in names}
+    last = _scores(setting, folder, tied, workers, say)
+    tried = {n: tried[n] + last[n] for n in names}
     known = json.loads(TUNING.read_text("utf-8")) if TUNING.is_file() else {"settings": {}}
     known |= {"command": "taosr-she bench paper --tune", "seed": DEVELOPMENT_SEED, "split": "development"}
-    known["settings"][setting] = {
-        n: {"chosen": max(tried[n], key=lambda t: float(t["macro_f1"]))["settings"], "tried": tried[n]} for n in names
-    }
+    known["settings"][setting] = {n: {"chosen": _best(tried[n])["settings"], "tried": tried[n]} for n in names}
     write_json(TUNING, known)
     say(f"tuned: {TUNING}")
+
+
+def next_rate(tried: list[dict[str, Any]]) -> float:
+    """The learning rate beyond the best one of those tried, on its side: half the lowest or twice the highest."""
+    rates = [float(t["settings"]["learning_rate"]) for t in tried]
+    best = float(_best(tried)["settings"]["learning_rate"])
+    return best / 2 if best == min(rates) else best * 2
+
+
+def _best(tried: list[dict[str, Any]]) -> dict[str, Any]:
+    return max(tried, key=lambda t: float(t["macro_f1"]))
 
 
 def _scores(

@@ -129,7 +129,7 @@ def test_a_failed_cell_is_told_and_the_others_go_on(bench: None, tmp_path: Path)
 
 
 @pytest.mark.slow
-def test_tuning_tries_three_settings_of_every_method_and_keeps_the_best(
+def test_tuning_tries_four_settings_of_every_method_and_keeps_the_best(
     bench: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for key in [k for k in METHODS if k not in ("sft", "rejection", "grpo")]:
@@ -137,7 +137,7 @@ def test_tuning_tries_three_settings_of_every_method_and_keeps_the_best(
     tuning.tune("long_tail", tmp_path / "runs", 2, lambda line: None)
     written = json.loads((tmp_path / "tuning.json").read_text())
     for row in written["settings"]["long_tail"].values():
-        assert len(row["tried"]) == 3
+        assert len(row["tried"]) == 4
         best = max(row["tried"], key=lambda t: t["macro_f1"])
         assert row["chosen"] == best["settings"]
     assert recipes.tuned("long_tail").keys() == {"rejection", "grpo"}

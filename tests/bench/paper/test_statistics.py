@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from taosr_she.bench.paper.curves import mean_curve, reached
 from taosr_she.bench.paper.results import value_at
+from taosr_she.bench.paper.tuning import next_rate
 from taosr_she.bench.paper.statistics import holm, over_seeds, two_level
 
 
@@ -58,3 +59,12 @@ def test_a_curve_at_a_time() -> None:
 def test_the_mean_curve_ends_with_the_shortest() -> None:
     mean = mean_curve([CURVE, [{**p, "macro_f1": p["macro_f1"] + 0.2} for p in CURVE[:2]]])
     assert [p["macro_f1"] for p in mean] == pytest.approx([0.6, 0.8]) and mean[1]["tokens"] == 100
+
+
+def test_the_third_learning_rate_lies_beyond_the_better_one() -> None:
+    def tried(*scores: float) -> list[dict]:
+        rates = (1e-4, 2e-4)
+        return [{"settings": {"learning_rate": r}, "macro_f1": s} for r, s in zip(rates, scores, strict=True)]
+
+    assert next_rate(tried(0.6, 0.5)) == pytest.approx(5e-5)
+    assert next_rate(tried(0.5, 0.6)) == pytest.approx(4e-4)
