@@ -24,7 +24,7 @@ TIES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 """What the fourth run adds."""
 STRONG = {"scalar": {"beta": 0.1}}
-"""Instead, for a method that leaves its start too fast under the common tie: a learnt score can be driven up for ever."""
+"""Instead, for a method that the common tie does not hold: a learnt score can be driven up on and on."""
 
 
 def tune(setting: str, base: Path, workers: int, say: Callable[[str], None]) -> None:
