@@ -11,10 +11,14 @@ from taosr_she.credit.srpo import RIGHT
 def token_penalty(config: CreditConfig, verdicts: Tensor, outcomes: Tensor, groups: Tensor, label_step: int) -> Tensor:
     """verdicts (B, K) in [0, 1], NaN unknown; outcomes (B,); groups (B,) -> (B, K).
 
-    z of `outcome_weight * R - step_weight * [step wrong]`, step by step. An unknown step has no penalty.
+    z of `outcome_weight * R - step_weight * [step wrong]` over all steps of the group together, as in the source: a
+    step that every rollout has wrong still counts against its tokens. An unknown step has no penalty. (With a baseline for
+    each step this would be `srpo` without options, whenever all verdicts are known and 0 or 1.)
 
-    Source: CAPO (2508.02298), with one baseline a step instead of one over all tokens, for the reason in `process`.
+    Source: CAPO (2508.02298).
     """
     wrong = (~torch.isnan(verdicts) & (verdicts < RIGHT)).to(verdicts.dtype)
     rewards = config.outcome_weight * outcomes[:, None] - config.step_weight * wrong
-    return centred(rewards, torch.ones_like(rewards, dtype=torch.bool), groups, config.std)
+    every = rewards.reshape(-1, 1)
+    groups_of = groups.repeat_interleave(rewards.shape[1])
+    return centred(every, torch.ones_like(every, dtype=torch.bool), groups_of, config.std).reshape(rewards.shape)

@@ -110,7 +110,10 @@ def token_penalty(verdicts, outcomes, groups, label_step, c):
         [c.outcome_weight * outcomes[b] - (c.step_weight if wrong(v) else 0.0) for v in row]
         for b, row in enumerate(verdicts)
     ]
-    return [[known_z(values, groups, b, k, c.std) for k in range(len(row))] for b, row in enumerate(values)]
+    flat = [[value] for row in values for value in row]
+    of = [g for g, row in zip(groups, values, strict=True) for _ in row]
+    scores = iter([known_z(flat, of, i, 0, c.std) for i in range(len(flat))])
+    return [[next(scores) for _ in row] for row in values]
 
 
 def mask(verdicts, outcomes, groups, label_step, c):

@@ -71,6 +71,14 @@ def test_the_other_rules_equal_their_loop_references(rule, batch, config):
     torch.testing.assert_close(run(config, *batch), expected, atol=4e-6, rtol=1e-5)
 
 
+def test_a_step_that_every_rollout_has_wrong_is_penalised_by_token_penalty_alone():
+    verdicts, groups = torch.ones(4, 5), torch.zeros(4, dtype=torch.long)
+    verdicts[:, 1] = 0.0
+    penalised = step_advantages(CreditConfig(rule="token_penalty"), verdicts, torch.ones(4), groups, LABEL)
+    torch.testing.assert_close(penalised, torch.tensor([[0.2, -0.8, 0.2, 0.2, 0.2]]).expand(4, 5))
+    assert not step_advantages(CreditConfig(rule="srpo"), verdicts, torch.ones(4), groups, LABEL).any()
+
+
 @given(batches(), st.booleans())
 def test_scalar_equals_the_loop_reference(batch, std):
     verdicts, _, groups = batch
@@ -113,7 +121,7 @@ def test_nothing_is_nan_and_nothing_exceeds_the_clamp(batch, config):
     assert advantages.abs().max() <= config.clamp
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", [rule for rule in RULES if rule != "token_penalty"])  # which compares steps too
 def test_a_group_of_one_and_a_group_that_agrees_have_no_signal(rule):
     config = CreditConfig(rule=rule)
     assert not run(config, [[0.0, 1.0, NAN, 0.5]], [1.0], [3]).any()
