@@ -12,8 +12,8 @@ def token_penalty(config: CreditConfig, verdicts: Tensor, outcomes: Tensor, grou
     """verdicts (B, K) in [0, 1], NaN unknown; outcomes (B,); groups (B,) -> (B, K).
 
     z of `outcome_weight * R - step_weight * [step wrong]` over all steps of the group together, as in the source: a
-    step that every rollout has wrong still counts against its tokens. An unknown step has no penalty. (With a baseline for
-    each step this would be `srpo` without options, whenever all verdicts are known and 0 or 1.)
+    step that every rollout has wrong still counts against its tokens. An unknown step has no penalty. (With a baseline
+    for each step this would be `srpo` without options, whenever all verdicts are known and 0 or 1.)
 
     Source: CAPO (2508.02298).
     """

@@ -73,7 +73,7 @@ METHODS: dict[str, Method] = {
     "process": _rule("process", "GRPO + process rewards", "Sum of the normalised step rewards from a step on."),
     "pivot": _rule("pivot", "pivot", "The outcome on the right prefix or the first error."),
     "mask": _rule("mask", "mask", "The outcome on the steps that agree with it."),
-    "token_penalty": _rule("token_penalty", "token penalty", "The outcome less a penalty on wrong steps, one baseline for all."),
+    "token_penalty": _rule("token_penalty", "token penalty", "The outcome less a penalty on wrong steps."),
     "min_form": _rule("min_form", "min form", "The least of the rewards from a step on."),
     "srpo": _rule("srpo", "SRPO", "The outcome plus the step's own advantage."),
     "full": _full("full system", "SRPO on selected pairs with the curriculum.", group="main", tuned_as=""),
