@@ -87,10 +87,12 @@ def shared_stages(setting: Setting, seed: int) -> dict[str, Any]:
             "kind": "judge", "sampling": sampling, "resamples": RESAMPLES,
             "settings": {"epochs": 4, "batch_size": 16, "learning_rate": 3.0e-4},
         }  # fmt: skip
-    # Diversity goes by texts and costs no tokens, so difficulty is measured on what it leaves.
+    # Diversity goes by texts and costs no tokens, so difficulty is measured on what it leaves. Two rollouts say little
+    # about one pair: they place it in the curriculum, whose bands leave pairs out stage by stage.
+    measured = difficulty | {"pass_low": 0.0, "pass_high": 1.0}
     for name, among, chosen in (
         ("by_diversity", None, {"difficulty": None, "diversity": budget}),
-        ("by_both", "by_diversity", {"difficulty": difficulty, "diversity": None}),
+        ("by_both", "by_diversity", {"difficulty": measured, "diversity": None}),
         ("by_difficulty", None, {"difficulty": difficulty, "diversity": None}),
     ):
         stages[name] = {"kind": "select", "pairs": among, "selection": {**chosen, "seed": seed}}
