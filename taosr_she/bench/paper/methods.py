@@ -76,7 +76,7 @@ METHODS: dict[str, Method] = {
     "token_penalty": _rule("token_penalty", "token penalty", "The outcome less a penalty on wrong steps."),
     "min_form": _rule("min_form", "min form", "The least of the rewards from a step on."),
     "srpo": _rule("srpo", "SRPO", "The outcome plus the step's own advantage."),
-    "full": _full("full system", "SRPO on diverse pairs, with a curriculum by their difficulty.", group="main", tuned_as=""),
+    "full": _full("full system", "SRPO on diverse pairs, in order of difficulty.", group="main", tuned_as=""),
     "no_judge": _full("without judge", "People alone examine.", examination="human_only"),
     "no_verifier": _full("without verifier", "The judge alone examines.", examination="judge_only"),
     "no_difficulty": _full("without difficulty", "Pairs chosen by diversity alone; the curriculum without bands.",
