@@ -12,10 +12,11 @@ from taosr_she.model.sampler import Sampling
 class StepCreditSettings(Strict):
     """Reinforcement learning with credit on steps, on one device."""
 
-    updates: int = Field(default=50, gt=0)
+    updates: int = Field(default=100, gt=0)
     """Optimizer steps."""
-    pairs_per_update: int = Field(default=32, gt=0)
-    """Groups sampled for each update."""
+    pairs_per_update: int = Field(default=8, gt=0)
+    """Groups sampled for each update. Many small updates suit credit on steps, which has little noise; an outcome alone
+    may want more pairs to average over (docs/log.md)."""
     group_size: int = Field(default=8, ge=2)
     """Rollouts of each pair (G)."""
     refill: int = Field(default=0, ge=0)
@@ -32,7 +33,7 @@ class StepCreditSettings(Strict):
     """Peak learning rate of AdamW (betas 0.9, 0.95)."""
     warmup_updates: int = Field(default=3, ge=0)
     """Updates over which the learning rate rises linearly."""
-    schedule: Literal["constant", "linear"] = "constant"
+    schedule: Literal["constant", "linear"] = "linear"
     """What the learning rate does after the warm-up; `linear` falls to a tenth."""
     weight_decay: float = Field(default=0.0, ge=0)
     """AdamW weight decay."""
