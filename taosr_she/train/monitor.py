@@ -29,12 +29,13 @@ class MonitorConfig(Strict):
     """Over how many updates is averaged, and when a warning is given."""
 
     window: int = Field(default=10, gt=0)
-    """Latest updates over which is averaged: one update holds few held-out pairs."""
+    """Latest updates over which is averaged. A share that needs `min_verdicts` reaches further back until it has them:
+    an update of few pairs meets a held-out one rarely."""
     first_updates: int = Field(default=5, gt=0)
     """First updates of the run, with which the latest are compared."""
     min_verdicts: int = Field(default=100, gt=0)
-    """Fewest compared verdicts in the window (responses for `max_label_wrong`) for a warning about a share of them. The
-    rollouts of a pair are alike, so a few dozen verdicts can be those of two pairs."""
+    """Fewest compared verdicts (responses for `max_label_wrong`) for a warning about a share of them. The rollouts of a
+    pair are alike, so a few dozen verdicts can be those of two pairs."""
     min_agreement: float = Field(default=0.75, ge=0, le=1)
     """Warn when the judge says the same as held-out people on a smaller share of the steps."""
     max_false_pass: float = Field(default=0.5, ge=0, le=1)
@@ -81,7 +82,8 @@ def batch_row(batch: CreditedBatch, probe: Verdicts, label_step: int) -> Row:
 
 
 def trends(rows: Sequence[Mapping[str, Any]], config: MonitorConfig) -> Row:
-    """Averages over the window, and its distance from the first updates, from all rows of the run so far.
+    """Averages over the window, and its distance from the first updates, from all rows of the run so far. Shares reach
+    back beyond the window where it holds fewer than `min_verdicts`.
 
     - `judge_agreement`: share of the compared steps on which the judge says what held-out people say.
     - `judge_false_pass`: share of the steps which people call wrong that the judge passes.
@@ -90,10 +92,14 @@ def trends(rows: Sequence[Mapping[str, Any]], config: MonitorConfig) -> Row:
     - `length_factor`: mean length over that of the first updates.
     """
     first, latest = rows[: config.first_updates], rows[-config.window :]
+
+    def share(part: str, whole: str) -> float | None:
+        return _share(_reaching(rows, whole, config), part, whole)
+
     return {
-        "judge_agreement": _share(latest, "probe_agreed", "probe_verdicts"),
-        "judge_false_pass": _share(latest, "probe_wrong_passed", "probe_wrong"),
-        "judge_high_label_wrong": _share(latest, "judge_passed_wrong", "judge_passed"),
+        "judge_agreement": share("probe_agreed", "probe_verdicts"),
+        "judge_false_pass": share("probe_wrong_passed", "probe_wrong"),
+        "judge_high_label_wrong": share("judge_passed_wrong", "judge_passed"),
         "judge_drift": _difference(_mean(latest, "judge_mean"), _mean(first, "judge_mean")),
         "reward_drift": _difference(_mean(latest, "reward"), _mean(first, "reward")),
         "length_factor": _ratio(_mean(latest, "length"), _mean(first, "length")),
@@ -102,10 +108,9 @@ def trends(rows: Sequence[Mapping[str, Any]], config: MonitorConfig) -> Row:
 
 def warnings(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], config: MonitorConfig) -> list[str]:
     """One line for each threshold that the trends in `row` cross; `rows` are all rows of the run so far."""
-    latest = rows[-config.window :]
 
     def enough(key: str) -> bool:
-        return _sum(latest, key) >= config.min_verdicts
+        return _sum(_reaching(rows, key, config), key) >= config.min_verdicts
 
     lines = []
     agreement, false_pass = row["judge_agreement"], row["judge_false_pass"]
@@ -165,6 +170,16 @@ class Monitor:
         row |= trends(self._rows, self.config)
         row["warnings"] = warnings(row, self._rows, self.config)
         return row
+
+
+def _reaching(rows: Sequence[Mapping[str, Any]], key: str, config: MonitorConfig) -> Sequence[Mapping[str, Any]]:
+    """The latest rows: the window, and as many before it as it takes to have `min_verdicts` of `key`."""
+    found = 0
+    for n, row in enumerate(reversed(rows), start=1):
+        found += row[key]
+        if n >= config.window and found >= config.min_verdicts:
+            return rows[-n:]
+    return rows
 
 
 def _sum(rows: Sequence[Mapping[str, Any]], key: str) -> int:

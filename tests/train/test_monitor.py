@@ -160,9 +160,19 @@ def test_each_threshold_has_its_line(last: dict[str, float], line: str) -> None:
 def test_few_verdicts_give_no_warning() -> None:
     few = row(probe_verdicts=1, probe_agreed=0, probe_wrong=1, probe_wrong_passed=1, judge_passed=1,
               judge_passed_wrong=1)  # fmt: skip
-    assert lines(*[few] * 9) == []  # the window holds three of them
-    wide = CONFIG.model_copy(update={"window": 4})
-    assert len(warnings(trends([few] * 9, wide), [few] * 9, wide)) == 3
+    assert lines(*[few] * 3) == []
+
+
+def test_a_share_reaches_back_until_it_has_its_verdicts_and_no_further() -> None:
+    keys = ("probe_verdicts", "probe_agreed", "probe_wrong", "probe_wrong_passed", "judge_passed", "judge_passed_wrong")
+    none = row(**dict.fromkeys(keys, 0))
+    bad = row(probe_verdicts=2, probe_agreed=0, probe_wrong=2, probe_wrong_passed=2, judge_passed=2,
+              judge_passed_wrong=2)  # fmt: skip
+    good = row(probe_verdicts=9, probe_agreed=9, probe_wrong=9, probe_wrong_passed=0, judge_passed=9,
+               judge_passed_wrong=0)  # fmt: skip
+    far = [good, bad, none, none, none, none, bad, none, none, none]
+    assert trends(far, CONFIG)["judge_agreement"] == 0 and len(lines(*far)) == 3
+    assert trends([good, *far[2:]], CONFIG)["judge_agreement"] == 9 / 11  # two are too few, and the next are those nine
 
 
 def test_both_rising_together_is_learning() -> None:
