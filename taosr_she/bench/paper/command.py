@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from taosr_she.bench.paper.cells import Cell, cells_of, run_cells
+from taosr_she.bench.paper.kept import gather, read_cells, write_cells
 from taosr_she.bench.paper.methods import Group, group
 from taosr_she.bench.paper.recipes import EVALUATE, paper_recipe, variants
 from taosr_she.bench.paper.results import collect
@@ -49,8 +50,10 @@ def paper(
     folder = docs / "results"
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / ("quick.json" if quick else "paper.json")
-    earlier = json.loads(file.read_text("utf-8")) if file.is_file() else {}
-    write_json(file, collect(out, command, earlier, QUICK_SEEDS if quick else None))
+    cells = gather(out, {} if quick else read_cells(folder))
+    if not quick:
+        write_cells(folder, cells)
+    write_json(file, collect(cells, command, QUICK_SEEDS if quick else None))
     results = json.loads(file.read_text("utf-8"))  # as a reader of the file sees it: NaN is null there
     page = write_page(results, docs / ("results-quick.md" if quick else "results.md"), folder)
     say(f"{page} ({len(results['missing'])} cells missing)")

@@ -1,14 +1,23 @@
-"""What was run elsewhere: a row of an earlier JSON stays as long as its cells are those that would be run today."""
+"""The cells that tables are made of: those under the run folder, and those that earlier runs, here or elsewhere, left.
 
+A kept cell counts as long as its fingerprint is that of the cell that would be run today.
+"""
+
+import gzip
+import json
 from pathlib import Path
 from typing import Any
 
-from taosr_she.bench.paper.methods import METHODS
+from taosr_she.bench.paper.methods import CLASSIC, METHODS
 from taosr_she.bench.paper.recipes import EVALUATE, paper_recipe, variants
+from taosr_she.bench.paper.record import record_cell
 from taosr_she.bench.paper.settings import SETTINGS, data_file
+from taosr_she.domain.domain import load_domain
 from taosr_she.recipe.plan import plan
 
 Prints = dict[tuple[str, int], str]  # (method, seed) -> fingerprint of its evaluation, and so of all that it reads
+Cells = dict[str, dict[str, Any]]  # setting -> seed -> {"pairs": ..., "methods": {method: record}}
+FILE = "cells.json.gz"
 
 
 def planned_prints(base: Path, name: str) -> Prints | None:
@@ -26,19 +35,48 @@ def planned_prints(base: Path, name: str) -> Prints | None:
     return prints
 
 
-def merge_rows(here: dict[str, Any], earlier: dict[str, Any], prints: Prints | None) -> dict[str, Any]:
-    """Row by row: the one found here, unless the earlier one holds more seeds and is not out of date."""
-    rows = dict(here)
-    for key, row in earlier.items():
-        current = prints is None or all(
-            prints.get((_measured_with(key), int(seed))) == made for seed, made in row["cells"].items()
-        )
-        if current and len(row["cells"]) > len(here.get(key, {}).get("cells", {})):
-            rows[key] = row
-    order = [*METHODS, *(key for key in rows if key not in METHODS)]
-    return {key: rows[key] for key in order if key in rows}
+def gather(base: Path, earlier: Cells) -> Cells:
+    """The cells under `base`, and the earlier ones that are not out of date."""
+    cells: Cells = {}
+    for name, setting in SETTINGS.items():
+        prints = planned_prints(base, name)
+        if prints is None:  # nothing can be out of date where the data is not
+            cells[name] = earlier.get(name, {})
+            continue
+        domain = load_domain(setting.domain).with_overrides(setting.domain_overrides)
+        cells[name] = {}
+        for (key, seed), fingerprint in prints.items():
+            stages = base / name / f"seed-{seed}" / "stages"
+            old = earlier.get(name, {}).get(str(seed), {"methods": {}})
+            # The classic models are measured beside the SFT start.
+            for method in (key, *(CLASSIC if METHODS[key].kind == "none" else ())):
+                if _made(stages / f"{EVALUATE}{key}") == fingerprint:
+                    model = "sft" if METHODS.get(method) and METHODS[method].kind == "none" else method
+                    pairs, record = record_cell(stages, key, model, domain, setting.slices)
+                elif old["methods"].get(method, {}).get("fingerprint") == fingerprint:
+                    pairs, record = old["pairs"], old["methods"][method]
+                else:
+                    continue
+                place = cells[name].setdefault(str(seed), {"pairs": pairs, "methods": {}})
+                place["methods"][method] = record | {"fingerprint": fingerprint}
+    return cells
 
 
-def _measured_with(key: str) -> str:
-    """The classic rows are measured beside the SFT start."""
-    return key if key in METHODS else "sft"
+def read_cells(folder: Path) -> Cells:
+    """The kept cells of a folder; none where there is no file."""
+    file = folder / FILE
+    found: Cells = json.loads(gzip.decompress(file.read_bytes())) if file.is_file() else {}
+    return found
+
+
+def write_cells(folder: Path, cells: Cells) -> None:
+    """The same cells give the same bytes."""
+    part = folder / "cells.part"
+    part.write_bytes(gzip.compress(json.dumps(cells, separators=(",", ":")).encode(), mtime=0))
+    part.replace(folder / FILE)
+
+
+def _made(folder: Path) -> str | None:
+    """The fingerprint of a stage that is done."""
+    file = folder / "stage.json"
+    return json.loads(file.read_text("utf-8"))["fingerprint"] if file.is_file() else None

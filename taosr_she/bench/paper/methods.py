@@ -103,6 +103,13 @@ for _flip in (0.0, *FLIPS):
         )  # fmt: skip
 
 
+CLASSIC = {
+    "majority": ("Majority label", "The commonest label of the training pairs, always."),
+    "tfidf": ("TF-IDF", "Logistic regression on words of query and product, on the labels of the training pairs."),
+}
+"""Models that read labels alone, measured beside the SFT start: key -> title, what it is."""
+
+
 def group(name: Group) -> tuple[str, ...]:
     """Keys of the methods of one table, in order."""
     return tuple(key for key, method in METHODS.items() if method.group == name)

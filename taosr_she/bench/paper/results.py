@@ -1,53 +1,43 @@
 """One JSON of everything that the cells have written: means, intervals, tests, curves, tokens and seconds."""
 
-import json
 import math
 import platform
 from importlib.metadata import version
 from os import cpu_count
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from taosr_she import __version__
-from taosr_she.bench.paper.curves import curve_of, mean_curve, reached
-from taosr_she.bench.paper.kept import Prints, merge_rows, planned_prints
-from taosr_she.bench.paper.methods import FLIPS, METHODS, STEP_RULES, group
-from taosr_she.bench.paper.recipes import EVALUATE
+from taosr_she.bench.paper.curves import mean_curve, reached
+from taosr_she.bench.paper.kept import Cells
+from taosr_she.bench.paper.methods import CLASSIC, FLIPS, METHODS, STEP_RULES, group
+from taosr_she.bench.paper.record import Record, decode
 from taosr_she.bench.paper.settings import SETTINGS, Setting
 from taosr_she.bench.paper.statistics import holm, over_seeds, two_level
 from taosr_she.domain.domain import Domain, load_domain
 from taosr_she.evaluate.intervals import resampled_metrics
 from taosr_she.evaluate.metrics import compute_metrics
-from taosr_she.evaluate.prediction import Prediction, read_predictions
+from taosr_she.evaluate.prediction import Prediction
 
 BASELINE = "grpo"
-CLASSIC = {
-    "majority": ("Majority label", "The commonest label of the training pairs, always."),
-    "tfidf": ("TF-IDF", "Logistic regression on words of query and product, on the labels of the training pairs."),
-}
 COMPARED = ("macro_f1", "good_f1", "accuracy", "steps_all_right", "right_label_wrong_reasoning")
 RESAMPLES = 2000
 
 Sample = dict[str, np.ndarray]  # metric -> (RESAMPLES,) values over resampled queries, of one seed
 
 
-def collect(base: Path, command: str, earlier: dict[str, Any], first_seeds: int | None = None) -> dict[str, Any]:
-    """What lies under `base`, of the first seeds or all, and what an earlier result holds beyond it.
+def collect(cells: Cells, command: str, first_seeds: int | None = None) -> dict[str, Any]:
+    """Everything that pages show, from the cells of the first seeds or all.
 
-    What neither has is listed in `missing`; with `first_seeds` the main rows of the first setting are all that is
+    What is not there is listed in `missing`; with `first_seeds` the main rows of the first setting are all that is
     expected.
     """
     missing: list[str] = []
     settings: dict[str, Any] = {}
     for name, setting in SETTINGS.items():
-        prints = planned_prints(base, name)
-        found = _setting(base, name, setting, prints or {}, first_seeds)
-        known = earlier.get("settings", {}).get(name, {}).get("rows", {})
-        settings[name] = found | {"rows": merge_rows(found["rows"], known, prints)}
         if first_seeds is None or name == next(iter(SETTINGS)):
-            missing += _missing(name, setting, settings[name]["rows"], first_seeds)
+            settings[name] = _setting(cells.get(name, {}), name, setting, missing, first_seeds)
     return {
         "command": command,
         "versions": {"taosr_she": __version__, **{n: version(n) for n in ("torch", "transformers", "trl")}},
@@ -61,36 +51,26 @@ def collect(base: Path, command: str, earlier: dict[str, Any], first_seeds: int 
     }
 
 
-def _missing(name: str, setting: Setting, rows: dict[str, Any], first_seeds: int | None) -> list[str]:
-    return [
-        f"{name} seed {seed}: {key}"
-        for key, method in METHODS.items()
-        if first_seeds is None or method.group == "main"
-        for seed in setting.seeds.get(method.group, ())[:first_seeds]
-        if str(seed) not in rows.get(key, {}).get("cells", {})
-    ]
-
-
-def _setting(base: Path, name: str, setting: Setting, prints: Prints, first_seeds: int | None) -> dict[str, Any]:
+def _setting(
+    cells: dict[str, Any], name: str, setting: Setting, missing: list[str], first_seeds: int | None
+) -> dict[str, Any]:
     domain = load_domain(setting.domain).with_overrides(setting.domain_overrides)
     rows: dict[str, Any] = {}
     samples: dict[str, dict[int, tuple[dict[str, float], Sample]]] = {}
-    for key, method in METHODS.items():
-        seeds = setting.seeds.get(method.group, ())[:first_seeds]
-        folders = {seed: base / name / f"seed-{seed}" / "stages" for seed in seeds}
-        there = {s: f for s, f in folders.items() if _done(f / f"{EVALUATE}{key}", prints.get((key, s)))}
-        if there:
+    for key in (*METHODS, *CLASSIC):
+        which = METHODS[key].group if key in METHODS else "main"
+        if first_seeds is not None and which != "main":
+            continue
+        seeds = setting.seeds.get(which, ())[:first_seeds]
+        found = {s: cells[str(s)] for s in seeds if key in cells.get(str(s), {"methods": {}})["methods"]}
+        missing += [f"{name} seed {s}: {key}" for s in seeds if s not in found]
+        if found:
+            records = [place["methods"][key] for place in found.values()]
             samples[key] = {
-                s: _measured(domain, f / f"{EVALUATE}{key}", _model(key), setting) for s, f in there.items()
+                s: _measured(domain, decode(domain, place["pairs"], place["methods"][key]), setting)
+                for s, place in found.items()
             }
-            rows[key] = _row(samples[key]) | _work(there, key) | _robustness(there, key)
-            rows[key]["cells"] = {str(s): prints[key, s] for s in there}
-    start = {
-        int(s): base / name / f"seed-{s}" / "stages" / f"{EVALUATE}sft" for s in rows.get("sft", {"cells": {}})["cells"]
-    }
-    for key in CLASSIC if start else ():
-        samples[key] = {s: _measured(domain, f, key, setting) for s, f in start.items()}
-        rows[key] = _row(samples[key]) | {"cells": rows["sft"]["cells"]}
+            rows[key] = _row(samples[key]) | _work(records) | _robustness(records)
     steps = [f"step_{key}" for key in domain.step_keys]
     compared = [*COMPARED, *steps, *(f"macro_f1 {tag}" for tag in setting.slices)]
     _compare(rows, samples, compared, {k: BASELINE for k in (*group("main"), *CLASSIC)})
@@ -102,22 +82,11 @@ def _setting(base: Path, name: str, setting: Setting, prints: Prints, first_seed
     }  # fmt: skip
 
 
-def _done(folder: Path, wanted: str | None) -> bool:
-    """Whether the cell is there, made as it would be made now."""
-    file = folder / "stage.json"
-    return file.is_file() and json.loads(file.read_text("utf-8"))["fingerprint"] == wanted
-
-
-def _model(key: str) -> str:
-    return "sft" if METHODS[key].kind == "none" else key
-
-
-def _measured(domain: Domain, folder: Path, model: str, setting: Setting) -> tuple[dict[str, float], Sample]:
+def _measured(domain: Domain, predictions: list[Prediction], setting: Setting) -> tuple[dict[str, float], Sample]:
     """Metrics of one method and seed, and the same over resampled queries; slices as `macro_f1 <tag>`."""
-    predictions = read_predictions(folder / f"predictions-{model}.jsonl")
     metrics, drawn = compute_metrics(domain, predictions), resampled_metrics(domain, predictions, RESAMPLES, 0)
     for tag in setting.slices:
-        inside: list[Prediction] = [p for p in predictions if tag in p.tags]
+        inside = [p for p in predictions if tag in p.tags]
         if inside:
             metrics[f"macro_f1 {tag}"] = compute_metrics(domain, inside)["macro_f1"]
             drawn[f"macro_f1 {tag}"] = resampled_metrics(domain, inside, RESAMPLES, 0)["macro_f1"]
@@ -156,50 +125,17 @@ def _compare(
             rows[key].setdefault("against", {})[metric] = cell | {"p_holm": p}
 
 
-def _work(there: dict[int, Path], key: str) -> dict[str, Any]:
-    """Generated tokens and seconds of the training stage (means over seeds), entropy at its end, learning curve."""
-    if METHODS[key].kind == "none":
-        return {}
-    records = [json.loads((f / key / "stage.json").read_text("utf-8")) for f in there.values()]
-    work: dict[str, Any] = {
-        "tokens": _mean([r["summary"].get("tokens", 0) for r in records]),
-        "seconds": _mean([r["seconds"] for r in records]),
-    }
-    before = [_before(f, key) for f in there.values()]
-    work |= {"selection_tokens": _mean([b[0] for b in before]), "preparation_seconds": _mean([b[1] for b in before])}
-    if METHODS[key].kind == "rl":
-        curves = [curve_of(f / key, selection) for f, (selection, _) in zip(there.values(), before, strict=True)]
-        work |= {"curve": mean_curve(curves), "entropy": _mean([c[-1]["entropy"] for c in curves])}
-        work["seconds"] = _mean([c[-1]["seconds"] for c in curves])
-        work["signal"] = _mean([_mean(_column(f / key, "signal_share")) for f in there.values()])
+def _work(records: list[Record]) -> dict[str, Any]:
+    """Means over seeds: generated tokens and seconds of the training, entropy at its end, learning curve."""
+    names = ("tokens", "seconds", "selection_tokens", "preparation_seconds", "entropy", "signal")
+    work: dict[str, Any] = {n: _mean([r[n] for r in records]) for n in names if all(n in r for r in records)}
+    if all("curve" in r for r in records):
+        work["curve"] = mean_curve([r["curve"] for r in records])
     return work
 
 
-def _before(stages: Path, key: str) -> tuple[float, float]:
-    """Tokens that selection sampled for a method, and seconds of the reward models and selections that it reads."""
-    tokens, seconds = 0.0, 0.0
-    records: dict[str, Any] = {}
-    open_ = [key]
-    while open_:
-        for read in json.loads((stages / open_.pop() / "stage.json").read_text("utf-8"))["inputs"]:
-            file = stages / read / "stage.json"
-            if read not in records and file.is_file():  # a data stage also names the files that it reads
-                records[read] = json.loads(file.read_text("utf-8"))
-                open_.append(read)
-    for record in records.values():
-        if record["kind"] in ("select", "judge", "scalar"):
-            seconds += record["seconds"]
-        if record["kind"] == "select":
-            tokens += record["summary"].get("tokens", 0)
-    return tokens, seconds
-
-
-def _robustness(there: dict[int, Path], key: str) -> dict[str, Any]:
-    found: list[dict[str, Any]] = []
-    for folder in there.values():
-        results = json.loads((folder / f"{EVALUATE}{key}" / "results.json").read_text("utf-8"))
-        if own := results["models"][_model(key)].get("robustness"):
-            found.append(own)
+def _robustness(records: list[Record]) -> dict[str, Any]:
+    found = [r["robustness"] for r in records if "robustness" in r]
     if not found:
         return {}
     return {
@@ -245,11 +181,6 @@ def noise(settings: dict[str, Any]) -> dict[str, Any]:
         if any(cell for metrics in rules.values() for cells in metrics.values() for cell in cells):
             return {"setting": name, "levels": [0.0, *FLIPS], "rules": rules}
     return {}
-
-
-def _column(folder: Path, name: str) -> list[float]:
-    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text("utf-8").splitlines()]
-    return [float(row[name]) for row in rows]
 
 
 def _mean(values: list[float]) -> float:

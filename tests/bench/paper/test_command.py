@@ -103,12 +103,14 @@ def test_the_bench_runs_once_resumes_and_writes_json_page_and_plots(
         assert title in page
     for image in ("long_tail-curves.png", "long_tail-entropy.png"):
         assert f"results/{image}" in page and (docs / "results" / image).stat().st_size > 10_000
+    kept = (docs / "results" / "cells.json.gz").read_bytes()
     assert bench_paper(render=True) and (docs / "results.md").read_text() == page
+    assert (docs / "results" / "cells.json.gz").read_bytes() == kept
 
     # A row that is not there stays as it was run before, one of other settings does not, and the rest renders.
     (tmp_path / "runs/long_tail/seed-2/stages/evaluate_srpo/stage.json").unlink()
     assert "(0 cells missing)" in bench_paper(render=True) and (docs / "results.md").read_text() == page
-    (docs / "results" / "paper.json").unlink()
+    (docs / "results" / "cells.json.gz").unlink()
     assert "(1 cells missing)" in bench_paper(render=True)
     assert "| SRPO (1 of 2 seeds) |" in (docs / "results.md").read_text()
 
