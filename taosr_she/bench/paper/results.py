@@ -57,6 +57,7 @@ def _setting(
     domain = load_domain(setting.domain).with_overrides(setting.domain_overrides)
     rows: dict[str, Any] = {}
     samples: dict[str, dict[int, tuple[dict[str, float], Sample]]] = {}
+    curves: dict[str, dict[int, Any]] = {}
     for key in (*METHODS, *CLASSIC):
         which = METHODS[key].group if key in METHODS else "main"
         if first_seeds is not None and which != "main":
@@ -71,11 +72,13 @@ def _setting(
                 for s, place in found.items()
             }
             rows[key] = _row(samples[key]) | _work(records) | _robustness(records)
+            if all("curve" in r for r in records):
+                curves[key] = {s: r["curve"] for s, r in zip(found, records, strict=True)}
     steps = [f"step_{key}" for key in domain.step_keys]
     compared = [*COMPARED, *steps, *(f"macro_f1 {tag}" for tag in setting.slices)]
     _compare(rows, samples, compared, {k: BASELINE for k in (*group("main"), *CLASSIC)})
     _compare(rows, samples, compared, {k: METHODS[k].tuned_as for k in group("ablation")})
-    _targets(rows)
+    _targets(rows, curves)
     return {
         "title": setting.title, "what": setting.what, "step_keys": list(domain.step_keys), "codes": list(domain.codes),
         "baseline": BASELINE, "slices": list(setting.slices), "rows": rows,
@@ -146,17 +149,18 @@ def _robustness(records: list[Record]) -> dict[str, Any]:
     }
 
 
-def _targets(rows: dict[str, Any]) -> None:
-    """Tokens and seconds until the mean learning curve is where the baseline's ends (development pairs), and where the
-    curve is when the baseline's tokens, or its seconds, are spent."""
-    if "curve" not in rows.get(BASELINE, {}):
-        return
-    last = rows[BASELINE]["curve"][-1]
-    for row in rows.values():
-        if "curve" in row:
-            row["target"] = {"macro_f1": last["macro_f1"], **reached(row["curve"], last["macro_f1"])}
-            row["at_baseline_tokens"] = value_at(row["curve"], "tokens", last["tokens"])
-            row["at_baseline_seconds"] = value_at(row["curve"], "seconds", last["seconds"] - row["preparation_seconds"])
+def _targets(rows: dict[str, Any], curves: dict[str, dict[int, Any]]) -> None:
+    """Tokens and seconds until a mean learning curve is where the baseline's ends (development pairs), and where it is
+    when the baseline's tokens, or its seconds, are spent; both curves over the seeds that both have."""
+    for key, own in curves.items():
+        seeds = [seed for seed in own if seed in curves.get(BASELINE, {})]
+        if seeds:
+            curve, base = (mean_curve([by_seed[s] for s in seeds]) for by_seed in (own, curves[BASELINE]))
+            last = base[-1]
+            before = rows[key]["preparation_seconds"]
+            rows[key]["target"] = {"macro_f1": last["macro_f1"], **reached(curve, last["macro_f1"])}
+            rows[key]["at_baseline_tokens"] = value_at(curve, "tokens", last["tokens"])
+            rows[key]["at_baseline_seconds"] = value_at(curve, "seconds", last["seconds"] - before)
 
 
 def value_at(curve: list[dict[str, float]], axis: str, spent: float) -> float | None:
