@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from taosr_she.bench.paper.cells import Cell, cells_of, run_cells
-from taosr_she.bench.paper.kept import gather, read_cells, write_cells
+from taosr_she.bench.paper.kept import Cells, gather, read_cells, write_cells
 from taosr_she.bench.paper.methods import Group, group
 from taosr_she.bench.paper.recipes import EVALUATE, paper_recipe, variants
 from taosr_she.bench.paper.results import collect
@@ -43,14 +43,15 @@ def paper(
     for name, file in absent.items():
         say(f"{name} is not run: {file} is not there")
     wanted = [name for name in only or SETTINGS if name not in absent]
-    failures = [] if render else run_cells(paper_cells(out, quick, wanted), workers, say)
+    folder = docs / "results"
+    folder.mkdir(parents=True, exist_ok=True)
+    earlier = {} if quick else read_cells(folder)
+    failures = [] if render else run_cells(paper_cells(out, quick, wanted, gather(out, earlier)), workers, say)
     for failure in failures:
         say(f"failed: {failure.cell}: {failure.line}")
     command = "taosr-she bench paper" + (" --quick" if quick else "")
-    folder = docs / "results"
-    folder.mkdir(parents=True, exist_ok=True)
     file = folder / ("quick.json" if quick else "paper.json")
-    cells = gather(out, {} if quick else read_cells(folder))
+    cells = gather(out, earlier)
     if not quick:
         write_cells(folder, cells)
     write_json(file, collect(cells, command, QUICK_SEEDS if quick else None))
@@ -61,8 +62,8 @@ def paper(
         raise UserError(f"{len(failures)} cells failed; the others are done and kept: mend and run again")
 
 
-def paper_cells(out: Path, quick: bool, settings: Sequence[str]) -> list[Cell]:
-    """All cells of the settings in the order of ORDER, seeds of a table side by side."""
+def paper_cells(out: Path, quick: bool, settings: Sequence[str], kept: Cells) -> list[Cell]:
+    """The cells of the settings that are not kept, in the order of ORDER, seeds of a table side by side."""
     wanted: dict[tuple[str, int], list[str]] = {}
     ranked: list[tuple[str, int, tuple[str, ...]]] = []
     for name, which in ORDER:
@@ -70,8 +71,10 @@ def paper_cells(out: Path, quick: bool, settings: Sequence[str]) -> list[Cell]:
             continue
         seeds = SETTINGS[name].seeds.get(which, ())
         for seed in seeds[:QUICK_SEEDS] if quick else seeds:
-            wanted.setdefault((name, seed), []).extend(group(which))
-            ranked.append((name, seed, group(which)))
+            have = kept.get(name, {}).get(str(seed), {"methods": {}})["methods"]
+            if open_ := tuple(method for method in group(which) if method not in have):
+                wanted.setdefault((name, seed), []).extend(open_)
+                ranked.append((name, seed, open_))
     recipes = {
         key: paper_recipe(key[0], key[1], variants(key[0], names), out / key[0] / f"seed-{key[1]}")
         for key, names in wanted.items()

@@ -107,6 +107,11 @@ def test_the_bench_runs_once_resumes_and_writes_json_page_and_plots(
     assert bench_paper(render=True) and (docs / "results.md").read_text() == page
     assert (docs / "results" / "cells.json.gz").read_bytes() == kept
 
+    # On another machine, where nothing lies, nothing is run again.
+    (tmp_path / "runs").rename(tmp_path / "elsewhere")
+    assert "0 to run" in bench_paper() and (docs / "results.md").read_text() == page
+    (tmp_path / "elsewhere").rename(tmp_path / "runs")
+
     # A row that is not there stays as it was run before, one of other settings does not, and the rest renders.
     (tmp_path / "runs/long_tail/seed-2/stages/evaluate_srpo/stage.json").unlink()
     assert "(0 cells missing)" in bench_paper(render=True) and (docs / "results.md").read_text() == page
@@ -167,7 +172,7 @@ def test_cells_come_in_the_order_of_the_page_after_what_they_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(command, "ORDER", (("standard", "main"), ("long_tail", "ablation")))
-    found = command.paper_cells(tmp_path, False, list(SETTINGS))
+    found = command.paper_cells(tmp_path, False, list(SETTINGS), {})
     keys = [c.key for c in found]
     assert len(set(keys)) == len(keys)
     for n, cell in enumerate(found):
