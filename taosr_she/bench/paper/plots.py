@@ -14,14 +14,14 @@ COLOURS = (
 def plot_curves(curves: Curves, path: Path) -> Path:
     """macro-F1 and all steps right on development pairs over generated tokens, those of selection included."""
     plt = _pyplot()
-    figure, both = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
+    figure, both = plt.subplots(1, 2, figsize=(13, 4.2), layout="constrained")
     for axes, key, title in zip(both, ("macro_f1", "steps_all_right"), ("macro-F1", "all steps right"), strict=True):
         for (name, curve), colour in zip(curves.items(), COLOURS, strict=False):
             tokens = [p["tokens"] / 1000 for p in curve]
             axes.plot(tokens, [100 * p[key] for p in curve], label=name, color=colour, lw=_width(name))
         axes.set(title=title, xlabel="generated tokens, thousands", ylabel="development pairs, %")
         axes.grid(alpha=0.25)
-    both[1].legend(fontsize=8, frameon=False)
+    figure.legend(*both[0].get_legend_handles_labels(), loc="outside right center", fontsize=8, frameon=False)
     return _save(figure, path)
 
 
