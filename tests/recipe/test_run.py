@@ -135,8 +135,8 @@ def test_a_finished_run_is_kept_and_a_changed_stage_runs_anew_with_what_depends_
         sys.executable, "-m", "taosr_she.cli", "run", *SMALL, f"out={out}", "stages.srpo.settings.learning_rate=3e-4",
         "--dry-run",
     ]  # fmt: skip
-    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-12:]
-    assert [line.split()[2] for line in lines] == ["kept", "kept", "kept", "runs", *["kept"] * 7, "runs"]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-13:]
+    assert [line.split()[2] for line in lines] == ["kept", "kept", "kept", "runs", *["kept"] * 8, "runs"]
 
 
 @pytest.mark.slow
