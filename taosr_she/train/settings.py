@@ -15,8 +15,8 @@ class StepCreditSettings(Strict):
     updates: int = Field(default=100, gt=0)
     """Optimizer steps."""
     pairs_per_update: int = Field(default=8, gt=0)
-    """Groups sampled for each update. Many small updates suit credit on steps, which has little noise; an outcome alone
-    may want more pairs to average over (docs/log.md)."""
+    """Groups sampled for each update. On one development seed many small updates suited credit on steps; an outcome
+    alone did not gain by them (docs/log.md)."""
     group_size: int = Field(default=8, ge=2)
     """Rollouts of each pair (G)."""
     refill: int = Field(default=0, ge=0)
