@@ -5,6 +5,7 @@ A kept cell counts as long as its fingerprint is that of the cell that would be 
 
 import gzip
 import json
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from taosr_she.bench.paper.recipes import EVALUATE, paper_recipe, variants
 from taosr_she.bench.paper.record import record_cell
 from taosr_she.bench.paper.settings import SETTINGS, data_file
 from taosr_she.domain.domain import load_domain
+from taosr_she.errors import UserError
 from taosr_she.recipe.plan import plan
 
 Prints = dict[tuple[str, int], str]  # (method, seed) -> fingerprint of its evaluation, and so of all that it reads
@@ -51,8 +53,7 @@ def gather(base: Path, earlier: Cells) -> Cells:
             # The classic models are measured beside the SFT start.
             for method in (key, *(CLASSIC if METHODS[key].kind == "none" else ())):
                 if _made(stages / f"{EVALUATE}{key}") == fingerprint:
-                    model = "sft" if METHODS.get(method) and METHODS[method].kind == "none" else method
-                    pairs, record = record_cell(stages, key, model, domain, setting.slices)
+                    pairs, record = record_cell(stages, key, method, domain, setting.slices)
                 elif old["methods"].get(method, {}).get("fingerprint") == fingerprint:
                     pairs, record = old["pairs"], old["methods"][method]
                 else:
@@ -63,9 +64,14 @@ def gather(base: Path, earlier: Cells) -> Cells:
 
 
 def read_cells(folder: Path) -> Cells:
-    """The kept cells of a folder; none where there is no file."""
+    """The kept cells of a folder; none where there is no file. Raises UserError for a damaged one."""
     file = folder / FILE
-    found: Cells = json.loads(gzip.decompress(file.read_bytes())) if file.is_file() else {}
+    if not file.is_file():
+        return {}
+    try:
+        found: Cells = json.loads(gzip.decompress(file.read_bytes()))
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise UserError(f"{file}: damaged ({error}); restore it, or delete it to run its cells again") from error
     return found
 
 

@@ -85,6 +85,10 @@ def _reasoning(setting: dict[str, Any]) -> list[Column]:
         ("all steps right", _metric("steps_all_right")), ("− GRPO", _against("steps_all_right")),
         ("p", _p("steps_all_right")),
         ("right label, wrong reasoning", _metric(wrong)), ("− GRPO", _against(wrong)), ("p", _p(wrong)),
+        *(
+            (f"all steps right: {tag.replace('_', ' ')}", _metric(f"steps_all_right {tag}", interval=False))
+            for tag in setting["slices"]
+        ),
     ]  # fmt: skip
 
 

@@ -22,6 +22,7 @@ from taosr_she.evaluate.prediction import Prediction
 
 BASELINE = "grpo"
 COMPARED = ("macro_f1", "good_f1", "accuracy", "steps_all_right", "right_label_wrong_reasoning")
+SLICED = ("macro_f1", "steps_all_right")
 RESAMPLES = 2000
 
 Sample = dict[str, np.ndarray]  # metric -> (RESAMPLES,) values over resampled queries, of one seed
@@ -86,13 +87,14 @@ def _setting(
 
 
 def _measured(domain: Domain, predictions: list[Prediction], setting: Setting) -> tuple[dict[str, float], Sample]:
-    """Metrics of one method and seed, and the same over resampled queries; slices as `macro_f1 <tag>`."""
+    """Metrics of one method and seed, and the same over resampled queries; those of slices as `<metric> <tag>`."""
     metrics, drawn = compute_metrics(domain, predictions), resampled_metrics(domain, predictions, RESAMPLES, 0)
     for tag in setting.slices:
         inside = [p for p in predictions if tag in p.tags]
         if inside:
-            metrics[f"macro_f1 {tag}"] = compute_metrics(domain, inside)["macro_f1"]
-            drawn[f"macro_f1 {tag}"] = resampled_metrics(domain, inside, RESAMPLES, 0)["macro_f1"]
+            own, own_drawn = compute_metrics(domain, inside), resampled_metrics(domain, inside, RESAMPLES, 0)
+            for metric in SLICED:
+                metrics[f"{metric} {tag}"], drawn[f"{metric} {tag}"] = own[metric], own_drawn[metric]
     return metrics, drawn
 
 

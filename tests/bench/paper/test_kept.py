@@ -13,6 +13,7 @@ from taosr_she.bench.paper.kept import gather, planned_prints, read_cells, write
 from taosr_she.bench.paper.record import decode, encode, encode_pairs
 from taosr_she.bench.paper.settings import SETTINGS
 from taosr_she.domain.domain import load_domain
+from taosr_she.errors import UserError
 from taosr_she.evaluate.intervals import resampled_metrics
 from taosr_she.evaluate.metrics import compute_metrics
 from taosr_she.evaluate.prediction import Prediction
@@ -66,6 +67,15 @@ def test_kept_cells_come_back_and_the_same_cells_are_the_same_bytes(tmp_path: Pa
     assert read_cells(tmp_path) == cells
     write_cells(tmp_path, cells)
     assert (tmp_path / kept.FILE).read_bytes() == first and len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("cut", [0, 1, 30])
+def test_damaged_cells_are_one_line(tmp_path: Path, cut: int) -> None:
+    write_cells(tmp_path, {"long_tail": {}})
+    file = tmp_path / kept.FILE
+    file.write_bytes(b"x" if cut == 0 else file.read_bytes()[:cut])
+    with pytest.raises(UserError, match=r"cells\.json\.gz: damaged .* delete it to run its cells again"):
+        read_cells(tmp_path)
 
 
 def test_a_cell_made_with_other_settings_goes(tmp_path: Path) -> None:
