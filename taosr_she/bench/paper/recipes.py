@@ -53,13 +53,13 @@ def paper_recipe(
     setting = SETTINGS[setting_name]
     stages: dict[str, Any] = shared_stages(setting, seed)
     for name, variant in chosen.items():
-        start = variant.method.kind == "none"
+        start, noise = variant.method.kind == "none", variant.method.group == "noise"
         if not start:
             stages[name] = method_stage(setting, variant.method, variant.settings)
         stages[EVALUATE + name] = {
             "kind": "evaluate", "models": ["sft" if start else name], "split": split,
             "max_new_tokens": setting.max_new_tokens, "batch_rows": 512, "resamples": RESAMPLES,
-            "robustness_pairs": setting.robustness_pairs if split == "test" else 0,
+            "robustness_pairs": 0 if noise or split != "test" else setting.robustness_pairs,
             "baselines": ["majority", "tfidf"] if start else [],
         }  # fmt: skip
     recipe = Recipe.model_validate(
@@ -112,8 +112,10 @@ def method_stage(setting: Setting, method: Method, settings: dict[str, Any]) -> 
         # Three responses to each of 2,400 pairs are 12% more than 100 updates of 8 pairs and 8 rollouts sample.
         return {"kind": method.kind, "group_size": 3, "sampling": sampling, "settings": base}
     loss = {"beta": base.pop("beta", 0.0)}
+    noise = method.group == "noise"  # its table is a grid of final numbers: no curves, no perturbed texts
     stage: dict[str, Any] = {
-        "kind": "rl", "data": "truth" if method.group == "noise" else "data", "watch": _watch(setting),
+        "kind": "rl", "data": "truth" if noise else "data",
+        "watch": _watch(setting, RL["updates"] if noise else WATCH_EVERY),
         "settings": {
             "sampling": sampling, "credit": method.credit, "loss": loss, **base, **setting.rl,
         },
@@ -136,8 +138,8 @@ def method_stage(setting: Setting, method: Method, settings: dict[str, Any]) -> 
     return stage
 
 
-def _watch(setting: Setting) -> dict[str, Any]:
-    return {"every": WATCH_EVERY, "pairs": 300, "max_new_tokens": setting.max_new_tokens}
+def _watch(setting: Setting, every: int) -> dict[str, Any]:
+    return {"every": every, "pairs": 300, "max_new_tokens": setting.max_new_tokens}
 
 
 def _needed(recipe: Recipe, wanted: list[str]) -> dict[str, Any]:
