@@ -56,8 +56,8 @@ def _body(results: dict[str, Any], folder: Path, name: str) -> Iterable[str]:
         titles = {rule: results["methods"][rule]["title"] for rule in results["noise"]["rules"]}
         yield "### Noise tolerance of the credit rules"
         yield (
-            "Exact verdicts on every step, of which the stated share is turned around. macro-F1 / all steps right / "
-            "right label with wrong reasoning."
+            "Exact verdicts on every step, of which the stated share is turned around. Differences from GRPO on the "
+            "same seeds: macro-F1 / all steps right / right label with wrong reasoning; intervals in the plot."
         )
         yield _noise(results["noise"], titles)
         image = plot_noise(results["noise"], titles, folder / f"{name}noise.png")
@@ -142,7 +142,7 @@ def _noise(noise: dict[str, Any], titles: dict[str, str]) -> str:
         cells = []
         for n in range(len(noise["levels"])):
             found = [metrics[m][n] for m in ("macro_f1", "steps_all_right", "right_label_wrong_reasoning")]
-            cells.append(" / ".join(_points(c["mean"]) if c else "–" for c in found))
+            cells.append(" / ".join(f"{100 * c['difference']:+.1f}" if c else "–" for c in found))
         lines.append(f"| {titles[rule]} |" + "".join(f" {cell} |" for cell in cells))
     return "\n".join(lines)
 

@@ -38,7 +38,7 @@ def plot_entropy(curves: Curves, path: Path) -> Path:
 
 
 def plot_noise(noise: dict[str, Any], titles: Mapping[str, str], path: Path) -> Path:
-    """What is left of each credit rule when verdicts are turned around."""
+    """How far each credit rule is from GRPO, which reads no verdicts, when verdicts are turned around."""
     plt = _pyplot()
     names = {
         "macro_f1": "macro-F1", "steps_all_right": "all steps right",
@@ -49,14 +49,15 @@ def plot_noise(noise: dict[str, Any], titles: Mapping[str, str], path: Path) -> 
         for (rule, metrics), colour in zip(noise["rules"].items(), COLOURS[2:], strict=False):
             known = [(100 * x, cell) for x, cell in zip(noise["levels"], metrics[key], strict=True) if cell]
             if known:
-                means = [100 * c["mean"] for _, c in known]
+                means = [100 * c["difference"] for _, c in known]
                 ends = [
-                    [100 * (c["mean"] - c["low"]) for _, c in known],
-                    [100 * (c["high"] - c["mean"]) for _, c in known],
+                    [100 * (c["difference"] - c["low"]) for _, c in known],
+                    [100 * (c["high"] - c["difference"]) for _, c in known],
                 ]
                 axes.errorbar([x for x, _ in known], means, ends, label=titles[rule], color=colour, capsize=2,
                               marker="o", ms=3, lw=_width(titles[rule]))  # fmt: skip
-        axes.set(title=title, xlabel="verdicts turned around, %", ylabel="test pairs, %")
+        axes.axhline(0, color=COLOURS[0], lw=1.2)
+        axes.set(title=title, xlabel="verdicts turned around, %", ylabel="test pairs, % more than with GRPO")
         axes.grid(alpha=0.25)
     panels[0].legend(fontsize=8, frameon=False)
     return _save(figure, path)

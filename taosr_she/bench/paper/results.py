@@ -79,6 +79,7 @@ def _setting(
     compared = [*COMPARED, *steps, *(f"macro_f1 {tag}" for tag in setting.slices)]
     _compare(rows, samples, compared, {k: BASELINE for k in (*group("main"), *CLASSIC)})
     _compare(rows, samples, compared, {k: METHODS[k].tuned_as for k in group("ablation")})
+    _compare(rows, samples, compared, {k: BASELINE for k in group("noise")})
     _targets(rows, curves)
     return {
         "title": setting.title, "what": setting.what, "step_keys": list(domain.step_keys), "codes": list(domain.codes),
@@ -173,17 +174,21 @@ def value_at(curve: list[dict[str, float]], axis: str, spent: float) -> float | 
 
 
 def noise(settings: dict[str, Any]) -> dict[str, Any]:
-    """Credit rule -> its metrics at every rate of turned verdicts, of the first setting that has them."""
+    """Credit rule -> metric -> its difference from the baseline at every rate of turned verdicts (None: not run).
+
+    Of the first setting that has them.
+    """
     for name, setting in settings.items():
-        rows = setting["rows"]
         rules = {
             rule: {
-                metric: [rows.get(f"{rule}_flip{round(100 * flip)}", {}).get("metrics", {}).get(metric) for flip in
-                         (0.0, *FLIPS)]
+                metric: [
+                    setting["rows"].get(f"{rule}_flip{round(100 * flip)}", {}).get("against", {}).get(metric)
+                    for flip in (0.0, *FLIPS)
+                ]
                 for metric in ("macro_f1", "steps_all_right", "right_label_wrong_reasoning")
             }
             for rule in STEP_RULES
-        }  # fmt: skip
+        }
         if any(cell for metrics in rules.values() for cells in metrics.values() for cell in cells):
             return {"setting": name, "levels": [0.0, *FLIPS], "rules": rules}
     return {}
