@@ -107,7 +107,7 @@ SETTINGS: dict[str, Setting] = {
             "kind": "pairs", "path": "../shared/data/esci-sample/pairs.jsonl.gz", "layout": "esci-sample",
             "where": {"locale": "us"}, "not_scored": {"selection": "exact_only"}, "teacher": "lexical",
         },
-        sft={"epochs": 4, "batch_size": 16, "learning_rate": 2.0e-3, "max_length": 512},
+        sft={"epochs": 12, "batch_size": 16, "learning_rate": 2.0e-3, "max_length": 512},
         seeds={"main": MAIN},
         domain="esci",
         domain_overrides={
