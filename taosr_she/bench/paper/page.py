@@ -42,6 +42,13 @@ def _body(results: dict[str, Any], folder: Path, name: str) -> Iterable[str]:
         ):  # fmt: skip
             yield f"**{title}**"
             yield _table(results, rows, table)
+        chained = {k: r for k, r in rows.items() if "chains" in r}
+        if chained:
+            yield (
+                "**Where labels come from.** Pairs by who writes a right chain, the method or GRPO, and in brackets "
+                "how often the label is right there: the method's, GRPO's."
+            )
+            yield _table(results, chained, _chains())
         curves = {results["methods"][k]["title"]: r["curve"] for k, r in rows.items() if "curve" in r}
         if curves:
             images = (plot_curves(curves, folder / f"{name}{key}-curves.png"),
@@ -110,6 +117,23 @@ def _cost() -> list[Column]:
         ("macro-F1 after GRPO's tokens", _share("at_baseline_tokens")),
         ("after GRPO's seconds", _share("at_baseline_seconds")),
     ]  # fmt: skip
+
+
+def _chains() -> list[Column]:
+    titles = {
+        "both": "right in both", "mended": "right only here", "broken": "right only in GRPO",
+        "neither": "right in neither",
+    }  # fmt: skip
+
+    def column(name: str) -> Callable[[Row], str]:
+        def cell(row: Row) -> str:
+            found = row["chains"][name]
+            labels = ", ".join(_share(of)(found) for of in ("label", "base_label"))
+            return f"{_share('share')(found)} ({labels})"
+
+        return cell
+
+    return [(title, column(name)) for name, title in titles.items()]
 
 
 def _ablation(setting: dict[str, Any]) -> list[Column]:

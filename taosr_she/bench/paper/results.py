@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from taosr_she import __version__
+from taosr_she.bench.paper.chains import by_chain
 from taosr_she.bench.paper.curves import mean_curve, reached
 from taosr_she.bench.paper.kept import Cells
 from taosr_she.bench.paper.methods import CLASSIC, FLIPS, METHODS, STEP_RULES, group
@@ -59,6 +60,7 @@ def _setting(
     rows: dict[str, Any] = {}
     samples: dict[str, dict[int, tuple[dict[str, float], Sample]]] = {}
     curves: dict[str, dict[int, Any]] = {}
+    said: dict[str, dict[int, list[Prediction]]] = {}
     for key in (*METHODS, *CLASSIC):
         which = METHODS[key].group if key in METHODS else "main"
         if first_seeds is not None and which != "main":
@@ -68,10 +70,8 @@ def _setting(
         missing += [f"{name} seed {s}: {key}" for s in seeds if s not in found]
         if found:
             records = [place["methods"][key] for place in found.values()]
-            samples[key] = {
-                s: _measured(domain, decode(domain, place["pairs"], place["methods"][key]), setting)
-                for s, place in found.items()
-            }
+            said[key] = {s: decode(domain, place["pairs"], place["methods"][key]) for s, place in found.items()}
+            samples[key] = {s: _measured(domain, predictions, setting) for s, predictions in said[key].items()}
             rows[key] = _row(samples[key]) | _work(records) | _robustness(records)
             if all("curve" in r for r in records):
                 curves[key] = {s: r["curve"] for s, r in zip(found, records, strict=True)}
@@ -81,6 +81,10 @@ def _setting(
     _compare(rows, samples, compared, {k: METHODS[k].tuned_as for k in group("ablation")})
     _compare(rows, samples, compared, {k: BASELINE for k in group("noise")})
     _targets(rows, curves)
+    for key, row in rows.items():
+        both = [s for s in said[key] if s in said.get(BASELINE, {})]
+        if both and key not in (BASELINE, *CLASSIC):
+            row["chains"] = by_chain(domain, [(said[key][s], said[BASELINE][s]) for s in both])
     return {
         "title": setting.title, "what": setting.what, "step_keys": list(domain.step_keys), "codes": list(domain.codes),
         "baseline": BASELINE, "slices": list(setting.slices), "rows": rows,

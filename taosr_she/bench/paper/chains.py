@@ -1,0 +1,52 @@
+"""Where labels come from: pairs by who has a right chain, a method or the baseline, and how often each label is right.
+
+A right chain nearly always ends in the right label, so mending chains gains labels; a wrong one ends in it by half. The
+table shows which of the two a method lives on.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from taosr_she.domain.domain import Domain
+from taosr_she.evaluate.metrics import RIGHT
+from taosr_she.evaluate.prediction import Prediction
+
+GROUPS = ("both", "mended", "broken", "neither")
+"""Right chain in both, in the method's answer alone, in the baseline's alone, in neither."""
+
+Table = dict[str, dict[str, float | None]]
+
+
+def by_chain(domain: Domain, seeds: Iterable[tuple[Sequence[Prediction], Sequence[Prediction]]]) -> Table:
+    """Group -> `share` of the examined pairs, `label` and `base_label`: shares of right labels there.
+
+    `seeds` holds, for every seed, the predictions of the method and of the baseline for the same pairs in the same
+    order; pairs of all seeds count alike. A chain is right when every step before the label is. Pairs with an unknown
+    verdict on such a step are left out; a share of nothing is None.
+    """
+    counts = np.zeros((len(GROUPS), 3))  # pairs, right labels of the method, of the baseline
+    for mine, base in seeds:
+        own_chain, own_label, own_known = _columns(domain, mine)
+        base_chain, base_label, base_known = _columns(domain, base)
+        group = np.where(own_chain, np.where(base_chain, 0, 1), np.where(base_chain, 2, 3))
+        for g in range(len(GROUPS)):
+            inside = (group == g) & own_known & base_known
+            counts[g] += (inside.sum(), own_label[inside].sum(), base_label[inside].sum())
+    pairs = counts[:, 0].sum()
+    return {
+        name: {
+            "share": n / pairs if pairs else None,
+            "label": own / n if n else None,
+            "base_label": base / n if n else None,
+        }
+        for name, (n, own, base) in zip(GROUPS, counts.tolist(), strict=True)
+    }
+
+
+def _columns(domain: Domain, predictions: Sequence[Prediction]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(N,) bools: chain right, label right, every reasoning step known."""
+    steps = [k for k in range(len(domain.step_keys)) if k != domain.label_step]
+    verdicts = np.array([[p.verdicts[k] if p.verdicts else np.nan for k in steps] for p in predictions])
+    label = np.array([p.predicted == p.label for p in predictions])
+    return (verdicts >= RIGHT).all(axis=1), label, ~np.isnan(verdicts).any(axis=1)
