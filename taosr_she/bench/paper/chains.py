@@ -49,4 +49,4 @@ def _columns(domain: Domain, predictions: Sequence[Prediction]) -> tuple[np.ndar
     steps = [k for k in range(len(domain.step_keys)) if k != domain.label_step]
     verdicts = np.array([[p.verdicts[k] if p.verdicts else np.nan for k in steps] for p in predictions])
     label = np.array([p.predicted == p.label for p in predictions])
-    return (verdicts >= RIGHT).all(axis=1), label, ~np.isnan(verdicts).any(axis=1)
+    return np.all(verdicts >= RIGHT, axis=1), label, ~np.any(np.isnan(verdicts), axis=1)
