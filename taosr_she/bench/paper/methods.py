@@ -32,6 +32,8 @@ class Method:
     """The select stage whose pairs it trains on; empty: the whole training split."""
     curriculum: bool = False
     """With the stages of `settings.CURRICULUM`."""
+    updates: int = 0
+    """Updates (rl); 0: as many as every other row."""
     flip: float = 0.0
     """Share of the verdicts on reasoning steps that are turned around; the examiner is then the exact truth."""
 
@@ -94,6 +96,10 @@ METHODS: dict[str, Method] = {
     "half_outcome": _srpo("SRPO, weights 0.5 and 1", "Half the weight on the outcome.",
                           outcome_weight=0.5, allow_step_heavy=True),
     "strict": _srpo("SRPO, flawed outcome 0", "A right label out of a wrong step earns nothing.", flawed_outcome=0.0),
+    "grpo_long": Method("GRPO, 300 updates", "Three times the tokens: every training pair once.", group="ablation",
+                        tuned_as="grpo", credit={"rule": "outcome"}, updates=300),
+    "srpo_long": Method("SRPO, 300 updates", "Three times the tokens: every training pair once.", group="ablation",
+                        tuned_as="srpo", credit={"rule": "srpo"}, examination="hybrid", updates=300),
 }  # fmt: skip
 for _flip in (0.0, *FLIPS):
     for _name in STEP_RULES:

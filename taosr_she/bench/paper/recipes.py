@@ -120,6 +120,8 @@ def method_stage(setting: Setting, method: Method, settings: dict[str, Any]) -> 
             "sampling": sampling, "credit": method.credit, "loss": loss, **base, **setting.rl,
         },
     }  # fmt: skip
+    if method.updates:
+        stage["settings"]["updates"] = method.updates
     if method.select:
         stage["pairs"] = method.select
     if method.curriculum:
