@@ -59,7 +59,7 @@ def plot_noise(noise: dict[str, Any], titles: Mapping[str, str], path: Path) -> 
         axes.axhline(0, color=COLOURS[0], lw=1.2)
         axes.set(title=title, xlabel="verdicts turned around, %", ylabel="test pairs, % more than with GRPO")
         axes.grid(alpha=0.25)
-    panels[0].legend(fontsize=8, frameon=False)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right center", fontsize=8, frameon=False)
     return _save(figure, path)
 
 
