@@ -24,6 +24,8 @@ class Method:
     """Which table it belongs to."""
     tuned_as: str = ""
     """The method whose tuned settings it takes; empty: its own."""
+    against: str = ""
+    """The row it is compared with in its table; empty: GRPO, or in the ablations the method of `tuned_as`."""
     credit: dict[str, Any] = field(default_factory=dict)
     """Credit options (rl)."""
     examination: Literal["none", "scalar", "hybrid", "human_only", "judge_only"] = "none"
@@ -99,7 +101,8 @@ METHODS: dict[str, Method] = {
     "grpo_long": Method("GRPO, 300 updates", "Three times the tokens: every training pair once.", group="ablation",
                         tuned_as="grpo", credit={"rule": "outcome"}, updates=300),
     "srpo_long": Method("SRPO, 300 updates", "Three times the tokens: every training pair once.", group="ablation",
-                        tuned_as="srpo", credit={"rule": "srpo"}, examination="hybrid", updates=300),
+                        tuned_as="srpo", against="grpo_long", credit={"rule": "srpo"}, examination="hybrid",
+                        updates=300),
 }  # fmt: skip
 for _flip in (0.0, *FLIPS):
     for _name in STEP_RULES:

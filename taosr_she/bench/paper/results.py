@@ -78,7 +78,7 @@ def _setting(
     steps = [f"step_{key}" for key in domain.step_keys]
     compared = [*COMPARED, *steps, *(f"macro_f1 {tag}" for tag in setting.slices)]
     _compare(rows, samples, compared, {k: BASELINE for k in (*group("main"), *CLASSIC)})
-    _compare(rows, samples, compared, {k: METHODS[k].tuned_as for k in group("ablation")})
+    _compare(rows, samples, compared, {k: METHODS[k].against or METHODS[k].tuned_as for k in group("ablation")})
     _compare(rows, samples, compared, {k: BASELINE for k in group("noise")})
     _targets(rows, curves)
     for key, row in rows.items():

@@ -190,3 +190,8 @@ def test_an_unknown_setting_is_one_line(tmp_path: Path) -> None:
 def test_groups_hold_every_method_once() -> None:
     assert sorted(group("main") + group("ablation") + group("noise")) == sorted(METHODS)
     assert {"grpo", "srpo", "full"} <= set(group("main"))
+
+
+def test_the_rows_that_a_method_names_are_there() -> None:
+    for method in METHODS.values():
+        assert {method.tuned_as, method.against} - {""} <= METHODS.keys()
