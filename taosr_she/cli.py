@@ -287,6 +287,28 @@ def bench_device(
     measure_device(console(), out, shape, Cell(shape, prompt, response, group), steps)
 
 
+@bench_app.command("profile")
+def bench_profile(
+    out: Annotated[Path, typer.Option(help="Folder for profile.json and profile.md.")] = Path("speed"),
+    steps: Annotated[int, typer.Option(min=1, help="Profiled steps.")] = 3,
+) -> None:
+    """In which kinds of operation our training step spends its time, on one CPU thread."""
+    from taosr_she.bench.profile import measure_profile
+
+    measure_profile(console(), out, steps)
+
+
+@bench_app.command("threads")
+def bench_threads(
+    out: Annotated[Path, typer.Option(help="Folder for threads.json and threads.md.")] = Path("speed"),
+    steps: Annotated[int, typer.Option(min=1, help="Measured steps of each setting.")] = 9,
+) -> None:
+    """Which thread settings suit this machine, quiet and beside another busy process."""
+    from taosr_she.bench.threads import measure_threads
+
+    measure_threads(console(), out, steps)
+
+
 @bench_app.command("paper")
 def bench_paper(
     out: Annotated[Path, typer.Option(help="Folder for the runs; what is done there is kept.")] = Path("runs/paper"),

@@ -1,0 +1,105 @@
+"""`taosr-she bench threads`: which thread settings suit this machine, quiet and beside another busy process.
+
+OpenMP reads its settings once, as torch is imported: each setting is measured in a process of its own.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from rich.console import Console
+
+SETTINGS: dict[str, tuple[dict[str, str], bool]] = {
+    "default": ({}, False),
+    "GOMP_SPINCOUNT=1000": ({"GOMP_SPINCOUNT": "1000"}, False),
+    "the same, all threads in generation": ({"GOMP_SPINCOUNT": "1000"}, True),
+    "OMP_NUM_THREADS=1": ({"OMP_NUM_THREADS": "1"}, False),
+}
+"""By name: the environment, and whether generation keeps all threads where `model/threads.py` would take one."""
+VARIABLES = ("GOMP_SPINCOUNT", "OMP_NUM_THREADS", "OMP_WAIT_POLICY")
+PLACES = ("quiet machine", "beside one busy process")
+
+
+def measure_threads(console: Console, out: Path, steps: int) -> None:
+    """Print the table and write `threads.json` and `threads.md` to the folder `out`."""
+    out.mkdir(parents=True, exist_ok=True)
+    seconds: dict[str, dict[str, float]] = {place: {} for place in PLACES}
+    for place in PLACES:
+        for name, (environment, all_threads) in SETTINGS.items():
+            with busy_process() if place == PLACES[1] else nullcontext():
+                seconds[place][name] = in_process(environment, all_threads, steps)
+            console.print(f"{place}, {name}: {seconds[place][name]:.2f} s", highlight=False)
+    result: dict[str, Any] = {"cores": os.cpu_count(), "steps": steps, "seconds": seconds}
+    text = table(result)
+    (out / "threads.md").write_text(text, encoding="utf-8")
+    (out / "threads.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    console.print(text, highlight=False, soft_wrap=True)
+
+
+def in_process(environment: dict[str, str], all_threads: bool, steps: int) -> float:
+    """Seconds of generation of a step, the median of `steps` after one to warm up, in a process with this environment.
+
+    Of the variables that decide about threads it has only those of `environment`.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", "taosr_she.bench.threads", str(steps), str(int(all_threads))],
+        env={k: v for k, v in os.environ.items() if k not in VARIABLES} | environment,
+        stdout=subprocess.PIPE, text=True, check=True,
+    )  # fmt: skip
+    return float(done.stdout.split()[-1])
+
+
+@contextmanager
+def busy_process() -> Iterator[subprocess.Popen[bytes]]:
+    """One process that keeps a core busy for as long as the block runs."""
+    process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def table(result: dict[str, Any]) -> str:
+    """The result as Markdown."""
+    lines = [
+        f"Seconds of generation (64 / 96 / G 8, tiny model, 8 prompts), {result['cores']} cores, medians of "
+        f"{result['steps']} steps, each setting in a process of its own.",
+        "",
+        "| | " + " | ".join(f"`{name}`" if "=" in name else name for name in SETTINGS) + " |",
+        "| --- |" + " ---: |" * len(SETTINGS),
+    ]
+    for place, row in result["seconds"].items():
+        lines.append(f"| {place} | " + " | ".join(f"{row[name]:.2f}" for name in SETTINGS) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def generation_seconds(steps: int, all_threads: bool) -> float:
+    """What one process measures."""
+    from taosr_she.bench.speed import QUICK
+    from taosr_she.bench.work import PROMPTS, Bench
+    from taosr_she.model import threads
+    from taosr_she.model.sampler import Sampling, sample_groups
+
+    if all_threads:
+        threads.SMALL = 0
+    cell, bench = QUICK[0], Bench()
+    policy = bench.policy(cell.size)
+    prompts = bench.prompts(policy, PROMPTS, cell.prompt)
+    taken = []
+    for seed in range(steps + 1):
+        started = time.perf_counter()
+        sample_groups(policy, prompts, cell.group, Sampling(max_new_tokens=cell.response), seed)
+        taken.append(time.perf_counter() - started)
+    return median(taken[1:])
+
+
+if __name__ == "__main__":
+    print(generation_seconds(int(sys.argv[1]), sys.argv[2] == "1"))
