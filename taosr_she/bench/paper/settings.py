@@ -50,6 +50,8 @@ class Setting:
     max_new_tokens: int = 80
     rl: dict[str, Any] = field(default_factory=dict)
     """On top of the rl settings of every method."""
+    drawn: int = 3
+    """Responses that rejection sampling and DPO draw for each training pair: about as many in all as the rl rows."""
     robustness_pairs: int = 400
     tiny: dict[str, Any] = field(default_factory=dict)
     curriculum: tuple[int, int, int] = (34, 33, 33)
@@ -122,6 +124,7 @@ SETTINGS: dict[str, Setting] = {
         judged=False,
         max_new_tokens=160,
         rl={"updates": 40},
+        drawn=2,
         robustness_pairs=200,
         tiny={"vocab_size": 4096},
         curriculum=(14, 13, 13),
