@@ -1,5 +1,6 @@
 """The command line. Heavy libraries are imported inside the commands, so that `--help` answers at once."""
 
+import errno
 import os
 import sys
 from pathlib import Path
@@ -359,12 +360,25 @@ def _run_seeds(name: str, overrides: list[str], seeds: str, dry_run: bool) -> No
     run_seeds(console(), name, overrides, seeds, dry_run)
 
 
+PLACE_IS_WRONG = {
+    errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT,
+}  # fmt: skip
+"""What the system says where a path that the user chose cannot be written. A file that is not there is not among them:
+readers name theirs themselves, and one that is missing from the package is our mistake."""
+
+
 def main() -> None:
     """Entry point: a user's mistake is one line on standard error and exit code 2."""
     try:
         app()
     except UserError as error:
         print(f"taosr-she: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except OSError as error:
+        if error.errno not in PLACE_IS_WRONG:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"taosr-she: {where}{error.strerror}; name another place or make room there", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         print("taosr-she: stopped; run the same command again to go on", file=sys.stderr)

@@ -25,6 +25,34 @@ def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     return int(stop.value.code or 0)
 
 
+@pytest.mark.parametrize("command", ["speed", "profile", "threads", "device"])
+def test_a_file_where_a_folder_belongs_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, command: str
+) -> None:
+    place = tmp_path / "taken"
+    place.write_text("mine")
+    assert call(monkeypatch, "bench", command, "--out", str(place)) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert str(place) in line and place.read_text() == "mine"
+
+
+def test_a_full_disk_is_one_line_and_other_errors_of_the_system_are_not_hidden(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> None:
+        with open("/dev/full", "w") as file:
+            file.write("too much")
+
+    monkeypatch.setattr("taosr_she.bench.threads.measure_threads", full)
+    assert call(monkeypatch, "bench", "threads") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "No space left on device" in line
+    monkeypatch.setattr("taosr_she.bench.threads.measure_threads", lambda *_: Path("/not/there").read_text())
+    monkeypatch.setattr(sys, "argv", ["taosr-she", "bench", "threads"])
+    with pytest.raises(FileNotFoundError):
+        main()
+
+
 def test_help_imports_nothing_heavy() -> None:
     code = (
         "import sys; sys.argv = ['taosr-she', '--help']\n"

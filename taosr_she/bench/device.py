@@ -32,6 +32,7 @@ SHAPES: dict[str, dict[str, Any]] = {
 
 def measure_device(console: Console, out: Path, shape: str, cell: Cell, steps: int) -> None:
     """Measure, print, and write `device.json` to the folder `out`. Medians over `steps` after one to warm up."""
+    out.mkdir(parents=True, exist_ok=True)
     device = resolve_device("auto")
     bench = Bench()
     torch.manual_seed(1)
@@ -74,7 +75,6 @@ def measure_device(console: Console, out: Path, shape: str, cell: Cell, steps: i
         "update_factor": sides["plain"]["update"] / sides["ours"]["update"],
         "matrix_rate": median(rates), "update_share_of_limit": operations / median(rates) / sides["ours"]["update"],
     }  # fmt: skip
-    out.mkdir(parents=True, exist_ok=True)
     (out / "device.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     for name, side in sides.items():
         parts = ", ".join(f"{part} {side[part]:.2f} s" for part in taken[name][0])

@@ -14,9 +14,10 @@ from taosr_she.bench.work import PROMPTS, Bench, Cell
 
 REST = "the rest (shapes, views, Python's calls)"
 KINDS: dict[str, tuple[str, ...]] = {
-    "matrix products": ("mm", "bmm", "addmm", "baddbmm", "matmul", "dot"),
+    "matrix products": ("mm", "addmm", "dot"),
     "attention, forwards and backwards": (
         "_scaled_dot_product_flash_attention_for_cpu", "_scaled_dot_product_flash_attention_for_cpu_backward",
+        "bmm", "baddbmm", "_softmax",  # decoding with a shared prompt (model/decode.py)
     ),
     "element-wise work and sums (norms, rotary embedding, activation, optimiser)": (
         "mul", "mul_", "add", "add_", "sub", "sub_", "div", "div_", "pow", "sum", "mean", "neg", "exp", "exp_", "sqrt",
@@ -26,7 +27,6 @@ KINDS: dict[str, tuple[str, ...]] = {
         "copy_", "_to_copy", "clone", "cat", "fill_", "zero_", "index_select", "_index_put_impl_", "index",
     ),
     "gathering the prompt's keys and values, backwards": ("scatter_add_", "gather"),
-    "softmax over the vocabulary": ("_softmax", "_log_softmax", "logsumexp"),
 }  # fmt: skip
 """Operations of torch (`aten::`) by kind. What is in none of them counts as the rest."""
 KIND_OF = {f"aten::{name}": kind for kind, names in KINDS.items() for name in names}
@@ -37,7 +37,11 @@ def measure_profile(console: Console, out: Path, steps: int) -> None:
     out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)  # with more, the time that threads wait for one another counts as an operation's
     bench = Bench()
-    shares = {f"{c.prompt} / {c.response} / G {c.group}": profile_cell(bench, c, steps) for c in QUICK}
+    shares = {}
+    for cell in QUICK:
+        name = f"{cell.prompt} / {cell.response} / G {cell.group}"
+        console.print(f"{name}: {steps} steps", highlight=False)
+        shares[name] = profile_cell(bench, cell, steps)
     result: dict[str, Any] = {"torch": torch.__version__, "steps": steps, "shares": shares}
     text = table(result)
     (out / "profile.md").write_text(text, encoding="utf-8")
