@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from taosr_she.model.attention import attending, inputs
+from taosr_she.model.attention import inputs
 from taosr_she.model.cache import make_cache
 from taosr_she.model.logprobs import picked_logits
 from taosr_she.model.prefix_tree import shared_prefixes
+from taosr_she.model.runner import runner
 
 
 class CopiedPrompts:
@@ -65,7 +66,7 @@ class SharedPrompts:
     def __init__(self, model: Any, prompts: Sequence[list[int]], group: Tensor, steps: int) -> None:
         """P prompts; `group` (R,) long, in increasing order, is the prompt of each row; at most `steps` new tokens."""
         device = group.device
-        self.model = model
+        self.run = runner(model)
         # How much of each prompt is shared, and with whom.
         begin, of = [len(p) for p in prompts], list(range(len(prompts)))
         if len(prompts) == len(group):
@@ -119,12 +120,8 @@ class SharedPrompts:
 
     def _forward(self, ids: Tensor, positions: Tensor) -> Tensor:
         self.position = positions[:, -1] + 1
-        with attending(self.model, self._attention):
-            out = self.model(
-                input_ids=ids, position_ids=positions, past_key_values=self.cache, use_cache=True, logits_to_keep=1
-            )
-        logits: Tensor = out.logits[:, -1]
-        return logits
+        last = torch.arange(1, ids.numel() + 1, device=ids.device)[ids.shape[1] - 1 :: ids.shape[1]] - 1
+        return self.run.logits(ids, positions, self._attention, last, self.cache)
 
     def _lay_out(self) -> None:
         """Give every row a slot by its prompt: S slots for each, as many as the largest group needs."""

@@ -11,10 +11,11 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
-from taosr_she.model.attention import Unsupported, attending, obstacle, say_once
-from taosr_she.model.logprobs import logits_at, picked_logits, response_logprobs, token_logprobs
+from taosr_she.model.attention import Unsupported, obstacle, say_once
+from taosr_she.model.logprobs import logits_at, response_logprobs, token_logprobs
 from taosr_she.model.packing import Pack
 from taosr_she.model.prefix_tree import shared_prefixes
+from taosr_she.model.runner import runner
 
 _reasons: WeakKeyDictionary[torch.nn.Module, str] = WeakKeyDictionary()
 """Why a model cannot share prompts, "" where it can: found out once for each model."""
@@ -53,9 +54,7 @@ def next_logits(model: Any, sequences: Sequence[list[int]]) -> Tensor:
     prefixes = {c: s[:n] for s, n, c in zip(sequences, lengths, classes, strict=True)}
     rests = [s[n:] for s, n in zip(sequences, lengths, strict=True)]
     pack = Pack([prefixes[c] for c in range(len(prefixes))], rests, classes, device)
-    ends = pack.begin + torch.tensor([len(r) for r in rests], device=device).cumsum(0) - 1
-    with attending(model, pack.attention):
-        return picked_logits(model, pack.ids, ends, position_ids=pack.positions)
+    return runner(model).logits(pack.ids, pack.positions, pack.attention, pack.last())
 
 
 def unshareable(model: Any) -> str:
@@ -107,6 +106,5 @@ def _packed_logprobs(
     # The last token of a response is predicted but predicts nothing.
     responses = [row[: max(n - 1, 0)] for row, n in zip(ids.tolist(), lengths, strict=True)]
     pack = Pack(used, responses, within.tolist(), device)
-    with attending(model, pack.attention):
-        scores = picked_logits(model, pack.ids, pack.predecessors(lengths), position_ids=pack.positions)  # (N, V)
+    scores = runner(model).logits(pack.ids, pack.positions, pack.attention, pack.predecessors(lengths))  # (N, V)
     return token_logprobs(scores, ids, mask, temperature, with_entropy)

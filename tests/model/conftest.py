@@ -21,6 +21,7 @@ ROPE = {
 ARCHITECTURES = {
     "qwen3": ROPE,
     "llama": ROPE | {"num_key_value_heads": 4},
+    "qwen2": {name: value for name, value in ROPE.items() if name != "head_dim"},
     "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64, "vocab_size": VOCAB},
     # Sliding window shorter than the prompts, logits squeezed by a soft cap after the head.
     "gemma2": ROPE | {"sliding_window": 4, "final_logit_softcapping": 2.0, "query_pre_attn_scalar": 8},

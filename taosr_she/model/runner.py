@@ -1,0 +1,128 @@
+"""One forward pass with another attention inside: lean where the model is built like Llama, else the model's own."""
+
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear
+
+from taosr_she.model.attention import Attention, attending
+from taosr_she.model.fused import rms_norm, rotate, signed, swiglu
+from taosr_she.model.logprobs import picked_logits
+
+FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
+"""Architectures of one build: norm, attention with rotary positions, residual, norm, gated feed-forward, residual."""
+
+PARTS = (nn.Linear, nn.Embedding, nn.ModuleList, nn.SiLU)
+"""What they may be put together from beside their own modules; anything else (LoRA, quantised weights) is unknown."""
+
+RECOMPUTES = "gradient_checkpointing"
+
+
+class Runner(Protocol):
+    """A causal language model that may be run with another attention."""
+
+    def logits(self, ids: Tensor, positions: Tensor, attention: Attention, places: Tensor, cache: Any = None) -> Tensor:
+        """Logits (N, V) after the tokens at `places` (N,), counted through the rows of `ids` and `positions` (R, n).
+
+        Keys and values go through the `cache`, if there is one, before they meet the `attention`.
+        """
+
+
+def runner(model: Any) -> Runner:
+    """How to run `model` now: asked again whenever it may have been changed."""
+    return LeanModel(model) if is_lean(model) else WholeModel(model)
+
+
+class WholeModel:
+    """The model's own forward pass, only its attention exchanged."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+
+    def logits(self, ids: Tensor, positions: Tensor, attention: Attention, places: Tensor, cache: Any = None) -> Tensor:
+        """As Runner."""
+        with attending(self.model, attention):
+            return picked_logits(
+                self.model, ids, places, position_ids=positions, past_key_values=cache, use_cache=cache is not None
+            )
+
+
+class LeanModel:
+    """The same formulas from the same weights in fewer and larger operations: no calls of the layers' modules.
+
+    Small operations are what decoding spends its time on, and on a CPU a third of the update (docs/performance.md).
+    """
+
+    def __init__(self, model: Any) -> None:
+        self.model, self.base = model, model.model
+        self.eps: float = self.base.norm.variance_epsilon
+        self.layers = [_Layer(layer) for layer in self.base.layers]
+
+    def logits(self, ids: Tensor, positions: Tensor, attention: Attention, places: Tensor, cache: Any = None) -> Tensor:
+        """As Runner."""
+        rows, new = ids.shape
+        x = self.base.embed_tokens(ids)
+        cos, sin = (t.unsqueeze(2) for t in self.base.rotary_emb(x, positions))  # (R, n, 1, D)
+        sin = signed(sin)
+        x = x.flatten(0, 1)  # (R * n, hidden)
+        for number, layer in enumerate(self.layers):
+            h = rms_norm(x, layer.norm_in, self.eps)
+            query, key, value = (_product(h, p).view(rows, new, -1, layer.width) for p in layer.heads)
+            if layer.norm_heads is not None:
+                query, key = (rms_norm(t, w, self.eps) for t, w in zip((query, key), layer.norm_heads, strict=True))
+            query, key = rotate(query, cos, sin), rotate(key, cos, sin)
+            query, key, value = (t.transpose(1, 2) for t in (query, key, value))  # (R, H, n, D)
+            if cache is not None:
+                key, value = cache.update(key, value, number)
+            out = attention(layer.attention, query, key, value, layer.scale)  # (R, n, H, D)
+            x = _plus_product(x, out.reshape(rows * new, -1), layer.out)
+            h = rms_norm(x, layer.norm_between, self.eps)
+            x = _plus_product(x, swiglu(_product(h, layer.gate), _product(h, layer.up)), layer.down)
+        logits: Tensor = self.model.lm_head(rms_norm(x[places], self.base.norm.weight, self.eps))
+        return logits
+
+
+class _Layer:
+    """Where a layer's parts are: looking them up in its modules takes longer than a small operation."""
+
+    def __init__(self, layer: Any) -> None:
+        part, mlp = layer.self_attn, layer.mlp
+        self.attention, self.scale, self.width = part, part.scaling, part.head_dim
+        self.norm_in, self.norm_between = layer.input_layernorm.weight, layer.post_attention_layernorm.weight
+        self.heads, self.out = (part.q_proj, part.k_proj, part.v_proj), part.o_proj
+        self.gate, self.up, self.down = mlp.gate_proj, mlp.up_proj, mlp.down_proj
+        self.norm_heads = (part.q_norm.weight, part.k_norm.weight) if hasattr(part, "q_norm") else None
+
+
+def is_lean(model: Any) -> bool:
+    """Whether LeanModel computes what this model computes, as it is now: known modules alone, none of them altered."""
+    config = model.config
+    if config.model_type not in FAMILIES or config.hidden_act != "silu" or getattr(config, "sliding_window", None):
+        return False
+    if model.training and (config.attention_dropout or any(getattr(m, RECOMPUTES, False) for m in model.modules())):
+        return False
+    home = f"transformers.models.{config.model_type}.modeling_{config.model_type}"
+    if type(model).__module__ != home or not hasattr(model, "lm_head"):
+        return False
+    ends = {model.get_input_embeddings(), model.get_output_embeddings()}  # called as they are
+    for module in model.modules():
+        if module in ends:
+            continue
+        if type(module).__module__ not in (home, "transformers.activations") and type(module) not in PARTS:
+            return False
+        if "forward" in vars(module) or module._forward_hooks or module._forward_pre_hooks or module._backward_hooks:
+            return False
+    turned: int = 2 * model.model.rotary_emb.inv_freq.numel()
+    return turned == model.model.layers[0].self_attn.head_dim
+
+
+def _product(x: Tensor, layer: nn.Linear) -> Tensor:
+    return linear(x, layer.weight, layer.bias)
+
+
+def _plus_product(x: Tensor, factor: Tensor, layer: nn.Linear) -> Tensor:
+    """x + layer(factor), at once where that keeps the type of x: autocast would round x too."""
+    if layer.bias is not None or torch.is_autocast_enabled(x.device.type):
+        return x + _product(factor, layer)
+    return torch.addmm(x, factor, layer.weight.t())
