@@ -13,6 +13,10 @@ from taosr_she.model.logprobs import picked_logits
 from taosr_she.model.prefix_tree import shared_prefixes
 from taosr_she.model.runner import runner
 
+COPIED = 1 << 22
+"""Bytes of a layer's keys and values of the prompts, copied to all rows, up to which copying them is cheaper on a CPU.
+They stay in its cache, and four products, a joining and a regrouping become two products (docs/performance.md)."""
+
 
 class CopiedPrompts:
     """For any model with attention: every prompt is run once, its keys and values are copied to its rows."""
@@ -60,7 +64,7 @@ class SharedPrompts:
 
     Queries of all rows of a prompt meet its keys in one matrix product (as in Hydragen, 2402.05099); the products with
     prompt and with the row's own keys enter one softmax, so the numbers are those of ordinary attention. Where every
-    prompt has one row, what is shared is what the prompts begin with in common.
+    prompt has one row, what is shared is what the prompts begin with in common. Small prompts are copied (`COPIED`).
     """
 
     def __init__(self, model: Any, prompts: Sequence[list[int]], group: Tensor, steps: int) -> None:
@@ -82,14 +86,22 @@ class SharedPrompts:
         self.cache = make_cache(model.config, longest + steps)
         # Padding is on the right, where no token of a prompt looks: no mask.
         logits = picked_logits(model, padded, ends, past_key_values=self.cache, use_cache=True)  # (C, V)
-        for layer in self.cache.layers:
-            layer.share(len(group))
-        hidden = torch.arange(width, device=device) >= lengths[:, None]
-        self.bias = _bias(hidden)[:, None, None] if bool(hidden.any()) else None  # (C, 1, 1, W)
-        self.own_bias: Tensor | None = None  # (R, 1, 1, longest + steps)
         self.group = torch.tensor(of, device=device)[group]
         self.position = lengths[self.group]
-        self._lay_out()
+        hidden = torch.arange(width, device=device) >= lengths[:, None]
+        self.bias = _bias(hidden)[:, None, None] if bool(hidden.any()) else None  # (C, 1, 1, W)
+        self.own_bias: Tensor | None = None  # (R, 1, 1, longest + steps, with the prompt where that is copied)
+        self.copied = device.type == "cpu" and not longest and self._bytes_copied() <= COPIED
+        if self.copied:
+            for layer in self.cache.layers:
+                layer.capacity = width + steps
+            self.cache.reorder_cache(self.group)
+            if self.bias is not None:
+                self.own_bias = torch.nn.functional.pad(self.bias, (0, steps))[self.group]
+        else:
+            for layer in self.cache.layers:
+                layer.share(len(group))
+            self._lay_out()
         self.logits = self._run_rests(rests, longest + steps) if longest else logits[self.group]
 
     def advance(self, tokens: Tensor) -> Tensor:
@@ -99,14 +111,21 @@ class SharedPrompts:
     def keep(self, rows: Tensor) -> None:
         """All other rows leave, and a prompt with its last row; `rows` in increasing order."""
         self.cache.reorder_cache(rows)
-        present, self.group = self.group[rows].unique(return_inverse=True)
         self.position = self.position[rows]
         self.own_bias = None if self.own_bias is None else self.own_bias[rows]
+        if self.copied:
+            return
+        present, self.group = self.group[rows].unique(return_inverse=True)
         if len(present) < len(self.cache.layers[0].shared[0]):
             self.bias = None if self.bias is None else self.bias[present]
             for layer in self.cache.layers:
                 layer.shared = tuple(t[present] for t in layer.shared)
         self._lay_out()
+
+    def _bytes_copied(self) -> int:
+        """What the prompts' keys and values of a layer would take if each row had its own."""
+        first = self.cache.layers[0]
+        return sum(t[0].numel() * t.element_size() for t in (first.keys, first.values)) * len(self.group)
 
     def _run_rests(self, rests: list[list[int]], capacity: int) -> Tensor:
         """Run what prompts do not share, one row each, padded on the left: logits (R, V)."""
@@ -137,15 +156,24 @@ class SharedPrompts:
 
     def _attention(self, module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
         """Queries (R, H, n, D), the rows' own keys and values (R, H_kv, m, D) -> (R, n, H, D)."""
+        if self.copied:
+            return self._alone(query, key, value, scale).transpose(1, 2)
         shared = self.cache.layers[module.layer_idx].shared
         attend = self._many if query.shape[2] > 1 else self._one
         return attend(query, key, value, shared, scale).transpose(1, 2)
 
+    def _alone(self, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+        """One new token a row, whose keys and values hold the prompt: (R, H, 1, D)."""
+        scores = _by_key_head(query * scale, key) @ key.transpose(-1, -2)  # (R, H_kv, r, m)
+        if self.own_bias is not None:
+            scores += self.own_bias[..., : key.shape[2]]
+        weights = scores.softmax(dim=-1, dtype=torch.float32).to(value.dtype)
+        return (weights @ value).view(query.shape)
+
     def _one(self, query: Tensor, key: Tensor, value: Tensor, shared: Sequence[Tensor], scale: float) -> Tensor:
         """One new token a row: (R, H, 1, D)."""
-        rows, heads, _, depth = query.shape
-        kv = key.shape[1]
-        q = (query * scale).view(rows, kv, heads // kv, depth)
+        repeats = query.shape[1] // key.shape[1]
+        q = _by_key_head(query * scale, key)
         own = q @ key.transpose(-1, -2)  # (R, H_kv, r, m)
         if self.own_bias is not None:
             own += self.own_bias[..., : key.shape[2]]
@@ -154,8 +182,8 @@ class SharedPrompts:
             to_prompt += self.bias
         weights = torch.cat([to_prompt, self._by_prompt(own)], dim=-1).softmax(dim=-1, dtype=torch.float32)
         of_prompt, of_own = weights.to(value.dtype).split([to_prompt.shape[-1], key.shape[2]], dim=-1)
-        out = self._by_row(of_prompt @ shared[1], heads // kv) + self._by_row(of_own, heads // kv) @ value
-        return out.reshape(rows, heads, 1, depth)
+        out = self._by_row(of_prompt @ shared[1], repeats) + self._by_row(of_own, repeats) @ value
+        return out.reshape(query.shape)
 
     def _by_prompt(self, rows: Tensor) -> Tensor:
         """(R, H_kv, r, x) -> (C, H_kv, S * r, x)."""
@@ -184,6 +212,11 @@ class SharedPrompts:
         return scaled_dot_product_attention(
             query, keys, values, attn_mask=bias, scale=scale, enable_gqa=keys.shape[1] != query.shape[1]
         )
+
+
+def _by_key_head(query: Tensor, key: Tensor) -> Tensor:
+    """(R, H, 1, D) -> (R, H_kv, r, D): the r queries that share a key head."""
+    return query.view(len(query), key.shape[1], -1, query.shape[-1])
 
 
 def _bias(hidden: Tensor) -> Tensor:

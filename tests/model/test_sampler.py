@@ -19,6 +19,13 @@ PROMPTS = [[5, 9, 3, 30, 7, 12, 8], [4], [21, 6, 2], [33, 2, 17, 11, 6], [8, 8, 
 SAMPLED = Sampling(max_new_tokens=14, temperature=0.9)
 
 
+@pytest.fixture(autouse=True, params=["small prompts copied", "never copied"])
+def copying(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways to keep the prompts: by their size these would all be copied."""
+    if request.param == "never copied":
+        monkeypatch.setattr("taosr_she.model.decode.COPIED", 0)
+
+
 def ends_often(policy: Policy) -> Policy:
     """A quarter of the vocabulary ends a response, so rows finish at all lengths."""
     policy.model.generation_config.eos_token_id = list(range(0, 40, 4))
