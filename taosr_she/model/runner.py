@@ -75,11 +75,15 @@ class LeanModel:
             query, key, value = (t.transpose(1, 2) for t in (query, key, value))  # (R, H, n, D)
             if cache is not None:
                 key, value = cache.update(key, value, number)
-            out = attention(layer.attention, query, key, value, layer.scale)  # (R, n, H, D)
-            x = _plus_product(x, out.reshape(rows * new, -1), layer.out)
+            out = attention(layer.attention, query, key, value, layer.scale).reshape(
+                rows * new, -1
+            )  # from (R, n, H, D)
+            if layer is self.layers[-1]:  # what follows concerns each token alone
+                x, out = x.index_select(0, places), out.index_select(0, places)
+            x = _plus_product(x, out, layer.out)
             h = rms_norm(x, layer.norm_between, self.eps)
             x = _plus_product(x, swiglu(_product(h, layer.gate), _product(h, layer.up)), layer.down)
-        logits: Tensor = self.model.lm_head(rms_norm(x[places], self.base.norm.weight, self.eps))
+        logits: Tensor = self.model.lm_head(rms_norm(x, self.base.norm.weight, self.eps))
         return logits
 
 
