@@ -288,6 +288,17 @@ def bench_device(
     measure_device(console(), out, shape, Cell(shape, prompt, response, group), steps)
 
 
+@bench_app.command("parts")
+def bench_parts(
+    out: Annotated[Path, typer.Option(help="Folder for parts.json and parts.md.")] = Path("speed"),
+    steps: Annotated[int, typer.Option(min=1, help="Measured steps of each way.")] = 9,
+) -> None:
+    """What each of the means that make our training step fast brings, by leaving it out."""
+    from taosr_she.bench.parts import measure_parts
+
+    measure_parts(console(), out, steps)
+
+
 @bench_app.command("profile")
 def bench_profile(
     out: Annotated[Path, typer.Option(help="Folder for profile.json and profile.md.")] = Path("speed"),

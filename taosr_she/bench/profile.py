@@ -17,16 +17,17 @@ KINDS: dict[str, tuple[str, ...]] = {
     "matrix products": ("mm", "addmm", "dot"),
     "attention, forwards and backwards": (
         "_scaled_dot_product_flash_attention_for_cpu", "_scaled_dot_product_flash_attention_for_cpu_backward",
-        "bmm", "baddbmm", "_softmax",  # decoding with a shared prompt (model/decode.py)
+        "bmm", "baddbmm", "_softmax", "logaddexp",  # decoding (model/decode.py), two parts (model/two_part.py)
     ),
     "element-wise work and sums (norms, rotary embedding, activation, optimiser)": (
         "mul", "mul_", "add", "add_", "sub", "sub_", "div", "div_", "pow", "sum", "mean", "neg", "exp", "exp_", "sqrt",
-        "rsqrt", "silu", "silu_backward", "cos", "sin", "lerp_", "addcmul_", "addcdiv_", "cumsum", "amax",
+        "rsqrt", "rsqrt_", "linalg_vector_norm", "silu", "silu_backward", "cos", "sin", "lerp_", "addcmul", "addcmul_",
+        "addcdiv_", "cumsum", "amax",
     ),
-    "copying, filling, joining (caches, gradients)": (
+    "copying, filling, joining, picking (caches, gradients)": (
         "copy_", "_to_copy", "clone", "cat", "fill_", "zero_", "index_select", "_index_put_impl_", "index",
+        "index_add_", "index_copy_", "gather", "scatter_add_",
     ),
-    "gathering the prompt's keys and values, backwards": ("scatter_add_", "gather"),
 }  # fmt: skip
 """Operations of torch (`aten::`) by kind. What is in none of them counts as the rest."""
 KIND_OF = {f"aten::{name}": kind for kind, names in KINDS.items() for name in names}

@@ -17,6 +17,7 @@ from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast, Qwen3Con
 from taosr_she.errors import UserError
 from taosr_she.model.example import IGNORE, Example, answer
 from taosr_she.model.policy import Policy
+from taosr_she.model.runner import is_lean
 from taosr_she.train.sft import SFTSettings, batch_order, last_complete_checkpoint, train_sft
 
 VOCAB, PAD, END = 40, 0, 1
@@ -96,6 +97,7 @@ def test_metrics_and_learning(finished: tuple[Path, Policy]) -> None:
 def test_model_is_left_as_a_plain_model(finished: tuple[Path, Policy]) -> None:
     folder, policy = finished
     assert "forward" not in vars(policy.model) and not policy.model.training
+    assert is_lean(policy.model)  # no hook is left: the fast pass is open to later stages
     loaded = AutoModelForCausalLM.from_pretrained(folder / "checkpoint")
     assert_same_weights(policy.model, loaded)
     ids = torch.tensor([[5, 6, 7]])

@@ -1,0 +1,76 @@
+"""`taosr-she bench parts`: what each of the means that make our step fast brings, by leaving it out."""
+
+import json
+from contextlib import ExitStack
+from pathlib import Path
+from statistics import median
+from typing import Any
+from unittest.mock import patch
+
+from rich.console import Console
+
+from taosr_she.bench.our_step import OurStep
+from taosr_she.bench.speed import QUICK
+from taosr_she.bench.work import PROMPTS, Bench, Cell
+from taosr_she.model.masked import Masked
+from taosr_she.model.runner import WholeModel
+
+MODEL = "taosr_she.model"
+WITHOUT: dict[str, dict[str, Any]] = {
+    "nothing left out": {},
+    "without the lean pass (`model/runner.py`)": {
+        f"{MODEL}.decode.runner": WholeModel, f"{MODEL}.shared_prefix.runner": WholeModel,
+    },
+    "without attention in two parts (`model/two_part.py`)": {f"{MODEL}.packing.TwoParts": Masked},
+    "without copies of small prompts (`model/decode.py`)": {f"{MODEL}.decode.COPIED": 0},
+    "without shared prompts: every row its own": {
+        f"{place}.unshareable": lambda model: "left out to be measured"
+        for place in (f"{MODEL}.sampler", f"{MODEL}.shared_prefix", "taosr_she.train.loop")
+    },
+}  # fmt: skip
+"""By name: what stands where in the code in place of the means that is left out."""
+
+
+def measure_parts(console: Console, out: Path, steps: int) -> None:
+    """Print the table and write `parts.json` and `parts.md` to the folder `out`."""
+    out.mkdir(parents=True, exist_ok=True)
+    bench = Bench()
+    seconds = {f"{c.prompt} / {c.response} / G {c.group}": measure_cell(bench, c, steps) for c in QUICK}
+    result: dict[str, Any] = {"steps": steps, "seconds": seconds}
+    text = table(result)
+    (out / "parts.md").write_text(text, encoding="utf-8")
+    (out / "parts.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    console.print(text, highlight=False, soft_wrap=True)
+
+
+def measure_cell(bench: Bench, cell: Cell, steps: int) -> dict[str, dict[str, float]]:
+    """Seconds of generation and update for each way, medians over `steps` steps of all in turn after one to warm up."""
+    policy = bench.policy(cell.size)
+    step = OurStep(policy, bench.domain, bench.prompts(policy, PROMPTS, cell.prompt), cell)
+    taken: dict[str, list[dict[str, float]]] = {name: [] for name in WITHOUT}
+    for _ in range(steps + 1):
+        for name, changes in WITHOUT.items():
+            with ExitStack() as stack:
+                for target, value in changes.items():
+                    stack.enter_context(patch(target, value))
+                taken[name].append(step())
+    return {
+        name: {part: median(row[part] for row in rows[1:]) for part in ("generation", "update")}
+        for name, rows in taken.items()
+    }
+
+
+def table(result: dict[str, Any]) -> str:
+    """The result as Markdown."""
+    seconds = result["seconds"]
+    lines = [
+        f"Tiny model, {PROMPTS} prompts, prompt / response / group size. Seconds of generation and update, medians of "
+        f"{result['steps']} steps of each way in turn.",
+        "",
+        "| | " + " | ".join(f"{cell}: generation | update" for cell in seconds) + " |",
+        "| --- |" + " ---: |" * (2 * len(seconds)),
+    ]
+    for name in WITHOUT:
+        figures = [f"{rows[name][part]:.2f}" for rows in seconds.values() for part in ("generation", "update")]
+        lines.append(f"| {name} | " + " | ".join(figures) + " |")
+    return "\n".join(lines) + "\n"
