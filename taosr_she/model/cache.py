@@ -32,7 +32,7 @@ class RoomyLayer(DynamicLayer):
 
     def share(self, rows: int) -> None:
         """What is in the cache are prompts; from now on it holds what `rows` rows add to them."""
-        self.shared = (self.keys, self.values)
+        self.shared = (self.keys.to(self.values.dtype), self.values)  # float32 keys under autocast: see LeanModel
         keys, values = (t.new_empty(rows, t.shape[1], self.capacity, t.shape[3]) for t in self.shared)
         self.room = (keys, values)
         self.keys, self.values = keys[:, :, :0], values[:, :, :0]

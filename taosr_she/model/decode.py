@@ -139,7 +139,7 @@ class SharedPrompts:
 
     def _forward(self, ids: Tensor, positions: Tensor) -> Tensor:
         self.position = positions[:, -1] + 1
-        last = torch.arange(1, ids.numel() + 1, device=ids.device)[ids.shape[1] - 1 :: ids.shape[1]] - 1
+        last = torch.arange(ids.shape[1] - 1, ids.numel(), ids.shape[1], device=ids.device)
         return self.run.logits(ids, positions, self._attention, last, self.cache)
 
     def _lay_out(self) -> None:

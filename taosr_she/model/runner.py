@@ -71,13 +71,13 @@ class LeanModel:
             query, key, value = (_product(h, p).view(rows, new, -1, layer.width) for p in layer.heads)
             if layer.norm_heads is not None:
                 query, key = (rms_norm(t, w, self.eps) for t, w in zip((query, key), layer.norm_heads, strict=True))
-            query, key = rotate(query, cos, sin), rotate(key, cos, sin)
+            # Under autocast norm and rotation give float32, which every product would round anew: once is enough.
+            query, key = (rotate(t, cos, sin).to(value.dtype) for t in (query, key))
             query, key, value = (t.transpose(1, 2) for t in (query, key, value))  # (R, H, n, D)
             if cache is not None:
                 key, value = cache.update(key, value, number)
-            out = attention(layer.attention, query, key, value, layer.scale).reshape(
-                rows * new, -1
-            )  # from (R, n, H, D)
+            out = attention(layer.attention, query, key, value, layer.scale)  # (R, n, H, D)
+            out = out.reshape(rows * new, -1)
             if layer is self.layers[-1]:  # what follows concerns each token alone
                 x, out = x.index_select(0, places), out.index_select(0, places)
             x = _plus_product(x, out, layer.out)

@@ -82,6 +82,18 @@ def test_trainer_recomputes_the_same(any_policy: Policy) -> None:
     torch.testing.assert_close(logprobs, rollouts.logprobs, atol=1e-4, rtol=0)
 
 
+@pytest.mark.parametrize("architecture", ["qwen3", "llama"])
+def test_under_autocast_it_errs_by_rounding_alone(architecture: str, make_policy: Callable[..., Policy]) -> None:
+    policy = ends_often(make_policy(architecture))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rollouts = sample_groups(policy, PROMPTS, 4, SAMPLED, seed=2)
+    inputs = [PROMPTS[g] for g in rollouts.group], rollouts.ids, rollouts.mask, SAMPLED.temperature
+    exact, _ = response_logprobs(policy.model, *inputs)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rounded, _ = response_logprobs(policy.model, *inputs)
+    assert 0 < (rollouts.logprobs - exact).norm() < 1.5 * (rounded - exact).norm()
+
+
 def test_shape_of_the_result(any_policy: Policy) -> None:
     policy = ends_often(any_policy)
     rollouts = sample_groups(policy, PROMPTS, 4, Sampling(max_new_tokens=6), seed=3, max_rows=8)
