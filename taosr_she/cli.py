@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from taosr_she import __version__
-from taosr_she.errors import UserError
+from taosr_she.errors import UNWRITABLE, UserError
 
 
 def console() -> Console:
@@ -372,7 +372,7 @@ def _run_seeds(name: str, overrides: list[str], seeds: str, dry_run: bool) -> No
 
 
 PLACE_IS_WRONG = {
-    errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT,
+    errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, *UNWRITABLE,
 }  # fmt: skip
 """What the system says where a path that the user chose cannot be written. A file that is not there is not among them:
 readers name theirs themselves, and one that is missing from the package is our mistake."""

@@ -13,7 +13,7 @@ import torch
 from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Pair
 from taosr_she.domain.prompt import render_pair, render_prompt, render_system
-from taosr_she.errors import UserError
+from taosr_she.errors import UserError, disk_errors
 
 
 @dataclass
@@ -157,7 +157,7 @@ def save_policy(policy: Policy, folder: Path) -> None:
     """Write a Hugging Face model folder, which `from_pretrained` and vLLM open unchanged: whole or not at all."""
     part = folder.with_name(folder.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
-    with no_progress_bars():
+    with no_progress_bars(), disk_errors(part):
         policy.model.save_pretrained(part)
         policy.tokenizer.save_pretrained(part)
     if folder.exists():

@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import Field
 
 from taosr_she.domain.domain import Strict
-from taosr_she.errors import UserError
+from taosr_she.errors import UserError, disk_errors
 from taosr_she.model.policy import Policy, save_policy
 from taosr_she.train.scalar import Preference
 
@@ -113,7 +113,8 @@ def train_dpo(
     # TRL 1.16 tokenises whatever it is given; ours are tokens already, as sampled, and text may have other ones.
     trainer.train_dataset = Dataset.from_dict(rows)
     trainer.remove_callback(PrinterCallback)
-    trainer.train()
+    with disk_errors(folder):
+        trainer.train()
     for name in ("forward", "_original_forward"):  # TRL and Accelerate hang their own forward on the model
         vars(policy.model).pop(name, None)
     policy.model.zero_grad(set_to_none=True)

@@ -18,7 +18,7 @@ from pydantic import Field
 from taosr_she.domain.domain import Domain, Strict
 from taosr_she.domain.pair import Pair
 from taosr_she.domain.response import Response
-from taosr_she.errors import UserError
+from taosr_she.errors import UserError, disk_errors
 from taosr_she.examine.verdicts import outcomes
 from taosr_she.model.policy import Policy, save_policy
 
@@ -200,7 +200,8 @@ def _train(
         callbacks=[PreferenceLog(folder / "metrics.jsonl", on_step, "scalar reward model", "accuracy", "margin")],
     )
     trainer.remove_callback(PrinterCallback)
-    trainer.train()
+    with disk_errors(folder):
+        trainer.train()
     for name in ("forward", "_original_forward"):  # Accelerate's autocast hangs its own forward on the model
         vars(model).pop(name, None)
     model.eval()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from taosr_she.domain.domain import Strict
-from taosr_she.errors import UserError
+from taosr_she.errors import UserError, disk_errors
 from taosr_she.model.example import Example
 
 if TYPE_CHECKING:
@@ -218,7 +218,8 @@ def _train(
     for checkpoint in trainer_folder.glob("checkpoint-*"):
         if checkpoint != resume:
             shutil.rmtree(checkpoint)
-    trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+    with disk_errors(trainer_folder):
+        trainer.train(resume_from_checkpoint=str(resume) if resume else None)
     # TRL (fused head) and Accelerate (autocast) hang their own forward on the model; later stages want the model's.
     for name in ("forward", "_original_forward"):
         vars(model).pop(name, None)

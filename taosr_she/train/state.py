@@ -7,12 +7,15 @@ from typing import Any
 
 import torch
 
+from taosr_she.errors import disk_errors
+
 
 def save_state(folder: Path, update: int, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
     """Write `state.pt` (model, optimizer, number of finished updates) through a temporary file."""
     target = folder / "state.pt"
     part = folder / "state.pt.part"
-    torch.save({"update": update, "model": model.state_dict(), "optimizer": optimizer.state_dict()}, part)
+    with disk_errors(part), part.open("wb") as file:  # into an open file: with a path torch does not say what failed
+        torch.save({"update": update, "model": model.state_dict(), "optimizer": optimizer.state_dict()}, file)
     os.replace(part, target)
 
 

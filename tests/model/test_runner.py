@@ -109,7 +109,10 @@ def dropping(model: Any) -> None:
 
 
 def recomputing(model: Any) -> None:
-    model.activation_checkpointing_enable()
+    enable = (
+        getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+    )  # before 5.23
+    enable()
     model.train()
 
 
