@@ -371,9 +371,7 @@ def _run_seeds(name: str, overrides: list[str], seeds: str, dry_run: bool) -> No
     run_seeds(console(), name, overrides, seeds, dry_run)
 
 
-PLACE_IS_WRONG = {
-    errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, *UNWRITABLE,
-}  # fmt: skip
+PLACE_IS_WRONG = {errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, *UNWRITABLE}
 """What the system says where a path that the user chose cannot be written. A file that is not there is not among them:
 readers name theirs themselves, and one that is missing from the package is our mistake."""
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
+"""What the system says of a disk that takes no more."""
 
 
 class UserError(Exception):

@@ -1,6 +1,5 @@
 """`taosr-she bench parts`: what each of the means that make our step fast brings, by leaving it out."""
 
-import json
 from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
@@ -10,6 +9,7 @@ from unittest.mock import patch
 from rich.console import Console
 
 from taosr_she.bench.our_step import OurStep
+from taosr_she.bench.results import write_result
 from taosr_she.bench.speed import QUICK
 from taosr_she.bench.work import PROMPTS, Bench, Cell
 from taosr_she.model.masked import Masked
@@ -35,12 +35,12 @@ def measure_parts(console: Console, out: Path, steps: int) -> None:
     """Print the table and write `parts.json` and `parts.md` to the folder `out`."""
     out.mkdir(parents=True, exist_ok=True)
     bench = Bench()
-    seconds = {f"{c.prompt} / {c.response} / G {c.group}": measure_cell(bench, c, steps) for c in QUICK}
+    seconds = {}
+    for cell in QUICK:
+        console.print(f"{cell.name}: {steps} steps of {len(WITHOUT)} ways", highlight=False)
+        seconds[cell.name] = measure_cell(bench, cell, steps)
     result: dict[str, Any] = {"steps": steps, "seconds": seconds}
-    text = table(result)
-    (out / "parts.md").write_text(text, encoding="utf-8")
-    (out / "parts.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    console.print(text, highlight=False, soft_wrap=True)
+    write_result(console, out, "parts", result, table(result))
 
 
 def measure_cell(bench: Bench, cell: Cell, steps: int) -> dict[str, dict[str, float]]:

@@ -1,6 +1,5 @@
 """`taosr-she bench profile`: in which kinds of operation our step spends its time, on one thread."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ from rich.console import Console
 from torch.profiler import ProfilerActivity, profile
 
 from taosr_she.bench.our_step import OurStep
+from taosr_she.bench.results import write_result
 from taosr_she.bench.speed import QUICK
 from taosr_she.bench.work import PROMPTS, Bench, Cell
 
@@ -40,14 +40,10 @@ def measure_profile(console: Console, out: Path, steps: int) -> None:
     bench = Bench()
     shares = {}
     for cell in QUICK:
-        name = f"{cell.prompt} / {cell.response} / G {cell.group}"
-        console.print(f"{name}: {steps} steps", highlight=False)
-        shares[name] = profile_cell(bench, cell, steps)
+        console.print(f"{cell.name}: {steps} steps", highlight=False)
+        shares[cell.name] = profile_cell(bench, cell, steps)
     result: dict[str, Any] = {"torch": torch.__version__, "steps": steps, "shares": shares}
-    text = table(result)
-    (out / "profile.md").write_text(text, encoding="utf-8")
-    (out / "profile.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    console.print(text, highlight=False, soft_wrap=True)
+    write_result(console, out, "profile", result, table(result))
 
 
 def profile_cell(bench: Bench, cell: Cell, steps: int) -> dict[str, float]:

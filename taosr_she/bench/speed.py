@@ -15,6 +15,7 @@ from rich.console import Console
 from taosr_she.bench.judging import growth, judge_speed
 from taosr_she.bench.machine import PeakMemory, matrix_rate, needed_operations
 from taosr_she.bench.our_step import OurStep
+from taosr_she.bench.results import write_result
 from taosr_she.bench.trl_step import WATCHED, run_trl
 from taosr_she.bench.work import PROMPTS, Bench, Cell
 
@@ -43,11 +44,8 @@ def measure_speed(console: Console, out: Path, quick: bool, steps: int) -> None:
         "trl": version("trl"), "torch": torch.__version__, "threads": torch.get_num_threads(), "steps": steps,
         "cells": rows, "judge": judging, "growth": {} if quick else growth(bench, steps),
     }  # fmt: skip
-    text = table(result)
-    (out / "speed.md").write_text(text, encoding="utf-8")
-    (out / "speed.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    write_result(console, out, "speed", result, table(result))
     plot(rows, out / "speed.png")
-    console.print(text, highlight=False, soft_wrap=True)
     print(json.dumps(result))
 
 

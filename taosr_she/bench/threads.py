@@ -3,7 +3,6 @@
 OpenMP reads its settings once, as torch is imported: each setting is measured in a process of its own.
 """
 
-import json
 import os
 import subprocess
 import sys
@@ -15,6 +14,8 @@ from statistics import median
 from typing import Any
 
 from rich.console import Console
+
+from taosr_she.bench.results import write_result
 
 SETTINGS: dict[str, tuple[dict[str, str], bool]] = {
     "default": ({}, False),
@@ -37,10 +38,7 @@ def measure_threads(console: Console, out: Path, steps: int) -> None:
                 seconds[place][name] = in_process(environment, all_threads, steps)
             console.print(f"{place}, {name}: {seconds[place][name]:.2f} s", highlight=False)
     result: dict[str, Any] = {"cores": os.cpu_count(), "steps": steps, "seconds": seconds}
-    text = table(result)
-    (out / "threads.md").write_text(text, encoding="utf-8")
-    (out / "threads.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    console.print(text, highlight=False, soft_wrap=True)
+    write_result(console, out, "threads", result, table(result))
 
 
 def in_process(environment: dict[str, str], all_threads: bool, steps: int) -> float:

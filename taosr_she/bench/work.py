@@ -30,6 +30,11 @@ class Cell:
     no_signal: float = 0.0
 
     @property
+    def name(self) -> str:
+        """Prompt, response and group size, as tables name it."""
+        return f"{self.prompt} / {self.response} / G {self.group}"
+
+    @property
     def silent(self) -> int:
         """How many of the groups have no signal."""
         return round(PROMPTS * self.no_signal)

@@ -17,6 +17,8 @@ PARTS = (nn.Linear, nn.Embedding, nn.ModuleList, nn.SiLU)
 """What they may be put together from beside their own modules; anything else (LoRA, quantised weights) is unknown."""
 
 RECOMPUTES = "gradient_checkpointing"
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+"""Where a module keeps what is to be called beside it; the lean pass does not call the modules."""
 
 
 class Runner(Protocol):
@@ -115,7 +117,7 @@ def is_lean(model: Any) -> bool:
             continue
         if type(module).__module__ not in (home, "transformers.activations") and type(module) not in PARTS:
             return False
-        if "forward" in vars(module) or module._forward_hooks or module._forward_pre_hooks or module._backward_hooks:
+        if "forward" in vars(module) or any(getattr(module, hooks) for hooks in HOOKS):
             return False
     turned: int = 2 * model.model.rotary_emb.inv_freq.numel()
     return turned == model.model.layers[0].self_attn.head_dim

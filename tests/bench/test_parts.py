@@ -49,7 +49,7 @@ def test_each_way_is_taken_in_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert "| nothing left out |" in (tmp_path / "parts.md").read_text()
 
 
-def test_all_ways_generate_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_ways_generate_the_same() -> None:
     bench = Bench()
     policy = bench.policy("tiny")
     prompts = bench.prompts(policy, 3, 20)
