@@ -152,7 +152,9 @@ class SharedPrompts:
         self.place[order] = self.group[order] * self.slots + rank
         self.row = torch.zeros(len(counts) * self.slots, dtype=torch.long, device=order.device)  # (C * S,)
         self.row[self.place] = torch.arange(len(order), device=order.device)
-        self.even = len(self.row) == len(order) and bool((self.place == self.row).all())
+        # Slots in the order of the rows. A `place` that is its own inverse does not show it: two groups may have swapped.
+        in_order = torch.arange(len(order), device=order.device)
+        self.even = len(self.row) == len(order) and bool((self.place == in_order).all())
 
     def _attention(self, module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
         """Queries (R, H, n, D), the rows' own keys and values (R, H_kv, m, D) -> (R, n, H, D)."""
