@@ -22,13 +22,13 @@ TINY = {
 def test_both_sides_are_measured_and_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(device.SHAPES, "small", TINY)
+    monkeypatch.setitem(device.SHAPES, "small", TINY | {"model_type": "qwen3"})
     device.measure_device(Console(), tmp_path / "out", "small", Cell("small", 9, 4, 3), 1)
     printed = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert printed == json.loads((tmp_path / "out/device.json").read_text())
-    for side in (printed["ours"], printed["plain"]):
+    assert printed == json.loads((tmp_path / "out/device-small.json").read_text())
+    for side in printed["sides"].values():
         assert side["generation"] > 0 and side["update"] > 0 and side["total"] >= side["generation"] + side["update"]
-    assert printed["factor"] == pytest.approx(printed["plain"]["total"] / printed["ours"]["total"])
+    assert printed["factor"] == pytest.approx(printed["sides"]["plain"]["total"] / printed["sides"]["ours"]["total"])
     assert 0 < printed["update_share_of_limit"] < 1
 
 
