@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from taosr_she.model.compiled import merged
 from taosr_she.model.masked import Masked
 from taosr_she.model.ragged import Ragged
 
@@ -78,9 +79,8 @@ class _FlashParts(torch.autograd.Function):
         if sizes[1]:
             x, of_prompt = _attend(q1, k0, v0, parts.groups, parts.prompts, False, scale)
             y, of_own = _attend(q1, k1, v1, parts.responses, parts.responses, True, scale)
-            sums1 = torch.logaddexp(of_prompt, of_own)
-            torch.mul(x, (of_prompt - sums1).exp_().t()[..., None].to(x.dtype), out=out1)
-            out1.addcmul_(y, (of_own - sums1).exp_().t()[..., None].to(x.dtype))
+            both, sums1 = merged(x, of_prompt, y, of_own)
+            out1.copy_(both)
         ctx.save_for_backward(query, key, value, out, sums0, sums1)
         ctx.parts, ctx.scale = parts, scale
         return out

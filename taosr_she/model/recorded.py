@@ -48,14 +48,13 @@ class RecordedPrompts(SharedPrompts):
         self.own_bias: Tensor = whole  # (R, 1, 1, capacity): minus infinity where nothing is written yet
         for layer in layers:
             layer.fix(self.at)
-        self.pool = torch.cuda.graph_pool_handle() if group.is_cuda else None
         self.graph: torch.cuda.CUDAGraph | None = None
         self.warm = False
 
     def advance(self, tokens: Tensor) -> Tensor:
         """Logits (R, V) after one more token (R,) in every row; the next call overwrites them."""
         self.tokens.copy_(tokens)
-        if self.pool is None or not self.warm:  # in their first call libraries set themselves up
+        if not tokens.is_cuda or not self.warm:  # in their first call libraries set themselves up
             self.warm = True
             return self._step()
         if self.graph is None:
@@ -74,7 +73,7 @@ class RecordedPrompts(SharedPrompts):
         graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
-            graph.capture_begin(pool=self.pool, capture_error_mode="thread_local")
+            graph.capture_begin(capture_error_mode="thread_local")
             try:
                 logits = self._step()
             finally:
