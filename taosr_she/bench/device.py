@@ -1,6 +1,7 @@
 """`taosr-she bench device`: our step and plain transformers' on the same work, in turn, on the GPU if there is one."""
 
 import json
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from statistics import median
@@ -39,6 +40,9 @@ SHAPES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 """Models of random weights by name; `small` is for trying the benchmark on a CPU."""
 
+WATCHED = 16
+"""Tokens of a response whose kernels are looked at."""
+
 
 def measure_device(console: Console, out: Path, shape: str, cell: Cell, steps: int) -> None:
     """Measure, print, and write `device-SHAPE.json` and `.md` to `out`. Medians over `steps` after one to warm up."""
@@ -53,7 +57,8 @@ def measure_device(console: Console, out: Path, shape: str, cell: Cell, steps: i
     tokenizer = bench.policy("tiny").tokenizer
 
     def policy() -> Policy:
-        return Endless(AutoModelForCausalLM.from_config(config).to(device), tokenizer, device)
+        with device:
+            return Endless(AutoModelForCausalLM.from_config(config), tokenizer, device)
 
     ours = OurStep(policy(), bench.domain, prompts, cell)
     plain = PlainStep(
@@ -64,7 +69,7 @@ def measure_device(console: Console, out: Path, shape: str, cell: Cell, steps: i
         taken["ours, no graphs"] = []
     memory = dict.fromkeys(taken, 0)
     rates = []
-    for _ in range(steps + 1):
+    for number in range(steps + 1):
         for name in taken:
             step = plain if name == "plain" else ours
             ours.recorded = name == "ours"
@@ -73,6 +78,7 @@ def measure_device(console: Console, out: Path, shape: str, cell: Cell, steps: i
             taken[name].append(step())
             if cuda:
                 memory[name] = torch.cuda.max_memory_allocated()
+        console.print(f"{number}: " + spoken({name: rows[-1] for name, rows in taken.items()}), highlight=False)
         rates.append(matrix_rate(8192 if cuda else 1536, 0.5, device, torch.bfloat16 if cuda else torch.float32))
     tokens = PROMPTS * cell.group * cell.response
     sides: dict[str, Any] = {
@@ -100,13 +106,22 @@ def measure_device(console: Console, out: Path, shape: str, cell: Cell, steps: i
     print(json.dumps(result))
 
 
+def spoken(steps: Mapping[str, Mapping[str, float]]) -> str:
+    """One line: seconds of the parts of a step of each side."""
+    return "; ".join(
+        f"{name} " + ", ".join(f"{part} {s:.3f}" for part, s in row.items()) for name, row in steps.items()
+    )
+
+
 def watched(step: OurStep) -> dict[str, dict[str, Any]]:
-    """What the device does in the parts of our step: see `watch_kernels`."""
+    """What the device does in the parts of our step (see `watch_kernels`), of generation in its first tokens alone:
+    the profiler takes long over many launches."""
     batch = step.credit(step.generate())
     seen = {}
-    for name, recorded in (("generation", True), ("generation, no graphs", False)):
+    for recorded in (True, False):
         step.recorded = recorded
-        seen[name] = watch_kernels(step.generate)
+        name = f"generation of {WATCHED} tokens" + ("" if recorded else ", no graphs")
+        seen[name] = watch_kernels(lambda: step.generate(WATCHED))
     return seen | {"update": watch_kernels(lambda: step.update(batch))}
 
 

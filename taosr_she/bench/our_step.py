@@ -58,12 +58,13 @@ class OurStep:
             wait_for(self.policy.device)
         return clock.parts
 
-    def generate(self) -> Rollouts:
-        """The groups of a step."""
+    def generate(self, tokens: int | None = None) -> Rollouts:
+        """The groups of a step, or their first `tokens` tokens."""
         settings = self.settings
+        sampling = settings.sampling if tokens is None else Sampling(max_new_tokens=tokens)
         with autocast(self.policy, settings):
             return sample_groups(
-                self.policy, self.prompts, settings.group_size, settings.sampling, self.seed, recorded=self.recorded
+                self.policy, self.prompts, settings.group_size, sampling, self.seed, recorded=self.recorded
             )
 
     def credit(self, rollouts: Rollouts) -> CreditedBatch:
