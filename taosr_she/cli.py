@@ -273,11 +273,12 @@ def bench_speed(
 @bench_app.command("device")
 def bench_device(
     out: Annotated[Path, typer.Option(help="Folder for device.json.")] = Path("speed"),
-    shape: Annotated[str, typer.Option(help="qwen3-0.6b, or small for a CPU; random weights.")] = "qwen3-0.6b",
+    shape: Annotated[str, typer.Option(help="qwen3-0.6b, smollm2-135m, or small for a CPU.")] = "qwen3-0.6b",
     prompt: Annotated[int, typer.Option(min=1, help="Tokens of a prompt.")] = 768,
     response: Annotated[int, typer.Option(min=1, help="Tokens of a response.")] = 128,
     group: Annotated[int, typer.Option(min=2, help="Rollouts of a prompt.")] = 16,
     steps: Annotated[int, typer.Option(min=1, help="Measured steps of each side.")] = 3,
+    tokens: Annotated[int, typer.Option(min=1, help="Tokens of a micro-batch of the updates.")] = 16384,
 ) -> None:
     """Our training step against plain transformers (generate, then an update row by row), on a GPU if there is one."""
     from taosr_she.bench.device import SHAPES, measure_device
@@ -285,7 +286,7 @@ def bench_device(
 
     if shape not in SHAPES:
         raise UserError(f"--shape {shape}: expected one of {', '.join(SHAPES)}")
-    measure_device(console(), out, shape, Cell(shape, prompt, response, group), steps)
+    measure_device(console(), out, shape, Cell(shape, prompt, response, group), steps, tokens)
 
 
 @bench_app.command("parts")

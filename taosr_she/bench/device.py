@@ -44,8 +44,11 @@ WATCHED = 16
 """Tokens of a response whose kernels are looked at."""
 
 
-def measure_device(console: Console, out: Path, shape: str, cell: Cell, steps: int) -> None:
-    """Measure, print, and write `device-SHAPE.json` and `.md` to `out`. Medians over `steps` after one to warm up."""
+def measure_device(console: Console, out: Path, shape: str, cell: Cell, steps: int, tokens: int) -> None:
+    """Measure, print, and write `device-SHAPE.json` and `.md` to `out`. Medians over `steps` after one to warm up.
+
+    `tokens` go through the model at a time in the updates of both sides.
+    """
     out.mkdir(parents=True, exist_ok=True)
     device = resolve_device("auto")
     cuda = device.type == "cuda"
@@ -60,10 +63,8 @@ def measure_device(console: Console, out: Path, shape: str, cell: Cell, steps: i
         with device:
             return Endless(AutoModelForCausalLM.from_config(config), tokenizer, device)
 
-    ours = OurStep(policy(), bench.domain, prompts, cell)
-    plain = PlainStep(
-        policy(), prompts, cell, ours.settings.tokens_per_microbatch, lambda: autocast(ours.policy, ours.settings)
-    )
+    ours = OurStep(policy(), bench.domain, prompts, cell, tokens)
+    plain = PlainStep(policy(), prompts, cell, tokens, lambda: autocast(ours.policy, ours.settings))
     taken: dict[str, list[dict[str, float]]] = {"ours": [], "plain": []}
     if cuda:
         taken["ours, no graphs"] = []
@@ -80,21 +81,22 @@ def measure_device(console: Console, out: Path, shape: str, cell: Cell, steps: i
                 memory[name] = torch.cuda.max_memory_allocated()
         console.print(f"{number}: " + spoken({name: rows[-1] for name, rows in taken.items()}), highlight=False)
         rates.append(matrix_rate(8192 if cuda else 1536, 0.5, device, torch.bfloat16 if cuda else torch.float32))
-    tokens = PROMPTS * cell.group * cell.response
+    generated = PROMPTS * cell.group * cell.response
     sides: dict[str, Any] = {
         name: {part: median(row.get(part, 0.0) for row in rows[1:]) for part in rows[0]}
         | {"total": median(sum(row.values()) for row in rows[1:]), "memory": memory[name]}
         for name, rows in taken.items()
     }
     for side in sides.values():
-        side["tokens_per_second"] = tokens / side["generation"]
+        side["tokens_per_second"] = generated / side["generation"]
     # Forward and backward pass are three of the four passes' worth that a whole step needs.
     operations = needed_operations(config, PROMPTS, cell.prompt, cell.group, cell.response) * 3 / 4
     result: dict[str, Any] = {
         "device": torch.cuda.get_device_name() if cuda else "cpu", "date": date.today().isoformat(), "shape": shape,
         "precision": "bfloat16 autocast" if cuda else "float32", "torch": torch.__version__,
         "transformers": transformers_version, "prompts": PROMPTS, "steps": steps, "prompt": cell.prompt,
-        "response": cell.response, "group": cell.group, "sides": sides,
+        "response": cell.response, "group": cell.group,
+        "tokens_per_microbatch": tokens, "sides": sides,
         "factor": sides["plain"]["total"] / sides["ours"]["total"],
         "generation_factor": sides["plain"]["generation"] / sides["ours"]["generation"],
         "update_factor": sides["plain"]["update"] / sides["ours"]["update"],
@@ -130,8 +132,8 @@ def table(result: dict[str, Any]) -> str:
     lines = [
         f"{result['device']}, {result['date']}; shape of {result['shape']}, random weights, {result['precision']}; "
         f"{result['prompts']} prompts of {result['prompt']} tokens, responses of {result['response']}, "
-        f"G {result['group']}; torch {result['torch']}, transformers {result['transformers']}; medians of "
-        f"{result['steps']} steps of all in turn, seconds.",
+        f"G {result['group']}, {result['tokens_per_microbatch']:,} tokens a micro-batch; torch {result['torch']}, "
+        f"transformers {result['transformers']}; medians of {result['steps']} steps of all in turn, seconds.",
         "",
         "| | step | generation | tokens/s | update | memory |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",

@@ -34,11 +34,18 @@ class EveryOther:
 class OurStep:
     """Everything a step needs, made once."""
 
-    def __init__(self, policy: Policy, domain: Domain, prompts: list[list[int]], cell: Cell) -> None:
+    def __init__(
+        self, policy: Policy, domain: Domain, prompts: list[list[int]], cell: Cell, tokens: int | None = None
+    ) -> None:
+        """`tokens` a micro-batch, if not as many as by default."""
         self.policy, self.domain, self.prompts = policy, domain, prompts
         self.settings = StepCreditSettings(
-            pairs_per_update=PROMPTS, group_size=cell.group, sampling=Sampling(max_new_tokens=cell.response)
+            pairs_per_update=PROMPTS,
+            group_size=cell.group,
+            sampling=Sampling(max_new_tokens=cell.response),
         )
+        if tokens is not None:
+            self.settings = self.settings.model_copy(update={"tokens_per_microbatch": tokens})
         self.pairs = [Pair(str(i), str(i), "query", Product(title="product")) for i in range(len(prompts))]
         self.examiner = EveryOther(cell.silent)
         self.optimizer = make_optimizer(policy, self.settings)

@@ -54,6 +54,8 @@ def formula(function: Callable[..., Any]) -> Callable[..., Any]:
     It is compiled for any number of tokens: the first dimension of the first tensor, wherever it stands in the others.
     """
 
+    known: set[tuple[Any, ...]] = set()
+
     @cache
     def compiled() -> Callable[..., Any]:
         return torch.compile(function)
@@ -62,11 +64,14 @@ def formula(function: Callable[..., Any]) -> Callable[..., Any]:
         tensors = [t for t in inputs if isinstance(t, Tensor)]
         if not available(tensors[0]):
             return function(*inputs)
-        tokens = len(tensors[0])
-        for tensor in tensors:
-            for dim, size in enumerate(tensor.shape):
-                if size == tokens > 1:
-                    torch._dynamo.maybe_mark_dynamic(tensor, dim)
+        kind = tuple((t.dtype, t.dim()) for t in tensors)
+        if kind not in known:  # marking takes longer than many a formula: only what may be compiled is marked
+            known.add(kind)
+            tokens = len(tensors[0])
+            for tensor in tensors:
+                for dim, size in enumerate(tensor.shape):
+                    if size == tokens > 1:
+                        torch._dynamo.maybe_mark_dynamic(tensor, dim)
         return compiled()(*inputs)
 
     return call

@@ -6,6 +6,7 @@ written where a counter on the device says, and attention looks at the whole roo
 """
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import torch
@@ -18,8 +19,17 @@ from taosr_she.model.runner import is_lean
 WORTH = 8
 """Tokens to generate below which recording costs more than it saves: it takes about as long as two steps without it."""
 
+ROOM = 2 << 30
+"""Bytes that must be free before recording."""
+
 FIXED_ROTATIONS = ("default", "linear", "llama3", "yarn")
 """Rotary embeddings whose angles do not depend on the longest position so far, which Python would have to ask for."""
+
+
+@cache
+def _pool(device: torch.device) -> torch.cuda.MemPool:
+    """Memory of recorded steps, kept from one to the next: only one is ever in use."""
+    return torch.cuda.MemPool()
 
 
 def recordable(model: Any, steps: int) -> bool:
@@ -71,9 +81,11 @@ class RecordedPrompts(SharedPrompts):
     def _record(self) -> tuple[torch.cuda.CUDAGraph, Tensor]:
         """The step and where it leaves its logits. Not by `torch.cuda.graph`, which empties the allocator each time."""
         graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream()
+        if torch.cuda.mem_get_info()[0] < ROOM:  # while recording, the allocator cannot give back what it holds unused
+            torch.cuda.empty_cache()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
-            graph.capture_begin(capture_error_mode="thread_local")
+            graph.capture_begin(pool=_pool(stream.device).id, capture_error_mode="thread_local")
             try:
                 logits = self._step()
             finally:

@@ -23,7 +23,7 @@ def test_both_sides_are_measured_and_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(device.SHAPES, "small", TINY | {"model_type": "qwen3"})
-    device.measure_device(Console(), tmp_path / "out", "small", Cell("small", 9, 4, 3), 1)
+    device.measure_device(Console(), tmp_path / "out", "small", Cell("small", 9, 4, 3), 1, 16384)
     printed = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert printed == json.loads((tmp_path / "out/device-small.json").read_text())
     for side in printed["sides"].values():
