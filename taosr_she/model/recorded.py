@@ -27,9 +27,14 @@ FIXED_ROTATIONS = ("default", "linear", "llama3", "yarn")
 
 
 @cache
-def _pool(device: torch.device) -> torch.cuda.MemPool:
-    """Memory of recorded steps, kept from one to the next: only one is ever in use."""
-    return torch.cuda.MemPool()
+def _memory(device: torch.device) -> torch.cuda.MemPool:
+    """Memory of recorded steps on a device, kept from one to the next: only one is ever in use."""
+    with torch.cuda.device(device):
+        return torch.cuda.MemPool()
+
+
+def _pool(device: torch.device) -> Any:
+    return _memory(device).id
 
 
 def recordable(model: Any, steps: int) -> bool:
@@ -85,7 +90,7 @@ class RecordedPrompts(SharedPrompts):
             torch.cuda.empty_cache()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
-            graph.capture_begin(pool=_pool(stream.device).id, capture_error_mode="thread_local")
+            graph.capture_begin(pool=_pool(stream.device), capture_error_mode="thread_local")
             try:
                 logits = self._step()
             finally:
