@@ -1,7 +1,7 @@
 """`taosr-she bench device`: our step and plain transformers' on the same work, in turn, on the GPU if there is one."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date
 from pathlib import Path
 from statistics import median
@@ -65,47 +65,62 @@ def measure_device(console: Console, out: Path, shape: str, cell: Cell, steps: i
 
     ours = OurStep(policy(), bench.domain, prompts, cell, tokens)
     plain = PlainStep(policy(), prompts, cell, tokens, lambda: autocast(ours.policy, ours.settings))
-    taken: dict[str, list[dict[str, float]]] = {"ours": [], "plain": []}
+    steps_of: dict[str, Callable[[], dict[str, float]]] = {"ours": ours, "plain": plain}
     if cuda:
-        taken["ours, no graphs"] = []
+        steps_of["ours, no graphs"] = ours
+    taken: dict[str, list[dict[str, float]]] = {name: [] for name in steps_of}
     memory = dict.fromkeys(taken, 0)
-    rates = []
+    rates: list[float] = []
+    # Forward and backward pass are three of the four passes' worth that a whole step needs.
+    operations = needed_operations(config, PROMPTS, cell.prompt, cell.group, cell.response) * 3 / 4
+    head: dict[str, Any] = {
+        "device": torch.cuda.get_device_name() if cuda else "cpu", "date": date.today().isoformat(), "shape": shape,
+        "precision": "bfloat16 autocast" if cuda else "float32", "torch": torch.__version__,
+        "transformers": transformers_version, "prompts": PROMPTS, "prompt": cell.prompt, "response": cell.response,
+        "group": cell.group, "tokens_per_microbatch": tokens,
+    }  # fmt: skip
+    result: dict[str, Any] = {}
     for number in range(steps + 1):
-        for name in taken:
-            step = plain if name == "plain" else ours
+        for name in list(taken):
             ours.recorded = name == "ours"
             if cuda:
                 torch.cuda.reset_peak_memory_stats()
-            taken[name].append(step())
+            try:
+                taken[name].append(steps_of[name]())
+            except torch.OutOfMemoryError:
+                console.print(f"{name}: out of memory, left out; lower --tokens", highlight=False)
+                del taken[name], memory[name]
+                continue
             if cuda:
                 memory[name] = torch.cuda.max_memory_allocated()
-        console.print(f"{number}: " + spoken({name: rows[-1] for name, rows in taken.items()}), highlight=False)
         rates.append(matrix_rate(8192 if cuda else 1536, 0.5, device, torch.bfloat16 if cuda else torch.float32))
-    generated = PROMPTS * cell.group * cell.response
+        console.print(f"{number}: " + spoken({name: rows[-1] for name, rows in taken.items()}), highlight=False)
+        if number:  # after each round: a lent machine may be taken away in the middle
+            result = head | {"steps": number} | figures(taken, memory, operations, median(rates), cell)
+            write_result(console, out, f"device-{shape}", result, table(result))
+    if cuda:
+        result["kernels"] = watched(ours)
+        write_result(console, out, f"device-{shape}", result, table(result))
+    print(json.dumps(result))
+
+
+def figures(
+    taken: Mapping[str, list[dict[str, float]]], memory: Mapping[str, int], operations: float, rate: float, cell: Cell
+) -> dict[str, Any]:
+    """Medians of the rounds after the first, and what they come to."""
     sides: dict[str, Any] = {
         name: {part: median(row.get(part, 0.0) for row in rows[1:]) for part in rows[0]}
         | {"total": median(sum(row.values()) for row in rows[1:]), "memory": memory[name]}
         for name, rows in taken.items()
     }
     for side in sides.values():
-        side["tokens_per_second"] = generated / side["generation"]
-    # Forward and backward pass are three of the four passes' worth that a whole step needs.
-    operations = needed_operations(config, PROMPTS, cell.prompt, cell.group, cell.response) * 3 / 4
-    result: dict[str, Any] = {
-        "device": torch.cuda.get_device_name() if cuda else "cpu", "date": date.today().isoformat(), "shape": shape,
-        "precision": "bfloat16 autocast" if cuda else "float32", "torch": torch.__version__,
-        "transformers": transformers_version, "prompts": PROMPTS, "steps": steps, "prompt": cell.prompt,
-        "response": cell.response, "group": cell.group,
-        "tokens_per_microbatch": tokens, "sides": sides,
-        "factor": sides["plain"]["total"] / sides["ours"]["total"],
-        "generation_factor": sides["plain"]["generation"] / sides["ours"]["generation"],
-        "update_factor": sides["plain"]["update"] / sides["ours"]["update"],
-        "matrix_rate": median(rates), "update_share_of_limit": operations / median(rates) / sides["ours"]["update"],
+        side["tokens_per_second"] = PROMPTS * cell.group * cell.response / side["generation"]
+    ours, plain = sides["ours"], sides.get("plain")
+    factors = {} if plain is None else {part: plain[part] / ours[part] for part in ("total", "generation", "update")}
+    return {
+        "sides": sides, "factors": factors, "operations": operations, "matrix_rate": rate,
+        "update_share_of_limit": operations / rate / ours["update"],
     }  # fmt: skip
-    if cuda:
-        result["kernels"] = watched(ours)
-    write_result(console, out, f"device-{shape}", result, table(result))
-    print(json.dumps(result))
 
 
 def spoken(steps: Mapping[str, Mapping[str, float]]) -> str:
@@ -145,9 +160,10 @@ def table(result: dict[str, Any]) -> str:
         )
     lines += [
         "",
-        f"Plain over ours: step {result['factor']:.1f}, generation {result['generation_factor']:.1f}, update "
-        f"{result['update_factor']:.1f}. Our update runs at {result['update_share_of_limit']:.0%} of the matrix rate "
-        f"of {result['matrix_rate'] / 1e12:.1f} TFLOP/s measured beside it.",
+        "Plain over ours: "
+        + (", ".join(f"{part} {factor:.1f}" for part, factor in result["factors"].items()) or "out of memory")
+        + f". Our update runs at {result['update_share_of_limit']:.0%} of the matrix rate of "
+        f"{result['matrix_rate'] / 1e12:.1f} TFLOP/s measured beside it.",
     ]
     kernels = result.get("kernels", {})
     if kernels:

@@ -22,7 +22,7 @@ REST = "element-wise work and sums"
 def watch_kernels(call: Callable[[], object]) -> dict[str, Any]:
     """`launches`, `busy` seconds of the device, `shares` of these by kind, the twelve `longest` kernels (seconds)."""
     torch.cuda.synchronize()
-    with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as watched:
+    with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA], acc_events=True) as watched:
         call()
         torch.cuda.synchronize()
     spent: dict[str, float] = {}

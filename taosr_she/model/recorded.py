@@ -6,7 +6,6 @@ written where a counter on the device says, and attention looks at the whole roo
 """
 
 from collections.abc import Sequence
-from functools import cache
 from typing import Any
 
 import torch
@@ -24,17 +23,6 @@ ROOM = 2 << 30
 
 FIXED_ROTATIONS = ("default", "linear", "llama3", "yarn")
 """Rotary embeddings whose angles do not depend on the longest position so far, which Python would have to ask for."""
-
-
-@cache
-def _memory(device: torch.device) -> torch.cuda.MemPool:
-    """Memory of recorded steps on a device, kept from one to the next: only one is ever in use."""
-    with torch.cuda.device(device):
-        return torch.cuda.MemPool()
-
-
-def _pool(device: torch.device) -> Any:
-    return _memory(device).id
 
 
 def recordable(model: Any, steps: int) -> bool:
@@ -90,7 +78,7 @@ class RecordedPrompts(SharedPrompts):
             torch.cuda.empty_cache()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
-            graph.capture_begin(pool=_pool(stream.device), capture_error_mode="thread_local")
+            graph.capture_begin(capture_error_mode="thread_local")
             try:
                 logits = self._step()
             finally:

@@ -10,6 +10,7 @@ from scipy.stats import chisquare
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 
 from taosr_she.errors import UserError
+from taosr_she.model.decode import CopiedPrompts, SharedPrompts
 from taosr_she.model.logprobs import response_logprobs
 from taosr_she.model.policy import Policy
 from taosr_she.model.runner import is_lean
@@ -98,6 +99,19 @@ def test_under_autocast_it_errs_by_rounding_alone(architecture: str, make_policy
     with torch.autocast(policy.device.type, dtype=torch.bfloat16):
         rounded, _ = response_logprobs(policy.model, *inputs)
     assert 0 < (rollouts.logprobs.to(policy.device) - exact).norm() < 1.5 * (rounded - exact).norm()
+
+
+def test_what_is_kept_under_autocast_is_in_half_precision(make_policy: Callable[..., Policy]) -> None:
+    """In float32 it would be rounded anew for every token."""
+    policy = make_policy("qwen3")
+    kept: list[torch.dtype] = []
+    with torch.autocast(policy.device.type, dtype=torch.bfloat16), torch.no_grad():
+        for way in (SharedPrompts, CopiedPrompts):
+            group = torch.tensor([0, 0, 1], device=policy.device)
+            state = way(policy.model, PROMPTS[:2], group, 3)
+            state.advance(torch.tensor([4, 5, 6], device=policy.device))
+            kept += [t.dtype for layer in state.cache.layers for t in (layer.keys, layer.values)]
+    assert set(kept) == {torch.bfloat16}
 
 
 def test_shape_of_the_result(any_policy: Policy) -> None:
