@@ -5,8 +5,16 @@ from typing import Annotated, Any
 
 import typer
 
-from taosr_she.commands.options import ColumnOption, DeviceOption, DomainOption, LayoutOption, LengthOption, columns
-from taosr_she.commands.say import console
+from taosr_she.commands.options import (
+    ColumnOption,
+    DeviceOption,
+    DomainOption,
+    EncodingOption,
+    LayoutOption,
+    LengthOption,
+    columns,
+)
+from taosr_she.commands.say import console, say_loaded
 from taosr_she.errors import UserError
 
 
@@ -20,6 +28,7 @@ def evaluate(
     column: ColumnOption = None,
     device: DeviceOption = "auto",
     max_new_tokens: LengthOption = 128,
+    encoding: EncodingOption = None,
 ) -> None:
     """Measure a model on labelled pairs: metrics with intervals, by class and slice."""
     from taosr_she.data.validate import load_pairs
@@ -34,7 +43,11 @@ def evaluate(
     from taosr_she.recipe.table import results_table
 
     screen, shop, quarantine = console(), load_domain(domain), out / "quarantine.jsonl"
-    loaded = load_pairs(pairs, shop, layout=layout, columns=columns(column), require_label=True, quarantine=quarantine)
+    loaded = load_pairs(
+        pairs, shop, layout=layout, columns=columns(column), require_label=True, quarantine=quarantine,
+        encoding=encoding,
+    )  # fmt: skip
+    say_loaded(screen, pairs, loaded, quarantine)
     if not loaded.pairs:
         raise UserError(f"{pairs}: no labelled pair to measure (see {quarantine})")
     verifier = Verifier(shop, read_annotations(annotations) if annotations else [])

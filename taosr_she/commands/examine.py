@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.progress import track
 
-from taosr_she.commands.options import ColumnOption, DeviceOption, DomainOption, LayoutOption, columns
+from taosr_she.commands.options import (
+    ColumnOption,
+    DefuseOption,
+    DeviceOption,
+    DomainOption,
+    EncodingOption,
+    LayoutOption,
+    columns,
+)
 from taosr_she.commands.say import console, say_loaded
 from taosr_she.errors import UserError
 
@@ -37,6 +45,8 @@ def examine(
     layout: LayoutOption = "auto",
     column: ColumnOption = None,
     device: DeviceOption = "auto",
+    encoding: EncodingOption = None,
+    defuse: DefuseOption = False,
 ) -> None:
     """Examine the steps of responses: verdicts, who gave them, and the judge's critiques."""
     from taosr_she.data.validate import RESPONSE, load_pairs
@@ -56,7 +66,10 @@ def examine(
         raise UserError("nobody is there to examine: give --annotations, --judge or --endpoint with --endpoint-model")
     chosen = mode or ("human_only" if judge is None and endpoint is None else "human_first")
     screen, shop, quarantine = console(), load_domain(domain), out.with_name(f"{out.name}.quarantine.jsonl")
-    loaded = load_pairs(responses, shop, layout=layout, columns=columns(column), quarantine=quarantine, responses=True)
+    loaded = load_pairs(
+        responses, shop, layout=layout, columns=columns(column), quarantine=quarantine, responses=True,
+        encoding=encoding,
+    )  # fmt: skip
     asked: GSRM | EndpointJudge | None = None
     if judge is not None:
         asked = GSRM.load(judge, shop, device)
@@ -80,7 +93,7 @@ def examine(
             found = _examined(shop, values, said, critiques[b] if critiques else None)
             first = next((k for k, v in zip(shop.step_keys, values, strict=True) if v < RIGHT), None)  # NaN is not
             examined.append(replace(pair, extra={**pair.extra, **found, "first_error": first}))
-    write_pairs(out, examined)
+    write_pairs(out, examined, defuse)
     say_loaded(screen, responses, loaded, quarantine)
     by_whom = ", ".join(f"{source} {count}" for source, count in sources.most_common())
     screen.print(f"wrote {len(examined)} examined responses to {out}; steps by source: {by_whom}", highlight=False)

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import track
 
-from taosr_she.commands.options import ColumnOption, DeviceOption, DomainOption, LayoutOption, LengthOption, columns
+from taosr_she.commands.options import (
+    ColumnOption,
+    DefuseOption,
+    DeviceOption,
+    DomainOption,
+    EncodingOption,
+    LayoutOption,
+    LengthOption,
+    columns,
+)
 from taosr_she.commands.say import console, say_loaded
 
 if TYPE_CHECKING:
@@ -28,6 +37,8 @@ def judge(
     column: ColumnOption = None,
     device: DeviceOption = "auto",
     max_new_tokens: LengthOption = 128,
+    encoding: EncodingOption = None,
+    defuse: DefuseOption = False,
 ) -> None:
     """Score pairs: label, probabilities and steps of each."""
     from taosr_she.data.validate import load_pairs
@@ -38,7 +49,7 @@ def judge(
     from taosr_she.model.policy import load_policy
 
     screen, shop, quarantine = console(), load_domain(domain), out.with_name(f"{out.name}.quarantine.jsonl")
-    loaded = load_pairs(pairs, shop, layout=layout, columns=columns(column), quarantine=quarantine)
+    loaded = load_pairs(pairs, shop, layout=layout, columns=columns(column), quarantine=quarantine, encoding=encoding)
     policy = load_policy(model, device, "auto")
     nobody = Verifier(shop, [])
     judged: list[Pair] = []
@@ -46,7 +57,7 @@ def judge(
     for chunk in track(chunks, description="judging", console=screen, disable=not screen.is_terminal):
         predictions, _ = predict(policy, shop, chunk, nobody, max_new_tokens, batch_rows=256)
         judged += [judgement(shop, pair, p) for pair, p in zip(chunk, predictions, strict=True)]
-    write_pairs(out, judged)
+    write_pairs(out, judged, defuse)
     say_loaded(screen, pairs, loaded, quarantine)
     malformed = sum(pair.extra["malformed"] is not None for pair in judged)
     screen.print(f"wrote {len(judged)} judgements to {out} ({malformed} malformed responses)", highlight=False)

@@ -16,10 +16,8 @@ def console() -> Console:
 
 
 def say_loaded(screen: Console, path: Path, loaded: "LoadResult", quarantine: Path) -> None:
-    """How many rows came through, why the others did not, and where they are."""
-    total = len(loaded.pairs) + len(loaded.rejected)
-    screen.print(f"{path}: {len(loaded.pairs)} of {total} rows come through", highlight=False)
-    for reason, count in sorted(loaded.counts.items(), key=lambda item: -item[1]):
-        screen.print(f"  {count:>6}  {reason}", highlight=False)
-    if loaded.rejected:
-        screen.print(f"rejected rows with reasons: {quarantine}", highlight=False)
+    """How many rows came through, of how many queries and with which labels, and why the others did not."""
+    from taosr_she.data.summary import summary
+
+    for line in summary(path, loaded, quarantine):
+        screen.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -5,7 +5,15 @@ from typing import Annotated
 
 import typer
 
-from taosr_she.commands.options import ColumnOption, DeviceOption, DomainOption, LayoutOption, Overrides, columns
+from taosr_she.commands.options import (
+    ColumnOption,
+    DeviceOption,
+    DomainOption,
+    EncodingOption,
+    LayoutOption,
+    Overrides,
+    columns,
+)
 from taosr_she.commands.say import console
 
 
@@ -21,8 +29,11 @@ def select(
     layout: LayoutOption = "auto",
     column: ColumnOption = None,
     device: DeviceOption = "auto",
+    encoding: EncodingOption = None,
 ) -> None:
     """Choose the pairs worth training on: neither too easy nor too hard, and different from each other."""
     from taosr_she.select.command import select_file
 
-    select_file(console(), pairs, out, model, domain, annotations, overrides or [], layout, columns(column), device)
+    select_file(
+        console(), pairs, out, model, domain, annotations, overrides or [], layout, columns(column), device, encoding
+    )
