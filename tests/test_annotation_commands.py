@@ -88,3 +88,17 @@ def test_a_users_mistake_is_one_line(
     assert call(monkeypatch, *arguments) == 2
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 1 and message in lines[0]
+
+
+def test_an_export_onto_a_device_leaves_the_device(
+    said: list[Annotation], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = str(tmp_path / "a.db")
+    assert call(monkeypatch, "import", str(tmp_path / "said.jsonl"), store) == 0
+    capsys.readouterr()
+    assert call(monkeypatch, "export", store, "/dev/full") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "/dev/full: No space left on device" in line
+    assert Path("/dev/full").is_char_device()
+    assert call(monkeypatch, "export", store, "/dev/null") == 0
+    assert Path("/dev/null").is_char_device()

@@ -56,8 +56,8 @@ class ColumnMap(Strict):
         return frozenset(c for c in columns if c)
 
     def used(self) -> frozenset[str]:
-        """The columns that must hold readable text: those consumed, and the product's id. A price need not."""
-        return (self.consumed() | ({self.product_id} if self.product_id else set())) - {self.price or ""}
+        """The columns that must hold readable text: those consumed without the price, which may be left out."""
+        return self.consumed() - {self.price}
 
     def description_columns(self) -> tuple[str, ...]:
         """The columns of the description, in order."""

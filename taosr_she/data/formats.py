@@ -168,7 +168,7 @@ def _record(lines: _Pushback, delimiter: str, width: int = 0) -> list[str] | Rea
             lines.back.extendleft(reversed(taken[1:]))
             return _first_line(taken[0], delimiter, width, "a quote is opened that only another row closes")
         case None:
-            detail = f"a quote is closed {len(taken) - 1} lines after it was opened, and these lines may be other rows"
+            detail = f"these {len(taken)} lines may be one row with a quoted cell, or rows with stray quotes"
             return ReadError("unclear quotes", detail, _readable("".join(taken).rstrip("\r\n")))
     return [] if cells is not None and len(cells) < 2 and not any(c.strip(" \t") for c in cells) else cells
 

@@ -19,7 +19,7 @@ _FORMS: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
     )
 )
 _CODE = re.compile(r"^([A-Z]{3}(?=[\s\d.])|[A-Z]{1,3}(?=\$))|(?<=[\s\d.,-])[A-Z]{3}$")  # EUR 12.50, US$12, 12.50 EUR
-_NO_CENTS = re.compile(r"[.,][-–—]+$")  # 12,-
+_NO_CENTS = re.compile(r"([.,])[-–—]+$")  # 12,-
 
 
 def read_price(value: Any) -> float | None:
@@ -35,7 +35,7 @@ def read_price(value: Any) -> float | None:
 
 
 def _from_text(text: str) -> float:
-    number = _NO_CENTS.sub("", _bare(_CODE.sub("", _bare(text))))
+    number = _NO_CENTS.sub(r"\g<1>00", _bare(_CODE.sub("", _bare(text))))
     for form, thousands, decimal in _FORMS:
         if form.fullmatch(number):
             return float(re.sub(thousands, "", number).replace(decimal, "."))

@@ -87,7 +87,9 @@ def pair_from_row(row: dict[str, Any], columns: ColumnMap) -> ReadPair:
     Only what becomes a field of the pair can make a row bad: other columns are carried along, bytes as base64 and
     characters that no file can hold (null, half characters) as escapes.
     """
-    _check_characters({name: row[name] for name in columns.used() if name in row})
+    ids = (columns.pair_id, columns.query_id)
+    text = {name: row[name] for name in columns.used() if name in row}
+    _check_characters({k: v for k, v in text.items() if k not in ids or not isinstance(v, bytes)})
     query, title = _needed(row, columns.query, "query"), _needed(row, columns.title, "title")
     if len(query) > MAX_QUERY_CHARS:
         raise BadRow("text too long", f"query of {len(query)} characters")
@@ -227,6 +229,8 @@ def _id(row: dict[str, Any], column: str | None) -> str:
     value = _get(row, column)
     if value is None:
         return ""
+    if isinstance(value, bytes):
+        value = carried(value)  # binary ids, as databases give out
     if isinstance(value, float) and value.is_integer():
         value = int(value)  # whole numbers in a column with gaps come as floats
     if isinstance(value, bool) or not isinstance(value, str | int):

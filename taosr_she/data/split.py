@@ -62,11 +62,17 @@ def _root(home: dict[str, str], text: str) -> str:
 
 
 def _points(pairs: Sequence[Pair], homes: dict[str, str], seed: int) -> dict[str, float]:
-    """The place of every home in [0, 1), from its first text in the order of the alphabet."""
-    first: dict[str, str] = {}
+    """The place of every home in [0, 1), from its first text in the order of the alphabet.
+
+    Of the forms of one query the folded one counts if it is there: other forms that join it do not move it.
+    """
+    form: dict[str, str] = {}
     for pair in pairs:
-        home, text = homes[normal_query(pair.query)], plain_query(pair.query)
-        first[home] = min(text, first.get(home, text))
+        normal, text = normal_query(pair.query), plain_query(pair.query)
+        form[normal] = min(text, form.get(normal, text), key=lambda t: (t != normal, t))
+    first: dict[str, str] = {}
+    for normal, text in form.items():
+        first[homes[normal]] = min(text, first.get(homes[normal], text))
     return {home: int(fingerprint_config([seed, text]), 16) / 16**16 for home, text in first.items()}
 
 

@@ -109,7 +109,7 @@ def _value(scalar: Any) -> Any:
         try:
             return str(scalar.cast(pyarrow.string()))
         except pyarrow.ArrowException:
-            return f"unreadable {scalar.type}".encode()
+            return f"<{scalar.type}: {getattr(scalar, 'value', 'not readable')}>"
 
 
 def _plain(value: Any) -> Any:
