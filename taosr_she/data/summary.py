@@ -17,8 +17,8 @@ def summary(path: Path, loaded: LoadResult, quarantine: Path) -> Iterator[str]:
     if loaded.bad_prices:
         row, cell = loaded.bad_prices[0]
         yield (
-            f"  unreadable prices, left out: {len(loaded.bad_prices)} (row {row}: {str(cell)[:40]!r}); the pairs stay and "
-            "carry the cells in other columns"
+            f"  unreadable prices, left out: {len(loaded.bad_prices)} (row {row}: {str(cell)[:40]!r}); the pairs stay "
+            "and carry the cells in other columns"
         )
     for reason, count in loaded.counts.items():
         yield f"  {count:>6}  {reason}"

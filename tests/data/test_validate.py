@@ -332,8 +332,8 @@ def test_single_bad_lines_of_a_utf8_file_are_quarantined(tmp_path) -> None:
 
 HOSTILE = [
     "", " ", "a\nb", "a\0b", "\ufeffquery", "extra.title", "extra.", "extra.extra.title", "e\u0301", "a,b", '"',
-    "x" * 300, "\u202e", "query ", "response", "extra.price", "price", "label", "tags", "attributes", "pair_id", "product_id",
-    "locale", "brand", "query", "title",
+    "x" * 300, "\u202e", "query ", "response", "extra.price", "price", "label", "tags", "attributes", "pair_id",
+    "product_id", "locale", "brand", "query", "title",
 ]  # fmt: skip
 COLUMNS_OF_TWO = [
     pa.array(["a", "b"]), pa.array([1, 2]), pa.array([0.5, float("inf")]), pa.array([None, None], pa.null()),
