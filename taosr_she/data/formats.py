@@ -58,6 +58,8 @@ def check_encoding(path: Path) -> None:
     We do not guess which encoding it is: a wrong guess is wrong text that looks right. Single bad lines in a file that
     is UTF-8 otherwise are left to the quarantine.
     """
+    if not path.is_file():
+        return  # a pipe can be read once only
     try:
         with _open(path) as binary:
             head = binary.read(_SAMPLE)

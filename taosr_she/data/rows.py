@@ -108,10 +108,12 @@ def pair_from_row(row: dict[str, Any], columns: ColumnMap) -> ReadPair:
         raise BadRow("locale not a string", f"locale is {_short(locale)}")
     sold = _id(row, columns.product_id)
     told = [getattr(product, f.name) for f in fields(Product)]
-    identity = fingerprint_config([locale or "", normal_query(query), sold or [_folded(value) for value in told]])
+    content = [locale or "", plain_query(query), sold or told]
+    folded = [locale or "", normal_query(query), sold or [_folded(value) for value in told]]
+    identity = fingerprint_config(folded)
     pair_id, label = _id(row, columns.pair_id), _get(row, columns.label)
     pair = Pair(
-        pair_id=pair_id or f"p{fingerprint_config([locale or '', plain_query(query), sold or told])}",
+        pair_id=pair_id or f"p{identity if folded == content else fingerprint_config(content)}",
         query_id=_id(row, columns.query_id) or f"q{fingerprint_config([locale or '', normal_query(query)])}",
         query=query,
         product=product,

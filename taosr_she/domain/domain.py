@@ -187,7 +187,7 @@ class Domain(Strict):
         """The code for a spelling of a label ("Excellent", 4, "4.00", "4,0", "exact"), or None when it is none."""
         text = str(value).strip().casefold()
         # Spreadsheets turn a column of 4 into 4.0, databases into 4.00, both into 4,0 where the comma parts decimals.
-        for spelling in (text, re.sub(r"(?<=\d)[.,]0*$", "", text)):
+        for spelling in (text, re.sub(r"(?<=\d)[.,]0+$", "", text)):
             for grade in self.labels:
                 if spelling in grade.spellings:
                     return grade.code

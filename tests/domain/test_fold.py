@@ -34,5 +34,11 @@ def test_what_folds_alike_is_alike_without_case_too(one: str, other: str) -> Non
         assert fold_case(one) == fold_case(other)
 
 
+@given(st.text(st.characters(max_codepoint=127)))
+def test_ascii_folds_as_any_text_does(text: str) -> None:
+    marked = fold(text + " é")
+    assert f"{fold(text)} é".strip() == marked
+
+
 def test_case_does_not_count() -> None:
     assert fold_case("ＣAFE\u0301  Straße") == fold_case("café STRASSE")
