@@ -212,7 +212,10 @@ def _header(path: Path, lines: _Pushback, delimiter: str) -> list[str]:
             "encoding is named with --encoding (in a recipe `encoding:`)"
         )
     # A table saved with its row index has one column without a name.
+    named = [c or f"column_{i + 1}" for i, c in enumerate(record)]
     header = [c.strip() or f"column_{i + 1}" for i, c in enumerate(record)]
+    if len(set(header)) < len(header):  # perhaps only the white space around the names tells them apart
+        header = named
     doubled = sorted({c for c in header if header.count(c) > 1})
     if doubled:
         raise UserError(f"{path}: the header names a column twice: {shown_names(doubled)}; rename one")

@@ -132,6 +132,11 @@ def test_byte_order_marks_name_the_encoding(tmp_path, encoding: str) -> None:
     assert outcomes(read_jsonl(put(tmp_path, "x.jsonl.gz", '{"a": "é"}\n'.encode(encoding)))) == [{"a": "é"}]
 
 
+def test_names_lose_white_space_unless_it_tells_them_apart(tmp_path) -> None:
+    assert outcomes(read_csv(put(tmp_path, "x.csv", b" a , b\n1,2\n"))) == [{"a": "1", "b": "2"}]
+    assert outcomes(read_csv(put(tmp_path, "x.csv", b"a,a ,\n1,2,3\n"))) == [{"a": "1", "a ": "2", "column_3": "3"}]
+
+
 def test_a_saved_row_index_gets_a_name(tmp_path) -> None:
     assert outcomes(read_csv(put(tmp_path, "x.csv", b",a\n0,x\n"))) == [{"column_1": "0", "a": "x"}]
 
