@@ -1,6 +1,7 @@
 """The command line as users meet it, in this process where possible."""
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -186,3 +187,58 @@ def test_examine_needs_annotations_that_are_there_and_a_known_mode(
     for mode, said in (("judge_only", "needs a judge"), ("people", "expected one of human_first, judge_only")):
         assert call(monkeypatch, *arguments, "--mode", mode) == 2
         assert said in capsys.readouterr().err
+
+
+def test_validate_counts_queries_and_labels_and_fails_when_nothing_comes_through(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "pairs.csv"
+    path.write_text("query,title,label,price\nred shoe,Shoe,4.00,ask\nRED shoe,Boot,1,5\n")
+    assert call(monkeypatch, "data", "validate", str(path)) == 0
+    out = capsys.readouterr().out
+    assert "2 of 2 rows come through" in out and "queries: 1; labels: 4: 1, 1: 1" in out and "(row 1: 'ask')" in out
+    path.write_text("query,title,label\nred shoe,Shoe,9\n")
+    assert call(monkeypatch, "data", "validate", str(path)) == 1
+    assert "1  unknown label" in capsys.readouterr().out
+
+
+def test_another_encoding_is_named_by_an_option(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path, out = tmp_path / "pairs.csv", tmp_path / "out.jsonl"
+    path.write_bytes("query,title\n红色杯子,红色马克杯\n".encode("gb18030"))
+    assert call(monkeypatch, "data", "convert", str(path), str(out)) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "--encoding" in line and "gb18030" in line
+    assert call(monkeypatch, "data", "convert", str(path), str(out), "--encoding", "gbk") == 0
+    assert json.loads(out.read_text("utf-8"))["query"] == "红色杯子"
+
+
+def test_formulas_are_defused_on_demand(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path, out = tmp_path / "pairs.jsonl", tmp_path / "out.csv"
+    path.write_text('{"query": "=cmd|calc", "title": "Shoe"}\n')
+    assert call(monkeypatch, "data", "convert", str(path), str(out), "--defuse") == 0
+    assert ",'=cmd|calc," in out.read_text()
+
+
+def test_the_example_in_the_help_of_the_market_works(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert call(monkeypatch, "data", "market", "--help") == 0
+    example = next(word for word in capsys.readouterr().out.split() if re.fullmatch(r"\w+=\d+", word))
+    small = [f"{split}_pairs=20" for split in ("demonstration", "training", "development")]
+    assert call(monkeypatch, "data", "market", str(tmp_path / "market"), *small, example) == 0
+    assert len((tmp_path / "market" / "test.jsonl").read_text().splitlines()) == int(example.split("=")[1])
+
+
+def test_a_missing_column_is_mended_by_an_option_that_exists(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "pairs.csv"
+    path.write_text("search,name\nshoe,Shoe\n")
+    assert call(monkeypatch, "data", "validate", str(path)) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    options = re.findall(r"--column \w+=NAME", line)
+    assert options == ["--column query=NAME", "--column title=NAME"]
+    named = [option.replace("NAME", name).split() for option, name in zip(options, ("search", "name"), strict=True)]
+    assert call(monkeypatch, "data", "validate", str(path), *named[0], *named[1]) == 0
