@@ -17,6 +17,7 @@ from taosr_she.commands.report import figure, report
 from taosr_she.commands.run import demo, run
 from taosr_she.commands.select import select
 from taosr_she.errors import UNWRITABLE, UserError
+from taosr_she.escape import one_line
 
 app = typer.Typer(
     name="taosr-she", help="Step-examined relevance: train and measure models that judge query-product pairs in steps.",
@@ -61,12 +62,12 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        print(f"taosr-she: {error}", file=sys.stderr)
+        print(f"taosr-she: {one_line(str(error))}", file=sys.stderr)
         raise SystemExit(2) from None
     except OSError as error:
         if error.errno not in PLACE_IS_WRONG:
             raise
-        where = f"{error.filename}: " if error.filename else ""
+        where = f"{one_line(str(error.filename))}: " if error.filename else ""
         print(f"taosr-she: {where}{error.strerror}; name another place or make room there", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:

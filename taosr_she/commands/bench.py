@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from taosr_she.commands.say import console
 from taosr_she.errors import UserError
+from taosr_she.terminal import terminal
 
 
 def speed(
@@ -18,7 +18,7 @@ def speed(
     """Our training step against TRL's on the same work, one after the other in turn, on the CPU."""
     from taosr_she.bench.speed import measure_speed
 
-    measure_speed(console(), out, quick, steps)
+    measure_speed(terminal(), out, quick, steps)
 
 
 def device(
@@ -35,7 +35,7 @@ def device(
 
     if shape not in SHAPES:
         raise UserError(f"--shape {shape}: expected one of {', '.join(SHAPES)}")
-    measure_device(console(), out, shape, Cell(shape, prompt, response, group), steps)
+    measure_device(terminal(), out, shape, Cell(shape, prompt, response, group), steps)
 
 
 def parts(
@@ -45,7 +45,7 @@ def parts(
     """What each of the means that make our training step fast brings, by leaving it out."""
     from taosr_she.bench.parts import measure_parts
 
-    measure_parts(console(), out, steps)
+    measure_parts(terminal(), out, steps)
 
 
 def profile(
@@ -55,7 +55,7 @@ def profile(
     """In which kinds of operation our training step spends its time, on one CPU thread."""
     from taosr_she.bench.profile import measure_profile
 
-    measure_profile(console(), out, steps)
+    measure_profile(terminal(), out, steps)
 
 
 def threads(
@@ -65,7 +65,7 @@ def threads(
     """Which thread settings suit this machine, quiet and beside another busy process."""
     from taosr_she.bench.threads import measure_threads
 
-    measure_threads(console(), out, steps)
+    measure_threads(terminal(), out, steps)
 
 
 def paper(
@@ -80,4 +80,4 @@ def paper(
     """Every method, ablation and noise level on every setting and seed; resumable, one process a core."""
     from taosr_she.bench.paper.command import paper as measure_paper
 
-    measure_paper(console(), out, docs, quick, tune, render, only or [], workers)
+    measure_paper(terminal(), out, docs, quick, tune, render, only or [], workers)

@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from taosr_she.commands.options import ColumnOption, DomainOption, LayoutOption, Overrides, columns
-from taosr_she.commands.say import console, say_loaded
+from taosr_she.commands.say import say_loaded
+from taosr_she.terminal import terminal
 
 
 def validate(
@@ -25,7 +26,7 @@ def validate(
     loaded = load_pairs(
         path, load_domain(domain), layout=layout, columns=mapped, require_label=require_label, quarantine=target
     )
-    say_loaded(console(), path, loaded, target)
+    say_loaded(terminal(), path, loaded, target)
 
 
 def convert(
@@ -40,11 +41,11 @@ def convert(
     from taosr_she.data.write import write_pairs
     from taosr_she.domain.domain import load_domain
 
-    screen, target = console(), out.with_name(f"{out.name}.quarantine.jsonl")
+    screen, target = terminal(), out.with_name(f"{out.name}.quarantine.jsonl")
     loaded = load_pairs(path, load_domain(domain), layout=layout, columns=columns(column), quarantine=target)
     write_pairs(out, loaded.pairs)
     say_loaded(screen, path, loaded, target)
-    screen.print(f"wrote {out}", highlight=False)
+    screen.print(f"wrote {out}")
 
 
 def market(
@@ -65,4 +66,4 @@ def market(
     counts = DataFolder(out).write(
         generated.pairs, generated.demonstrations, generated.annotations, generated.held_out, truth
     )
-    console().print(f"{out}: " + ", ".join(f"{value} {key}" for key, value in counts.items()), highlight=False)
+    terminal().print(f"{out}: " + ", ".join(f"{value} {key}" for key, value in counts.items()))

@@ -6,8 +6,8 @@ from typing import Annotated, Any
 import typer
 
 from taosr_she.commands.options import ColumnOption, DeviceOption, DomainOption, LayoutOption, LengthOption, columns
-from taosr_she.commands.say import console
 from taosr_she.errors import UserError
+from taosr_she.terminal import terminal
 
 
 def evaluate(
@@ -33,7 +33,7 @@ def evaluate(
     from taosr_she.recipe.plan import write_json
     from taosr_she.recipe.table import results_table
 
-    screen, shop, quarantine = console(), load_domain(domain), out / "quarantine.jsonl"
+    screen, shop, quarantine = terminal(), load_domain(domain), out / "quarantine.jsonl"
     loaded = load_pairs(pairs, shop, layout=layout, columns=columns(column), require_label=True, quarantine=quarantine)
     if not loaded.pairs:
         raise UserError(f"{pairs}: no labelled pair to measure (see {quarantine})")
@@ -50,4 +50,4 @@ def evaluate(
     write_predictions(out / "predictions.jsonl", rows)
     write_json(out / "results.json", results)
     screen.print(results_table(results))
-    screen.print(f"wrote {out / 'results.json'} and {out / 'predictions.jsonl'}", highlight=False)
+    screen.print(f"wrote {out / 'results.json'} and {out / 'predictions.jsonl'}")

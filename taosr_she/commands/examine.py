@@ -10,8 +10,9 @@ import typer
 from rich.progress import track
 
 from taosr_she.commands.options import ColumnOption, DeviceOption, DomainOption, LayoutOption, columns
-from taosr_she.commands.say import console, say_loaded
+from taosr_she.commands.say import say_loaded
 from taosr_she.errors import UserError
+from taosr_she.terminal import terminal
 
 if TYPE_CHECKING:
     from taosr_she.domain.domain import Domain
@@ -55,7 +56,7 @@ def examine(
     if annotations is None and judge is None and endpoint is None:
         raise UserError("nobody is there to examine: give --annotations, --judge or --endpoint with --endpoint-model")
     chosen = mode or ("human_only" if judge is None and endpoint is None else "human_first")
-    screen, shop, quarantine = console(), load_domain(domain), out.with_name(f"{out.name}.quarantine.jsonl")
+    screen, shop, quarantine = terminal(), load_domain(domain), out.with_name(f"{out.name}.quarantine.jsonl")
     loaded = load_pairs(responses, shop, layout=layout, columns=columns(column), quarantine=quarantine, responses=True)
     asked: GSRM | EndpointJudge | None = None
     if judge is not None:
@@ -83,7 +84,7 @@ def examine(
     write_pairs(out, examined)
     say_loaded(screen, responses, loaded, quarantine)
     by_whom = ", ".join(f"{source} {count}" for source, count in sources.most_common())
-    screen.print(f"wrote {len(examined)} examined responses to {out}; steps by source: {by_whom}", highlight=False)
+    screen.print(f"wrote {len(examined)} examined responses to {out}; steps by source: {by_whom}")
 
 
 def _examined(

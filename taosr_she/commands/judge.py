@@ -8,7 +8,8 @@ import typer
 from rich.progress import track
 
 from taosr_she.commands.options import ColumnOption, DeviceOption, DomainOption, LayoutOption, LengthOption, columns
-from taosr_she.commands.say import console, say_loaded
+from taosr_she.commands.say import say_loaded
+from taosr_she.terminal import terminal
 
 if TYPE_CHECKING:
     from taosr_she.domain.domain import Domain
@@ -37,7 +38,7 @@ def judge(
     from taosr_she.examine.verifier import Verifier
     from taosr_she.model.policy import load_policy
 
-    screen, shop, quarantine = console(), load_domain(domain), out.with_name(f"{out.name}.quarantine.jsonl")
+    screen, shop, quarantine = terminal(), load_domain(domain), out.with_name(f"{out.name}.quarantine.jsonl")
     loaded = load_pairs(pairs, shop, layout=layout, columns=columns(column), quarantine=quarantine)
     policy = load_policy(model, device, "auto")
     nobody = Verifier(shop, [])
@@ -49,7 +50,7 @@ def judge(
     write_pairs(out, judged)
     say_loaded(screen, pairs, loaded, quarantine)
     malformed = sum(pair.extra["malformed"] is not None for pair in judged)
-    screen.print(f"wrote {len(judged)} judgements to {out} ({malformed} malformed responses)", highlight=False)
+    screen.print(f"wrote {len(judged)} judgements to {out} ({malformed} malformed responses)")
 
 
 def judgement(domain: "Domain", pair: "Pair", prediction: "Prediction") -> "Pair":

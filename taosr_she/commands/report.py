@@ -5,12 +5,14 @@ from typing import Annotated
 
 import typer
 
+from taosr_she.escape import plain
+
 
 def report(run_folder: Annotated[Path, typer.Argument(help="Folder of a run.")]) -> None:
     """Build report.html of a run folder anew."""
     from taosr_she.report.build import build_report
 
-    print(build_report(run_folder))
+    print(plain(str(build_report(run_folder))))
 
 
 def figure(
@@ -24,4 +26,4 @@ def figure(
     from taosr_she.report.figure import draw_metric
 
     draw_metric(runs, metric, out)
-    print(out)
+    print(plain(str(out)))

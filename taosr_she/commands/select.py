@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from taosr_she.commands.options import ColumnOption, DeviceOption, DomainOption, LayoutOption, Overrides, columns
-from taosr_she.commands.say import console
+from taosr_she.terminal import terminal
 
 
 def select(
@@ -25,4 +25,4 @@ def select(
     """Choose the pairs worth training on: neither too easy nor too hard, and different from each other."""
     from taosr_she.select.command import select_file
 
-    select_file(console(), pairs, out, model, domain, annotations, overrides or [], layout, columns(column), device)
+    select_file(terminal(), pairs, out, model, domain, annotations, overrides or [], layout, columns(column), device)
