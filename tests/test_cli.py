@@ -77,7 +77,7 @@ def test_help_imports_nothing_heavy() -> None:
         (["data", "validate", "no.csv"], "no.csv"),
         (["data", "validate", "no.csv", "--column", "query"], "expected field=column"),
         (["report", "no-such-run"], "no-such-run"),
-        (["judge", "no/such/model", "no.csv"], "no.csv"),
+        (["judge", "no/such/model", "no.csv"], "no/such/model: no such folder"),
         (["examine", "no.jsonl"], "nobody is there to examine"),
         (["examine", "no.jsonl", "--annotations", "no.db"], "no.jsonl"),
         (["examine", "no.jsonl", "--endpoint", "http://localhost/v1"], "--endpoint together with --endpoint-model"),

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from taosr_she.commands.checks import check_file, check_folder, check_place, not_an_input, quarantine_of
 from taosr_she.commands.options import ColumnOption, DomainOption, LayoutOption, Overrides, columns
 from taosr_she.commands.say import say_loaded
 from taosr_she.terminal import terminal
@@ -22,7 +23,9 @@ def validate(
     from taosr_she.data.validate import load_pairs
     from taosr_she.domain.domain import load_domain
 
-    mapped, target = columns(column), quarantine or path.with_name(f"{path.name}.quarantine.jsonl")
+    mapped, target = columns(column), quarantine or quarantine_of(path)
+    not_an_input("--quarantine", target, path)
+    check_place("--quarantine", target, target.parent)
     loaded = load_pairs(
         path, load_domain(domain), layout=layout, columns=mapped, require_label=require_label, quarantine=target
     )
@@ -41,8 +44,9 @@ def convert(
     from taosr_she.data.write import write_pairs
     from taosr_she.domain.domain import load_domain
 
-    screen, target = terminal(), out.with_name(f"{out.name}.quarantine.jsonl")
-    loaded = load_pairs(path, load_domain(domain), layout=layout, columns=columns(column), quarantine=target)
+    mapped, screen, target = columns(column), terminal(), quarantine_of(out)
+    check_file("output", out, path)
+    loaded = load_pairs(path, load_domain(domain), layout=layout, columns=mapped, quarantine=target)
     write_pairs(out, loaded.pairs)
     say_loaded(screen, path, loaded, target)
     screen.print(f"wrote {out}")
@@ -58,6 +62,7 @@ def market(
     from taosr_she.recipe.config import load_recipe
     from taosr_she.recipe.context import DataFolder
 
+    check_folder("output", out)
     recipe = load_recipe("demo", [f"stages.data.market.{o}" for o in overrides or []])
     config = recipe.stages["data"].market  # type: ignore[union-attr]
     generated = generate_market(config, seed)

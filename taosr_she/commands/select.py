@@ -5,7 +5,16 @@ from typing import Annotated
 
 import typer
 
-from taosr_she.commands.options import ColumnOption, DeviceOption, DomainOption, LayoutOption, Overrides, columns
+from taosr_she.commands.checks import check_folder, not_an_input
+from taosr_she.commands.options import (
+    ColumnOption,
+    DeviceOption,
+    ForceDomainOption,
+    LayoutOption,
+    ModelDomainOption,
+    Overrides,
+    columns,
+)
 from taosr_she.terminal import terminal
 
 
@@ -17,12 +26,24 @@ def select(
         str | None, typer.Option(help="Whose rollouts say how hard a pair is: folder or hub name.")
     ] = None,
     annotations: Annotated[str | None, typer.Option(help="References for the steps: JSONL, SQLite file, URL.")] = None,
-    domain: DomainOption = "taobao",
+    domain: ModelDomainOption = None,
+    force_domain: ForceDomainOption = False,
     layout: LayoutOption = "auto",
     column: ColumnOption = None,
     device: DeviceOption = "auto",
 ) -> None:
-    """Choose the pairs worth training on: neither too easy nor too hard, and different from each other."""
+    """Choose the pairs worth training on: neither too easy nor too hard, and different from each other.
+
+    Without --model the domain is taobao unless --domain says another.
+    """
+    from taosr_she.domain.domain import load_domain
+    from taosr_she.model.domain_file import choose_domain
+
+    check_folder("--out", out)
+    for written in ("quarantine.jsonl", "selected.jsonl", "dropped.jsonl"):
+        not_an_input("--out", out / written, pairs)
+    mapped = columns(column)
+    shop = choose_domain(domain, model, force_domain) if model else load_domain(domain or "taobao")
     from taosr_she.select.command import select_file
 
-    select_file(terminal(), pairs, out, model, domain, annotations, overrides or [], layout, columns(column), device)
+    select_file(terminal(), pairs, out, model, shop, annotations, overrides or [], layout, mapped, device)

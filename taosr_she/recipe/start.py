@@ -14,7 +14,7 @@ def check_start(name: str, stage: Stage, domain: Domain) -> None:
     own = saved_domain(stage.model)
     if own is not None and (where := difference(own, domain)) is not None:
         raise UserError(
-            f"stage '{name}': model {stage.model} was trained for the domain '{own.name}' of its {DOMAIN_FILE}, and the "
-            f"recipe's domain '{domain.name}' differs from it in {where}; set `domain: {stage.model}/{DOMAIN_FILE}` in "
+            f"stage '{name}': model {stage.model} was trained for the domain '{own.name}' of its {DOMAIN_FILE}, and "
+            f"the recipe's domain '{domain.name}' differs from it in {where}; set `domain: {stage.model}/{DOMAIN_FILE}` in "
             "the recipe, or `other_domain: true` in this stage"
         )

@@ -102,7 +102,7 @@ def test_a_file_in_the_place_of_the_folder_is_one_line(
     pairs_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert call(monkeypatch, str(pairs_file), "--out", str(pairs_file)) == 2
-    assert "--out names a folder" in capsys.readouterr().err
+    assert "is a file; name a folder" in capsys.readouterr().err
 
 
 def test_what_pairs_say_is_text_in_selection_md_and_on_the_terminal(

@@ -13,7 +13,6 @@ from taosr_she.evaluate.results import comparisons, model_results
 from taosr_she.evaluate.robustness import PROBES, disturbed, robustness
 from taosr_she.evaluate.run import predict
 from taosr_she.examine.verifier import Verifier
-from taosr_she.model.policy import load_policy
 from taosr_she.recipe.context import Context
 from taosr_she.recipe.kinds import EvaluateStage
 from taosr_she.recipe.plan import write_json
@@ -35,10 +34,11 @@ def run(context: Context, stage: EvaluateStage) -> dict[str, Any]:
         predictions[baseline] = BASELINES[baseline](domain, data.pairs("training"), pairs, seed)
     update = context.progress.stage(context.name, len(stage.models))
     for done, name in enumerate(stage.models, start=1):
-        policy = load_policy(str(context.checkpoint(name)), context.recipe.device, "auto")
+        policy = context.policy(name, "auto")
         predictions[name], speed[name] = predict(
             policy, domain, pairs, verifier, stage.max_new_tokens, stage.batch_rows
         )
+        context.tell_malformed((p.reason for p in predictions[name]), name)
         probed[name] = {
             probe: predict(
                 policy, domain, disturbed(probe, domain, pairs[: stage.robustness_pairs], seed), verifier,
