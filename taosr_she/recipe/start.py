@@ -15,6 +15,6 @@ def check_start(name: str, stage: Stage, domain: Domain) -> None:
     if own is not None and (where := difference(own, domain)) is not None:
         raise UserError(
             f"stage '{name}': model {stage.model} was trained for the domain '{own.name}' of its {DOMAIN_FILE}, and "
-            f"the recipe's domain '{domain.name}' differs from it in {where}; set `domain: {stage.model}/{DOMAIN_FILE}` in "
-            "the recipe, or `other_domain: true` in this stage"
+            f"the recipe's domain '{domain.name}' differs from it in {where}; give the recipe "
+            f"`domain: {stage.model}/{DOMAIN_FILE}`, or this stage `other_domain: true`"
         )

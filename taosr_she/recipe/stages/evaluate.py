@@ -31,9 +31,11 @@ def run(context: Context, stage: EvaluateStage) -> dict[str, Any]:
     probed: dict[str, dict[str, list[Prediction]]] = {}
     speed: dict[str, float] = {}
     for baseline in stage.baselines:
+        context.progress.say(f"{context.name}: {baseline} is fitted on the training split")
         predictions[baseline] = BASELINES[baseline](domain, data.pairs("training"), pairs, seed)
     update = context.progress.stage(context.name, len(stage.models))
     for done, name in enumerate(stage.models, start=1):
+        context.progress.say(f"{context.name}: {name} answers {len(pairs)} pairs")
         policy = context.policy(name, "auto")
         predictions[name], speed[name] = predict(
             policy, domain, pairs, verifier, stage.max_new_tokens, stage.batch_rows
@@ -47,6 +49,7 @@ def run(context: Context, stage: EvaluateStage) -> dict[str, Any]:
             for probe in (PROBES if stage.robustness_pairs else ())
         }  # fmt: skip
         update(done, name)
+    context.progress.say(f"{context.name}: metrics and their intervals, {stage.resamples} resamples")
     results: dict[str, Any] = {
         "models": {},
         "codes": list(domain.codes),
