@@ -31,7 +31,7 @@ class ColumnMap(Strict):
     category: str | None = None
     """The product's category."""
     price: str | None = None
-    """The product's price, a number that is not negative."""
+    """The product's price, as shops write it (`data.price`). One that cannot be read costs the price, not the pair."""
     attributes: str | dict[str, str] | None = None
     """A column that holds all attributes, or attribute -> column."""
     attributes_form: Literal["json", "features"] = "json"
@@ -51,6 +51,10 @@ class ColumnMap(Strict):
         ]  # fmt: skip
         columns += self.attributes.values() if isinstance(self.attributes, dict) else [self.attributes]
         return frozenset(c for c in columns if c)
+
+    def used(self) -> frozenset[str]:
+        """The columns that must hold readable text: those consumed, and the product's id. A price need not."""
+        return (self.consumed() | ({self.product_id} if self.product_id else set())) - {self.price or ""}
 
     def description_columns(self) -> tuple[str, ...]:
         """The columns of the description, in order."""

@@ -1,6 +1,5 @@
 """The filter report: why pairs went, with examples, and what the set looked like before and after."""
 
-import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,7 @@ from taosr_she.data.write import write_pairs
 from taosr_she.domain.pair import Pair
 from taosr_she.escape import code
 from taosr_she.escape import markdown as escaped
+from taosr_she.files import write_json, write_jsonl, write_text
 from taosr_she.select.difficulty import REASONS, Decision
 from taosr_she.select.pipeline import Selection
 
@@ -61,13 +61,14 @@ def write_selection(
     """Write `selected.jsonl`, `dropped.jsonl` (with reasons), `selection.json` and `selection.md`; the report."""
     report = selection_report(pairs, selection, step_keys)
     write_pairs(folder / SELECTED, selection.kept)
-    with (folder / "dropped.jsonl").open("w", encoding="utf-8", newline="\n") as file:
-        for pair, d in zip(pairs, selection.decisions, strict=True):
-            if d.reason is not None:
-                row = {"pair_id": pair.pair_id, "query": pair.query, "title": pair.product.title, "reason": d.reason}
-                file.write(json.dumps(row | _known(d), ensure_ascii=False) + "\n")
-    (folder / "selection.json").write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", "utf-8")
-    (folder / "selection.md").write_text(markdown(report), "utf-8")
+    dropped = [
+        {"pair_id": pair.pair_id, "query": pair.query, "title": pair.product.title, "reason": d.reason} | _known(d)
+        for pair, d in zip(pairs, selection.decisions, strict=True)
+        if d.reason is not None
+    ]
+    write_jsonl(folder / "dropped.jsonl", dropped)
+    write_json(folder / "selection.json", report)
+    write_text(folder / "selection.md", markdown(report))
     return report
 
 

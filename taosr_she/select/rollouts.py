@@ -23,6 +23,7 @@ from taosr_she.domain.pair import Pair
 from taosr_she.domain.response import Response, parse_response
 from taosr_she.errors import UserError
 from taosr_she.examine.verdicts import Examiner, outcomes
+from taosr_she.files import replacing, write_json
 from taosr_she.model.policy import Policy
 from taosr_she.model.responses import sample_responses
 from taosr_she.select.config import DifficultyConfig
@@ -147,9 +148,8 @@ def _write(path: Path, rows: list[Row]) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    part = path.with_suffix(".part")
-    pq.write_table(pa.Table.from_pylist(rows), part, compression="zstd")
-    part.replace(path)
+    with replacing(path) as part:
+        pq.write_table(pa.Table.from_pylist(rows), part, compression="zstd")
 
 
 def _claim(
@@ -175,9 +175,7 @@ def _claim(
     folder.mkdir(parents=True, exist_ok=True)
     for stale in folder.glob("part-*"):
         stale.unlink()
-    part = record.with_suffix(".part")
-    part.write_text(json.dumps(told, indent=1) + "\n", "utf-8")
-    part.replace(record)
+    write_json(record, told)
 
 
 def fingerprint_policy(policy: Policy) -> str:

@@ -90,7 +90,7 @@ def test_a_saved_row_index_gets_a_name(tmp_path) -> None:
         (b"\n\n", "is empty"),
         (b"a,a\n1,2\n", "the header names a column twice: a"),
         (b"\xff\x00\n", "not a header of column names in UTF-8"),
-        ("a,b\n1,2\n".encode("utf-16"), "is UTF-16; save it as UTF-8"),
+        (b"\xff\xfea\0\n\0\x00\xd8\n\0", "is not utf-16 after line 0"),
     ],
 )
 def test_unusable_csv_files_are_one_clear_line(tmp_path, content: bytes, message: str) -> None:
