@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from taosr_she.commands.checks import check_file, check_folder, check_place, not_an_input, quarantine_of
-from taosr_she.commands.options import ColumnOption, DomainOption, LayoutOption, Overrides, columns
+from taosr_she.commands.options import ColumnOption, DefuseOption, DomainOption, EncodingOption, LayoutOption, columns
 from taosr_she.commands.say import say_loaded
 from taosr_she.terminal import terminal
 
@@ -18,8 +18,9 @@ def validate(
     column: ColumnOption = None,
     quarantine: Annotated[Path | None, typer.Option(help="Rejected rows go here (default: beside the file).")] = None,
     require_label: Annotated[bool, typer.Option(help="A pair without label is rejected.")] = False,
+    encoding: EncodingOption = None,
 ) -> None:
-    """Check a file of pairs: what comes through, what does not, and why."""
+    """Check a file of pairs: what comes through, what does not, and why. Exit code 1 when nothing comes through."""
     from taosr_she.data.validate import load_pairs
     from taosr_she.domain.domain import load_domain
 
@@ -27,9 +28,12 @@ def validate(
     not_an_input("--quarantine", target, path)
     check_place("--quarantine", target, target.parent)
     loaded = load_pairs(
-        path, load_domain(domain), layout=layout, columns=mapped, require_label=require_label, quarantine=target
-    )
+        path, load_domain(domain), layout=layout, columns=mapped, require_label=require_label, quarantine=target,
+        encoding=encoding,
+    )  # fmt: skip
     say_loaded(terminal(), path, loaded, target)
+    if not loaded.pairs:
+        raise typer.Exit(1)
 
 
 def convert(
@@ -38,6 +42,8 @@ def convert(
     domain: DomainOption = "taobao",
     layout: LayoutOption = "auto",
     column: ColumnOption = None,
+    encoding: EncodingOption = None,
+    defuse: DefuseOption = False,
 ) -> None:
     """Convert pairs to the plain layout in another format."""
     from taosr_she.data.validate import load_pairs
@@ -46,8 +52,8 @@ def convert(
 
     mapped, screen, target = columns(column), terminal(), quarantine_of(out)
     check_file("output", out, path)
-    loaded = load_pairs(path, load_domain(domain), layout=layout, columns=mapped, quarantine=target)
-    write_pairs(out, loaded.pairs)
+    loaded = load_pairs(path, load_domain(domain), layout=layout, columns=mapped, quarantine=target, encoding=encoding)
+    write_pairs(out, loaded.pairs, defuse)
     say_loaded(screen, path, loaded, target)
     screen.print(f"wrote {out}")
 
@@ -55,7 +61,9 @@ def convert(
 def market(
     out: Annotated[Path, typer.Argument(help="Folder to write.")],
     seed: Annotated[int, typer.Option(help="Another seed is another market.")] = 1,
-    overrides: Overrides = None,
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="key=value, e.g. test_pairs=200", show_default=False)
+    ] = None,
 ) -> None:
     """Generate a market: pairs by split, demonstrations, annotations and the truth of every step."""
     from taosr_she.data.market.market import SPLITS, generate_market

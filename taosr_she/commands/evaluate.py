@@ -10,6 +10,7 @@ from taosr_she.commands.checks import check_folder, not_an_input
 from taosr_she.commands.options import (
     ColumnOption,
     DeviceOption,
+    EncodingOption,
     ForceDomainOption,
     LayoutOption,
     LengthOption,
@@ -35,6 +36,7 @@ def evaluate(
     column: ColumnOption = None,
     device: DeviceOption = "auto",
     max_new_tokens: LengthOption = 128,
+    encoding: EncodingOption = None,
 ) -> None:
     """Measure a model on labelled pairs: metrics with intervals, by class and slice."""
     from taosr_she.data.validate import load_pairs
@@ -48,10 +50,12 @@ def evaluate(
         not_an_input("--out", out / written, pairs, *([annotations] if annotations else []))
     screen, shop = terminal(), choose_domain(domain, model, force_domain)
     said = read_annotations(annotations) if annotations else []
-    loaded = load_pairs(pairs, shop, layout=layout, columns=mapped, require_label=True, quarantine=quarantine)
+    loaded = load_pairs(
+        pairs, shop, layout=layout, columns=mapped, require_label=True, quarantine=quarantine, encoding=encoding
+    )
+    say_loaded(screen, pairs, loaded, quarantine)
     if not loaded.pairs:
         raise UserError(f"{pairs}: no labelled pair to measure (see {quarantine})")
-    say_loaded(screen, pairs, loaded, quarantine)
     screen.print(f"measuring {model} on {len(loaded.pairs)} pairs, domain '{shop.name}'", soft_wrap=True)
 
     from taosr_she.evaluate.prediction import write_predictions

@@ -11,7 +11,9 @@ import typer
 from taosr_she.commands.checks import check_file, not_an_input, quarantine_of
 from taosr_she.commands.options import (
     ColumnOption,
+    DefuseOption,
     DeviceOption,
+    EncodingOption,
     ForceDomainOption,
     LayoutOption,
     ModelDomainOption,
@@ -46,6 +48,8 @@ def examine(
     layout: LayoutOption = "auto",
     column: ColumnOption = None,
     device: DeviceOption = "auto",
+    encoding: EncodingOption = None,
+    defuse: DefuseOption = False,
 ) -> None:
     """Examine the steps of responses: verdicts, who gave them, and the judge's critiques.
 
@@ -75,10 +79,12 @@ def examine(
     not_an_input(f"the answers beside --out {out},", paid, responses)
     screen = terminal()
     shop = choose_domain(domain, judge, force_domain) if judge else load_domain(domain or "taobao")
-    loaded = load_pairs(responses, shop, layout=layout, columns=mapped, quarantine=quarantine, responses=True)
+    loaded = load_pairs(
+        responses, shop, layout=layout, columns=mapped, quarantine=quarantine, responses=True, encoding=encoding
+    )
+    say_loaded(screen, responses, loaded, quarantine)
     if not loaded.pairs:
         raise UserError(f"{responses}: no usable response (see {quarantine})")
-    say_loaded(screen, responses, loaded, quarantine)
     parsed = [parse_response(shop, pair.extra[RESPONSE]) for pair in loaded.pairs]
     if warning := malformed_warning(response.reason for response in parsed):
         screen.print(warning, soft_wrap=True)
@@ -123,7 +129,7 @@ def examine(
                 first = next((k for k, v in zip(shop.step_keys, values, strict=True) if v < RIGHT), None)  # NaN is not
                 examined.append(replace(pair, extra={**pair.extra, **found, "first_error": first}))
             update(len(examined), f"{sources['unknown']} steps unknown")
-    write_pairs(out, examined)
+    write_pairs(out, examined, defuse)
     by_whom = ", ".join(f"{source} {count}" for source, count in sources.most_common())
     screen.print(f"wrote {len(examined)} examined responses to {out}; steps by source: {by_whom}", soft_wrap=True)
 

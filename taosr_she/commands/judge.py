@@ -9,7 +9,9 @@ import typer
 from taosr_she.commands.checks import check_file, quarantine_of
 from taosr_she.commands.options import (
     ColumnOption,
+    DefuseOption,
     DeviceOption,
+    EncodingOption,
     ForceDomainOption,
     LayoutOption,
     LengthOption,
@@ -36,6 +38,8 @@ def judge(
     column: ColumnOption = None,
     device: DeviceOption = "auto",
     max_new_tokens: LengthOption = 128,
+    encoding: EncodingOption = None,
+    defuse: DefuseOption = False,
 ) -> None:
     """Score pairs: label, probabilities and steps of each."""
     from taosr_she.data.validate import load_pairs
@@ -46,10 +50,10 @@ def judge(
     mapped, quarantine = columns(column), quarantine_of(out)
     check_file("--out", out, pairs)
     screen, shop = terminal(), choose_domain(domain, model, force_domain)
-    loaded = load_pairs(pairs, shop, layout=layout, columns=mapped, quarantine=quarantine)
+    loaded = load_pairs(pairs, shop, layout=layout, columns=mapped, quarantine=quarantine, encoding=encoding)
+    say_loaded(screen, pairs, loaded, quarantine)
     if not loaded.pairs:
         raise UserError(f"{pairs}: no usable pair (see {quarantine})")
-    say_loaded(screen, pairs, loaded, quarantine)
     screen.print(f"judging {len(loaded.pairs)} pairs with {model}, domain '{shop.name}'", soft_wrap=True)
 
     from taosr_she.evaluate.run import predict_in_parts
@@ -66,7 +70,7 @@ def judge(
         if not answers:
             return "no pair was judged yet; run the same command again to start over"
         partial = out.with_name(f"partial-{out.name}")
-        write_pairs(partial, judged())
+        write_pairs(partial, judged(), defuse)
         return (
             f"{len(answers)} of {len(loaded.pairs)} pairs were judged and are in {partial}; run the same command again "
             "to start over, or judge the other rows alone"
@@ -78,7 +82,7 @@ def judge(
         for part in predict_in_parts(policy, shop, loaded.pairs, Verifier(shop, []), max_new_tokens):
             answers += part
             update(len(answers), f"{sum(answer.reason is not None for answer in answers)} malformed")
-    write_pairs(out, judged())
+    write_pairs(out, judged(), defuse)
     if warning := malformed_warning(answer.reason for answer in answers):
         screen.print(warning, soft_wrap=True)
     malformed = sum(answer.reason is not None for answer in answers)

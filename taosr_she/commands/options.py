@@ -20,6 +20,16 @@ ColumnOption = Annotated[
     list[str] | None,
     typer.Option("--column", help="Our field = the file's column: query=search_term. Repeatable."),
 ]
+EncodingOption = Annotated[
+    str | None,
+    typer.Option("--encoding", help="Of a text file that is not UTF-8: cp1252, gb18030, shift_jis, ..."),
+]
+DefuseOption = Annotated[
+    bool,
+    typer.Option(
+        "--defuse", help="In CSV and TSV, put a quote (') before cells that a spreadsheet would run as a formula."
+    ),
+]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto (a GPU if there is one), cpu, cuda, cuda:0, ...")]
 LengthOption = Annotated[int, typer.Option("--max-new-tokens", min=1, help="Longest response, in tokens.")]
 

@@ -14,13 +14,11 @@ if TYPE_CHECKING:
 
 
 def say_loaded(screen: Console, path: Path, loaded: "LoadResult", quarantine: Path) -> None:
-    """How many rows came through, why the others did not, and where they are."""
-    total = len(loaded.pairs) + len(loaded.rejected)
-    screen.print(f"{path}: {len(loaded.pairs)} of {total} rows come through", soft_wrap=True)
-    for reason, count in sorted(loaded.counts.items(), key=lambda item: -item[1]):
-        screen.print(f"  {count:>6}  {reason}", soft_wrap=True)
-    if loaded.rejected:
-        screen.print(f"rejected rows with reasons: {quarantine}", soft_wrap=True)
+    """How many rows came through, of how many queries and with which labels, and why the others did not."""
+    from taosr_she.data.summary import summary
+
+    for line in summary(path, loaded, quarantine):
+        screen.print(line, soft_wrap=True)
 
 
 @contextmanager

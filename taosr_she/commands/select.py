@@ -9,6 +9,7 @@ from taosr_she.commands.checks import check_folder, not_an_input
 from taosr_she.commands.options import (
     ColumnOption,
     DeviceOption,
+    EncodingOption,
     ForceDomainOption,
     LayoutOption,
     ModelDomainOption,
@@ -31,6 +32,7 @@ def select(
     layout: LayoutOption = "auto",
     column: ColumnOption = None,
     device: DeviceOption = "auto",
+    encoding: EncodingOption = None,
 ) -> None:
     """Choose the pairs worth training on: neither too easy nor too hard, and different from each other.
 
@@ -46,4 +48,4 @@ def select(
     shop = choose_domain(domain, model, force_domain) if model else load_domain(domain or "taobao")
     from taosr_she.select.command import select_file
 
-    select_file(terminal(), pairs, out, model, shop, annotations, overrides or [], layout, mapped, device)
+    select_file(terminal(), pairs, out, model, shop, annotations, overrides or [], layout, mapped, device, encoding)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
 
+from taosr_she.data.columns import shown_names
 from taosr_she.errors import UserError
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
@@ -212,7 +213,7 @@ def _header(path: Path, lines: _Pushback, delimiter: str) -> list[str]:
     header = [c.strip() or f"column_{i + 1}" for i, c in enumerate(record)]
     doubled = sorted({c for c in header if header.count(c) > 1})
     if doubled:
-        raise UserError(f"{path}: the header names a column twice: {', '.join(doubled)}; rename one")
+        raise UserError(f"{path}: the header names a column twice: {shown_names(doubled)}; rename one")
     return header
 
 

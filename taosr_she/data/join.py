@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from taosr_she.data.columns import shown_names
 from taosr_she.data.formats import ReadError, Row, check_encoding, file_format, read_csv, read_jsonl
 from taosr_she.data.tables import read_parquet
 from taosr_she.errors import UserError
@@ -119,5 +120,5 @@ def _side_rows(
 def _key(path: Path, row: dict[str, Any], side: Side) -> tuple[str, ...]:
     missing = [k for k in side.keys if k not in row]
     if missing:
-        raise UserError(f"{path}: no column {', '.join(missing)}; the file has: {', '.join(row)}")
+        raise UserError(f"{path}: no column {', '.join(missing)}; the file has: {shown_names(row)}")
     return tuple(str(row[k]) for k in side.keys)

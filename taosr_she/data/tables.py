@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from taosr_she.data.columns import shown_names
 from taosr_she.data.formats import Row
 from taosr_she.errors import UserError
 
@@ -71,7 +72,7 @@ def read_dataset(folder: Path, split: str | None = None) -> Iterator[Row]:
 def _check_names(path: Path, names: list[str]) -> None:
     doubled = sorted({n for n in names if names.count(n) > 1})
     if doubled:
-        raise UserError(f"{path}: two columns are called {', '.join(doubled)}; rename one")
+        raise UserError(f"{path}: two columns are called {shown_names(doubled)}; rename one")
 
 
 def _rows(table: "pyarrow.Table | pyarrow.RecordBatch", classes: dict[str, list[str]]) -> Iterator[dict[str, Any]]:
@@ -87,7 +88,7 @@ def _rows(table: "pyarrow.Table | pyarrow.RecordBatch", classes: dict[str, list[
 def _values(column: "pyarrow.Array | pyarrow.ChunkedArray") -> list[Any]:
     """Plain values. Bytes and text that are not UTF-8 stay bytes: the column's meaning decides whether that matters."""
     try:
-        return [_plain(v) for v in column.to_pylist(maps_as_pydicts="lossy")]
+        return [_plain(v) for v in column.to_pylist()]
     except _UNREADABLE:
         return [_value(scalar) for scalar in column]
 
@@ -101,7 +102,7 @@ def _value(scalar: Any) -> Any:
     import pyarrow
 
     try:
-        return _plain(scalar.as_py(maps_as_pydicts="lossy"))
+        return _plain(scalar.as_py())
     except UnicodeDecodeError as error:
         return error.object
     except _UNREADABLE:
@@ -124,5 +125,9 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {str(k): _plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
+        values = [_plain(v) for v in value]
+        if values and all(isinstance(v, tuple) for v in value):  # a map: its keys need not differ
+            entries = {str(key): item for key, item in values}
+            return entries if len(entries) == len(values) else values
+        return values
     return value if value is None or isinstance(value, str | int) else str(value)

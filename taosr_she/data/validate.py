@@ -7,7 +7,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from taosr_she.data.columns import ColumnMap, choose_layout, column_map
+from taosr_she.data.columns import ColumnMap, choose_layout, column_map, shown_names
 from taosr_she.data.formats import ReadError, Row
 from taosr_she.data.join import find_join
 from taosr_she.data.read import read_rows
@@ -78,7 +78,7 @@ def load_pairs(
     head, rows = _look_ahead(path, read_rows(path, split, wanted.may_match if wanted else None, encoding))
     layout, mapped = choose_layout(layout, columns, head, str(path), require_label)
     if responses and RESPONSE not in head:
-        raise UserError(f"{path}: no column '{RESPONSE}'; the columns are {', '.join(head)}")
+        raise UserError(f"{path}: no column '{RESPONSE}'; the columns are {shown_names(head)}")
     wanted = wanted or _Where(where or {}, mapped)
     result = _sort_out(rows, mapped, domain, require_label, wanted, layout, responses)
     if quarantine is not None:
@@ -187,7 +187,7 @@ class _Where:
         """UserError when a column was in no row at all: a misspelled name must not look like an empty result."""
         if self.missing:
             raise UserError(
-                f"where: no row has {', '.join(sorted(self.missing))}; the columns are {', '.join(self.seen)}"
+                f"where: no row has {shown_names(sorted(self.missing))}; the columns are {shown_names(self.seen)}"
             )
 
 

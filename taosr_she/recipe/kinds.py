@@ -45,6 +45,8 @@ class PairsStage(Strict):
     """Column layout: auto, plain, esci, esci-sample, wands, rair."""
     columns: dict[str, str] = Field(default_factory=dict)
     """Our field -> the file's column, on top of the layout."""
+    encoding: str | None = None
+    """Of a text file that is not UTF-8: cp1252, gb18030, shift_jis, ..."""
     where: dict[str, Any] = Field(default_factory=dict)
     """Keep only rows with these values, e.g. `{locale: us}`."""
     not_scored: dict[str, Any] = Field(default_factory=dict)

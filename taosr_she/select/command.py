@@ -23,6 +23,7 @@ from taosr_she.select.rollouts import malformed_reasons, sample_rollouts
 def select_file(
     console: Console, path: Path, out: Path, model: str | None, domain: Domain, annotations: str | None,
     overrides: Sequence[str], layout: str, columns: dict[str, str] | None, device: str,
+    encoding: str | None = None,
 ) -> None:  # fmt: skip
     """Write `selected.jsonl`, `dropped.jsonl`, `selection.json` and `selection.md` into `out`.
 
@@ -37,7 +38,7 @@ def select_file(
     out.mkdir(parents=True, exist_ok=True)
     loaded = load_pairs(
         path, domain, layout=layout, columns=columns, require_label=model is not None,
-        quarantine=out / "quarantine.jsonl",
+        quarantine=out / "quarantine.jsonl", encoding=encoding,
     )  # fmt: skip
     if not loaded.pairs:
         raise UserError(f"{path}: no usable pair (see {out / 'quarantine.jsonl'})")
