@@ -84,7 +84,7 @@ readers name theirs themselves, and one that is missing from the package is our 
 def main() -> None:
     """Entry point: a user's mistake is one line on standard error and exit code 2; Ctrl-C one line and 130."""
     try:
-        code = app(standalone_mode=False)
+        code = app(prog_name="taosr-she", standalone_mode=False)
     except UsageError as error:
         raise SystemExit(_say(_usage(error), 2)) from None
     except UserError as error:

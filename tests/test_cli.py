@@ -4,11 +4,14 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
-from taosr_she.cli import main
+from taosr_she.cli import app, main
 from taosr_she.domain.annotation import write_annotations
 from taosr_she.domain.domain import load_domain
 from taosr_she.domain.pair import Annotation
@@ -58,13 +61,74 @@ def test_help_imports_nothing_heavy() -> None:
         "import sys; sys.argv = ['taosr-she', '--help']\n"
         "from taosr_she.cli import main\n"
         "try: main()\nexcept SystemExit: pass\n"
-        "print(sorted({'torch', 'transformers', 'trl', 'numpy', 'pandas'} & set(sys.modules)))"
+        "heavy = {'torch', 'transformers', 'trl', 'numpy', 'pandas', 'pyarrow', 'sklearn', 'sqlalchemy'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
     )
     started = time.perf_counter()
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.strip().endswith("[]")
     assert all(command in out for command in ("demo", "run", "evaluate", "judge", "examine", "data", "report"))
     print(f"--help in {time.perf_counter() - started:.2f} s")
+
+
+def commands_of(group: Any, path: str = "taosr-she") -> Iterator[tuple[str, Any]]:
+    """Every command of the command line with the words that call it."""
+    for name, command in group.commands.items():
+        yield f"{path} {name}", command
+        if hasattr(command, "commands"):
+            yield from commands_of(command, f"{path} {name}")
+
+
+def test_every_command_option_and_argument_has_a_help_text() -> None:
+    found = list(commands_of(typer.main.get_command(app)))
+    assert len(found) >= 22
+    silent = [path for path, command in found if not (command.help or "").strip()]
+    silent += [f"{path} {p.name}" for path, command in found for p in command.params if not (p.help or "").strip()]
+    assert silent == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["judge"], "Missing argument 'model'; see taosr-she judge --help"),
+        (["judge", "m", "p", "--max-new-tokens", "0"], "'--max-new-tokens'"),
+        (["judge", "m", "p", "--max-new-tokens", "many"], "'--max-new-tokens'"),
+        (["judge", "m", "p", "q"], "q"),
+        (["evaluate", "m", "p", "--bogus"], "--bogus"),
+        (["juge"], "'juge'"),
+        (["data", "vaildate"], "see taosr-she data --help"),
+        (["--bogus"], "--bogus"),
+        (["data", "validate", ""], "empty text is no path"),
+        (["bench", "speed", "--steps", "0"], "see taosr-she bench speed --help"),
+        (["run", "x\nb\x1b[31m.yaml"], "recipe 'x\\nb\\x1b[31m.yaml'"),
+    ],
+)
+def test_a_wrong_call_is_one_line(
+    arguments: list[str], said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(monkeypatch, *arguments) == 2
+    out, error = capsys.readouterr()
+    assert out == "" and error.startswith("taosr-she: ") and error.count("\n") == 1 and said in error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "how"),
+    [
+        (["run", "demo"], "what is done is kept; run the same command again to go on"),
+        (["report", "somewhere"], "run it again"),
+        (["bench", "threads"], "run it again"),
+    ],
+)
+def test_ctrl_c_is_one_line_and_130(
+    arguments: list[str], how: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def pressed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    for place in ("recipe.config.load_recipe", "report.build.build_report", "bench.threads.measure_threads"):
+        monkeypatch.setattr(f"taosr_she.{place}", pressed)
+    assert call(monkeypatch, *arguments) == 130
+    assert capsys.readouterr().err == f"taosr-she: stopped; {how}\n"
 
 
 @pytest.mark.parametrize(

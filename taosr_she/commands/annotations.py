@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from taosr_she.commands.options import DomainOption
+from taosr_she.commands.paths import path_argument, path_option
 from taosr_she.errors import UserError
 from taosr_she.terminal import terminal
 
@@ -14,7 +15,7 @@ AnnotationLayout = Annotated[str, typer.Option("--layout", help="jsonl, label_st
 
 
 def import_(
-    path: Annotated[Path, typer.Argument(help="File of annotations.")],
+    path: Annotated[Path, path_argument("File of annotations.")],
     store: StoreArgument,
     layout: AnnotationLayout = "jsonl",
     domain: DomainOption = "taobao",
@@ -27,9 +28,9 @@ def import_(
 
 def export(
     store: StoreArgument,
-    path: Annotated[Path, typer.Argument(help="File to write.")],
+    path: Annotated[Path, path_argument("File to write.")],
     layout: AnnotationLayout = "jsonl",
-    pairs: Annotated[Path | None, typer.Option(help="The pairs, which label_studio and stepwise show.")] = None,
+    pairs: Annotated[Path | None, path_option("The pairs, which label_studio and stepwise show.")] = None,
     domain: DomainOption = "taobao",
 ) -> None:
     """Write all records of a store to a file."""

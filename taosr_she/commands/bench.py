@@ -6,12 +6,13 @@ from typing import Annotated
 
 import typer
 
+from taosr_she.commands.paths import path_option
 from taosr_she.errors import UserError
 from taosr_she.terminal import terminal
 
 
 def speed(
-    out: Annotated[Path, typer.Option(help="Folder for speed.json, speed.md and speed.png.")] = Path("speed"),
+    out: Annotated[Path, path_option("Folder for speed.json, speed.md and speed.png.")] = Path("speed"),
     quick: Annotated[bool, typer.Option("--quick", help="Two settings instead of all.")] = False,
     steps: Annotated[int, typer.Option(min=1, help="Measured steps of each side.")] = 3,
 ) -> None:
@@ -22,7 +23,7 @@ def speed(
 
 
 def device(
-    out: Annotated[Path, typer.Option(help="Folder for device.json.")] = Path("speed"),
+    out: Annotated[Path, path_option("Folder for device.json.")] = Path("speed"),
     shape: Annotated[str, typer.Option(help="qwen3-0.6b, or small for a CPU; random weights.")] = "qwen3-0.6b",
     prompt: Annotated[int, typer.Option(min=1, help="Tokens of a prompt.")] = 768,
     response: Annotated[int, typer.Option(min=1, help="Tokens of a response.")] = 128,
@@ -39,7 +40,7 @@ def device(
 
 
 def parts(
-    out: Annotated[Path, typer.Option(help="Folder for parts.json and parts.md.")] = Path("speed"),
+    out: Annotated[Path, path_option("Folder for parts.json and parts.md.")] = Path("speed"),
     steps: Annotated[int, typer.Option(min=1, help="Measured steps of each way.")] = 9,
 ) -> None:
     """What each of the means that make our training step fast brings, by leaving it out."""
@@ -49,7 +50,7 @@ def parts(
 
 
 def profile(
-    out: Annotated[Path, typer.Option(help="Folder for profile.json and profile.md.")] = Path("speed"),
+    out: Annotated[Path, path_option("Folder for profile.json and profile.md.")] = Path("speed"),
     steps: Annotated[int, typer.Option(min=1, help="Profiled steps.")] = 3,
 ) -> None:
     """In which kinds of operation our training step spends its time, on one CPU thread."""
@@ -59,7 +60,7 @@ def profile(
 
 
 def threads(
-    out: Annotated[Path, typer.Option(help="Folder for threads.json and threads.md.")] = Path("speed"),
+    out: Annotated[Path, path_option("Folder for threads.json and threads.md.")] = Path("speed"),
     steps: Annotated[int, typer.Option(min=1, help="Measured steps of each setting.")] = 9,
 ) -> None:
     """Which thread settings suit this machine, quiet and beside another busy process."""
@@ -69,8 +70,8 @@ def threads(
 
 
 def paper(
-    out: Annotated[Path, typer.Option(help="Folder for the runs; what is done there is kept.")] = Path("runs/paper"),
-    docs: Annotated[Path, typer.Option(help="Folder of results.md and results/.")] = Path("docs"),
+    out: Annotated[Path, path_option("Folder for the runs; what is done there is kept.")] = Path("runs/paper"),
+    docs: Annotated[Path, path_option("Folder of results.md and results/.")] = Path("docs"),
     quick: Annotated[bool, typer.Option("--quick", help="The main rows of the long tail on two seeds.")] = False,
     tune: Annotated[bool, typer.Option("--tune", help="Choose settings on the development seed instead.")] = False,
     render: Annotated[bool, typer.Option("--render", help="Run nothing; write the page of what is there.")] = False,

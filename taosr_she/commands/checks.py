@@ -1,6 +1,6 @@
 """What a command can know of its output before its work: no answer is lost at the end for a wrong name."""
 
-import os
+import tempfile
 from pathlib import Path
 
 from taosr_she.errors import UserError
@@ -35,14 +35,16 @@ def check_folder(option: str, out: Path) -> None:
 
 
 def check_place(option: str, out: Path, folder: Path) -> None:
-    """UserError when the system would not let us write into `folder`, which need not be there yet."""
+    """UserError when the system does not let us write into `folder`, which need not be there yet. It is tried."""
     there = folder
     while not there.exists() and there != there.parent:
         there = there.parent
     if not there.is_dir():
         raise UserError(f"{option} {out}: {there} is not a folder")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise UserError(f"{option} {out}: nothing can be written in {there}; name another place")
+    try:
+        tempfile.TemporaryFile(dir=there).close()
+    except OSError as error:
+        raise UserError(f"{option} {out}: nothing can be written in {there} ({error.strerror})") from error
 
 
 def not_an_input(option: str, out: Path, *inputs: Path) -> None:

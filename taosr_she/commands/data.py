@@ -7,16 +7,17 @@ import typer
 
 from taosr_she.commands.checks import check_file, check_folder, check_place, not_an_input, quarantine_of
 from taosr_she.commands.options import ColumnOption, DefuseOption, DomainOption, EncodingOption, LayoutOption, columns
+from taosr_she.commands.paths import path_argument, path_option
 from taosr_she.commands.say import say_loaded
 from taosr_she.terminal import terminal
 
 
 def validate(
-    path: Annotated[Path, typer.Argument(help="File of pairs.")],
+    path: Annotated[Path, path_argument("File of pairs.")],
     domain: DomainOption = "taobao",
     layout: LayoutOption = "auto",
     column: ColumnOption = None,
-    quarantine: Annotated[Path | None, typer.Option(help="Rejected rows go here (default: beside the file).")] = None,
+    quarantine: Annotated[Path | None, path_option("Rejected rows go here (default: beside the file).")] = None,
     require_label: Annotated[bool, typer.Option(help="A pair without label is rejected.")] = False,
     encoding: EncodingOption = None,
 ) -> None:
@@ -37,8 +38,8 @@ def validate(
 
 
 def convert(
-    path: Annotated[Path, typer.Argument(help="File of pairs.")],
-    out: Annotated[Path, typer.Argument(help="Output: .jsonl, .csv, .tsv, .parquet; text formats also with .gz.")],
+    path: Annotated[Path, path_argument("File of pairs.")],
+    out: Annotated[Path, path_argument("Output: .jsonl, .csv, .tsv, .parquet; text formats also with .gz.")],
     domain: DomainOption = "taobao",
     layout: LayoutOption = "auto",
     column: ColumnOption = None,
@@ -50,8 +51,9 @@ def convert(
     from taosr_she.data.write import write_pairs
     from taosr_she.domain.domain import load_domain
 
-    mapped, screen, target = columns(column), terminal(), quarantine_of(out)
+    mapped, screen = columns(column), terminal()
     check_file("output", out, path)
+    target = quarantine_of(out)
     loaded = load_pairs(path, load_domain(domain), layout=layout, columns=mapped, quarantine=target, encoding=encoding)
     write_pairs(out, loaded.pairs, defuse)
     say_loaded(screen, path, loaded, target)
@@ -59,7 +61,7 @@ def convert(
 
 
 def market(
-    out: Annotated[Path, typer.Argument(help="Folder to write.")],
+    out: Annotated[Path, path_argument("Folder to write.")],
     seed: Annotated[int, typer.Option(help="Another seed is another market.")] = 1,
     overrides: Annotated[
         list[str] | None, typer.Argument(help="key=value, e.g. test_pairs=200", show_default=False)

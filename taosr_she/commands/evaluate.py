@@ -17,6 +17,7 @@ from taosr_she.commands.options import (
     ModelDomainOption,
     columns,
 )
+from taosr_she.commands.paths import path_argument, path_option
 from taosr_she.commands.say import said_when_stopped, say_loaded
 from taosr_she.errors import UserError
 from taosr_she.terminal import terminal
@@ -27,11 +28,11 @@ if TYPE_CHECKING:
 
 def evaluate(
     model: Annotated[str, typer.Argument(help="Model folder or hub name.")],
-    pairs: Annotated[Path, typer.Argument(help="Labelled pairs.")],
+    pairs: Annotated[Path, path_argument("Labelled pairs.")],
     domain: ModelDomainOption = None,
     force_domain: ForceDomainOption = False,
-    annotations: Annotated[Path | None, typer.Option(help="Reference annotations (JSONL) for step metrics.")] = None,
-    out: Annotated[Path, typer.Option(help="Folder for results.json and predictions.")] = Path("evaluation"),
+    annotations: Annotated[Path | None, path_option("Reference annotations (JSONL) for step metrics.")] = None,
+    out: Annotated[Path, path_option("Folder for results.json and predictions.")] = Path("evaluation"),
     layout: LayoutOption = "auto",
     column: ColumnOption = None,
     device: DeviceOption = "auto",

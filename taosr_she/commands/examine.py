@@ -19,6 +19,7 @@ from taosr_she.commands.options import (
     ModelDomainOption,
     columns,
 )
+from taosr_she.commands.paths import path_argument, path_option
 from taosr_she.commands.say import said_when_stopped, say_loaded
 from taosr_she.errors import UserError
 from taosr_she.terminal import terminal
@@ -32,14 +33,14 @@ CHUNK = 64
 
 
 def examine(
-    responses: Annotated[Path, typer.Argument(help="Responses: a pair and a column `response` in each row.")],
-    out: Annotated[Path, typer.Option(help="Output: .jsonl, .csv, .tsv or .parquet.")] = Path("examined.jsonl"),
+    responses: Annotated[Path, path_argument("Responses: a pair and a column `response` in each row.")],
+    out: Annotated[Path, path_option("Output: .jsonl, .csv, .tsv or .parquet.")] = Path("examined.jsonl"),
     domain: ModelDomainOption = None,
     force_domain: ForceDomainOption = False,
     annotations: Annotated[
         str | None, typer.Option(help="What people said: JSONL, a SQLite file (.db), or a database URL.")
     ] = None,
-    judge: Annotated[Path | None, typer.Option(help="Checkpoint folder of a judge stage.")] = None,
+    judge: Annotated[Path | None, path_option("Checkpoint folder of a judge stage.")] = None,
     endpoint: Annotated[str | None, typer.Option(help="Judge behind an OpenAI-compatible endpoint: its URL.")] = None,
     endpoint_model: Annotated[str | None, typer.Option(help="Name of the model there.")] = None,
     mode: Annotated[
@@ -73,8 +74,9 @@ def examine(
         raise UserError(f"--mode {chosen}: expected one of {', '.join(get_args(Mode))}")
     if chosen != "human_only" and not asks:
         raise UserError(f"--mode {chosen} needs a judge: give --judge, or --endpoint with --endpoint-model")
-    mapped, quarantine = columns(column), quarantine_of(out)
+    mapped = columns(column)
     check_file("--out", out, responses, *([Path(annotations)] if annotations else []))
+    quarantine = quarantine_of(out)
     paid = out.with_name(f"{out.name}.judge-answers.jsonl")
     not_an_input(f"the answers beside --out {out},", paid, responses)
     screen = terminal()

@@ -18,6 +18,7 @@ from taosr_she.commands.options import (
     ModelDomainOption,
     columns,
 )
+from taosr_she.commands.paths import path_argument, path_option
 from taosr_she.commands.say import said_when_stopped, say_loaded
 from taosr_she.errors import UserError
 from taosr_she.terminal import terminal
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
 
 def judge(
     model: Annotated[str, typer.Argument(help="Model folder or hub name.")],
-    pairs: Annotated[Path, typer.Argument(help="Pairs; labels are not needed.")],
-    out: Annotated[Path, typer.Option(help="Output: .jsonl, .csv, .tsv or .parquet.")] = Path("judged.jsonl"),
+    pairs: Annotated[Path, path_argument("Pairs; labels are not needed.")],
+    out: Annotated[Path, path_option("Output: .jsonl, .csv, .tsv or .parquet.")] = Path("judged.jsonl"),
     domain: ModelDomainOption = None,
     force_domain: ForceDomainOption = False,
     layout: LayoutOption = "auto",
@@ -47,8 +48,9 @@ def judge(
     from taosr_she.domain.malformed import malformed_warning
     from taosr_she.model.domain_file import choose_domain
 
-    mapped, quarantine = columns(column), quarantine_of(out)
+    mapped = columns(column)
     check_file("--out", out, pairs)
+    quarantine = quarantine_of(out)
     screen, shop = terminal(), choose_domain(domain, model, force_domain)
     loaded = load_pairs(pairs, shop, layout=layout, columns=mapped, quarantine=quarantine, encoding=encoding)
     say_loaded(screen, pairs, loaded, quarantine)

@@ -16,13 +16,14 @@ from taosr_she.commands.options import (
     Overrides,
     columns,
 )
+from taosr_she.commands.paths import path_argument, path_option
 from taosr_she.terminal import terminal
 
 
 def select(
-    pairs: Annotated[Path, typer.Argument(help="File of pairs.")],
+    pairs: Annotated[Path, path_argument("File of pairs.")],
     overrides: Overrides = None,
-    out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("selection"),
+    out: Annotated[Path, path_option("Folder to write.")] = Path("selection"),
     model: Annotated[
         str | None, typer.Option(help="Whose rollouts say how hard a pair is: folder or hub name.")
     ] = None,

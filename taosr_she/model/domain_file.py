@@ -18,8 +18,20 @@ DOMAIN_FILE = "domain.yaml"
 
 def save_domain(domain: Domain, folder: Path) -> None:
     """Write the whole domain, overrides included; `load_domain` reads it by itself."""
-    text = yaml.safe_dump(domain.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    text = yaml.dump(domain.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
     (folder / DOMAIN_FILE).write_text(text, "utf-8")
+
+
+class _Dumper(yaml.SafeDumper):
+    """Line breaks of Unicode are escaped: PyYAML would write them so that it reads a blank."""
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
+    style = '"' if any(c in text for c in "\x85\u2028\u2029") else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _text)
 
 
 def saved_domain(model: str | Path) -> Domain | None:
