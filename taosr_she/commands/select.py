@@ -1,5 +1,6 @@
 """`taosr-she select`: which pairs are worth training on."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -47,6 +48,19 @@ def select(
         not_an_input("--out", out / written, pairs)
     mapped = columns(column)
     shop = choose_domain(domain, model, force_domain) if model else load_domain(domain or "taobao")
+
+    from taosr_she.recipe.progress import Progress
     from taosr_she.select.command import select_file
 
-    select_file(terminal(), pairs, out, model, shop, annotations, overrides or [], layout, mapped, device, encoding)
+    screen = terminal()
+    with Progress(screen) as progress:
+        update: Callable[[int, str], None] | None = None
+
+        def on_part(done: int, parts: int) -> None:
+            nonlocal update
+            update = update or progress.stage("sampling", parts)
+            update(done, "parts")
+
+        select_file(
+            screen, pairs, out, model, shop, annotations, overrides or [], layout, mapped, device, encoding, on_part
+        )

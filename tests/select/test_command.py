@@ -70,6 +70,10 @@ def test_with_a_model_its_rollouts_say_how_hard_a_pair_is(
         str(pairs_file.parent / "said.jsonl"), "difficulty.rollouts=2", "difficulty.sampling.max_new_tokens=8",
     ]  # fmt: skip
     assert call(monkeypatch, *arguments) == 0
+    said = capsys.readouterr().out
+    assert "sampling: 1/1" in said and "warning: 80 of 80 responses (100%) are malformed" in said
+    assert call(monkeypatch, *arguments, "--domain", "esci") == 2
+    assert "--domain esci differs" in capsys.readouterr().err
     report = json.loads((out / "selection.json").read_text())
     assert report["dropped"] == {"too hard": 40}  # random weights write nothing that has a label
     assert report["pass_rate"]["0"] == [40, 0] and (out / "rollouts" / "part-00000.parquet").is_file()

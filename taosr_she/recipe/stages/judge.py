@@ -105,6 +105,7 @@ def measure(context: Context, stage: JudgeStage, data: DataFolder, policy: Polic
     sampled, responses, _ = sample_responses(
         policy, domain, pairs, stage.report_group_size, stage.sampling, context.recipe.seed + 1, SAMPLE_ROWS
     )
+    context.tell_malformed((r.reason for r in responses), stage.start)
     truth = Verifier(domain, held_out).examine(sampled, responses).values
     examiners = {"judge": judge.examine(sampled, responses).values, "always_correct": always_correct(truth)}
     notes = []
