@@ -27,6 +27,7 @@ from taosr_she.terminal import terminal
 if TYPE_CHECKING:
     from taosr_she.domain.domain import Domain
     from taosr_she.domain.pair import Pair
+    from taosr_she.examine.gsrm_endpoint import EndpointJudgeConfig
 
 CHUNK = 64
 """Responses examined between two lines of the progress."""
@@ -79,6 +80,9 @@ def examine(
     quarantine = quarantine_of(out)
     paid = out.with_name(f"{out.name}.judge-answers.jsonl")
     not_an_input(f"the answers beside --out {out},", paid, responses)
+    there = _endpoint(endpoint, endpoint_model) if endpoint is not None and endpoint_model is not None else None
+    if judge is not None and not judge.is_dir():
+        raise UserError(f"--judge {judge}: no such folder; name the checkpoint folder of a judge stage")
     screen = terminal()
     shop = choose_domain(domain, judge, force_domain) if judge else load_domain(domain or "taobao")
     loaded = load_pairs(
@@ -92,7 +96,7 @@ def examine(
         screen.print(warning, soft_wrap=True)
 
     from taosr_she.examine.gsrm import GSRM
-    from taosr_she.examine.gsrm_endpoint import EndpointJudge, EndpointJudgeConfig
+    from taosr_she.examine.gsrm_endpoint import EndpointJudge
     from taosr_she.examine.store import open_annotations
     from taosr_she.examine.verdicts import SOURCES
     from taosr_she.examine.verifier import Verifier
@@ -112,8 +116,8 @@ def examine(
     with said_when_stopped(kept), Progress(screen) as progress:
         if judge is not None:
             asked = GSRM.load(judge, shop, device)
-        elif endpoint is not None and endpoint_model is not None:
-            asked = EndpointJudge(EndpointJudgeConfig(base_url=endpoint, model=endpoint_model), shop, paid)
+        elif there is not None:
+            asked = EndpointJudge(there, shop, paid)
         hybrid = Hybrid(verifier, asked, chosen)  # type: ignore[arg-type] # one of Mode
         update = progress.stage("examining", len(loaded.pairs))
         for start in range(0, len(parsed), CHUNK):
@@ -134,6 +138,20 @@ def examine(
     write_pairs(out, examined, defuse)
     by_whom = ", ".join(f"{source} {count}" for source, count in sources.most_common())
     screen.print(f"wrote {len(examined)} examined responses to {out}; steps by source: {by_whom}", soft_wrap=True)
+
+
+def _endpoint(url: str, model: str) -> "EndpointJudgeConfig":
+    from pydantic import ValidationError
+
+    from taosr_she.examine.gsrm_endpoint import EndpointJudgeConfig
+    from taosr_she.recipe.config import describe
+
+    try:
+        return EndpointJudgeConfig(base_url=url, model=model)
+    except ValidationError as error:
+        name, _, problem = describe(error).partition(": ")
+        option = {"base_url": "--endpoint", "model": "--endpoint-model"}.get(name, name)
+        raise UserError(f"{option}: {problem}") from error
 
 
 def _examined(

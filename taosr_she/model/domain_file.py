@@ -45,6 +45,8 @@ def choose_domain(asked: str | None, model: str | Path, force: bool = False) -> 
 
     Raises UserError when nobody names one, and when `asked` differs from the model's own without `force`.
     """
+    if not str(model).strip():
+        raise UserError("the model has no name: give a folder, or a name on the hub")
     own = saved_domain(model)
     if asked is None:
         if own is None:

@@ -58,6 +58,9 @@ def test_the_judges_own_domain_is_used_and_malformed_responses_are_told(
         (["--domain", "nowhere"], "domain 'nowhere' is neither shipped"),
         (["--device", "gpu", "--judge", "judge"], "device 'gpu'"),
         (["--judge", "empty"], "model empty: no domain.yaml there"),
+        (["--judge", "nowhere"], "--judge nowhere: no such folder"),
+        (["--endpoint", "nothttp", "--endpoint-model", "m"], "--endpoint: "),
+        (["--endpoint", "http://localhost:1/v1"], "--endpoint together with --endpoint-model"),
     ],
 )
 def test_a_mistake_is_one_line(

@@ -79,3 +79,8 @@ def test_the_first_difference_has_a_name() -> None:
     labels = [grade.model_dump() for grade in own.labels]
     labels[2]["meaning"] = "other"
     assert difference(own, own.with_overrides({"labels": labels})) == "labels.2.meaning"
+
+
+def test_an_empty_name_is_no_model() -> None:  # it would be the working folder
+    with pytest.raises(UserError, match="the model has no name"):
+        choose_domain("taobao", "")
