@@ -80,7 +80,7 @@ def examine(
     quarantine = quarantine_of(out)
     paid = out.with_name(f"{out.name}.judge-answers.jsonl")
     not_an_input(f"the answers beside --out {out},", paid, responses)
-    there = _endpoint(endpoint, endpoint_model) if endpoint is not None and endpoint_model is not None else None
+    there = _endpoint(endpoint, endpoint_model) if endpoint and endpoint_model else None
     if judge is not None and not judge.is_dir():
         raise UserError(f"--judge {judge}: no such folder; name the checkpoint folder of a judge stage")
     screen = terminal()

@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -85,7 +86,7 @@ def test_ctrl_c_says_whether_paid_answers_are_kept(
     out = responses.parent / "o.jsonl"
     code, _, error = cli("examine", responses, "--judge", judge, "--out", out)
     assert code == 130 and "stopped; 0 of 2 responses were examined and nothing is kept" in error
-    monkeypatch.setattr("taosr_she.examine.gsrm_endpoint.EndpointJudge", lambda *_: object())
+    monkeypatch.setattr("taosr_she.examine.gsrm_endpoint.EndpointJudge", lambda *_: SimpleNamespace())
     endpoint = ("--endpoint", "http://localhost:1/v1", "--endpoint-model", "m")
     code, _, error = cli("examine", responses, *endpoint, "--out", out)
     assert code == 130 and len(error.splitlines()) == 1
