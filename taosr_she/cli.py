@@ -2,21 +2,24 @@
 answers at once."""
 
 import errno
+import functools
 import sys
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from taosr_she import __version__
 from taosr_she.commands import annotations, bench, data
 from taosr_she.commands.evaluate import evaluate
 from taosr_she.commands.examine import examine
 from taosr_she.commands.judge import judge
 from taosr_she.commands.report import figure, report
 from taosr_she.commands.run import demo, run
+from taosr_she.commands.say import said_when_stopped
 from taosr_she.commands.select import select
-from taosr_she.errors import UNWRITABLE, UserError
+from taosr_she.commands.version import versions
+from taosr_she.errors import UNWRITABLE, Stopped, UserError
+from taosr_she.escape import one_line
 
 app = typer.Typer(
     name="taosr-she", help="Step-examined relevance: train and measure models that judge query-product pairs in steps.",
@@ -32,21 +35,43 @@ GROUPS: dict[str, tuple[str, tuple[Callable[..., None], ...]]] = {
         "Measure speed.", (bench.speed, bench.device, bench.parts, bench.profile, bench.threads, bench.paper)
     ),
 }  # fmt: skip
+GOES_ON = {demo, run, select, bench.paper}
+"""Commands that find what they have done when they are called again; the others start over."""
+
+
+def _stoppable(command: Callable[..., None]) -> Callable[..., None]:
+    """Ctrl-C becomes `Stopped`, for typer would make it an exit code without a word."""
+    how = "what is done is kept; run the same command again to go on" if command in GOES_ON else "run it again"
+
+    @functools.wraps(command)
+    def stoppable(*arguments: Any, **options: Any) -> None:
+        with said_when_stopped(lambda: how):
+            command(*arguments, **options)
+
+    return stoppable
+
+
 for command in COMMANDS:
-    app.command()(command)
+    app.command()(_stoppable(command))
 for name, (what, commands) in GROUPS.items():
     group = typer.Typer(help=what, no_args_is_help=True)
     for command in commands:
-        group.command(command.__name__.rstrip("_"))(command)
+        group.command(command.__name__.rstrip("_"))(_stoppable(command))
     app.add_typer(group, name=name)
 
 
 @app.callback(invoke_without_command=True)
-def _version(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+def _version(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the versions of this program and of what it stands on.")
+    ] = False,
+) -> None:
     if version:
-        print(__version__)
+        print("\n".join(versions()))
         raise typer.Exit
 
+
+UsageError: Any = typer.BadParameter.__base__  # typer carries its own copy of click, under a private name
 
 PLACE_IS_WRONG = {
     errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG, errno.ENXIO,
@@ -57,21 +82,34 @@ readers name theirs themselves, and one that is missing from the package is our 
 
 
 def main() -> None:
-    """Entry point: a user's mistake is one line on standard error and exit code 2."""
+    """Entry point: a user's mistake is one line on standard error and exit code 2; Ctrl-C one line and 130."""
     try:
-        app()
+        code = app(prog_name="taosr-she", standalone_mode=False)
+    except UsageError as error:
+        raise SystemExit(_say(_usage(error), 2)) from None
     except UserError as error:
-        print(f"taosr-she: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+        raise SystemExit(_say(str(error), 2)) from None
     except OSError as error:
         if error.errno not in PLACE_IS_WRONG:
             raise
         where = f"{error.filename}: " if error.filename else ""
-        print(f"taosr-she: {where}{error.strerror}; name another place or make room there", file=sys.stderr)
-        raise SystemExit(2) from None
-    except KeyboardInterrupt:
-        print("taosr-she: stopped; run the same command again to go on", file=sys.stderr)
-        raise SystemExit(130) from None
+        raise SystemExit(_say(f"{where}{error.strerror}; name another place or make room there", 2)) from None
+    except Stopped as error:
+        raise SystemExit(_say(f"stopped; {error}", 130)) from None
+    raise SystemExit(code)
+
+
+def _say(message: str, code: int) -> int:
+    if message:
+        print(f"taosr-she: {one_line(message)}", file=sys.stderr)
+    return code
+
+
+def _usage(error: Any) -> str:
+    """A wrong option or argument as one line; nothing where typer has shown the help instead."""
+    command = error.ctx.command_path if error.ctx else "taosr-she"
+    said = " ".join(error.format_message().split())
+    return f"{said.rstrip('.')}; see {command} --help" if said else ""
 
 
 if __name__ == "__main__":

@@ -1,15 +1,17 @@
 """The command line as users meet it, in this process where possible."""
 
 import json
-import re
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
-from taosr_she.cli import main
+from taosr_she.cli import app, main
 from taosr_she.domain.annotation import write_annotations
 from taosr_she.domain.domain import load_domain
 from taosr_she.domain.pair import Annotation
@@ -59,13 +61,74 @@ def test_help_imports_nothing_heavy() -> None:
         "import sys; sys.argv = ['taosr-she', '--help']\n"
         "from taosr_she.cli import main\n"
         "try: main()\nexcept SystemExit: pass\n"
-        "print(sorted({'torch', 'transformers', 'trl', 'numpy', 'pandas'} & set(sys.modules)))"
+        "heavy = {'torch', 'transformers', 'trl', 'numpy', 'pandas', 'pyarrow', 'sklearn', 'sqlalchemy'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
     )
     started = time.perf_counter()
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.strip().endswith("[]")
     assert all(command in out for command in ("demo", "run", "evaluate", "judge", "examine", "data", "report"))
     print(f"--help in {time.perf_counter() - started:.2f} s")
+
+
+def commands_of(group: Any, path: str = "taosr-she") -> Iterator[tuple[str, Any]]:
+    """Every command of the command line with the words that call it."""
+    for name, command in group.commands.items():
+        yield f"{path} {name}", command
+        if hasattr(command, "commands"):
+            yield from commands_of(command, f"{path} {name}")
+
+
+def test_every_command_option_and_argument_has_a_help_text() -> None:
+    found = list(commands_of(typer.main.get_command(app)))
+    assert len(found) >= 22
+    silent = [path for path, command in found if not (command.help or "").strip()]
+    silent += [f"{path} {p.name}" for path, command in found for p in command.params if not (p.help or "").strip()]
+    assert silent == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["judge"], "Missing argument 'model'; see taosr-she judge --help"),
+        (["judge", "m", "p", "--max-new-tokens", "0"], "'--max-new-tokens'"),
+        (["judge", "m", "p", "--max-new-tokens", "many"], "'--max-new-tokens'"),
+        (["judge", "m", "p", "q"], "q"),
+        (["evaluate", "m", "p", "--bogus"], "--bogus"),
+        (["juge"], "'juge'"),
+        (["data", "vaildate"], "see taosr-she data --help"),
+        (["--bogus"], "--bogus"),
+        (["data", "validate", ""], "empty text is no path"),
+        (["bench", "speed", "--steps", "0"], "see taosr-she bench speed --help"),
+        (["run", "x\nb\x1b[31m.yaml"], "recipe 'x\\nb\\x1b[31m.yaml'"),
+    ],
+)
+def test_a_wrong_call_is_one_line(
+    arguments: list[str], said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(monkeypatch, *arguments) == 2
+    out, error = capsys.readouterr()
+    assert out == "" and error.startswith("taosr-she: ") and error.count("\n") == 1 and said in error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "how"),
+    [
+        (["run", "demo"], "what is done is kept; run the same command again to go on"),
+        (["report", "somewhere"], "run it again"),
+        (["bench", "threads"], "run it again"),
+    ],
+)
+def test_ctrl_c_is_one_line_and_130(
+    arguments: list[str], how: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def pressed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    for place in ("recipe.config.load_recipe", "report.build.build_report", "bench.threads.measure_threads"):
+        monkeypatch.setattr(f"taosr_she.{place}", pressed)
+    assert call(monkeypatch, *arguments) == 130
+    assert capsys.readouterr().err == f"taosr-she: stopped; {how}\n"
 
 
 @pytest.mark.parametrize(
@@ -78,7 +141,7 @@ def test_help_imports_nothing_heavy() -> None:
         (["data", "validate", "no.csv"], "no.csv"),
         (["data", "validate", "no.csv", "--column", "query"], "expected field=column"),
         (["report", "no-such-run"], "no-such-run"),
-        (["judge", "no/such/model", "no.csv"], "no.csv"),
+        (["judge", "no/such/model", "no.csv"], "no/such/model: no such folder"),
         (["examine", "no.jsonl"], "nobody is there to examine"),
         (["examine", "no.jsonl", "--annotations", "no.db"], "no.jsonl"),
         (["examine", "no.jsonl", "--endpoint", "http://localhost/v1"], "--endpoint together with --endpoint-model"),
@@ -189,56 +252,14 @@ def test_examine_needs_annotations_that_are_there_and_a_known_mode(
         assert said in capsys.readouterr().err
 
 
-def test_validate_counts_queries_and_labels_and_fails_when_nothing_comes_through(
+def test_a_name_with_escape_sequences_and_newlines_is_one_harmless_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    path = tmp_path / "pairs.csv"
-    path.write_text("query,title,label,price\nred shoe,Shoe,4.00,ask\nRED shoe,Boot,1,5\n")
+    name = "no\x1b[2J\n[red]such.csv"
+    assert call(monkeypatch, "data", "validate", str(tmp_path / name)) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert r"no\x1b[2J\n[red]such.csv" in line
+    path = tmp_path / "[bold]\x1b[31mpairs.jsonl"
+    path.write_text(json.dumps({"query": "a", "title": "b"}) + "\n")
     assert call(monkeypatch, "data", "validate", str(path)) == 0
-    out = capsys.readouterr().out
-    assert "2 of 2 rows come through" in out and "queries: 1; labels: 4: 1, 1: 1" in out and "(row 1: 'ask')" in out
-    path.write_text("query,title,label\nred shoe,Shoe,9\n")
-    assert call(monkeypatch, "data", "validate", str(path)) == 1
-    assert "1  unknown label" in capsys.readouterr().out
-
-
-def test_another_encoding_is_named_by_an_option(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    path, out = tmp_path / "pairs.csv", tmp_path / "out.jsonl"
-    path.write_bytes("query,title\n红色杯子,红色马克杯\n".encode("gb18030"))
-    assert call(monkeypatch, "data", "convert", str(path), str(out)) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert "--encoding" in line and "gb18030" in line
-    assert call(monkeypatch, "data", "convert", str(path), str(out), "--encoding", "gbk") == 0
-    assert json.loads(out.read_text("utf-8"))["query"] == "红色杯子"
-
-
-def test_formulas_are_defused_on_demand(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    path, out = tmp_path / "pairs.jsonl", tmp_path / "out.csv"
-    path.write_text('{"query": "=cmd|calc", "title": "Shoe"}\n')
-    assert call(monkeypatch, "data", "convert", str(path), str(out), "--defuse") == 0
-    assert ",'=cmd|calc," in out.read_text()
-
-
-def test_the_example_in_the_help_of_the_market_works(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    assert call(monkeypatch, "data", "market", "--help") == 0
-    example = next(word for word in capsys.readouterr().out.split() if re.fullmatch(r"\w+=\d+", word))
-    small = [f"{split}_pairs=20" for split in ("demonstration", "training", "development")]
-    assert call(monkeypatch, "data", "market", str(tmp_path / "market"), *small, example) == 0
-    assert len((tmp_path / "market" / "test.jsonl").read_text().splitlines()) == int(example.split("=")[1])
-
-
-def test_a_missing_column_is_mended_by_an_option_that_exists(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    path = tmp_path / "pairs.csv"
-    path.write_text("search,name\nshoe,Shoe\n")
-    assert call(monkeypatch, "data", "validate", str(path)) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    options = re.findall(r"--column \w+=NAME", line)
-    assert options == ["--column query=NAME", "--column title=NAME"]
-    named = [option.replace("NAME", name).split() for option, name in zip(options, ("search", "name"), strict=True)]
-    assert call(monkeypatch, "data", "validate", str(path), *named[0], *named[1]) == 0
+    assert r"[bold]\x1b[31mpairs.jsonl: 1 of 1 rows" in " ".join(capsys.readouterr().out.split())

@@ -6,15 +6,16 @@ from typing import Annotated, Any
 import typer
 
 from taosr_she.commands.options import DomainOption
-from taosr_she.commands.say import console
+from taosr_she.commands.paths import path_argument, path_option
 from taosr_she.errors import UserError
+from taosr_she.terminal import terminal
 
 StoreArgument = Annotated[str, typer.Argument(help="SQLite file (.db) or database URL.")]
 AnnotationLayout = Annotated[str, typer.Option("--layout", help="jsonl, label_studio, stepwise (TRL).")]
 
 
 def import_(
-    path: Annotated[Path, typer.Argument(help="File of annotations.")],
+    path: Annotated[Path, path_argument("File of annotations.")],
     store: StoreArgument,
     layout: AnnotationLayout = "jsonl",
     domain: DomainOption = "taobao",
@@ -22,27 +23,27 @@ def import_(
     """Add the records of a file to a store."""
     from taosr_she.annotation_commands import import_file
 
-    import_file(console(), path, store, _annotation_layout(layout), domain)
+    import_file(terminal(), path, store, _annotation_layout(layout), domain)
 
 
 def export(
     store: StoreArgument,
-    path: Annotated[Path, typer.Argument(help="File to write.")],
+    path: Annotated[Path, path_argument("File to write.")],
     layout: AnnotationLayout = "jsonl",
-    pairs: Annotated[Path | None, typer.Option(help="The pairs, which label_studio and stepwise show.")] = None,
+    pairs: Annotated[Path | None, path_option("The pairs, which label_studio and stepwise show.")] = None,
     domain: DomainOption = "taobao",
 ) -> None:
     """Write all records of a store to a file."""
     from taosr_she.annotation_commands import export_file
 
-    export_file(console(), store, path, _annotation_layout(layout), domain, pairs)
+    export_file(terminal(), store, path, _annotation_layout(layout), domain, pairs)
 
 
 def agreement(store: StoreArgument, domain: DomainOption = "taobao") -> None:
     """How well annotators agree, and who stands out. Also for a JSONL file of annotations."""
     from taosr_she.annotation_commands import show_agreement
 
-    show_agreement(console(), store, domain)
+    show_agreement(terminal(), store, domain)
 
 
 def _annotation_layout(layout: str) -> Any:

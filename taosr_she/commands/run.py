@@ -5,7 +5,8 @@ from typing import Annotated
 import typer
 
 from taosr_she.commands.options import Overrides
-from taosr_she.commands.say import console
+from taosr_she.escape import plain
+from taosr_she.terminal import terminal
 
 
 def demo(overrides: Overrides = None) -> None:
@@ -25,7 +26,7 @@ def run(
         return
     from taosr_she.recipe.seeds import run_seeds
 
-    run_seeds(console(), recipe, overrides or [], seeds, dry_run)
+    run_seeds(terminal(), recipe, overrides or [], seeds, dry_run)
 
 
 def _run(name: str, overrides: list[str], dry_run: bool) -> None:
@@ -36,12 +37,12 @@ def _run(name: str, overrides: list[str], dry_run: bool) -> None:
 
     recipe = load_recipe(name, overrides)
     if dry_run:
-        print(describe_plan(recipe))
+        print(plain(describe_plan(recipe)))
         return
-    screen = console()
+    screen = terminal()
     with Progress(screen) as progress:
         path = run_recipe(recipe, progress)
     results = read_results(recipe.folder)
     if results is not None:
         screen.print(results_table(results))
-    screen.print(f"report: {path}", highlight=False, soft_wrap=True)
+    screen.print(f"report: {path}", soft_wrap=True)

@@ -1,18 +1,16 @@
-"""Where commands print, and what several of them print."""
+"""What several commands print, and what they say when they are stopped."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from taosr_she.errors import Stopped
+
 if TYPE_CHECKING:
     from taosr_she.data.validate import LoadResult
-
-
-def console() -> Console:
-    """The terminal; files and pipes get lines of 140 characters."""
-    plain = Console()
-    return plain if plain.is_terminal else Console(width=140)
 
 
 def say_loaded(screen: Console, path: Path, loaded: "LoadResult", quarantine: Path) -> None:
@@ -20,4 +18,13 @@ def say_loaded(screen: Console, path: Path, loaded: "LoadResult", quarantine: Pa
     from taosr_she.data.summary import summary
 
     for line in summary(path, loaded, quarantine):
-        screen.print(line, highlight=False, markup=False, soft_wrap=True)
+        screen.print(line, soft_wrap=True)
+
+
+@contextmanager
+def said_when_stopped(kept: Callable[[], str]) -> Iterator[None]:
+    """Inside, Ctrl-C ends the command with what `kept` says: what is kept, and how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Stopped(kept()) from None

@@ -70,7 +70,6 @@ def load_pairs(
     detail, raw`, also when empty. `encoding` is that of text files, where it is not UTF-8.
     Raises UserError for what is wrong with the whole file: missing, empty, another format, a needed column absent.
     """
-    path = Path(path)
     joined = find_join(path) if path.is_dir() else None
     if joined and layout == "auto":
         layout = joined

@@ -85,6 +85,8 @@ class SFTStage(Strict):
     """Name of the data stage."""
     model: str = "tiny"
     """`tiny`, a folder, or a name on the Hugging Face hub."""
+    other_domain: bool = False
+    """Start from `model` although its `domain.yaml` says that it was trained for another domain."""
     tiny: TinyConfig = TinyConfig()
     """Size of the tiny model."""
     settings: SFTSettings = SFTSettings()

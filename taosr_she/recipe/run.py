@@ -14,6 +14,7 @@ import yaml
 
 from taosr_she import __version__
 from taosr_she.domain.domain import Domain
+from taosr_she.model.domain_file import save_domain
 from taosr_she.recipe.config import Recipe
 from taosr_she.recipe.context import Context
 from taosr_she.recipe.plan import PlannedStage, plan, write_json
@@ -42,9 +43,7 @@ def write_head(recipe: Recipe, domain: Domain) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     resolved = recipe.model_dump(mode="json", exclude={"shared"})
     (folder / "recipe.yaml").write_text(yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True), "utf-8")
-    # What the model was shown, for judging with its checkpoint later.
-    shown = yaml.safe_dump(domain.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-    (folder / "domain.yaml").write_text(shown, "utf-8")
+    save_domain(domain, folder)
     set_threads(recipe.threads)
     write_json(folder / "environment.json", environment(recipe))
 

@@ -7,7 +7,7 @@ Sampling is dear, examining is not: kept rollouts are examined anew each time, f
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
@@ -41,6 +41,7 @@ class PairRollouts:
     verdicts: tuple[tuple[float, ...], ...]  # N x K in [0, 1], NaN unknown
     conclusions: tuple[tuple[str, ...], ...]  # N x K canonical, "" where the section is missing
     tokens: int  # generated for all of them
+    malformed: tuple[str | None, ...] = ()  # N: why, None where well formed
 
 
 def sample_rollouts(
@@ -79,6 +80,11 @@ def sample_rollouts(
     return {pair.pair_id: found[pair.pair_id] for pair in pairs}
 
 
+def malformed_reasons(rollouts: Mapping[str, PairRollouts]) -> list[str | None]:
+    """Of every rollout, why it is malformed; None where it is well formed."""
+    return [reason for of_pair in rollouts.values() for reason in of_pair.malformed]
+
+
 def read_part(path: Path) -> dict[str, PairRollouts]:
     """pair_id -> rollouts of one Parquet part."""
     return _by_pair(_read(path))
@@ -94,6 +100,7 @@ def _by_pair(rows: Sequence[Row]) -> dict[str, PairRollouts]:
             tuple(tuple(float("nan") if v is None else v for v in r["verdicts"]) for r in several),
             tuple(tuple(r["conclusions"]) for r in several),
             sum(r["tokens"] for r in several),
+            tuple(r["malformed"] for r in several),
         )
         for pair_id, several in by_pair.items()
     }
