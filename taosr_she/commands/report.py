@@ -1,0 +1,27 @@
+"""`taosr-she report` and `taosr-she figure`: pages and pictures of runs that are there."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def report(run_folder: Annotated[Path, typer.Argument(help="Folder of a run.")]) -> None:
+    """Build report.html of a run folder anew."""
+    from taosr_she.report.build import build_report
+
+    print(build_report(run_folder))
+
+
+def figure(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders, e.g. of several seeds.")],
+    metric: Annotated[
+        str, typer.Option(help="A column of metrics.jsonl: entropy, reward, signal_share, ...")
+    ] = "reward",
+    out: Annotated[Path, typer.Option(help="Picture to write: .png or .svg.")] = Path("figure.png"),
+) -> None:
+    """Draw one metric of the training stages, mean and range over runs."""
+    from taosr_she.report.figure import draw_metric
+
+    draw_metric(runs, metric, out)
+    print(out)
