@@ -48,7 +48,10 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print the 
         raise typer.Exit
 
 
-PLACE_IS_WRONG = {errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, *UNWRITABLE}
+PLACE_IS_WRONG = {
+    errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG, errno.ENXIO,
+    errno.EPIPE, *UNWRITABLE,
+}  # fmt: skip
 """What the system says where a path that the user chose cannot be written. A file that is not there is not among them:
 readers name theirs themselves, and one that is missing from the package is our mistake."""
 
