@@ -158,12 +158,12 @@ def test_retries_with_backoff(endpoint: Endpoint, make_judge: Callable[..., Endp
     replies = [(503, {}, {}), (429, {"Retry-After": "7"}, {})]
     endpoint.say = lambda pair, before: replies[before] if before < 2 else chat(judgement(*["correct"] * 5))
     assert make_judge().examine(*asked(1)).values.tolist() == [[1] * 5]
-    assert len(make_judge.waits) == 2 and make_judge.waits[1] == 7
+    assert len(make_judge.waits) == 2 and 7 < make_judge.waits[1] <= 8  # with jitter
 
 
 def test_gives_up_when_nothing_answers(endpoint: Endpoint, make_judge: Callable[..., EndpointJudge]) -> None:
     endpoint.say = lambda pair, before: (503, {}, {})
-    with pytest.raises(UserError, match="5 responses in a row without an answer, the last: status 503"):
+    with pytest.raises(UserError, match="5 questions in a row without an answer, the last: status 503"):
         make_judge(retries=0).examine(*asked(9))
     assert len(endpoint.requests) == 5
 
