@@ -17,6 +17,7 @@ from taosr_she.commands.report import figure, report
 from taosr_she.commands.run import demo, run
 from taosr_she.commands.select import select
 from taosr_she.errors import UNWRITABLE, UserError
+from taosr_she.secret import masked
 
 app = typer.Typer(
     name="taosr-she", help="Step-examined relevance: train and measure models that judge query-product pairs in steps.",
@@ -61,7 +62,7 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        print(f"taosr-she: {error}", file=sys.stderr)
+        print(f"taosr-she: {masked(str(error))}", file=sys.stderr)
         raise SystemExit(2) from None
     except OSError as error:
         if error.errno not in PLACE_IS_WRONG:

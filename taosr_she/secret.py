@@ -6,8 +6,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 MASK = "***"
 # Behind the scheme: perhaps a user and a password, which may hold blanks and quotes; then all up to the next blank.
-_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)((?:[^/@\s'\"<>]*:[^/@\n]*@)?[^\s'\"<>]*)")
-_SECRET_NAME = re.compile(r"pass|pwd|secret|token|key|auth|sig", re.IGNORECASE)
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,40}://)((?:[^/@\s'\"<>]*:[^/@\n]*@)?[^\s'\"<>]*)")
 
 
 def masked(text: str) -> str:
@@ -31,11 +30,11 @@ def masked_values(content: Any) -> Any:
 
 
 def without_secrets_of(url: str, text: str) -> str:
-    """`text` without the user, the password and the secret query values of `url`, parts of which it may repeat."""
+    """`text` without the user, the password and the values of the query of `url`, parts of which it may repeat."""
     try:
         parts = urlsplit(url)
         found = [parts.password or "", parts.username or ""]
-        found += [value for name, value in parse_qsl(parts.query) if _SECRET_NAME.search(name)]
+        found += [value for _, value in parse_qsl(parts.query) if len(value) > 2]
     except ValueError:  # no URL: a driver that names it does so as a whole
         found = []
     for secret in sorted({each for value in found for each in (value, unquote(value)) if each}, key=len, reverse=True):

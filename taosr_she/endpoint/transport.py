@@ -8,6 +8,7 @@ import asyncio
 import concurrent.futures
 import zlib
 from dataclasses import dataclass
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from threading import Lock, Thread
 from typing import TYPE_CHECKING
 
@@ -48,6 +49,7 @@ class Transport:
                 timeout=silence_seconds,
                 limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
                 headers={"Accept-Encoding": "identity"},  # nothing to gain on a few kB
+                cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # none are kept
             )
         except (ValueError, OSError, ImportError, httpx.InvalidURL) as error:
             raise UserError(

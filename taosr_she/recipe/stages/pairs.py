@@ -15,6 +15,7 @@ from taosr_she.examine.majority import MACHINE
 from taosr_she.examine.store import read_all
 from taosr_she.recipe.context import Context, DataFolder
 from taosr_she.recipe.kinds import PairsStage
+from taosr_she.secret import masked
 
 
 def run(context: Context, stage: PairsStage) -> dict[str, Any]:
@@ -37,7 +38,9 @@ def run(context: Context, stage: PairsStage) -> dict[str, Any]:
     people = read_all(stage.annotations) if stage.annotations else []
     said = {name: _said_of(splits[name], people) for name in ("training", "development", "test")}
     if stage.annotations and not any(said.values()):
-        raise UserError(f"{stage.annotations}: no annotation belongs to a pair of {stage.path}: compare the pair_ids")
+        raise UserError(
+            f"{masked(stage.annotations)}: no annotation belongs to a pair of {stage.path}: compare the pair_ids"
+        )
     # People first: a step that nobody annotated has the machine's reference, if any.
     machine = {name: _references(context, stage, splits[name], said[name]) for name in said}
     counts = DataFolder(context.folder).write(
