@@ -107,7 +107,7 @@ class Transport:
         except TimeoutError as error:
             raise TryAgain(f"no whole answer within {self._deadline:g} seconds", lost=True) from error
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            raise TryAgain(f"no connection: {error or 'no answer in time'}", unreachable=True) from error
+            raise TryAgain(f"no connection: {str(error) or 'no answer in time'}", unreachable=True) from error
         except httpx.TimeoutException as error:
             raise TryAgain("no answer in time", lost=not isinstance(error, httpx.PoolTimeout)) from error
         except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError) as error:
