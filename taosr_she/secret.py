@@ -20,6 +20,11 @@ def masked(text: str) -> str:
     return _URL.sub(lambda url: url[1] + _without_secrets(url[2]), text)
 
 
+def is_masked(url: str) -> bool:
+    """Whether this is what `masked` made of a URL, which therefore leads nowhere."""
+    return f"{MASK}@" in url or url.endswith(f"?{MASK}")
+
+
 def masked_values(content: Any) -> Any:
     """The same for every text, keys included, in dicts, lists and tuples (which become lists)."""
     if isinstance(content, dict):

@@ -7,6 +7,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from taosr_she.config import Strict
 from taosr_she.endpoint.budget import Usage
+from taosr_she.secret import is_masked
 
 
 class EndpointConfig(Strict):
@@ -53,6 +54,8 @@ class EndpointConfig(Strict):
     @field_validator("base_url")
     @classmethod
     def _check_url(cls, value: str) -> str:
+        if is_masked(value):
+            raise ValueError("is masked, as in the recipe.yaml of a run folder: put its user, password and query back")
         try:
             good = "#" not in value and urlsplit(value).hostname and urlsplit(value).port != 0
         except ValueError:  # its text may hold the password

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from taosr_she.errors import UserError
-from taosr_she.secret import masked, without_secrets_of
+from taosr_she.secret import is_masked, masked, without_secrets_of
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Engine, MetaData, Table
@@ -35,6 +35,8 @@ def open_engine(url_or_path: str | Path, create: bool) -> "Engine":
     from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
     text = str(url_or_path)
+    if is_masked(text):
+        raise UserError(f"annotation store {text}: the URL is masked: put its user, password and query back")
     if "://" not in text:
         path = Path(text)
         if path.is_dir():

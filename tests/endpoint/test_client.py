@@ -63,7 +63,7 @@ def test_secrets_of_the_url_are_sent_and_never_shown(server, make: Make) -> None
 
 
 @pytest.mark.parametrize(
-    "url", ["http://", "http://u:p#w@host/v1", "http://h:99999/", "http://[1/v1", "localhost:1/v1"]
+    "url", ["http://", "http://u:p#w@host/v1", "http://h:99999/", "http://[1/v1", "localhost:1/v1", "http://***@h/v1"]
 )
 def test_a_url_that_is_none_is_told_without_quoting_it(url: str) -> None:
     with pytest.raises(ValidationError) as caught:

@@ -137,8 +137,14 @@ def test_a_run_folder_holds_no_secret_and_the_teacher_says_how_far_it_is(
     assert "data: done before, kept" in capsys.readouterr().out and len(server.requests) == asked
 
 
+def test_what_an_endpoint_says_is_text_on_the_screen(server, call: Call, tmp_path: Path, capsys) -> None:
+    server.say = lambda h: h.send(400, {"error": "[/red] [bold]no"}) if h.number == 3 else lesson(h)
+    assert call("run", str(recipe_file(tmp_path, server.url))) == 0
+    assert "1 x refused: status 400: [/red] [bold]no" in " ".join(capsys.readouterr().out.split())
+
+
 def test_a_teacher_without_one_usable_answer_ends_the_recipe(server, call: Call, tmp_path: Path, capsys) -> None:
-    server.say = lambda h: h.answer("I cannot help with [/red] that.")
+    server.say = lambda h: h.answer("I cannot help with that.")
     assert call("run", str(recipe_file(tmp_path, server.url))) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and "the LLM teacher wrote no usable demonstration" in error

@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from taosr_she.endpoint import transport
@@ -80,6 +80,8 @@ packings = st.sampled_from(["plain"] * 5 + ["gzip", "cut gzip"])
 @pytest.mark.fuzz
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(statuses, headers, bodies, lengths, packings, st.booleans())
+@example(200, {"Set-Cookie": "\x80"}, b"", "right", "plain", False)  # the HTTP client could not send it back
+@example(200, {"Retry-After": "Mon, 01 Jan 0001 00:00:00 +2359"}, b"", "short", "cut gzip", True)
 def test_any_answer_is_usable_tried_again_or_one_clear_line(
     server, make_config, ask, tmp_path, monkeypatch, status, headers, body, length, packing, slow
 ) -> None:

@@ -158,6 +158,7 @@ def test_what_cannot_be_opened_is_told_in_one_line(tmp_path: Path) -> None:
         (tmp_path / "text.db", "not a database"),
         ("nonsense://", "not a database URL"),
         ("postgresql://someone:secret@localhost:port/x?password=secret", "not a database URL"),
+        ("postgresql://***@localhost/x", "the URL is masked"),
         ("sqlite://", "in memory is gone at the end"),
         ("sqlite:///:memory:", "in memory is gone at the end"),
         (f"sqlite:///{tmp_path}/x.db?timeout=secret", "not a database URL"),
