@@ -92,15 +92,15 @@ class Asker:
         Raises UserError when the endpoint cannot be used, and when too many questions in a row came to nothing. What
         was answered until then is in the file.
         """
-        unlike = {q.key: q for q in questions if q.key not in self._decided}
+        by_key = {q.key: q for q in questions if q.key not in self._decided}
         # Those that were refused before come last: what is new has a better chance.
-        opened = sorted(unlike.values(), key=lambda q: q.key in self._refused_before)
+        still_open = sorted(by_key.values(), key=lambda q: q.key in self._refused_before)
         self._patience.has_answered |= any(q.key in self._answered for q in questions)
         self._stop.clear()
-        self._todo, self._done, self._kept = iter(opened), 0, 0
-        self._report = progress(len(opened)) if progress and opened else None
+        self._todo, self._done, self._kept = iter(still_open), 0, 0
+        self._report = progress(len(still_open)) if progress and still_open else None
         with ThreadPoolExecutor(self.config.concurrency) as pool:
-            workers = [pool.submit(self._work) for _ in range(min(self.config.concurrency, len(opened)))]
+            workers = [pool.submit(self._work) for _ in range(min(self.config.concurrency, len(still_open)))]
             try:
                 for each in workers:
                     each.result()
@@ -126,6 +126,8 @@ class Asker:
                 raise
             with self._lock:
                 self._done += 1
+                record = self._decided.get(question.key)
+                self._kept += record is not None and record.outcome == "kept"
                 if self._report:
                     self._report(self._done, f"{self._kept} usable, cost {self.budget.spent.cost:.2f}")
 
@@ -148,10 +150,7 @@ class Asker:
             self._record(question, "wrong" if reason else "kept", text, reason, usage, estimated)
             self._patience.answered()
         if self._decided[question.key].outcome == "kept":
-            self._patience.kept()
-            with self._lock:
-                self._kept += 1
-            return None
+            return self._patience.kept()
         return self._give_up(self._patience.unusable(), reason)
 
     def _give_up(self, why: str | None, reason: str) -> None:
