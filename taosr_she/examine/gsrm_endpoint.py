@@ -136,7 +136,7 @@ class EndpointJudge:
                     fingerprint_config([*told, vote]),
                     pair.pair_id,
                     lambda reason: judge_messages(self.domain, pair, shown, reason),
-                    lambda text, finished: read_judgement(self.domain, text, asked)[1],
+                    lambda text, finished: _why_unusable(self.domain, text, asked, finished),
                 ),
                 asked,
             )
@@ -148,3 +148,8 @@ class EndpointJudge:
         if record is None or record.outcome != "kept":
             return {}
         return read_judgement(self.domain, record.response, vote.asked)[0]
+
+
+def _why_unusable(domain: Domain, text: str, asked: Sequence[int], finished: bool) -> str | None:
+    reason = read_judgement(domain, text, asked)[1]
+    return f"{reason}, cut off at max_tokens" if reason and not finished else reason

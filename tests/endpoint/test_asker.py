@@ -191,3 +191,15 @@ def test_an_interrupt_ends_at_once_and_counts_what_was_on_its_way(server, tmp_pa
     _, said = child.communicate(timeout=30)
     assert time.monotonic() - start < 15 and said.rstrip().endswith("KeyboardInterrupt")
     assert [json.loads(line)["outcome"] for line in path.read_text().splitlines()] == ["lost", "lost"]
+
+
+def test_the_room_stands_on_the_ground_floor_and_loads_no_http_client() -> None:
+    code = (
+        "import sys, taosr_she.endpoint.asker; loaded = set(sys.modules);"
+        "print(sorted({m.split('.')[1] for m in loaded if m.startswith('taosr_she.')}), 'httpx' in loaded)"
+    )
+    root = str(Path(__file__).resolve().parents[2])
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": root}, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "['config', 'endpoint', 'errors', 'files', 'secret'] False"

@@ -155,6 +155,16 @@ def test_unusable_answers_are_asked_anew_then_unknown(
     assert np.isnan(verdicts.values).all() and (verdicts.sources == CODE["unknown"]).all()
 
 
+def test_an_answer_that_is_cut_off_says_so(endpoint: Endpoint, make_judge: Callable[..., EndpointJudge]) -> None:
+    status, headers, body = chat("[query] as it sh")
+    body["choices"][0]["finish_reason"] = "length"
+    endpoint.say = lambda pair, before: (status, headers, body)
+    judge = make_judge(attempts=1)
+    judge.examine(*asked(1))
+    assert "0 of 1 questions have a usable answer; 1 x section [query] does not end in" in judge.account()[2]
+    assert "cut off at max_tokens" in judge.account()[2]
+
+
 def test_retries_with_backoff(endpoint: Endpoint, make_judge: Callable[..., EndpointJudge]) -> None:
     replies = [(503, {}, {}), (429, {"Retry-After": "7"}, {})]
     endpoint.say = lambda pair, before: replies[before] if before < 2 else chat(judgement(*["correct"] * 5))
