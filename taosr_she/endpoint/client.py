@@ -107,7 +107,8 @@ class ChatClient:
             return TryAgain(f"status {status}{said}", retry_after_seconds(reply.retry_after))
         if status in (401, 403):
             name = self._config.api_key_env
-            key = f"the key in {name}" if name else "a request without a key (no api_key_env is given)"
+            no_key = "a request without a key (name the variable that holds one: api_key_env, or --api-key-env)"
+            key = f"the key in {name}" if name else no_key
             return UserError(f"{url}: status {status}, the endpoint does not accept {key}{said}")
         if status == 402:
             return UserError(f"{url}: status 402, the endpoint wants to be paid first{said}")
