@@ -50,12 +50,12 @@ def open_engine(url_or_path: str | Path, create: bool) -> "Engine":
         raise UserError(
             f"annotation store {masked(text)}: not a database URL that SQLAlchemy knows "
             f"({without_secrets_of(text, str(error))}); give a path for SQLite, or something like "
-            "postgresql+psycopg://user@host/name"
+            "postgresql+psycopg://host/name"
         ) from error
     except ImportError as error:
         raise UserError(
             f"annotation store {masked(text)}: the driver is not installed: {error.name}; pip install it, or name "
-            "another one, e.g. postgresql+psycopg://"
+            "another one, e.g. postgresql+pg8000://host/name"
         ) from error
     if engine.dialect.name == "sqlite":
         _check_sqlite(url, create)

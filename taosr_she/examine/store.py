@@ -44,7 +44,7 @@ def open_annotations(source: str | Path) -> "AnnotationStore | list[Annotation]"
     """
     text = str(source)
     if "://" not in text and not Path(text).is_file():
-        raise UserError(f"annotations {text}: no such file")
+        raise UserError(f"annotations {text}: {'is a folder, name a file' if Path(text).is_dir() else 'no such file'}")
     if "://" in text or text.endswith(STORE_ENDINGS):
         return AnnotationStore(source, create=False)
     return read_annotations(Path(text))

@@ -176,6 +176,8 @@ def test_what_cannot_be_opened_is_told_in_one_line(tmp_path: Path) -> None:
 def test_reading_makes_and_changes_nothing(tmp_path: Path) -> None:
     import sqlite3
 
+    with pytest.raises(UserError, match="is a folder"):
+        read_all(tmp_path)
     for source in (tmp_path / "none.db", f"sqlite:///{tmp_path}/none.db"):
         with pytest.raises(UserError, match="no such file"):
             read_all(source)
