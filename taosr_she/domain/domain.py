@@ -6,17 +6,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, ValidationError, model_validator
 
+from taosr_she.config import Strict
 from taosr_she.errors import UserError
 
 SHIPPED = ("taobao", "esci", "wands")
-
-
-class Strict(BaseModel):
-    """Configuration base: an unknown key is an error, values do not change after loading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Grade(Strict):

@@ -20,6 +20,7 @@ from taosr_she.recipe.context import Context
 from taosr_she.recipe.plan import PlannedStage, plan, write_json
 from taosr_she.recipe.progress import Progress
 from taosr_she.report.build import build_report
+from taosr_she.secret import masked_values
 
 
 def run_recipe(recipe: Recipe, progress: Progress) -> Path:
@@ -41,7 +42,7 @@ def write_head(recipe: Recipe, domain: Domain) -> None:
     """Make the run folder with what was asked for and on what machine, and set the threads."""
     folder = recipe.folder
     folder.mkdir(parents=True, exist_ok=True)
-    resolved = recipe.model_dump(mode="json", exclude={"shared"})
+    resolved = masked_values(recipe.model_dump(mode="json", exclude={"shared"}))
     (folder / "recipe.yaml").write_text(yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True), "utf-8")
     save_domain(domain, folder)
     set_threads(recipe.threads)
@@ -63,7 +64,8 @@ def run_stage(recipe: Recipe, domain: Domain, planned: PlannedStage, progress: P
 
 def describe_plan(recipe: Recipe) -> str:
     """The resolved recipe and what each stage would do, for `--dry-run`."""
-    lines = [yaml.safe_dump(recipe.model_dump(mode="json", exclude={"shared"}), sort_keys=False, allow_unicode=True)]
+    resolved = masked_values(recipe.model_dump(mode="json", exclude={"shared"}))
+    lines = [yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True)]
     lines.append(f"run folder: {recipe.folder}")
     for planned in plan(recipe, recipe.load_domain()):
         lines.append(f"  {planned.name:<16} {planned.stage.kind:<9} {_intent(planned):<10} {planned.fingerprint}")

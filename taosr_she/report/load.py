@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from taosr_she.errors import UserError
+from taosr_she.secret import masked, masked_values
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def _recipe(path: Path, gaps: list[str]) -> tuple[str, dict[str, Any]]:
         raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(recipe, dict):
         raise UserError(f"{path}: expected a mapping; run the recipe again or remove the file")
-    return text, recipe
+    return masked(text), masked_values(recipe)
 
 
 def _stages(folder: Path, planned: dict[str, Any], gaps: list[str]) -> list[StageData]:
