@@ -7,17 +7,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from taosr_she import __version__
 from taosr_she.errors import UNWRITABLE, UserError
-
-
-def console() -> Console:
-    """The terminal; files and pipes get lines of 140 characters."""
-    plain = Console()
-    return plain if plain.is_terminal else Console(width=140)
-
+from taosr_she.escape import one_line, plain
+from taosr_she.terminal import terminal as console
 
 app = typer.Typer(
     name="taosr-she", help="Step-examined relevance: train and measure models that judge query-product pairs in steps.",
@@ -154,7 +148,7 @@ def report(run_folder: Annotated[Path, typer.Argument(help="Folder of a run.")])
     """Build report.html of a run folder anew."""
     from taosr_she.report.build import build_report
 
-    print(build_report(run_folder))
+    print(plain(str(build_report(run_folder))))
 
 
 @app.command()
@@ -169,7 +163,7 @@ def figure(
     from taosr_she.report.figure import draw_metric
 
     draw_metric(runs, metric, out)
-    print(out)
+    print(plain(str(out)))
 
 
 @data_app.command("validate")
@@ -354,7 +348,7 @@ def _run(name: str, overrides: list[str], dry_run: bool) -> None:
 
     recipe = load_recipe(name, overrides)
     if dry_run:
-        print(describe_plan(recipe))
+        print(plain(describe_plan(recipe)))
         return
     screen = console()
     with Progress(screen) as progress:
@@ -381,12 +375,12 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        print(f"taosr-she: {error}", file=sys.stderr)
+        print(f"taosr-she: {one_line(str(error))}", file=sys.stderr)
         raise SystemExit(2) from None
     except OSError as error:
         if error.errno not in PLACE_IS_WRONG:
             raise
-        where = f"{error.filename}: " if error.filename else ""
+        where = f"{one_line(str(error.filename))}: " if error.filename else ""
         print(f"taosr-she: {where}{error.strerror}; name another place or make room there", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:

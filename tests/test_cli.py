@@ -186,3 +186,16 @@ def test_examine_needs_annotations_that_are_there_and_a_known_mode(
     for mode, said in (("judge_only", "needs a judge"), ("people", "expected one of human_first, judge_only")):
         assert call(monkeypatch, *arguments, "--mode", mode) == 2
         assert said in capsys.readouterr().err
+
+
+def test_a_name_with_escape_sequences_and_newlines_is_one_harmless_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    name = "no\x1b[2J\n[red]such.csv"
+    assert call(monkeypatch, "data", "validate", str(tmp_path / name)) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert r"no\x1b[2J\n[red]such.csv" in line
+    path = tmp_path / "[bold]\x1b[31mpairs.jsonl"
+    path.write_text(json.dumps({"query": "a", "title": "b"}) + "\n")
+    assert call(monkeypatch, "data", "validate", str(path)) == 0
+    assert r"[bold]\x1b[31mpairs.jsonl: 1 of 1 rows" in " ".join(capsys.readouterr().out.split())

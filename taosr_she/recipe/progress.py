@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 
+from taosr_she.escape import one_line
+
 
 class Progress(AbstractContextManager["Progress"]):
     """Draws the stages. In a terminal: bars. Elsewhere (CI, files): a line at most every `quiet_seconds`."""
@@ -19,8 +21,9 @@ class Progress(AbstractContextManager["Progress"]):
         self._last = 0.0
         self._live = console.is_terminal
         self._rich = RichProgress(
-            TextColumn("{task.description:<14}"), BarColumn(bar_width=24), MofNCompleteColumn(), TimeElapsedColumn(),
-            TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[note]}"), console=console,
+            TextColumn("{task.description:<14}", markup=False), BarColumn(bar_width=24), MofNCompleteColumn(),
+            TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}", markup=False), console=console,
         )  # fmt: skip
 
     def __enter__(self) -> "Progress":
@@ -39,11 +42,11 @@ class Progress(AbstractContextManager["Progress"]):
     def stage(self, name: str, total: int) -> Callable[[int, str], None]:
         """A function `(done, note)` to call as the stage goes on."""
         started = time.monotonic()
-        task: TaskID | None = self._rich.add_task(name, total=total, note="") if self._live else None
+        task: TaskID | None = self._rich.add_task(one_line(name), total=total, note="") if self._live else None
 
         def update(done: int, note: str) -> None:
             if task is not None:
-                self._rich.update(task, completed=done, note=note)
+                self._rich.update(task, completed=done, note=one_line(note))
                 return
             now = time.monotonic()
             if now - self._last >= self._quiet or done == total:
