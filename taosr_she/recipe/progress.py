@@ -20,6 +20,10 @@ class Progress(AbstractContextManager["Progress"]):
         self._quiet = quiet_seconds
         self._last = 0.0
         self._live = console.is_terminal
+        self.log: Callable[[str], None] = lambda text: None
+        """Hears every line, in a terminal also those that bars stand for."""
+        self.each_update: Callable[[], None] = lambda: None
+        """Called after every update of a stage."""
         self._rich = RichProgress(
             TextColumn("{task.description:<14}", markup=False), BarColumn(bar_width=24), MofNCompleteColumn(),
             TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
@@ -38,6 +42,7 @@ class Progress(AbstractContextManager["Progress"]):
     def say(self, text: str) -> None:
         """One line above the bars."""
         self.console.print(text, highlight=False)
+        self.log(text)
 
     def stage(self, name: str, total: int) -> Callable[[int, str], None]:
         """A function `(done, note)` to call as the stage goes on."""
@@ -47,11 +52,12 @@ class Progress(AbstractContextManager["Progress"]):
         def update(done: int, note: str) -> None:
             if task is not None:
                 self._rich.update(task, completed=done, note=one_line(note))
-                return
             now = time.monotonic()
             if now - self._last >= self._quiet or done == total:
                 self._last = now
                 left = (now - started) / max(done, 1) * (total - done)
-                self.say(f"  {name}: {done}/{total}, {now - started:.0f} s, about {left:.0f} s left; {note}")
+                line = f"  {name}: {done}/{total}, {now - started:.0f} s, about {left:.0f} s left; {note}"
+                (self.say if task is None else self.log)(line)
+            self.each_update()
 
         return update
