@@ -36,6 +36,8 @@ WHAT = {
     "judge": "a generative stepwise reward model: it writes a critique and a verdict for each step of a response",
 }
 """Kind of stage -> what its checkpoint is."""
+SHOWN = ("step", "loss", "reward", "accuracy", "signal_share", "malformed_rate", "entropy", "kl", "tokens")
+"""What of the last row of the metrics stands in the card."""
 POLICIES = ("sft", "label_sft", "rejection", "dpo", "rl")
 """Kinds whose checkpoint judges pairs."""
 
@@ -117,14 +119,15 @@ def _use(checkpoint: Path, domain: Domain, is_policy: bool, kind: str) -> Iterat
             "`examination: {mode: scalar, scalar: <this stage>}`."
         )
         return
-    if not is_policy:
-        yield "It examines the responses of another model, one verdict a step. In this folder:"
-        yield "```bash\ntaosr-she examine responses.jsonl --judge . --out examined.jsonl\n```"
-        return
     own = (checkpoint / DOMAIN_FILE).is_file()
     place = DOMAIN_FILE if own else f"../../../{DOMAIN_FILE}"
+    option = "" if own else f" --domain {place}"
+    if not is_policy:
+        yield "It examines the responses of another model, one verdict a step. In this folder:"
+        yield f"```bash\ntaosr-she examine responses.jsonl --judge . --out examined.jsonl{option}\n```"
+        return
     yield "In this folder, for a file of pairs (`query`, `title`, ...):"
-    yield f"```bash\ntaosr-she judge . pairs.jsonl --out judged.jsonl{'' if own else f' --domain {place}'}\n```"
+    yield f"```bash\ntaosr-she judge . pairs.jsonl --out judged.jsonl{option}\n```"
     yield "In Python:"
     yield f"""```python
 from taosr_she.domain.domain import load_domain
@@ -168,7 +171,7 @@ def _training(
     ]
     yield "\n".join(["| | |", "| --- | --- |", *(f"| {markdown(key)} | {value} |" for key, value in rows if value)])
     last = _last_row(recipe.folder / "stages" / name / "metrics.jsonl")
-    numbers = {key: value for key, value in last.items() if isinstance(value, int | float)}
+    numbers = {key: last[key] for key in SHOWN if isinstance(last.get(key), int | float)}
     if numbers:
         yield "Last step of training: " + ", ".join(f"{markdown(k)} {v:.4g}" for k, v in numbers.items()) + "."
     text = yaml.safe_dump(dict(settings), sort_keys=False, allow_unicode=True).rstrip()
