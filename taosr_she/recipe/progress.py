@@ -8,8 +8,12 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
+from rich.table import Column
 
 from taosr_she.escape import one_line
+
+WIDE = 110
+"""Columns of a terminal from which on the bars are long."""
 
 
 class Progress(AbstractContextManager["Progress"]):
@@ -24,10 +28,12 @@ class Progress(AbstractContextManager["Progress"]):
         """Hears every line, in a terminal also those that bars stand for."""
         self.each_update: Callable[[], None] = lambda: None
         """Called after every update of a stage."""
+        bar = BarColumn(bar_width=24 if console.width >= WIDE else 8)
+        # Where it is narrow the note takes two lines; else rich would cut all columns, times too.
+        note = TextColumn("{task.fields[note]}", markup=False, table_column=Column())
         self._rich = RichProgress(
-            TextColumn("{task.description:<14}", markup=False), BarColumn(bar_width=24), MofNCompleteColumn(),
-            TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}", markup=False), console=console,
+            TextColumn("{task.description:<14}", markup=False), bar, MofNCompleteColumn(), TimeElapsedColumn(),
+            TextColumn("left"), TimeRemainingColumn(), note, console=console,
         )  # fmt: skip
 
     def __enter__(self) -> "Progress":
