@@ -39,9 +39,10 @@ GLOSSARY: tuple[tuple[str, tuple[Term, ...]], ...] = (
             ),
             Term(
                 "ece", "ECE, expected calibration error",
-                "How far the model's probability of its most probable grade is from how often that grade is "
-                "right, averaged over ten bins of the probability. 0: where it says 80%, it is right on 80 of "
-                "100. A small test set makes it look larger than it is.",
+                "How far stated probabilities are from how often they hold, averaged over ten bins of the "
+                "probability. 0: where it says 80%, it is right on 80 of 100. For a model, the probability of its "
+                "most probable grade; for a judge, that a step is right. A small test set makes it look larger than "
+                "it is.",
             ),
             Term(
                 "majority", "Majority",

@@ -30,6 +30,7 @@ for (const box of document.querySelectorAll(".scroll")) {
     const right = box.scrollWidth - box.clientWidth - box.scrollLeft;
     box.classList.toggle("beyond-right", !fits && right > 2);
     box.classList.toggle("beyond-left", !fits && box.scrollLeft > 2);
+    box.classList.toggle("beyond-down", !fits && box.scrollHeight - box.clientHeight - box.scrollTop > 2);
     more.hidden = fits;
     if (fits || heads.length < 2) return;
     const edge = box.getBoundingClientRect();

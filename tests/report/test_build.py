@@ -84,6 +84,7 @@ def test_a_narrow_screen_says_that_there_is_more_and_heads_stay(page_path: Path,
     box, more = page.locator("#table .scroll").first, page.locator("#table .more").first
     assert more.inner_text() == "2 of 5 columns are in view: scroll sideways →"
     assert "beyond-right" in box.get_attribute("class") and "beyond-left" not in box.get_attribute("class")
+    assert "beyond-down" in box.get_attribute("class"), "and there is more below"
     third = page.locator("#table thead th").nth(3).bounding_box()
     assert third["x"] < 374 < third["x"] + third["width"], "the next column peeps out"
     box.evaluate("box => box.scrollTo(120, 900)")
