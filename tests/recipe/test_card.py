@@ -3,8 +3,7 @@
 import json
 import re
 import shutil
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +59,13 @@ def test_its_facts_are_those_of_the_run(toy_run: Path) -> None:
     assert "It was not measured in this run." in card_of(toy_run, "turned").text
 
 
-def test_its_examples_run(toy_run: Path, tmp_path: Path) -> None:
+def test_its_examples_run(
+    toy_run: Path,
+    tmp_path: Path,
+    cli: Callable[..., tuple[int, str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     """As somebody who got the folder would use them: copied away, with the domain where the card says it is."""
     checkpoint = tmp_path / "stages" / "hybrid" / "checkpoint"
     shutil.copytree(toy_run / "stages" / "hybrid" / "checkpoint", checkpoint)
@@ -68,14 +73,11 @@ def test_its_examples_run(toy_run: Path, tmp_path: Path) -> None:
     write_pairs(checkpoint / "pairs.jsonl", read_pairs(toy_run / "stages/data/test.jsonl")[:3])
     text = (checkpoint / "README.md").read_text("utf-8")
     (python,), (shell,) = blocks(text, "python"), blocks(text, "bash")
-    done = subprocess.run([sys.executable, "-c", python], cwd=checkpoint, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.split()[0] in (*load_domain("taobao").codes, "None")
-    command = shell.split()
-    assert command[0] == "taosr-she"
-    command[:1] = [sys.executable, "-m", "taosr_she.cli"]
-    done = subprocess.run(command, cwd=checkpoint, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    monkeypatch.chdir(checkpoint)
+    exec(python, {})
+    assert capsys.readouterr().out.split()[0] in (*load_domain("taobao").codes, "None")
+    name, *arguments = shell.split()
+    assert name == "taosr-she" and cli(*arguments)[0] == 0
     assert len((checkpoint / "judged.jsonl").read_text().splitlines()) == 3
 
 

@@ -3,7 +3,7 @@
 import json
 import math
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +151,15 @@ def test_a_missing_package_is_one_line_before_the_run(tmp_path: Path, monkeypatc
     with pytest.raises(UserError, match=r"track: wandb is not installed; pip install 'taosr-she\[track\]'"):
         check_tracker("wandb")
     check_tracker("none")
+
+
+def test_the_command_refuses_it_and_writes_nothing(
+    tmp_path: Path, cli: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(track.importlib.util, "find_spec", lambda name: None)
+    code, _, error = cli("run", "smoke", "track=trackio", f"out={tmp_path / 'run'}")
+    (line,) = error.splitlines()
+    assert code == 2 and "pip install 'taosr-she[track]'" in line and not (tmp_path / "run" / "stages").exists()
 
 
 def test_a_folder_that_wandb_left_behind_is_no_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
