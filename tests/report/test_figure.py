@@ -40,6 +40,6 @@ def test_it_is_drawn_and_a_metric_that_is_not_there_is_named(runs: list[Path], t
 
 def test_a_dollar_sign_in_a_name_is_no_formula(runs: list[Path], tmp_path: Path) -> None:
     for run in runs:
-        (run / "stages" / "rl").rename(run / "stages" / "under $5 or $_{")
+        (run / "stages" / "rl").rename(run / "stages" / "under $_{$ 5")
     draw_metric(runs, "entropy", tmp_path / "entropy.png")
     assert (tmp_path / "entropy.png").read_bytes().startswith(b"\x89PNG")
