@@ -47,7 +47,7 @@ class Progress(AbstractContextManager["Progress"]):
 
     def say(self, text: str) -> None:
         """One line above the bars."""
-        self.console.print(text, highlight=False)
+        self.console.print(text, highlight=False, markup=False)
         self.log(text)
 
     def stage(self, name: str, total: int) -> Callable[[int, str], None]:

@@ -1,4 +1,4 @@
-"""The progress of a run in a terminal."""
+"""What a terminal shows is text, and whole at 80 columns: here the progress of a run."""
 
 import io
 import re
