@@ -44,7 +44,8 @@ def with_names(folder: Path, text: str) -> Path:
         "stages": renamed(recipe["stages"], names),
     }
     recipe |= {"domain": "/nowhere/" + text.replace("\ud800", "")}
-    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False), "utf-8")
+    written = yaml.safe_dump(recipe, sort_keys=False).replace(r"\uD800", "")  # no recipe can hold half a character
+    (folder / "recipe.yaml").write_text(written, "utf-8")
     shutil.move(folder / "stages" / "srpo", folder / "stages" / stage)
     for key in ("python", "gpu", "platform"):
         edit_json(folder / "environment.json", lambda content, key=key: content | {key: text})
