@@ -21,7 +21,7 @@ from taosr_she.recipe.plan import PlannedStage, plan, write_json
 from taosr_she.recipe.progress import Progress
 from taosr_she.recipe.run_log import RunLog
 from taosr_she.recipe.table import results_table
-from taosr_she.recipe.track import Tracked, check_tracker, followed
+from taosr_she.recipe.track import Tracked, check_tracker, followed, how_to_look
 from taosr_she.report.build import build_report
 
 
@@ -34,6 +34,8 @@ def run_recipe(recipe: Recipe, progress: Progress) -> Path:
     domain = recipe.load_domain()
     write_head(recipe, domain)
     with RunLog(recipe.folder, progress) as log:
+        if recipe.track != "none":
+            progress.say(how_to_look(recipe.track, recipe.folder, recipe.name))
         for planned in plan(recipe, domain):
             if planned.state == "done":
                 progress.say(f"{planned.name}: done before, kept")

@@ -9,6 +9,7 @@ import importlib.util
 import json
 import math
 import os
+import shlex
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
@@ -122,6 +123,20 @@ class Wandb:
 
 
 TRACKERS: dict[str, Callable[[Tracked], Tracker]] = {"tensorboard": TensorBoard, "trackio": Trackio, "wandb": Wandb}
+
+
+LOOK = {
+    "tensorboard": "tensorboard --logdir {folder}/track/tensorboard",
+    "trackio": "trackio show --project {run}",
+    "wandb": "wandb sync {folder}/track/wandb/offline-run-*",
+}
+"""How a person sees what a tracker was told."""
+
+
+def how_to_look(name: TrackerName, folder: Path, run: str) -> str:
+    """One line for the beginning of a run."""
+    command = LOOK[name].format(folder=shlex.quote(str(folder)), run=shlex.quote(run))
+    return f"metrics go to {name}: {command}"
 
 
 def check_tracker(name: TrackerName) -> None:

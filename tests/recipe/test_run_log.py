@@ -79,6 +79,13 @@ def test_what_data_says_is_text_in_the_log(tmp_path: Path) -> None:
 
 def test_a_run_leaves_its_log_with_the_table(toy_run: Path) -> None:
     text = log_of(toy_run)
-    for words in ("sft: starts", "evaluate: done in", "macro-F1", "95% intervals over queries", "report.html"):
+    for words in (
+        f"metrics go to tensorboard: tensorboard --logdir {toy_run}/track/tensorboard",
+        "sft: starts",
+        "evaluate: done in",
+        "macro-F1",
+        "95% intervals over queries",
+        "report.html",
+    ):
         assert words in text
     assert "WARNING the judge reaches a first-error F1 of" in text
