@@ -16,8 +16,8 @@ from taosr_she.recipe.progress import Progress
 from taosr_she.terminal import PIPE_WIDTH, Terminal
 
 RUN_LOG = "run.log"
-APART = ("transformers",)
-"""Libraries that keep their messages from the root logger."""
+APART = "transformers"
+"""A library that keeps its messages from the root logger once it is imported."""
 
 
 class RunLog(AbstractContextManager["RunLog"]):
@@ -32,10 +32,11 @@ class RunLog(AbstractContextManager["RunLog"]):
         # A file handler waits for nothing: what was said is there after a kill.
         self._file = logging.FileHandler(folder / RUN_LOG, encoding="utf-8", errors="backslashreplace")
         self._file.setFormatter(_Formatter("%(asctime)s %(levelname)s %(message)s"))
+        self._apart = _Apart(self._file)
 
     def __enter__(self) -> "RunLog":
-        for name in ("", *APART):
-            logging.getLogger(name).addHandler(self._file)
+        logging.getLogger().addHandler(self._file)
+        logging.getLogger(APART).addHandler(self._apart)
         # A root logger with a handler of its own no longer shows warnings on the terminal by itself.
         assert logging.lastResort is not None
         logging.getLogger().addHandler(logging.lastResort)
@@ -65,9 +66,21 @@ class RunLog(AbstractContextManager["RunLog"]):
         logging.captureWarnings(False)
         assert logging.lastResort is not None
         logging.getLogger().removeHandler(logging.lastResort)
-        for name in ("", *APART):
-            logging.getLogger(name).removeHandler(self._file)
+        logging.getLogger().removeHandler(self._file)
+        logging.getLogger(APART).removeHandler(self._apart)
         self._file.close()
+
+
+class _Apart(logging.Handler):
+    """Hands on what the root logger does not hear."""
+
+    def __init__(self, file: logging.Handler) -> None:
+        super().__init__()
+        self._file = file
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if not logging.getLogger(APART).propagate:
+            self._file.handle(record)
 
 
 class _Formatter(logging.Formatter):

@@ -24,7 +24,12 @@ def quiet(**options: bool) -> Progress:
     return Progress(Terminal(file=io.StringIO(), **options), quiet_seconds=0.0)
 
 
-def test_lines_and_warnings_with_times_over_two_sittings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("imported", [False, True])
+def test_lines_and_warnings_with_times_over_two_sittings(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, imported: bool
+) -> None:
+    """With `imported` transformers is there and keeps its messages to itself; without, they go to the root logger."""
+    monkeypatch.setattr(logging.getLogger("transformers"), "propagate", not imported)
     for sitting in (1, 2):
         progress = quiet()
         with RunLog(tmp_path, progress):
