@@ -21,6 +21,7 @@ from taosr_she.recipe.kinds import (
     SFTStage,
     Stage,
 )
+from taosr_she.recipe.track import TrackerName
 
 
 class Recipe(Strict):
@@ -36,6 +37,8 @@ class Recipe(Strict):
     """CPU threads of torch; 0 leaves torch's choice."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:0, ..."""
+    track: TrackerName = "none"
+    """Where metrics are shown as well: none, tensorboard, trackio, wandb (`pip install 'taosr-she[track]'`)."""
     domain: str = "taobao"
     """Shipped domain or path of a YAML file."""
     domain_overrides: dict[str, Any] = Field(default_factory=dict)

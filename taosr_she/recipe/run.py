@@ -15,10 +15,14 @@ import yaml
 from taosr_she import __version__
 from taosr_she.domain.domain import Domain
 from taosr_she.model.domain_file import save_domain
+from taosr_she.recipe.card import write_card
 from taosr_she.recipe.config import Recipe
 from taosr_she.recipe.context import Context
 from taosr_she.recipe.plan import PlannedStage, plan, write_json
 from taosr_she.recipe.progress import Progress
+from taosr_she.recipe.run_log import RunLog
+from taosr_she.recipe.table import results_table
+from taosr_she.recipe.track import Tracked, check_tracker, followed, how_to_look
 from taosr_she.report.build import build_report
 from taosr_she.secret import masked_values
 
@@ -28,14 +32,23 @@ def run_recipe(recipe: Recipe, progress: Progress) -> Path:
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # saving and loading would cut through our own progress
+    check_tracker(recipe.track)
     domain = recipe.load_domain()
     write_head(recipe, domain)
-    for planned in plan(recipe, domain):
-        if planned.state == "done":
-            progress.say(f"{planned.name}: done before, kept")
-            continue
-        run_stage(recipe, domain, planned, progress)
-    return build_report(recipe.folder)
+    with RunLog(recipe.folder, progress) as log:
+        if recipe.track != "none":
+            progress.say(how_to_look(recipe.track, recipe.folder, recipe.name))
+        for planned in plan(recipe, domain):
+            if planned.state == "done":
+                progress.say(f"{planned.name}: done before, kept")
+                continue
+            run_stage(recipe, domain, planned, progress)
+        report = build_report(recipe.folder)
+        results = read_results(recipe.folder)
+        if results is not None:
+            log.show(results_table(results))
+        log.write(f"report: {report}")
+        return report
 
 
 def write_head(recipe: Recipe, domain: Domain) -> None:
@@ -55,11 +68,22 @@ def run_stage(recipe: Recipe, domain: Domain, planned: PlannedStage, progress: P
     planned.begin()
     context = Context(planned.name, planned.folder, recipe, domain, progress, planned.folder.parent)
     started = time.monotonic()
-    # A kind is the name of the file in stages/ that runs it; only what a recipe uses is imported.
-    summary = import_module(f"taosr_she.recipe.stages.{planned.stage.kind}").run(context, planned.stage)
+    with followed(recipe.track, planned.folder, lambda: tracked(recipe, planned)) as follow:
+        progress.each_update = follow
+        # A kind is the name of the file in stages/ that runs it; only what a recipe uses is imported.
+        summary = import_module(f"taosr_she.recipe.stages.{planned.stage.kind}").run(context, planned.stage)
+    progress.each_update = lambda: None
+    write_card(recipe, domain, planned, summary)
     planned.finish(time.monotonic() - started, summary)
     shown = ", ".join(f"{key} {value}" for key, value in summary.items() if isinstance(value, int | float | str))
     progress.say(f"{planned.name}: done in {time.monotonic() - started:.0f} s ({shown})")
+
+
+def tracked(recipe: Recipe, planned: PlannedStage) -> Tracked:
+    """What a tracker is told of a stage. The settings are read from the run folder: what is secret is masked there."""
+    written = yaml.safe_load((recipe.folder / "recipe.yaml").read_text("utf-8"))
+    settings = written["stages"][planned.name]
+    return Tracked(recipe.folder, recipe.name, planned.name, planned.fingerprint, settings)
 
 
 def describe_plan(recipe: Recipe) -> str:
