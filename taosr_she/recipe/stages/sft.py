@@ -4,6 +4,7 @@ from typing import Any
 
 from taosr_she.domain.prompt import render_prompt
 from taosr_she.errors import UserError
+from taosr_she.model.carries import check_responses
 from taosr_she.model.example import answer
 from taosr_she.model.policy import load_policy
 from taosr_she.model.tiny import build_tiny
@@ -28,6 +29,7 @@ def run(context: Context, stage: SFTStage) -> dict[str, Any]:
         answer(policy.encode_prompt(domain, pairs[d.pair_id]), policy.encode_response(d.response))
         for d in demonstrations
     ]
+    check_responses(policy, domain, [(d.pair_id, d.response) for d in demonstrations])
     total = stage.settings.total_steps(len(examples))
     update = context.progress.stage(context.name, total)
     policy = train_sft(
