@@ -74,9 +74,10 @@ def _trial(model: Any, which: list[int]) -> bool:
         full = [p + said[r, :step].tolist() for r, p in enumerate(rows)]
         full = full[1:] if step == 2 else full
         alone = torch.stack([_alone(model, row) for row in full])
-        # The way in which whole responses are scored: padded on the right, without a cache.
+        # The way in which whole responses are scored: padded on the right, without a cache, other tokens behind.
         ends = torch.tensor([len(row) - 1 for row in full], device=weight.device)
-        scored = logits_at(model, full, torch.arange(len(full), device=weight.device), ends)
+        longer = [[*row, 9 % len(weight)] for row in full]
+        scored = logits_at(model, longer, torch.arange(len(full), device=weight.device), ends)
         if not (_alike(found, alone) and _alike(scored, alone)):
             return False
     return True

@@ -234,7 +234,9 @@ def test_models_that_cannot_be_trained_are_refused_first(tmp_path: Path) -> None
     with pytest.raises(UserError, match=r"weights are quantised \(fp8\) and cannot be trained"):
         train_sft(policy, make_examples(4), SETTINGS, 1, tmp_path)
     shape = {"vocab_size": VOCAB, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
-    policy.model = BertLMHeadModel(BertConfig(**shape, intermediate_size=32))  # sees what follows
+    policy.model = BertLMHeadModel(
+        BertConfig(**shape, intermediate_size=32, initializer_range=0.3)
+    )  # sees what follows
     with pytest.raises(UserError, match="BertLMHeadModel answers a row otherwise"):
         train_sft(policy, make_examples(4), SETTINGS, 1, tmp_path)
     assert not list(tmp_path.iterdir())

@@ -1,5 +1,6 @@
 """Supervised fine-tuning of the start model on the demonstrations."""
 
+import json
 from typing import Any
 
 from taosr_she.domain.prompt import render_prompt
@@ -37,4 +38,5 @@ def run(context: Context, stage: SFTStage) -> dict[str, Any]:
         lambda row: update(int(row["step"]), f"loss {row['loss']:.3f}"),
     )  # fmt: skip
     parameters = sum(p.numel() for p in policy.model.parameters())
-    return {"examples": len(examples), "steps": total, "parameters": parameters}
+    counts = json.loads((context.folder / "sft.json").read_text("utf-8"))  # without what was too long
+    return {key: counts[key] for key in ("examples", "too_long", "steps")} | {"parameters": parameters}
