@@ -47,6 +47,7 @@ def load_parts(name: str, auto: Any, dtype: torch.dtype) -> tuple[Any, Any]:
     _check_weights(name, model, info)
     if not getattr(tokenizer, "is_fast", False):
         raise UserError(f"model {name}: its tokenizer is not a fast one (no tokenizer.json); convert it first")
+    _read(name, "tokenizer", lambda: tokenizer("a", add_special_tokens=False))  # its options are looked at only here
     if tokenizer.eos_token_id is None:
         raise UserError(f"model {name}: the tokenizer has no end token; set eos_token in tokenizer_config.json")
     _check_tokens(name, model, tokenizer)

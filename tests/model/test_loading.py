@@ -10,9 +10,13 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from safetensors.torch import load_file
 from transformers import AutoTokenizer
 
+from taosr_she.domain.domain import Domain
+from taosr_she.domain.pair import Pair
 from taosr_she.errors import UserError
 from taosr_she.model.policy import load_policy
 
@@ -106,6 +110,7 @@ SPOILT: dict[str, tuple[Callable[[Path], object], str]] = {
     "another width": (keys("config.json", intermediate_size=64), r"has the shape \(\d+, 48\), .* \(\d+, 64\)"),
     "gptq": (keys("config.json", quantization_config=GPTQ), r"is quantised \(gptq\).*or take the original weights"),
     "4 bits": (keys("config.json", quantization_config=FOUR_BITS), r"is quantised \(bitsandbytes\)"),
+    "a length of letters": (keys("tokenizer_config.json", model_max_length="long"), "tokenizer.json cannot be read"),
     "no end token": (keys("tokenizer_config.json", eos_token=None), "no end token"),
     "a new pad token": (one_more_token(pad_token="[PAD]"), r"its pad token is number (\d+), the embeddings have \1 "
                         ".*or make the end token the pad_token"),
@@ -123,6 +128,41 @@ def test_unusable_folders(saved: Path, name: str, caplog: pytest.LogCaptureFixtu
         load_policy(written_as, "cpu")
     assert "\n" not in str(caught.value) and f"model {written_as}" in str(caught.value)
     assert not caplog.records  # one line, not a table before it
+
+
+JSON = st.recursive(
+    st.sampled_from([None, True, 0, -1, 2, 10**12, 3.5, float("nan"), "", "x", "../..", "float32"]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["a", "type"]), inner, max_size=2),
+    max_leaves=3,
+)
+
+
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_damaged_files_load_or_are_one_line(saved: Path, domain: Domain, pair: Pair, data: st.DataObject) -> None:
+    """Some value of a JSON file is another one, or some file is cut off or has other bytes."""
+    names = sorted(f.name for f in saved.iterdir() if f.suffix in (".json", ".safetensors"))
+    file = saved / data.draw(st.sampled_from(names))
+    whole = file.read_bytes()
+    if file.suffix == ".json" and data.draw(st.booleans()):
+        content = node = json.loads(whole)
+        key = data.draw(st.sampled_from(sorted(node)))
+        while isinstance(node[key], dict) and node[key] and data.draw(st.booleans()):
+            node = node[key]
+            key = data.draw(st.sampled_from(sorted(node)))
+        node[key] = data.draw(JSON)
+        file.write_text(json.dumps(content))
+    elif data.draw(st.booleans()):
+        file.write_bytes(whole[: data.draw(st.integers(0, len(whole) - 1))])
+    else:
+        place = data.draw(st.integers(0, min(len(whole), 2000) - 1))
+        file.write_bytes(whole[:place] + data.draw(st.binary(max_size=3)) + whole[place + 1 :])
+    try:
+        load_policy(saved, "cpu").encode_prompt(domain, pair)
+    except UserError as error:
+        assert "\n" not in str(error) and str(saved) in str(error)
+    finally:
+        file.write_bytes(whole)
 
 
 def test_special_tokens_without_embeddings_that_nothing_can_hold(saved: Path) -> None:
