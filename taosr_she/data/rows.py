@@ -40,6 +40,7 @@ REASONS: dict[str, str] = {
     "locale not a string": "the locale is not a text",
     "conflicting query id": "the query id already stands for another query",
     "same pair with another label": "the same query and product came before with another label",
+    "conflicting pair id": "a response's pair_id stands for another query or product in an earlier row",
     "duplicate pair id": "the pair id came before",
     "duplicate pair": "the same row came before (and has no pair id of its own)",
     "unknown query": "the judgement points to a query that is not there",

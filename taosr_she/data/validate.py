@@ -141,7 +141,7 @@ class _Known:
     queries: dict[str, str] = field(default_factory=dict)  # query_id -> normal query
     labels: dict[str, str] = field(default_factory=dict)  # identity -> label
     unnamed: set[str] = field(default_factory=set)  # identities of pairs without an id of their own
-    ids: set[str] = field(default_factory=set)
+    ids: dict[str, str] = field(default_factory=dict)  # pair_id -> identity
 
     def add(self, read: ReadPair) -> None:
         """Take the pair in, or raise BadRow when it contradicts or repeats one before it."""
@@ -154,10 +154,13 @@ class _Known:
             raise BadRow("same pair with another label", f"{pair.label} here, {label} before")
         if read.named and pair.pair_id in self.ids and not self.may_repeat:
             raise BadRow("duplicate pair id", f"{pair.pair_id} came before")
+        if self.ids.get(pair.pair_id, read.identity) != read.identity:
+            # What is known of a pair is found by its id: people's references, and the judge's reasoning.
+            raise BadRow("conflicting pair id", f"{pair.pair_id} stands for another query or product before")
         if not read.named and read.identity in self.unnamed and not self.may_repeat:
             raise BadRow("duplicate pair", f"the same query and product came before (id {pair.pair_id})")
         self.queries[pair.query_id] = query
-        self.ids.add(pair.pair_id)
+        self.ids.setdefault(pair.pair_id, read.identity)
         if not read.named:
             self.unnamed.add(read.identity)
         if pair.label is not None:

@@ -41,6 +41,7 @@ from taosr_she.domain.spans import decode_response
 from taosr_she.errors import UserError
 from taosr_she.examine.gsrm_prompt import Check, JudgeForm, Shown, shown_steps
 from taosr_she.examine.verdicts import CODE, Verdicts
+from taosr_she.files import write_text
 from taosr_she.model.logprobs import logits_at
 from taosr_she.model.policy import Policy, load_policy
 from taosr_she.model.sampler import ATTENTION, Sampling, sample_groups
@@ -167,7 +168,7 @@ class GSRM:
 
     def save_config(self, folder: Path) -> None:
         """Write the settings beside the weights."""
-        (folder / CONFIG_FILE).write_text(self.config.model_dump_json(indent=1) + "\n", "utf-8")
+        write_text(folder / CONFIG_FILE, self.config.model_dump_json(indent=1) + "\n")
 
     def examine(self, pairs: Sequence[Pair], responses: Sequence[Response]) -> Verdicts:
         """Verdicts (B, K) for B responses, one pair entry each."""

@@ -11,6 +11,7 @@ import yaml
 
 from taosr_she.domain.domain import SHIPPED, Domain, load_domain
 from taosr_she.errors import UserError
+from taosr_she.files import write_text
 
 DOMAIN_FILE = "domain.yaml"
 """Its name in a model folder."""
@@ -19,7 +20,7 @@ DOMAIN_FILE = "domain.yaml"
 def save_domain(domain: Domain, folder: Path) -> None:
     """Write the whole domain, overrides included; `load_domain` reads it by itself."""
     text = yaml.dump(domain.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
-    (folder / DOMAIN_FILE).write_text(text, "utf-8")
+    write_text(folder / DOMAIN_FILE, text)
 
 
 class _Dumper(yaml.SafeDumper):

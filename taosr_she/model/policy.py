@@ -14,6 +14,7 @@ from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Pair
 from taosr_she.domain.prompt import render_pair, render_prompt, render_system
 from taosr_she.errors import UserError, disk_errors
+from taosr_she.files import PART, sync_tree
 from taosr_she.model.carries import check_carries
 from taosr_she.model.chat import Chat
 from taosr_she.model.domain_file import save_domain, saved_domain
@@ -151,13 +152,14 @@ def save_policy(policy: Policy, folder: Path) -> None:
     """Write a Hugging Face model folder, which `from_pretrained` and vLLM open unchanged: whole or not at all.
 
     The domain that the policy was trained for stands beside the weights (`domain_file`)."""
-    part = folder.with_name(folder.name + ".part")
+    part = folder.with_name(folder.name + PART)
     shutil.rmtree(part, ignore_errors=True)
     with no_progress_bars(), disk_errors(part):
         policy.model.save_pretrained(part)
         policy.tokenizer.save_pretrained(part)
         if policy.domain is not None:
             save_domain(policy.domain, part)
+        sync_tree(part)
     if folder.exists():
         shutil.rmtree(folder)
     part.rename(folder)

@@ -6,7 +6,6 @@ model has been measured.
 """
 
 import json
-import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ import yaml
 from taosr_she import __version__
 from taosr_she.domain.domain import Domain
 from taosr_she.escape import code, markdown
+from taosr_she.files import write_text
 from taosr_she.recipe.config import Recipe
 from taosr_she.recipe.plan import PlannedStage
 from taosr_she.recipe.table import metric_name, table_metrics
@@ -53,9 +53,7 @@ def write_card(recipe: Recipe, domain: Domain, planned: PlannedStage, summary: M
 
 def _write(recipe: Recipe, domain: Domain, name: str, record: Mapping[str, Any]) -> None:
     path = recipe.folder / "stages" / name / "checkpoint" / CARD
-    part = path.with_suffix(".part")
-    part.write_text(model_card(recipe, domain, name, record), "utf-8")
-    os.replace(part, path)
+    write_text(path, model_card(recipe, domain, name, record))
 
 
 def model_card(recipe: Recipe, domain: Domain, name: str, record: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from taosr_she.escape import plain
+from taosr_she.files import write_text
 from taosr_she.report.curves import step_keys, training_curves
 from taosr_she.report.glossary import GLOSSARY, term_of
 from taosr_she.report.judging import judging
@@ -58,9 +59,7 @@ def build_report(run_folder: Path) -> Path:
         script=_text("report.js"),
     )
     target = run.folder / "report.html"
-    part = target.with_suffix(".part")
-    part.write_text(page, "utf-8")
-    part.replace(target)
+    write_text(target, page)
     return target
 
 

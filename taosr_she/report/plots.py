@@ -1,6 +1,5 @@
 """Small hand-written SVG: a line chart and a value with its interval. Colours and type come from the page's CSS."""
 
-import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from itertools import pairwise
 from markupsafe import Markup, escape
 
 from taosr_she.escape import plain
+from taosr_she.files import dumps
 
 WIDTH, HEIGHT = 340, 180
 LEFT, RIGHT, TOP, BOTTOM = 40, 10, 10, 26
@@ -99,7 +99,7 @@ def line_chart(title: str, unit: str, x_name: str, series: Sequence[Series], sha
     )
     parts.append(f'<line class="cross" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>')
     points = {"x": [left, right], "s": [{"n": s.name, "x": s.xs, "y": [_rounded(y) for y in s.ys]} for s in drawn]}
-    return Chart(title, unit, drawing(spoken, parts), ends, json.dumps(points, separators=(",", ":")))
+    return Chart(title, unit, drawing(spoken, parts), ends, dumps(points))
 
 
 def drawing(spoken: str, parts: Sequence[str], height: float = HEIGHT) -> Markup:

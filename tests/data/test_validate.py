@@ -381,3 +381,20 @@ def test_the_real_esci_sample(shared_data: Path, tmp_path) -> None:
     assert Counter(p.extra["selection"] for p in loaded.pairs)["exact_only"] == 439
     english = load_pairs(path, esci, where={"locale": "us"})
     assert (len(english.pairs), english.skipped) == (1898, 800)
+
+
+def test_responses_to_a_pair_may_come_again_but_not_under_another_text(tmp_path: Path) -> None:
+    """References and the judge's reasoning are found by the pair's id: the second query would get the first's."""
+    rows = [
+        ("p1", "red shoes", "Shoe"),
+        ("p1", "red  SHOES", "Shoe"),
+        ("p1", "blue shoes", "Shoe"),
+        ("p1", "red shoes", "Boot"),
+    ]
+    path = tmp_path / "r.jsonl"
+    path.write_text(
+        "".join(json.dumps({"pair_id": i, "query": q, "title": t, "response": "x"}) + "\n" for i, q, t in rows)
+    )
+    loaded = load_pairs(path, load_domain("taobao"), responses=True)
+    assert len(loaded.pairs) == 2
+    assert [(r.row, r.reason) for r in loaded.rejected] == [(3, "conflicting pair id"), (4, "conflicting pair id")]
