@@ -371,7 +371,10 @@ def _run_seeds(name: str, overrides: list[str], seeds: str, dry_run: bool) -> No
     run_seeds(console(), name, overrides, seeds, dry_run)
 
 
-PLACE_IS_WRONG = {errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, *UNWRITABLE}
+PLACE_IS_WRONG = {
+    errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG, errno.ENXIO,
+    errno.EPIPE, *UNWRITABLE,
+}  # fmt: skip
 """What the system says where a path that the user chose cannot be written. A file that is not there is not among them:
 readers name theirs themselves, and one that is missing from the package is our mistake."""
 
