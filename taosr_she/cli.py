@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+import typer.core
 from rich.console import Console
 
 from taosr_she import __version__
@@ -19,8 +20,30 @@ def console() -> Console:
     return plain if plain.is_terminal else Console(width=140)
 
 
+GO_ON = {"run", "demo", "select"}
+"""Commands that keep what they have done when they are stopped."""
+
+
+class Stopped(Exception):
+    """Ctrl-C. The message says how to go on, where that is possible."""
+
+
+class Commands(typer.core.TyperGroup):
+    """Typer ends a stopped program without a word, and takes a library's EOFError for the user's."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            more = "; run the same command again to go on" if ctx.invoked_subcommand in GO_ON else ""
+            raise Stopped(f"stopped{more}") from None
+        except EOFError as error:
+            raise RuntimeError("a file ended too early") from error
+
+
 app = typer.Typer(
-    name="taosr-she", help="Step-examined relevance: train and measure models that judge query-product pairs in steps.",
+    cls=Commands, name="taosr-she",
+    help="Step-examined relevance: train and measure models that judge query-product pairs in steps.",
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
 )  # fmt: skip
 data_app = typer.Typer(help="Check, convert and generate pairs.", no_args_is_help=True)
@@ -49,7 +72,7 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print the 
 @app.command()
 def demo(overrides: Overrides = None) -> None:
     """SFT, vanilla GRPO and SRPO on the embedded market: about six minutes on two cores, no download."""
-    _run("demo", overrides or [], dry_run=False)
+    _run("demo", overrides or [], dry_run=False, redo=[])
 
 
 @app.command()
@@ -58,12 +81,16 @@ def run(
     overrides: Overrides = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved plan, run nothing.")] = False,
     seeds: Annotated[str | None, typer.Option(help="Repeat over seeds: 1,2,3; prints means and intervals.")] = None,
+    redo: Annotated[
+        list[str] | None,
+        typer.Option(help="Run this stage anew, and those that depend on it. Repeatable.", show_default=False),
+    ] = None,
 ) -> None:
     """Run a recipe to its report. Finished stages are kept; a killed run resumes where it was."""
     if seeds is None:
-        _run(recipe, overrides or [], dry_run)
+        _run(recipe, overrides or [], dry_run, redo or [])
     else:
-        _run_seeds(recipe, overrides or [], seeds, dry_run)
+        _run_seeds(recipe, overrides or [], seeds, dry_run, redo or [])
 
 
 @app.command()
@@ -346,7 +373,7 @@ def _columns(options: list[str] | None) -> dict[str, str] | None:
     return dict(option.split("=", 1) for option in options)
 
 
-def _run(name: str, overrides: list[str], dry_run: bool) -> None:
+def _run(name: str, overrides: list[str], dry_run: bool, redo: list[str]) -> None:
     from taosr_she.recipe.config import load_recipe
     from taosr_she.recipe.progress import Progress
     from taosr_she.recipe.run import describe_plan, read_results, run_recipe
@@ -354,21 +381,21 @@ def _run(name: str, overrides: list[str], dry_run: bool) -> None:
 
     recipe = load_recipe(name, overrides)
     if dry_run:
-        print(describe_plan(recipe))
+        print(describe_plan(recipe, redo))
         return
     screen = console()
     with Progress(screen) as progress:
-        path = run_recipe(recipe, progress)
+        path = run_recipe(recipe, progress, redo)
     results = read_results(recipe.folder)
     if results is not None:
         screen.print(results_table(results))
     screen.print(f"report: {path}", highlight=False, soft_wrap=True)
 
 
-def _run_seeds(name: str, overrides: list[str], seeds: str, dry_run: bool) -> None:
+def _run_seeds(name: str, overrides: list[str], seeds: str, dry_run: bool, redo: list[str]) -> None:
     from taosr_she.recipe.seeds import run_seeds
 
-    run_seeds(console(), name, overrides, seeds, dry_run)
+    run_seeds(console(), name, overrides, seeds, dry_run, redo)
 
 
 PLACE_IS_WRONG = {
@@ -392,8 +419,8 @@ def main() -> None:
         where = f"{error.filename}: " if error.filename else ""
         print(f"taosr-she: {where}{error.strerror}; name another place or make room there", file=sys.stderr)
         raise SystemExit(2) from None
-    except KeyboardInterrupt:
-        print("taosr-she: stopped; run the same command again to go on", file=sys.stderr)
+    except Stopped as stopped:
+        print(f"taosr-she: {stopped}", file=sys.stderr)
         raise SystemExit(130) from None
 
 

@@ -26,10 +26,9 @@ from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Pair
 from taosr_she.domain.response import Response
 from taosr_she.errors import UserError
-from taosr_she.examine.gsrm import Critiques, Examination
 from taosr_she.examine.gsrm_chat import judge_messages, read_judgement
 from taosr_she.examine.gsrm_prompt import Shown, shown_steps
-from taosr_she.examine.verdicts import CODE, Verdicts
+from taosr_she.examine.verdicts import CODE, Critiques, Examination, Verdicts
 
 GIVE_UP_AFTER = 5
 """Responses in a row without any answer, after which the run stops: the endpoint is down or the settings are wrong."""

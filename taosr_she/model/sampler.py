@@ -4,15 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from pydantic import Field
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from taosr_she.domain.domain import Strict
 from taosr_she.errors import UserError
 from taosr_she.model.attention import inputs
 from taosr_she.model.decode import CopiedPrompts, SharedPrompts
 from taosr_she.model.draw import draw, row_uniforms
 from taosr_she.model.policy import Policy
+from taosr_she.model.sampling import Sampling
 from taosr_she.model.shared_prefix import unshareable
 from taosr_she.model.threads import generating
 
@@ -21,19 +20,6 @@ ATTENTION = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBack
 
 COMPACT_SHARE = 8
 """Finished rows are dropped when they are an eighth of the batch: all the copying then costs less than 8 batches."""
-
-
-class Sampling(Strict):
-    """How responses are drawn."""
-
-    max_new_tokens: int = Field(default=128, gt=0)
-    """Length limit of a response, end token included."""
-    temperature: float = Field(default=1.0, ge=0)
-    """Logits are divided by it; 0 is greedy."""
-    top_k: int = Field(default=0, ge=0)
-    """Draw only from so many of the likeliest tokens; 0 is off."""
-    top_p: float = Field(default=1.0, gt=0, le=1)
-    """Draw only from the likeliest tokens that together hold this probability; 1 is off."""
 
 
 @dataclass

@@ -9,6 +9,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 
+from taosr_she.errors import printable
+
+PACE_STEPS = 3
+"""Steps after the first one that it takes to say how long the rest will take."""
+
 
 class Progress(AbstractContextManager["Progress"]):
     """Draws the stages. In a terminal: bars. Elsewhere (CI, files): a line at most every `quiet_seconds`."""
@@ -33,22 +38,38 @@ class Progress(AbstractContextManager["Progress"]):
             self._rich.stop()
 
     def say(self, text: str) -> None:
-        """One line above the bars."""
-        self.console.print(text, highlight=False)
+        """One line above the bars. What a recipe or a file put into it is text, not markup."""
+        self.console.print(printable(text), highlight=False, markup=False)
 
     def stage(self, name: str, total: int) -> Callable[[int, str], None]:
-        """A function `(done, note)` to call as the stage goes on."""
+        """A function `(done, note)` to call as the stage goes on.
+
+        What is left is told from the second call on, by the pace since the first one: the first step is slow (libraries
+        warm up), and the first one after a resume has done a great many at once.
+        """
         started = time.monotonic()
         task: TaskID | None = self._rich.add_task(name, total=total, note="") if self._live else None
+        first: tuple[int, float] | None = None  # steps done at the first call, and when that was
 
         def update(done: int, note: str) -> None:
+            nonlocal first
+            now = time.monotonic()
+            if first is None:
+                first = (done, now)
+                if task is not None and done > 1:
+                    self._rich.reset(task, completed=done)
             if task is not None:
                 self._rich.update(task, completed=done, note=note)
-                return
-            now = time.monotonic()
-            if now - self._last >= self._quiet or done == total:
+            elif now - self._last >= self._quiet or done == total:
                 self._last = now
-                left = (now - started) / max(done, 1) * (total - done)
-                self.say(f"  {name}: {done}/{total}, {now - started:.0f} s, about {left:.0f} s left; {note}")
+                left = time_left(done - first[0], now - first[1], total - done)
+                self.say(f"  {name}: {done}/{total}, {now - started:.0f} s{left}; {note}")
 
         return update
+
+
+def time_left(done: int, seconds: float, more: int) -> str:
+    """What stands behind the time of a progress line: `done` steps took `seconds`, `more` are to come."""
+    if not more:
+        return ""
+    return f", about {seconds / done * more:.0f} s left" if done >= PACE_STEPS else ", pace not known yet"

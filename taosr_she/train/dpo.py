@@ -5,14 +5,16 @@ import shutil
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
 from taosr_she.domain.domain import Strict
 from taosr_she.errors import UserError, disk_errors
-from taosr_she.model.policy import Policy, save_policy
 from taosr_she.train.scalar import Preference
+
+if TYPE_CHECKING:
+    from taosr_she.model.policy import Policy
 
 
 class DPOSettings(Strict):
@@ -41,14 +43,14 @@ class DPOSettings(Strict):
 
 
 def train_dpo(
-    policy: Policy,
-    reference: Policy,
+    policy: "Policy",
+    reference: "Policy",
     preferences: Sequence[Preference],
     settings: DPOSettings,
     seed: int,
     folder: Path,
     on_step: Callable[[dict[str, float]], None] | None = None,
-) -> Policy:
+) -> "Policy":
     """Train `policy.model` in place away from `reference`, another copy of the same weights.
 
     Writes `folder/metrics.jsonl` (a row a step: `step, loss, accuracy, margin, lr, seconds`; accuracy is the share of
@@ -60,6 +62,7 @@ def train_dpo(
     from transformers import PrinterCallback
     from trl import DPOConfig, DPOTrainer
 
+    from taosr_she.model.policy import save_policy
     from taosr_she.train.preference_log import PreferenceLog
 
     kept = [p for p in preferences if len(p.prompt) + max(len(p.preferred), len(p.rejected)) <= settings.max_length]

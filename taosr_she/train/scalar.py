@@ -10,9 +10,8 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import torch
 from pydantic import Field
 
 from taosr_she.domain.domain import Domain, Strict
@@ -20,7 +19,9 @@ from taosr_she.domain.pair import Pair
 from taosr_she.domain.response import Response
 from taosr_she.errors import UserError, disk_errors
 from taosr_she.examine.verdicts import outcomes
-from taosr_she.model.policy import Policy, save_policy
+
+if TYPE_CHECKING:
+    from taosr_she.model.policy import Policy
 
 
 class ScalarSettings(Strict):
@@ -62,7 +63,7 @@ class Preference:
     rejected: list[int]
 
 
-def preference(policy: Policy, domain: Domain, pair: Pair, preferred: str, rejected: str) -> Preference:
+def preference(policy: "Policy", domain: Domain, pair: Pair, preferred: str, rejected: str) -> Preference:
     """From response texts, e.g. a demonstration and the same one corrupted."""
     return Preference(
         policy.encode_prompt(domain, pair), policy.encode_response(preferred), policy.encode_response(rejected)
@@ -70,7 +71,7 @@ def preference(policy: Policy, domain: Domain, pair: Pair, preferred: str, rejec
 
 
 def preferences_by_outcome(
-    policy: Policy, domain: Domain, pairs: Sequence[Pair], responses: Sequence[Response], per_pair: int, seed: int
+    policy: "Policy", domain: Domain, pairs: Sequence[Pair], responses: Sequence[Response], per_pair: int, seed: int
 ) -> list[Preference]:
     """From B sampled rollouts: a response with outcome 1 before one with outcome 0 of the same pair.
 
@@ -91,7 +92,7 @@ def preferences_by_outcome(
 
 
 def train_scalar(
-    policy: Policy,
+    policy: "Policy",
     preferences: Sequence[Preference],
     settings: ScalarSettings,
     seed: int,
@@ -107,6 +108,8 @@ def train_scalar(
     UserError when no preference fits into `max_length`, when the architecture has no sequence classification model,
     when several GPUs are visible, or when the loss is not finite.
     """
+    from taosr_she.model.policy import Policy, save_policy
+
     kept = [p for p in preferences if len(p.prompt) + max(len(p.preferred), len(p.rejected)) <= settings.max_length]
     if not kept:
         raise UserError(
@@ -124,8 +127,9 @@ def train_scalar(
     return folder / "checkpoint"
 
 
-def reward_model(policy: Policy, seed: int) -> Any:
+def reward_model(policy: "Policy", seed: int) -> Any:
     """The policy's body, copied, in float32, under a new head with one output; the head's weights come from `seed`."""
+    import torch
     from transformers import AutoModelForSequenceClassification
 
     config = copy.deepcopy(policy.model.config)
@@ -144,7 +148,7 @@ def reward_model(policy: Policy, seed: int) -> Any:
 
 def _train(
     model: Any,
-    policy: Policy,
+    policy: "Policy",
     preferences: Sequence[Preference],
     settings: ScalarSettings,
     seed: int,

@@ -13,10 +13,10 @@ from taosr_she.evaluate.results import comparisons, model_results
 from taosr_she.evaluate.robustness import PROBES, disturbed, robustness
 from taosr_she.evaluate.run import predict
 from taosr_she.examine.verifier import Verifier
+from taosr_she.files import write_json
 from taosr_she.model.policy import load_policy
 from taosr_she.recipe.context import Context
 from taosr_she.recipe.kinds import EvaluateStage
-from taosr_she.recipe.plan import write_json
 
 BASELINES = {"majority": majority_baseline, "tfidf": tfidf_baseline}
 

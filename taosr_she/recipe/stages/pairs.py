@@ -7,7 +7,7 @@ from taosr_she.data.demonstration import Demonstration, read_demonstrations
 from taosr_she.data.split import split_by_query
 from taosr_she.data.teachers.lexical import lexical_demonstration, lexical_reference
 from taosr_she.data.teachers.llm import llm_demonstrations
-from taosr_she.data.validate import load_pairs
+from taosr_she.data.validate import is_any, load_pairs
 from taosr_she.domain.pair import Annotation, Pair
 from taosr_she.errors import UserError
 from taosr_she.examine.majority import MACHINE
@@ -48,7 +48,9 @@ def run(context: Context, stage: PairsStage) -> dict[str, Any]:
 
 
 def _matches(pair: Pair, values: dict[str, Any]) -> bool:
-    return bool(values) and all(str(pair.extra.get(key)) == str(value) for key, value in values.items())
+    return bool(values) and all(
+        is_any(pair.extra.get(key), value if isinstance(value, list) else [value]) for key, value in values.items()
+    )
 
 
 def _demonstrations(context: Context, stage: PairsStage, pairs: list[Pair]) -> list[Demonstration]:
