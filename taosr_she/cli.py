@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import typer.core
 from rich.console import Console
 
 from taosr_she import __version__
@@ -20,30 +19,8 @@ def console() -> Console:
     return plain if plain.is_terminal else Console(width=140)
 
 
-GO_ON = {"run", "demo", "select"}
-"""Commands that keep what they have done when they are stopped."""
-
-
-class Stopped(Exception):
-    """Ctrl-C. The message says how to go on, where that is possible."""
-
-
-class Commands(typer.core.TyperGroup):
-    """Typer ends a stopped program without a word, and takes a library's EOFError for the user's."""
-
-    def invoke(self, ctx: Any) -> Any:
-        try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt:
-            more = "; run the same command again to go on" if ctx.invoked_subcommand in GO_ON else ""
-            raise Stopped(f"stopped{more}") from None
-        except EOFError as error:
-            raise RuntimeError("a file ended too early") from error
-
-
 app = typer.Typer(
-    cls=Commands, name="taosr-she",
-    help="Step-examined relevance: train and measure models that judge query-product pairs in steps.",
+    name="taosr-she", help="Step-examined relevance: train and measure models that judge query-product pairs in steps.",
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
 )  # fmt: skip
 data_app = typer.Typer(help="Check, convert and generate pairs.", no_args_is_help=True)
@@ -419,8 +396,8 @@ def main() -> None:
         where = f"{error.filename}: " if error.filename else ""
         print(f"taosr-she: {where}{error.strerror}; name another place or make room there", file=sys.stderr)
         raise SystemExit(2) from None
-    except Stopped as stopped:
-        print(f"taosr-she: {stopped}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("taosr-she: stopped; run the same command again to go on", file=sys.stderr)
         raise SystemExit(130) from None
 
 

@@ -38,13 +38,3 @@ def _system_error(error: BaseException | None) -> int | None:
             return number
         error = error.__cause__ or error.__context__
     return None
-
-
-def one_line(text: str) -> str:
-    """`text` in one line of printable characters, for a message that quotes it."""
-    return printable(" ".join(text.split()))
-
-
-def printable(text: str) -> str:
-    """`text` with its control characters written out, so that none of them reaches a terminal as a command."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

@@ -1,8 +1,8 @@
 """YAML as its writer meant it: no key twice, no words turned into something else, no traps, and errors of one line.
 
-PyYAML follows YAML 1.1, where `no` is false, `010` is 8, `1_0` is 10, `12:30` is 750 and `2020-01-01` a date; and of two
-equal keys it drops the first. Here only `true` and `false` are truth values, only plain decimal numbers are numbers, and
-everything else is the text that stands there; fields with a type make of that text what they want.
+PyYAML follows YAML 1.1, where `no` is false, `010` is 8, `1_0` is 10, `12:30` is 750 and `2020-01-01` a date; and of
+two equal keys it drops the first. Here only `true` and `false` are truth values, only plain decimal numbers are
+numbers, and all else is the text that stands there; fields with a type make of that text what they want.
 """
 
 import codecs
@@ -12,7 +12,8 @@ from typing import Any
 
 import yaml
 
-from taosr_she.errors import UserError, one_line
+from taosr_she.errors import UserError
+from taosr_she.escape import one_line
 
 MAX_DEPTH = 100
 """Deepest nesting, with aliases written out."""

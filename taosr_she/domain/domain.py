@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from taosr_she.errors import UserError, one_line
+from taosr_she.errors import UserError
+from taosr_she.escape import one_line
 from taosr_she.strict_yaml import parse_yaml, read_yaml
 
 SHIPPED = ("taobao", "esci", "wands")

@@ -8,7 +8,8 @@ from typing import Any, get_args
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from taosr_she.domain.domain import Domain, Strict, describe, load_domain
-from taosr_she.errors import UserError, one_line
+from taosr_she.errors import UserError
+from taosr_she.escape import one_line
 from taosr_she.recipe.kinds import (
     DPOStage,
     EvaluateStage,

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 
-from taosr_she.errors import printable
+from taosr_she.escape import one_line
 
 PACE_STEPS = 3
 """Steps after the first one that it takes to say how long the rest will take."""
@@ -24,8 +24,9 @@ class Progress(AbstractContextManager["Progress"]):
         self._last = 0.0
         self._live = console.is_terminal
         self._rich = RichProgress(
-            TextColumn("{task.description:<14}"), BarColumn(bar_width=24), MofNCompleteColumn(), TimeElapsedColumn(),
-            TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[note]}"), console=console,
+            TextColumn("{task.description:<14}", markup=False), BarColumn(bar_width=24), MofNCompleteColumn(),
+            TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}", markup=False), console=console,
         )  # fmt: skip
 
     def __enter__(self) -> "Progress":
@@ -38,8 +39,8 @@ class Progress(AbstractContextManager["Progress"]):
             self._rich.stop()
 
     def say(self, text: str) -> None:
-        """One line above the bars. What a recipe or a file put into it is text, not markup."""
-        self.console.print(printable(text), highlight=False, markup=False)
+        """One line above the bars."""
+        self.console.print(text, highlight=False, markup=False)
 
     def stage(self, name: str, total: int) -> Callable[[int, str], None]:
         """A function `(done, note)` to call as the stage goes on.
@@ -48,7 +49,7 @@ class Progress(AbstractContextManager["Progress"]):
         warm up), and the first one after a resume has done a great many at once.
         """
         started = time.monotonic()
-        task: TaskID | None = self._rich.add_task(name, total=total, note="") if self._live else None
+        task: TaskID | None = self._rich.add_task(one_line(name), total=total, note="") if self._live else None
         first: tuple[int, float] | None = None  # steps done at the first call, and when that was
 
         def update(done: int, note: str) -> None:
@@ -59,7 +60,7 @@ class Progress(AbstractContextManager["Progress"]):
                 if task is not None and done > 1:
                     self._rich.reset(task, completed=done)
             if task is not None:
-                self._rich.update(task, completed=done, note=note)
+                self._rich.update(task, completed=done, note=one_line(note))
             elif now - self._last >= self._quiet or done == total:
                 self._last = now
                 left = time_left(done - first[0], now - first[1], total - done)

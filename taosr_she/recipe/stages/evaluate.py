@@ -1,6 +1,5 @@
 """Measure models and baselines on a split, with intervals, slices and paired comparisons."""
 
-import json
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
@@ -17,6 +16,7 @@ from taosr_she.files import write_json
 from taosr_she.model.policy import load_policy
 from taosr_she.recipe.context import Context
 from taosr_she.recipe.kinds import EvaluateStage
+from taosr_she.train.state import metrics_rows
 
 BASELINES = {"majority": majority_baseline, "tfidf": tfidf_baseline}
 
@@ -74,6 +74,6 @@ def run(context: Context, stage: EvaluateStage) -> dict[str, Any]:
 
 def training_speed(stage: Path) -> float | None:
     """Median tokens a second of the updates of a training stage, sampling to weights; None where it samples nothing."""
-    rows = [json.loads(line) for line in (stage / "metrics.jsonl").read_text("utf-8").splitlines()]
+    rows = metrics_rows(stage / "metrics.jsonl")
     speeds = [row["tokens_per_second"] for row in rows if "tokens_per_second" in row]
     return round(median(speeds), 1) if speeds else None
