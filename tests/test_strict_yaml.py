@@ -51,19 +51,24 @@ def test_an_alias_brings_a_copy() -> None:
     assert read["a"]["b"] is not read["d"]["b"] and read["a"]["b"] is not read["e"]["b"]
 
 
+def chain(form: str) -> str:
+    """Eight lines; each holds the one before it in the places of `form`."""
+    names = "abcdefgh"
+    lines = [f"{n}: &{n} {form.replace('{}', '*' + before)}" for before, n in zip(names, names[1:], strict=False)]
+    return "\n".join(["a: &a x", *lines])
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
         ("a: 1\nb: 2\na: 3", "the key 'a' stands twice (lines 1 and 3)"),
         ("a: {b: 1, c: 2, b: 3}", "the key 'b' stands twice in line 1"),
-        ("s:\n  x: {u: 1, u: 2}\n  x: 1", "'x' stands twice (lines 2 and 3), the key 'u' stands twice in line 2"),
+        ("s:\n  x: {u: 1, u: 2}\n  x: 1", "'u' stands twice in line 2, the key 'x' stands twice (lines 2 and 3)"),
         ("a: 1\n'a': 2", "the key 'a' stands twice"),
         ("a: &a {b: *a}", "an alias stands inside of what it stands for"),
         ("[" * 3000, "nested deeper than 100 levels"),
-        ("a: &a [x,x,x,x,x,x,x,x]\n" + "".join(f"{c}: &{c} [{','.join([f'*{b}'] * 8)}]\n" for b, c in zip("abcdefg", "bcdefgh")),
-         "with aliases written out"),
-        ("a: &a [[[[[[[[[[x]]]]]]]]]]\n" + "".join(f"{c}: &{c} [[[[[[[[[[*{b}]]]]]]]]]]\n" for b, c in zip("abcdefghijk", "bcdefghijkl")),
-         "100 levels, with aliases written out"),
+        (chain("[" + "{}, " * 8 + "]"), "more than 200000 values or 100 levels, with aliases written out"),
+        (chain("[" * 20 + "{}" + "]" * 20), "more than 200000 values or 100 levels, with aliases written out"),
         (f"a: {'9' * 30}", "larger than 9223372036854775807"),
         (f"a: {'9' * 9999}", "'99999999999"),
         ("a: !!python/object/apply:os.system ['true']", "could not determine a constructor"),
