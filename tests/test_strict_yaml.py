@@ -1,5 +1,7 @@
 """What a recipe or domain says is what is read; traps and twice-told keys are one line."""
 
+from itertools import pairwise
+
 import pytest
 import yaml
 from hypothesis import given
@@ -54,7 +56,7 @@ def test_an_alias_brings_a_copy() -> None:
 def chain(form: str) -> str:
     """Eight lines; each holds the one before it in the places of `form`."""
     names = "abcdefgh"
-    lines = [f"{n}: &{n} {form.replace('{}', '*' + before)}" for before, n in zip(names, names[1:], strict=False)]
+    lines = [f"{n}: &{n} {form.replace('{}', '*' + before)}" for before, n in pairwise(names)]
     return "\n".join(["a: &a x", *lines])
 
 

@@ -164,13 +164,14 @@ def load_recipe(name_or_path: str | Path, overrides: list[str] | tuple[str, ...]
 
 def _apply(raw: dict[str, Any], override: str) -> None:
     key, found, value = override.partition("=")
+    what = f"override '{one_line(override)}'"
     if not found:
-        raise UserError(f"override '{override}': expected key=value, e.g. seed=2 or stages.sft.settings.epochs=1")
+        raise UserError(f"{what}: expected key=value, e.g. seed=2 or stages.sft.settings.epochs=1")
     *parents, last = key.split(".")
     place = raw
     for parent in parents:
         place = place.setdefault(parent, {})
         if not isinstance(place, dict):
-            raise UserError(f"override '{override}': '{parent}' holds a value, not keys")
+            raise UserError(f"{what}: '{one_line(parent)}' holds a value, not keys")
     as_written = not AS_WRITTEN.isdisjoint([*parents, last])
-    place[last] = parse_yaml(value, f"override '{one_line(override)}'", as_written)
+    place[last] = parse_yaml(value, what, as_written)
