@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taosr_she.data.rows import REASONS
-from taosr_she.data.validate import load_pairs
+from taosr_she.data.validate import is_any, load_pairs
 from taosr_she.domain.domain import load_domain
 from taosr_she.errors import UserError
 
@@ -261,3 +261,16 @@ def test_the_real_esci_sample(shared_data: Path, tmp_path) -> None:
     assert Counter(p.extra["selection"] for p in loaded.pairs)["exact_only"] == 439
     english = load_pairs(path, esci, where={"locale": "us"})
     assert (len(english.pairs), english.skipped) == (1898, 800)
+
+
+@pytest.mark.parametrize(
+    ("cell", "wanted", "same"),
+    [
+        ("no", "no", True), ("00012", "00012", True), ("12", "00012", False), ("1.1", "1.10", False), ("1", 1, True),
+        (True, "true", True), (False, "true", False), (False, "no", False), (1.1, "1.10", True), (1, "1.0", True),
+        (12, "00012", False), (None, "null", True), ("null", "null", True), ("a: b: c", "a: b: c", True),
+        (3, "a: b: c", False), ("true", True, False), (True, True, True),
+    ],
+)  # fmt: skip
+def test_a_cell_is_compared_as_written_and_by_its_type(cell: object, wanted: object, same: bool) -> None:
+    assert is_any(cell, [wanted]) == same
