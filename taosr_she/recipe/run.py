@@ -40,11 +40,13 @@ def run_recipe(recipe: Recipe, progress: Progress, redo: Sequence[str] = ()) -> 
     """
     domain, planned = prepare(recipe)
     anew = redone(planned, redo)
+    from transformers.utils import logging
+
+    from taosr_she.model.policy import resolve_device
+    from taosr_she.report.build import build_report
+
+    resolve_device(recipe.device)
     with open_folder(recipe.folder):
-        from transformers.utils import logging
-
-        from taosr_she.report.build import build_report
-
         logging.disable_progress_bar()  # saving and loading would cut through our own progress
         forget(anew)
         write_head(recipe, domain)

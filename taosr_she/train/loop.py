@@ -17,6 +17,7 @@ import torch
 from taosr_she.credit.loss import policy_loss
 from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Pair
+from taosr_she.errors import UserError
 from taosr_she.examine.verdicts import Examiner
 from taosr_she.model.policy import Policy, load_policy, save_policy
 from taosr_she.model.sampler import sample_groups
@@ -61,8 +62,7 @@ def train_step_credit(
     )
     reference = None
     if any(leg.settings.loss.beta > 0 for leg in legs):
-        save_start(policy, folder)
-        reference = load_policy(str(folder / "reference"), str(policy.device), "float32")
+        reference = start_reference(policy, folder)
     finished = 0
     saved = saved_updates(folder)
     if rows_lead_to(folder / METRICS, saved) and (watch is None or watch.leads_to(folder, saved)):
@@ -107,10 +107,14 @@ def seconds_of(rows: Sequence[Mapping[str, Any]]) -> float:
     return sum(float(row["seconds"]) for row in rows)
 
 
-def save_start(policy: Policy, folder: Path) -> None:
-    """Keep the start weights as the KL reference; a resumed run finds them there."""
-    if not (folder / "reference" / "config.json").is_file():
-        save_policy(policy, folder / "reference")
+def start_reference(policy: Policy, folder: Path) -> Policy:
+    """A copy of the start weights as the KL reference, kept for a resumed run. A damaged one is written anew."""
+    kept = folder / "reference"
+    try:
+        return load_policy(str(kept), str(policy.device), "float32")
+    except UserError:  # not there, or damaged; `policy` still has the start weights
+        save_policy(policy, kept)
+        return load_policy(str(kept), str(policy.device), "float32")
 
 
 def one_update(

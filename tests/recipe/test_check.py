@@ -34,6 +34,13 @@ def test_a_recipe_that_cannot_work_is_refused_first(made: Recipe, told: str, tmp
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("device", ["gpu", "cuda:99", ""])
+def test_a_device_that_is_not_there_is_refused_before_anything_is_written(device: str, tmp_path: Path, cli) -> None:
+    code, _, err = cli("run", "demo", f"out={tmp_path / 'run'}", f"device='{device}'")
+    (line,) = err.splitlines()
+    assert code == 2 and f"device '{device}'" in line and not (tmp_path / "run").exists()
+
+
 def test_a_quota_of_a_label_that_is_none_is_refused() -> None:
     made = load_recipe("selection", ["stages.by_both.selection.diversity.label_quota={Q: 0.5}"])
     with pytest.raises(UserError, match="label_quota names 'Q', which is no label of domain 'taobao': 4, 3, 2, 1"):
