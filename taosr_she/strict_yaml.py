@@ -62,9 +62,10 @@ def parse_yaml(text: str, what: str, as_written: bool = False) -> Any:
             if loader.doubled:
                 told = ", ".join(text for _, text in sorted(loader.doubled))
                 raise UserError(f"{what}: {told}; keep one of them")
-            if node is not None:
-                _write_out(node, as_written, set())
-            return None if node is None else _copied(loader.construct_document(node))
+            if node is None:
+                return "" if as_written else None
+            _write_out(node, as_written, set())
+            return _copied(loader.construct_document(node))
         finally:
             loader.dispose()
     except yaml.YAMLError as error:
