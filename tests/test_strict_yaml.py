@@ -32,6 +32,7 @@ def test_under_where_and_in_codes_everything_is_as_written() -> None:
     assert parse_yaml("no", "x", as_written=True) == "no" and parse_yaml("{a: true}", "x", as_written=True) == {
         "a": "true"
     }
+    assert parse_yaml("", "x", as_written=True) == "" and parse_yaml("where: {a: }", "x") == {"where": {"a": ""}}
 
 
 values = st.recursive(
