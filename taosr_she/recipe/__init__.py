@@ -1,7 +1,8 @@
 """A run from one file: stages wired together, fingerprinted, resumed where they stopped.
 
-`config` is the recipe file, `kinds` the stages in it, `check` what can be known to be wrong before the work, `plan`
-decides what must run, `run` runs it, `records` are what a stage's folder says about itself, `lock` keeps a second process
-out, `resume` says where a stopped stage goes on, `seeds` repeats a recipe over seeds. `context`, `examination`, `progress`
-and `table` serve the stages; `stages/` holds one file a kind of stage, `recipes/` the shipped recipes.
+`config` is the recipe file, `kinds` the stages in it, `check` what can be known to be wrong before the work; `plan`
+decides what must run, `run` runs it; `records` are what a stage's folder says about itself, `lock` keeps a second
+process out, `resume` says where a stopped stage goes on; `seeds` repeats a recipe over seeds. `context`,
+`examination`, `progress` and `table` serve the stages; `stages/` holds one file a kind of stage, `recipes/` the
+shipped recipes.
 """
