@@ -8,7 +8,7 @@ every step. Rooms, from the ground up (a room imports only rooms below it):
 3. `examine` (who judges a step) and `evaluate` (metrics)
 4. `train` (SFT, the step-credit loop)
 5. `report` (one HTML page)
-6. `recipe` and `cli` (a run from one file)
+6. `recipe` (a run from one file), `commands` and `cli` (the command line)
 """
 
 __version__ = "0.1.0"

@@ -43,7 +43,8 @@ def show_agreement(console: Console, store: str, domain_name: str) -> None:
     domain, annotations = load_domain(domain_name), read_all(store)
     table = Table(title=f"{store}: each annotator beside the majority of the others", title_justify="left")
     for head in ("annotator", "records", "items", "agrees %", "others %", ""):
-        table.add_column(head, justify="left" if head in ("annotator", "") else "right")
+        names = head in ("annotator", "")  # a long name folds; a number is never cut
+        table.add_column(head, justify="left" if names else "right", overflow="fold", no_wrap=not names)
     for a in annotator_report(domain, annotations):
         known = (f"{a.agreement * 100:.1f}", f"{a.others_agreement * 100:.1f}") if a.items else ("–", "–")
         table.add_row(a.annotator, str(a.records), str(a.items), *known, "stands out" if a.outlier else "")

@@ -15,6 +15,10 @@ class UserError(Exception):
     """Bad input from the user. The message is one line that names the file, row or option, and the mend."""
 
 
+class Stopped(Exception):
+    """The user pressed Ctrl-C. The message is one line: what is kept, and how to go on."""
+
+
 @contextmanager
 def disk_errors(place: Path) -> Iterator[None]:
     """Inside, a disk that cannot be written is an OSError that names `place`, whatever a library makes of it.

@@ -1,8 +1,8 @@
 """Set-up of all tests: one thread, no network, a modest number of random examples.
 
 Tests with the marker `fuzz` give random input to what reads the world. They are part of the fast tests; to search on,
-`HYPOTHESIS_PROFILE=long python -m pytest -m fuzz TEST` repeats each of them for FUZZ_SECONDS (600 unless set) and prints
-how many examples that were.
+`HYPOTHESIS_PROFILE=long python -m pytest -m fuzz TEST` repeats each of them for FUZZ_SECONDS (600 unless set) and
+prints how many examples that were.
 """
 
 import os

@@ -88,3 +88,18 @@ def test_a_users_mistake_is_one_line(
     assert call(monkeypatch, *arguments) == 2
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 1 and message in lines[0]
+
+
+def test_an_export_onto_a_device_leaves_the_device(
+    said: list[Annotation], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store, full, null = str(tmp_path / "a.db"), tmp_path / "full", tmp_path / "null"
+    full.symlink_to("/dev/full")  # links, so that a failing test replaces no device of the machine
+    null.symlink_to("/dev/null")
+    assert call(monkeypatch, "import", str(tmp_path / "said.jsonl"), store) == 0
+    capsys.readouterr()
+    assert call(monkeypatch, "export", store, str(full)) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "full: No space left on device" in line
+    assert call(monkeypatch, "export", store, str(null)) == 0
+    assert full.is_char_device() and full.is_symlink() and null.is_char_device() and null.is_symlink()

@@ -4,11 +4,14 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
-from taosr_she.cli import main
+from taosr_she.cli import app, main
 from taosr_she.domain.annotation import write_annotations
 from taosr_she.domain.domain import load_domain
 from taosr_she.domain.pair import Annotation
@@ -58,13 +61,74 @@ def test_help_imports_nothing_heavy() -> None:
         "import sys; sys.argv = ['taosr-she', '--help']\n"
         "from taosr_she.cli import main\n"
         "try: main()\nexcept SystemExit: pass\n"
-        "print(sorted({'torch', 'transformers', 'trl', 'numpy', 'pandas'} & set(sys.modules)))"
+        "heavy = {'torch', 'transformers', 'trl', 'numpy', 'pandas', 'pyarrow', 'sklearn', 'sqlalchemy'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
     )
     started = time.perf_counter()
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.strip().endswith("[]")
     assert all(command in out for command in ("demo", "run", "evaluate", "judge", "examine", "data", "report"))
     print(f"--help in {time.perf_counter() - started:.2f} s")
+
+
+def commands_of(group: Any, path: str = "taosr-she") -> Iterator[tuple[str, Any]]:
+    """Every command of the command line with the words that call it."""
+    for name, command in group.commands.items():
+        yield f"{path} {name}", command
+        if hasattr(command, "commands"):
+            yield from commands_of(command, f"{path} {name}")
+
+
+def test_every_command_option_and_argument_has_a_help_text() -> None:
+    found = list(commands_of(typer.main.get_command(app)))
+    assert len(found) >= 22
+    silent = [path for path, command in found if not (command.help or "").strip()]
+    silent += [f"{path} {p.name}" for path, command in found for p in command.params if not (p.help or "").strip()]
+    assert silent == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["judge"], "Missing argument 'model'; see taosr-she judge --help"),
+        (["judge", "m", "p", "--max-new-tokens", "0"], "'--max-new-tokens'"),
+        (["judge", "m", "p", "--max-new-tokens", "many"], "'--max-new-tokens'"),
+        (["judge", "m", "p", "q"], "q"),
+        (["evaluate", "m", "p", "--bogus"], "--bogus"),
+        (["juge"], "'juge'"),
+        (["data", "vaildate"], "see taosr-she data --help"),
+        (["--bogus"], "--bogus"),
+        (["data", "validate", ""], "empty text is no path"),
+        (["bench", "speed", "--steps", "0"], "see taosr-she bench speed --help"),
+        (["run", "x\nb\x1b[31m.yaml"], "recipe 'x\\nb\\x1b[31m.yaml'"),
+    ],
+)
+def test_a_wrong_call_is_one_line(
+    arguments: list[str], said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(monkeypatch, *arguments) == 2
+    out, error = capsys.readouterr()
+    assert out == "" and error.startswith("taosr-she: ") and error.count("\n") == 1 and said in error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "how"),
+    [
+        (["run", "demo"], "what is done is kept; run the same command again to go on"),
+        (["report", "somewhere"], "run it again"),
+        (["bench", "threads"], "run it again"),
+    ],
+)
+def test_ctrl_c_is_one_line_and_130(
+    arguments: list[str], how: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def pressed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    for place in ("recipe.config.load_recipe", "report.build.build_report", "bench.threads.measure_threads"):
+        monkeypatch.setattr(f"taosr_she.{place}", pressed)
+    assert call(monkeypatch, *arguments) == 130
+    assert capsys.readouterr().err == f"taosr-she: stopped; {how}\n"
 
 
 @pytest.mark.parametrize(
@@ -77,7 +141,7 @@ def test_help_imports_nothing_heavy() -> None:
         (["data", "validate", "no.csv"], "no.csv"),
         (["data", "validate", "no.csv", "--column", "query"], "expected field=column"),
         (["report", "no-such-run"], "no-such-run"),
-        (["judge", "no/such/model", "no.csv"], "no.csv"),
+        (["judge", "no/such/model", "no.csv"], "no/such/model: no such folder"),
         (["examine", "no.jsonl"], "nobody is there to examine"),
         (["examine", "no.jsonl", "--annotations", "no.db"], "no.jsonl"),
         (["examine", "no.jsonl", "--endpoint", "http://localhost/v1"], "--endpoint together with --endpoint-model"),
@@ -186,3 +250,16 @@ def test_examine_needs_annotations_that_are_there_and_a_known_mode(
     for mode, said in (("judge_only", "needs a judge"), ("people", "expected one of human_first, judge_only")):
         assert call(monkeypatch, *arguments, "--mode", mode) == 2
         assert said in capsys.readouterr().err
+
+
+def test_a_name_with_escape_sequences_and_newlines_is_one_harmless_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    name = "no\x1b[2J\n[red]such.csv"
+    assert call(monkeypatch, "data", "validate", str(tmp_path / name)) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert r"no\x1b[2J\n[red]such.csv" in line
+    path = tmp_path / "[bold]\x1b[31mpairs.jsonl"
+    path.write_text(json.dumps({"query": "a", "title": "b"}) + "\n")
+    assert call(monkeypatch, "data", "validate", str(path)) == 0
+    assert r"[bold]\x1b[31mpairs.jsonl: 1 of 1 rows" in " ".join(capsys.readouterr().out.split())

@@ -114,7 +114,10 @@ def test_a_pipe_gets_the_content(tmp_path):
 
 @pytest.mark.parametrize("redirect", ["> out", ">> out", "| cat > out"])
 def test_the_standard_output_gets_the_content_between_what_is_printed(tmp_path, redirect):
-    code = "from pathlib import Path; from taosr_she.files import *; print(1); write_text(Path('/dev/stdout'), '2\\n'); print(3)"
+    code = (
+        "from pathlib import Path; from taosr_she.files import write_text; "
+        "print(1); write_text(Path('/dev/stdout'), '2\\n'); print(3)"
+    )
     (tmp_path / "out").write_text("")
     subprocess.run(f'{sys.executable} -c "{code}" {redirect}', shell=True, check=True, cwd=tmp_path, env=_here())
     assert (tmp_path / "out").read_text() == "1\n2\n3\n"

@@ -1,86 +1,179 @@
 """`taosr-she bench device`: our step and plain transformers' on the same work, in turn, on the GPU if there is one."""
 
 import json
+from collections.abc import Callable, Mapping
+from datetime import date
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import torch
 from rich.console import Console
-from transformers import Qwen3Config, Qwen3ForCausalLM
+from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 from transformers import __version__ as transformers_version
 
+from taosr_she.bench.kernels import watch_kernels
 from taosr_she.bench.machine import matrix_rate, needed_operations
 from taosr_she.bench.our_step import OurStep
 from taosr_she.bench.plain_step import PlainStep
+from taosr_she.bench.results import write_result
 from taosr_she.bench.work import PROMPTS, Bench, Cell, Endless
 from taosr_she.model.policy import Policy, resolve_device
 from taosr_she.train.loop import autocast
 
 SHAPES: dict[str, dict[str, Any]] = {
     "qwen3-0.6b": {
-        "vocab_size": 151936, "hidden_size": 1024, "intermediate_size": 3072, "num_hidden_layers": 28,
-        "num_attention_heads": 16, "num_key_value_heads": 8, "head_dim": 128, "tie_word_embeddings": True,
+        "model_type": "qwen3", "vocab_size": 151936, "hidden_size": 1024, "intermediate_size": 3072,
+        "num_hidden_layers": 28, "num_attention_heads": 16, "num_key_value_heads": 8, "head_dim": 128,
+        "tie_word_embeddings": True,
+    },
+    "smollm2-135m": {
+        "model_type": "llama", "vocab_size": 49152, "hidden_size": 576, "intermediate_size": 1536,
+        "num_hidden_layers": 30, "num_attention_heads": 9, "num_key_value_heads": 3, "head_dim": 64,
+        "tie_word_embeddings": True,
     },
     "small": {
-        "vocab_size": 8192, "hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 4,
-        "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 32, "tie_word_embeddings": True,
+        "model_type": "qwen3", "vocab_size": 8192, "hidden_size": 256, "intermediate_size": 512,
+        "num_hidden_layers": 4, "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 32,
+        "tie_word_embeddings": True,
     },
 }  # fmt: skip
 """Models of random weights by name; `small` is for trying the benchmark on a CPU."""
 
+WATCHED = 16
+"""Tokens of a response whose kernels are looked at."""
 
-def measure_device(console: Console, out: Path, shape: str, cell: Cell, steps: int) -> None:
-    """Measure, print, and write `device.json` to the folder `out`. Medians over `steps` after one to warm up."""
+
+def measure_device(console: Console, out: Path, shape: str, cell: Cell, steps: int, tokens: int) -> None:
+    """Measure, print, and write `device-SHAPE.json` and `.md` to `out`. Medians over `steps` after one to warm up.
+
+    `tokens` go through the model at a time in the updates of both sides.
+    """
     out.mkdir(parents=True, exist_ok=True)
     device = resolve_device("auto")
+    cuda = device.type == "cuda"
     bench = Bench()
     torch.manual_seed(1)
-    config = Qwen3Config(**SHAPES[shape])
+    options = dict(SHAPES[shape])
+    config = CONFIG_MAPPING[options.pop("model_type")](**options)
     prompts = bench.prompts(bench.policy("tiny"), PROMPTS, cell.prompt)
     tokenizer = bench.policy("tiny").tokenizer
 
     def policy() -> Policy:
-        return Endless(Qwen3ForCausalLM(config).to(device), tokenizer, device)
+        with device:
+            return Endless(AutoModelForCausalLM.from_config(config), tokenizer, device)
 
-    ours = OurStep(policy(), bench.domain, prompts, cell)
-    plain = PlainStep(
-        policy(), prompts, cell, ours.settings.tokens_per_microbatch, lambda: autocast(ours.policy, ours.settings)
-    )
-    taken: dict[str, list[dict[str, float]]] = {"ours": [], "plain": []}
+    ours = OurStep(policy(), bench.domain, prompts, cell, tokens)
+    plain = PlainStep(policy(), prompts, cell, tokens, lambda: autocast(ours.policy, ours.settings))
+    steps_of: dict[str, Callable[[], dict[str, float]]] = {"ours": ours, "plain": plain}
+    if cuda:
+        steps_of["ours, no graphs"] = ours
+    taken: dict[str, list[dict[str, float]]] = {name: [] for name in steps_of}
     memory = dict.fromkeys(taken, 0)
-    rates = []
-    for _ in range(steps + 1):
-        for name, step in (("ours", ours), ("plain", plain)):
-            if device.type == "cuda":
+    rates: list[float] = []
+    # Forward and backward pass are three of the four passes' worth that a whole step needs.
+    operations = needed_operations(config, PROMPTS, cell.prompt, cell.group, cell.response) * 3 / 4
+    head: dict[str, Any] = {
+        "device": torch.cuda.get_device_name() if cuda else "cpu", "date": date.today().isoformat(), "shape": shape,
+        "precision": "bfloat16 autocast" if cuda else "float32", "torch": torch.__version__,
+        "transformers": transformers_version, "prompts": PROMPTS, "prompt": cell.prompt, "response": cell.response,
+        "group": cell.group, "tokens_per_microbatch": tokens,
+    }  # fmt: skip
+    result: dict[str, Any] = {}
+    for number in range(steps + 1):
+        for name in list(taken):
+            ours.recorded = name == "ours"
+            if cuda:
                 torch.cuda.reset_peak_memory_stats()
-            taken[name].append(step())
-            if device.type == "cuda":
+            try:
+                taken[name].append(steps_of[name]())
+            except torch.OutOfMemoryError:
+                console.print(f"{name}: out of memory, left out; lower --tokens", highlight=False)
+                del taken[name], memory[name]
+                continue
+            if cuda:
                 memory[name] = torch.cuda.max_memory_allocated()
-        half = device.type == "cuda"
-        rates.append(matrix_rate(8192 if half else 1536, 0.5, device, torch.bfloat16 if half else torch.float32))
+        rates.append(matrix_rate(8192 if cuda else 1536, 0.5, device, torch.bfloat16 if cuda else torch.float32))
+        console.print(f"{number}: " + spoken({name: rows[-1] for name, rows in taken.items()}), highlight=False)
+        if number:  # after each round: a lent machine may be taken away in the middle
+            result = head | {"steps": number} | figures(taken, memory, operations, median(rates), cell)
+            write_result(console, out, f"device-{shape}", result, table(result))
+    if cuda:
+        result["kernels"] = watched(ours)
+        write_result(console, out, f"device-{shape}", result, table(result))
+    print(json.dumps(result))
+
+
+def figures(
+    taken: Mapping[str, list[dict[str, float]]], memory: Mapping[str, int], operations: float, rate: float, cell: Cell
+) -> dict[str, Any]:
+    """Medians of the rounds after the first, and what they come to."""
     sides: dict[str, Any] = {
         name: {part: median(row.get(part, 0.0) for row in rows[1:]) for part in rows[0]}
         | {"total": median(sum(row.values()) for row in rows[1:]), "memory": memory[name]}
         for name, rows in taken.items()
     }
-    # Forward and backward pass are three of the four passes' worth that a whole step needs.
-    operations = needed_operations(config, PROMPTS, cell.prompt, cell.group, cell.response) * 3 / 4
-    result = {
-        "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu", "shape": shape,
-        "precision": "bfloat16 autocast" if device.type == "cuda" else "float32",
-        "torch": torch.__version__, "transformers": transformers_version, "prompts": PROMPTS, "steps": steps,
-        "prompt": cell.prompt, "response": cell.response, "group": cell.group, **sides,
-        "factor": sides["plain"]["total"] / sides["ours"]["total"],
-        "update_factor": sides["plain"]["update"] / sides["ours"]["update"],
-        "matrix_rate": median(rates), "update_share_of_limit": operations / median(rates) / sides["ours"]["update"],
+    for side in sides.values():
+        side["tokens_per_second"] = PROMPTS * cell.group * cell.response / side["generation"]
+    ours, plain = sides["ours"], sides.get("plain")
+    factors = {} if plain is None else {part: plain[part] / ours[part] for part in ("total", "generation", "update")}
+    return {
+        "sides": sides, "factors": factors, "operations": operations, "matrix_rate": rate,
+        "update_share_of_limit": operations / rate / ours["update"],
     }  # fmt: skip
-    (out / "device.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    for name, side in sides.items():
-        parts = ", ".join(f"{part} {side[part]:.2f} s" for part in taken[name][0])
-        console.print(f"{name}: {side['total']:.2f} s ({parts}), {side['memory'] / 2**30:.1f} GiB", highlight=False)
-    console.print(
-        f"factor {result['factor']:.2f}; update at {result['update_share_of_limit']:.0%} of {median(rates) / 1e12:.1f} "
-        "TFLOP/s", highlight=False,
-    )  # fmt: skip
-    print(json.dumps(result))
+
+
+def spoken(steps: Mapping[str, Mapping[str, float]]) -> str:
+    """One line: seconds of the parts of a step of each side."""
+    return "; ".join(
+        f"{name} " + ", ".join(f"{part} {s:.3f}" for part, s in row.items()) for name, row in steps.items()
+    )
+
+
+def watched(step: OurStep) -> dict[str, dict[str, Any]]:
+    """What the device does in the parts of our step (see `watch_kernels`), of generation in its first tokens alone:
+    the profiler takes long over many launches."""
+    batch = step.credit(step.generate())
+    seen = {}
+    for recorded in (True, False):
+        step.recorded = recorded
+        name = f"generation of {WATCHED} tokens" + ("" if recorded else ", no graphs")
+        seen[name] = watch_kernels(lambda: step.generate(WATCHED))
+    return seen | {"update": watch_kernels(lambda: step.update(batch))}
+
+
+def table(result: dict[str, Any]) -> str:
+    """The result as Markdown."""
+    lines = [
+        f"{result['device']}, {result['date']}; shape of {result['shape']}, random weights, {result['precision']}; "
+        f"{result['prompts']} prompts of {result['prompt']} tokens, responses of {result['response']}, "
+        f"G {result['group']}, {result['tokens_per_microbatch']:,} tokens a micro-batch; torch {result['torch']}, "
+        f"transformers {result['transformers']}; medians of {result['steps']} steps of all in turn, seconds.",
+        "",
+        "| | step | generation | tokens/s | update | memory |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for name, side in result["sides"].items():
+        lines.append(
+            f"| {name} | {side['total']:.3f} | {side['generation']:.3f} | {side['tokens_per_second']:,.0f} | "
+            f"{side['update']:.3f} | {side['memory'] / 2**30:.1f} GiB |"
+        )
+    lines += [
+        "",
+        "Plain over ours: "
+        + (", ".join(f"{part} {factor:.1f}" for part, factor in result["factors"].items()) or "out of memory")
+        + f". Our update runs at {result['update_share_of_limit']:.0%} of the matrix rate of "
+        f"{result['matrix_rate'] / 1e12:.1f} TFLOP/s measured beside it.",
+    ]
+    kernels = result.get("kernels", {})
+    if kernels:
+        kinds = list(next(iter(kernels.values()))["shares"])
+        lines += [
+            "",
+            "| | launches | device busy, s | " + " | ".join(kinds) + " |",
+            "| --- |" + " ---: |" * (len(kinds) + 2),
+        ]
+        for part, seen in kernels.items():
+            shares = " | ".join(f"{seen['shares'][kind]:.0%}" for kind in kinds)
+            lines.append(f"| {part} | {seen['launches']:,} | {seen['busy']:.3f} | {shares} |")
+    return "\n".join(lines) + "\n"

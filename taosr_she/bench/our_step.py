@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 
 from taosr_she.bench.machine import wait_for
 from taosr_she.bench.work import PROMPTS, Cell
@@ -12,15 +11,15 @@ from taosr_she.domain.pair import Pair, Product
 from taosr_she.domain.response import Response
 from taosr_she.examine.verdicts import CODE, Verdicts
 from taosr_she.model.policy import Policy
-from taosr_she.model.sampler import Sampling, sample_groups
-from taosr_she.train.batch import credit_rollouts
-from taosr_she.train.loop import Clock, autocast, update_policy
+from taosr_she.model.sampler import Rollouts, Sampling, sample_groups
+from taosr_she.train.batch import CreditedBatch, credit_rollouts
+from taosr_she.train.loop import Clock, autocast, make_optimizer, update_policy
 from taosr_she.train.settings import StepCreditSettings
 
 
-class ByLength:
-    """An examiner of random text, which has no sections and so belongs to the label step as a whole: right when its
-    length is even, always right in the first `silent` groups."""
+class EveryOther:
+    """An examiner of random text, which has no sections and so belongs to the label step as a whole: every other
+    response is right, so that every group has signal; all are in the first `silent` groups."""
 
     def __init__(self, silent: int) -> None:
         self.silent = silent
@@ -28,36 +27,57 @@ class ByLength:
     def examine(self, pairs: Sequence[Pair], responses: Sequence[Response]) -> Verdicts:
         """Verdicts on the label step."""
         values = np.full((len(responses), 5), np.nan, dtype=np.float32)
-        values[:, 4] = [
-            int(p.pair_id) < self.silent or len(r.text) % 2 == 0 for p, r in zip(pairs, responses, strict=True)
-        ]
+        values[:, 4] = [int(p.pair_id) < self.silent or i % 2 == 0 for i, p in enumerate(pairs)]
         return Verdicts(values, np.full(values.shape, CODE["judge"], dtype=np.int8))
 
 
 class OurStep:
     """Everything a step needs, made once."""
 
-    def __init__(self, policy: Policy, domain: Domain, prompts: list[list[int]], cell: Cell) -> None:
+    def __init__(
+        self, policy: Policy, domain: Domain, prompts: list[list[int]], cell: Cell, tokens: int | None = None
+    ) -> None:
+        """`tokens` a micro-batch, if not as many as by default."""
         self.policy, self.domain, self.prompts = policy, domain, prompts
         self.settings = StepCreditSettings(
-            pairs_per_update=PROMPTS, group_size=cell.group, sampling=Sampling(max_new_tokens=cell.response)
+            pairs_per_update=PROMPTS,
+            group_size=cell.group,
+            sampling=Sampling(max_new_tokens=cell.response),
         )
+        if tokens is not None:
+            self.settings = self.settings.model_copy(update={"tokens_per_microbatch": tokens})
         self.pairs = [Pair(str(i), str(i), "query", Product(title="product")) for i in range(len(prompts))]
-        self.examiner = ByLength(cell.silent)
-        self.optimizer = torch.optim.AdamW(policy.model.parameters(), lr=1e-6)
+        self.examiner = EveryOther(cell.silent)
+        self.optimizer = make_optimizer(policy, self.settings)
         self.seed = 0
+        self.recorded = True  # decode by CUDA graphs where the device has them
 
     def __call__(self) -> dict[str, float]:
         """Seconds of the parts `generation`, `examination` and `update`."""
         clock = Clock()
         self.seed += 1
-        with clock.part("generation"), autocast(self.policy, self.settings):
-            rollouts = sample_groups(
-                self.policy, self.prompts, self.settings.group_size, self.settings.sampling, self.seed
-            )
+        with clock.part("generation"):
+            rollouts = self.generate()
         with clock.part("examination"):
-            batch = credit_rollouts(self.policy, self.domain, self.pairs, rollouts, self.examiner, self.settings.credit)
+            batch = self.credit(rollouts)
         with clock.part("update"):
-            update_policy(self.policy, None, self.prompts, batch, self.settings, self.optimizer)
+            self.update(batch)
             wait_for(self.policy.device)
         return clock.parts
+
+    def generate(self, tokens: int | None = None) -> Rollouts:
+        """The groups of a step, or their first `tokens` tokens."""
+        settings = self.settings
+        sampling = settings.sampling if tokens is None else Sampling(max_new_tokens=tokens)
+        with autocast(self.policy, settings):
+            return sample_groups(
+                self.policy, self.prompts, settings.group_size, sampling, self.seed, recorded=self.recorded
+            )
+
+    def credit(self, rollouts: Rollouts) -> CreditedBatch:
+        """Examined and credited."""
+        return credit_rollouts(self.policy, self.domain, self.pairs, rollouts, self.examiner, self.settings.credit)
+
+    def update(self, batch: CreditedBatch) -> None:
+        """Forward and backward pass and the optimizer's step."""
+        update_policy(self.policy, None, self.prompts, batch, self.settings, self.optimizer)

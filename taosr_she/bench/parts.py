@@ -21,7 +21,7 @@ WITHOUT: dict[str, dict[str, Any]] = {
     "without the lean pass (`model/runner.py`)": {
         f"{MODEL}.decode.runner": WholeModel, f"{MODEL}.shared_prefix.runner": WholeModel,
     },
-    "without attention in two parts (`model/two_part.py`)": {f"{MODEL}.packing.TwoParts": Masked},
+    "without attention in two parts (`model/two_part.py`)": {f"{MODEL}.packing.WAYS": {"cpu": Masked}},
     "without copies of small prompts (`model/decode.py`)": {f"{MODEL}.decode.COPIED": 0},
     "without shared prompts: every row its own": {
         f"{place}.unshareable": lambda model: "left out to be measured"

@@ -24,7 +24,7 @@ class PlainStep:
         self.policy, self.cell, self.autocast = policy, cell, autocast
         self.rows = torch.tensor(prompts, device=policy.device).repeat_interleave(cell.group, dim=0)
         self.at_once = max(1, budget // (cell.prompt + cell.response))
-        self.optimizer = torch.optim.AdamW(policy.model.parameters(), lr=1e-6)
+        self.optimizer = torch.optim.AdamW(policy.model.parameters(), lr=1e-6, fused=policy.device.type == "cuda")
 
     def __call__(self) -> dict[str, float]:
         """Seconds of the parts `generation` and `update`."""

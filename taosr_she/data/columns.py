@@ -8,6 +8,9 @@ from pydantic import ValidationError
 from taosr_she.domain.domain import Strict
 from taosr_she.errors import UserError
 
+_RECIPE = " (in a recipe `columns`)"
+_MOST_NAMES = 40  # shown in a message
+
 
 class ColumnMap(Strict):
     """Our field -> the file's column. Only `query` and `title` must be in the file."""
@@ -31,7 +34,7 @@ class ColumnMap(Strict):
     category: str | None = None
     """The product's category."""
     price: str | None = None
-    """The product's price, a number that is not negative."""
+    """The product's price, as shops write it (`data.price`). One that cannot be read costs the price, not the pair."""
     attributes: str | dict[str, str] | None = None
     """A column that holds all attributes, or attribute -> column."""
     attributes_form: Literal["json", "features"] = "json"
@@ -51,6 +54,10 @@ class ColumnMap(Strict):
         ]  # fmt: skip
         columns += self.attributes.values() if isinstance(self.attributes, dict) else [self.attributes]
         return frozenset(c for c in columns if c)
+
+    def used(self) -> frozenset[str]:
+        """The columns that must hold readable text: those consumed without the price, which may be left out."""
+        return self.consumed() - {self.price}
 
     def description_columns(self) -> tuple[str, ...]:
         """The columns of the description, in order."""
@@ -101,7 +108,7 @@ def column_map(layout: str, columns: dict[str, str] | None = None) -> ColumnMap:
         first = error.errors()[0]
         name = ".".join(str(p) for p in first["loc"])
         fields = ", ".join(ColumnMap.model_fields)
-        raise UserError(f"columns: {name}: {first['msg']}; our fields are {fields}") from error
+        raise UserError(f"--column (in a recipe `columns`): {name}: {first['msg']}; our fields are {fields}") from error
 
 
 def choose_layout(
@@ -116,17 +123,25 @@ def choose_layout(
     if layout == "auto":
         layout = _detect(columns, present, source)
     mapped = column_map(layout, columns)
-    listed = ", ".join(present) or "none"
+    listed = shown_names(present)
     needed = ["query", "title"] + (["label"] if require_label else [])
     for field in dict.fromkeys([*needed, *(columns or {})]):
         for column in _columns_of(mapped, field):
             if column is None:
                 raise UserError(f"{source}: layout '{layout}' does not say which column is the {field}; "
-                                f"add it to 'columns'; the file has: {listed}")  # fmt: skip
+                                f"say it with --column {field}=NAME{_RECIPE}; the file has: {listed}")  # fmt: skip
             if column not in present:
-                raise UserError(f"{source}: no column '{column}' for the {field}; name the right one in 'columns'; "
-                                f"the file has: {listed}")  # fmt: skip
+                raise UserError(f"{source}: no column '{column}' for the {field}; name the right one with "
+                                f"--column {field}=NAME{_RECIPE}; the file has: {listed}")  # fmt: skip
     return layout, mapped
+
+
+def shown_names(names: Iterable[str]) -> str:
+    """Column names for a message of one line, whatever they are."""
+    listed = list(names)
+    shown = [name if name and name.isprintable() and len(name) <= 80 else repr(name[:80]) for name in listed]
+    more = f" and {len(listed) - _MOST_NAMES} more" if len(listed) > _MOST_NAMES else ""
+    return ", ".join(shown[:_MOST_NAMES]) + more if listed else "none"
 
 
 def _columns_of(mapped: ColumnMap, field: str) -> list[str | None]:
@@ -148,7 +163,7 @@ def _detect(columns: dict[str, str] | None, present: list[str], source: str) -> 
     if best is None:
         known = "; ".join(f"{n}: {m.query}, {m.title}" for n, m in LAYOUTS.items() if m.query)
         raise UserError(
-            f"{source}: no known layout fits the columns {', '.join(present) or '(none)'}; say which is which with "
-            f"'columns' (query and title at least; layouts look for {known})"
+            f"{source}: no known layout fits the columns {shown_names(present)}; say which is which with "
+            f"--column query=NAME --column title=NAME{_RECIPE}; layouts look for {known}"
         )
     return best

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from taosr_she.errors import UserError
+from taosr_she.files import write_jsonl
 
 
 @dataclass(frozen=True)
@@ -21,9 +22,7 @@ class Demonstration:
 
 def write_demonstrations(path: Path, demonstrations: Iterable[Demonstration]) -> None:
     """One JSON object a line."""
-    with path.open("w", encoding="utf-8") as file:
-        for demonstration in demonstrations:
-            file.write(json.dumps(asdict(demonstration), ensure_ascii=False) + "\n")
+    write_jsonl(path, map(asdict, demonstrations))
 
 
 def read_demonstrations(path: Path) -> Iterator[Demonstration]:

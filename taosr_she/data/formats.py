@@ -1,5 +1,6 @@
 """Text files as rows: CSV, TSV and JSONL, plain or gzipped, one row at a time, with broken rows reported as such."""
 
+import codecs
 import csv
 import gzip
 import io
@@ -10,15 +11,21 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import IO, Any, cast
 
+from taosr_she.data.columns import shown_names
 from taosr_she.errors import UserError
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 _MAX_RECORD_LINES = 10_000  # an open quote that runs on longer than this is a mistake, not a text
 _MAX_RECORD_CHARS = 1_000_000
 _MAX_DEPTH = 32  # of nested JSON
-_NOT_UTF8 = re.compile(r"[\udc80-\udcff]")
+_NOT_TEXT = re.compile(r"[\udc80-\udcff]")
+_NOT_IN_ENCODING = "not in the file's encoding (UTF-8 unless --encoding names another)"
+_SAMPLE = 1 << 20  # bytes at the start of a file that show its encoding
+_MARKS = ((codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"), (codecs.BOM_UTF16_LE, "utf-16"),
+          (codecs.BOM_UTF16_BE, "utf-16"))  # fmt: skip
+_SEP = re.compile(r"""\ufeff?"?sep=(\t|[^\w"'\s])\1*"?""", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,32 +52,75 @@ def file_format(path: Path) -> str:
     return "jsonl" if suffix == ".ndjson" else suffix[1:]
 
 
-def read_jsonl(path: Path) -> Iterator[Row]:
-    """Rows of a JSONL file; lines end in any mix of \\n, \\r\\n and \\r, a byte order mark is skipped."""
+def check_encoding(path: Path) -> None:
+    """UserError, naming the option, when a text file as a whole is not in UTF-8, -16 or -32 by the look of its start.
+
+    We do not guess which encoding it is: a wrong guess is wrong text that looks right. Single bad lines in a file that
+    is UTF-8 otherwise are left to the quarantine.
+    """
+    if not path.is_file():
+        return  # a pipe can be read once only
+    try:
+        with _open(path) as binary:
+            head = binary.read(_SAMPLE)
+    except (EOFError, OSError, zlib.error):
+        return  # reading says what is wrong
+    lines = head.splitlines()[: None if len(head) < _SAMPLE else -1]
+    if any(head.startswith(mark) for mark, _ in _MARKS):
+        return
+    special = [_is_utf8(line) for line in lines if not line.isascii()]
+    bad = special.count(False)
+    if 2 * bad > len(special) and 100 * bad > len(lines):
+        raise UserError(
+            f"{path}: {bad} of the first {len(lines)} lines are not UTF-8; say which encoding it is with --encoding "
+            "(in a recipe `encoding:`), e.g. cp1252 for Western Europe, gb18030 for Chinese, shift_jis, cp1251; "
+            "utf-8 puts these lines into quarantine"
+        )
+
+
+def _is_utf8(line: bytes) -> bool:
+    try:
+        line.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def read_jsonl(path: Path, encoding: str | None = None) -> Iterator[Row]:
+    """Rows of a JSONL file; lines end in any mix of \\n, \\r\\n and \\r, a byte order mark is skipped.
+
+    `encoding` is UTF-8 unless given or told by a byte order mark; what it cannot read costs the row.
+    """
     number = 0
-    for line in _lines(path, newline=None):
+    for line in _lines(path, newline=None, encoding=encoding):
         text = line.strip(" \t\n")
         if text:
             number += 1
             yield number, _parse_json(text)
 
 
-def read_csv(path: Path, delimiter: str | None = None) -> Iterator[Row]:
-    """Rows of a CSV or TSV file with a header.
+def read_csv(path: Path, delimiter: str | None = None, encoding: str | None = None) -> Iterator[Row]:
+    """Rows of a CSV or TSV file with a header; `encoding` as in `read_jsonl`.
 
-    The delimiter, unless given, is the commonest of comma, tab and semicolon in the header. An empty cell is None. A
-    quote that is never closed costs its own line only, as far as the lines after it tell: reading goes on with the next
-    one. UserError for an empty file or an unusable header.
+    The delimiter is what a first line `sep=;` of a spreadsheet names, else the one given, else the commonest of comma,
+    tab and semicolon in the header. An empty cell is None. A quote that is never closed, or that only a later row
+    closes, costs its own line only: reading goes on with the next one. (Where tabs part the cells, few writers quote at
+    all: there such a line is read as it stands if it has the right number of cells.) UserError for an empty file or an
+    unusable header.
     """
-    lines = _Pushback(_lines(path, newline=""))
+    lines = _Pushback(_lines(path, newline="", encoding=encoding))
     first = lines.peek()
+    if first is not None and (named := _SEP.fullmatch(first.rstrip("\r\n"))):
+        delimiter = named[1]
+        lines.next()
+        first = lines.peek()
     if first is None:
         raise UserError(f"{path}: is empty; a header line with column names is needed")
     if delimiter is None:
         delimiter = max(",\t;", key=first.count)
     header = _header(path, lines, delimiter)
     number = 0
-    while (record := _record(lines, delimiter)) is not None:
+    while (record := _record(lines, delimiter, len(header))) is not None:
         if record == []:
             continue
         number += 1
@@ -94,8 +144,11 @@ class _Pushback:
         return line
 
 
-def _record(lines: _Pushback, delimiter: str) -> list[str] | ReadError | None:
-    """The cells of the next record ([] for a blank line), a ReadError, or None at the end."""
+def _record(lines: _Pushback, delimiter: str, width: int = 0) -> list[str] | ReadError | None:
+    """The cells of the next record ([] for a blank line), a ReadError, or None at the end.
+
+    `width` is the number of cells of a row; 0, for the header, where it is not known.
+    """
     taken: list[str] = []
 
     def take() -> Iterator[str]:
@@ -109,9 +162,42 @@ def _record(lines: _Pushback, delimiter: str) -> list[str] | ReadError | None:
         cells = next(csv.reader(take(), delimiter=delimiter, strict=True), None)
     except csv.Error as error:
         lines.back.extendleft(reversed(taken[1:]))
-        reason = "text too long" if "field limit" in str(error) else "broken quotes"
-        return ReadError(reason, str(error), _readable(taken[0].rstrip("\r\n")))
+        if "field limit" in str(error):
+            return ReadError("text too long", str(error), _readable(taken[0].rstrip("\r\n")))
+        return _first_line(taken[0], delimiter, width, str(error))
+    match _swallowed(taken, delimiter, width):
+        case True:
+            lines.back.extendleft(reversed(taken[1:]))
+            return _first_line(taken[0], delimiter, width, "a quote is opened that only another row closes")
+        case None:
+            detail = f"these {len(taken)} lines may be one row with a quoted cell, or rows with stray quotes"
+            return ReadError("unclear quotes", detail, _readable("".join(taken).rstrip("\r\n")))
     return [] if cells is not None and len(cells) < 2 and not any(c.strip(" \t") for c in cells) else cells
+
+
+def _first_line(line: str, delimiter: str, width: int, error: str) -> list[str] | ReadError:
+    """A line whose quotes are broken."""
+    text = line.rstrip("\r\n")
+    cells = text.split(delimiter)
+    return cells if delimiter == "\t" and len(cells) == width else ReadError("broken quotes", error, _readable(text))
+
+
+def _swallowed(taken: list[str], delimiter: str, width: int) -> bool | None:
+    """Whether a record of several lines is rows of their own that a stray quote holds together; None: hard to say.
+
+    Each line of such rows has the right number of cells by itself. Text in a cell rarely does, but it can: a comma
+    with a space after it is a sign of text.
+    """
+    if len(taken) < 2 or width < 2:
+        return False
+    right = [len(line.rstrip("\r\n").split(delimiter)) == width for line in taken]
+    if not (right[0] and right[-1]):
+        return False
+    tabs = delimiter == "\t"
+    prose = not tabs and any(delimiter + " " in line for line in taken)
+    if all(right):
+        return True if not prose and (tabs or len(taken) > 2) else None
+    return None if not prose and (tabs or any(right[1:-1])) else False
 
 
 def _header(path: Path, lines: _Pushback, delimiter: str) -> list[str]:
@@ -121,18 +207,24 @@ def _header(path: Path, lines: _Pushback, delimiter: str) -> list[str]:
     if record is None:
         raise UserError(f"{path}: is empty; a header line with column names is needed")
     if isinstance(record, ReadError) or any("\0" in c or _escaped(c) for c in record):
-        raise UserError(f"{path}: the first line is not a header of column names in UTF-8; is this a CSV or TSV file?")
+        raise UserError(
+            f"{path}: the first line is not a header of column names in UTF-8; is this a CSV or TSV file? Another "
+            "encoding is named with --encoding (in a recipe `encoding:`)"
+        )
     # A table saved with its row index has one column without a name.
+    named = [c or f"column_{i + 1}" for i, c in enumerate(record)]
     header = [c.strip() or f"column_{i + 1}" for i, c in enumerate(record)]
+    if len(set(header)) < len(header):  # perhaps only the white space around the names tells them apart
+        header = named
     doubled = sorted({c for c in header if header.count(c) > 1})
     if doubled:
-        raise UserError(f"{path}: the header names a column twice: {', '.join(doubled)}; rename one")
+        raise UserError(f"{path}: the header names a column twice: {shown_names(doubled)}; rename one")
     return header
 
 
 def _cells(header: list[str], record: list[str], delimiter: str) -> dict[str, Any] | ReadError:
     if any(_escaped(c) for c in record):
-        return ReadError("wrong encoding", "not UTF-8", _readable(delimiter.join(record)))
+        return ReadError("wrong encoding", _NOT_IN_ENCODING, _readable(delimiter.join(record)))
     if len(record) != len(header):
         detail = f"{len(record)} cells, but the header has {len(header)}"
         return ReadError("wrong number of columns", detail, delimiter.join(record))
@@ -141,7 +233,7 @@ def _cells(header: list[str], record: list[str], delimiter: str) -> dict[str, An
 
 def _parse_json(text: str) -> dict[str, Any] | ReadError:
     if _escaped(text):
-        return ReadError("wrong encoding", "not UTF-8", _readable(text))
+        return ReadError("wrong encoding", _NOT_IN_ENCODING, _readable(text))
     if "\0" in text:
         return ReadError("null byte", "the line holds a null byte", text)
     # ValueError also covers integers of absurd length; RecursionError, absurdly nested brackets.
@@ -169,32 +261,49 @@ def _too_deep(value: Any) -> bool:
 
 
 def _escaped(text: str) -> bool:
-    """Whether `text` holds bytes that were not UTF-8 (decoding has left them as lone surrogates)."""
-    return not text.isascii() and _NOT_UTF8.search(text) is not None
+    """Whether `text` holds bytes that the encoding does not know (decoding has left them as lone surrogates)."""
+    return not text.isascii() and _NOT_TEXT.search(text) is not None
 
 
 def _readable(text: str) -> str:
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def _lines(path: Path, newline: str | None) -> Iterator[str]:
-    """Lines of a text file, plain or gzipped. Bytes that are not UTF-8 survive as lone surrogates: one row's fault."""
+def _open(path: Path) -> IO[bytes]:
     packed = path.name.lower().endswith(".gz")
+    return cast(IO[bytes], gzip.open(path, "rb") if packed else path.open("rb"))
+
+
+def _lines(path: Path, newline: str | None, encoding: str | None) -> Iterator[str]:
+    """Lines of a text file, plain or gzipped. Bytes that are no text survive as lone surrogates: one row's fault."""
     count = 0
     try:
-        with gzip.open(path, "rb") if packed else path.open("rb") as binary:
-            if binary.read(2) in (b"\xff\xfe", b"\xfe\xff"):
-                raise UserError(f"{path}: is UTF-16; save it as UTF-8")
+        with _open(path) as binary:
+            start = binary.read(4)
             binary.seek(0)
+            known = encoding or next((name for mark, name in _MARKS if start.startswith(mark)), "utf-8")
             text = io.TextIOWrapper(
-                cast(io.BufferedReader, binary), encoding="utf-8-sig", errors="surrogateescape", newline=newline
+                cast(io.BufferedReader, binary), encoding=_codec(known), errors="surrogateescape", newline=newline
             )
             for line in cast(Iterable[str], text):
                 count += 1
                 yield line
+    except UnicodeError as error:
+        raise UserError(f"{path}: is not {known} after line {count} ({error}); save it as UTF-8") from error
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise UserError(
             f"{path}: the gzip data is damaged after line {count} ({error}); copy the file again"
         ) from error
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error}); check the path") from error
+
+
+def _codec(name: str) -> str:
+    """The name of a text encoding. UserError for other names."""
+    try:
+        b"".decode(name)
+        return "utf-8-sig" if codecs.lookup(name).name == "utf-8" else name
+    except (LookupError, ValueError) as error:
+        raise UserError(
+            f"encoding {name!r} is not known; use e.g. utf-8, utf-16, cp1252, gb18030, shift_jis, cp1251"
+        ) from error

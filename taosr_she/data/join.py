@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from taosr_she.data.formats import ReadError, Row, file_format, read_csv, read_jsonl
+from taosr_she.data.columns import shown_names
+from taosr_she.data.formats import ReadError, Row, check_encoding, file_format, read_csv, read_jsonl
 from taosr_she.data.tables import read_parquet
 from taosr_she.errors import UserError
 
@@ -53,17 +54,19 @@ def find_join(folder: Path) -> str | None:
     return None
 
 
-def read_file(path: Path) -> Iterator[Row]:
-    """Rows of one file of any known format."""
+def read_file(path: Path, encoding: str | None = None) -> Iterator[Row]:
+    """Rows of one file of any known format. UserError when text is not in UTF-8 and `encoding` does not say in what."""
     kind = file_format(path)
     if kind == "parquet":
         return read_parquet(path)
+    if encoding is None:
+        check_encoding(path)
     if kind == "jsonl":
-        return read_jsonl(path)
-    return read_csv(path, "\t" if kind == "tsv" else None)
+        return read_jsonl(path, encoding)
+    return read_csv(path, "\t" if kind == "tsv" else None, encoding)
 
 
-def read_joined(folder: Path, layout: str, keep: Keep | None = None) -> Iterator[Row]:
+def read_joined(folder: Path, layout: str, keep: Keep | None = None, encoding: str | None = None) -> Iterator[Row]:
     """The judgements of the folder, each with the columns of its query and product.
 
     Judgements that `keep` turns down come as they stand. Only the queries and products that the others point to are
@@ -72,12 +75,12 @@ def read_joined(folder: Path, layout: str, keep: Keep | None = None) -> Iterator
     join = JOINS[layout]
     main = folder / join.main
     wanted: list[set[tuple[str, ...]]] = [set() for _ in join.sides]
-    for _, row in read_file(main):
+    for _, row in read_file(main, encoding):
         if isinstance(row, dict) and (keep is None or keep(row)):
             for side, keys in zip(join.sides, wanted, strict=True):
                 keys.add(_key(main, row, side))
-    tables = [_side_rows(folder / s.file, s, keys) for s, keys in zip(join.sides, wanted, strict=True)]
-    for number, row in read_file(main):
+    tables = [_side_rows(folder / s.file, s, keys, encoding) for s, keys in zip(join.sides, wanted, strict=True)]
+    for number, row in read_file(main, encoding):
         if isinstance(row, dict) and (keep is None or keep(row)):
             yield number, _joined(main, row, join, tables)
         else:
@@ -98,11 +101,11 @@ def _joined(
 
 
 def _side_rows(
-    path: Path, side: Side, wanted: set[tuple[str, ...]]
+    path: Path, side: Side, wanted: set[tuple[str, ...]], encoding: str | None
 ) -> tuple[dict[tuple[str, ...], dict[str, Any]], int]:
     rows: dict[tuple[str, ...], dict[str, Any]] = {}
     unreadable = 0
-    for number, row in read_file(path):
+    for number, row in read_file(path, encoding):
         if isinstance(row, ReadError):
             unreadable += 1
             continue
@@ -117,5 +120,5 @@ def _side_rows(
 def _key(path: Path, row: dict[str, Any], side: Side) -> tuple[str, ...]:
     missing = [k for k in side.keys if k not in row]
     if missing:
-        raise UserError(f"{path}: no column {', '.join(missing)}; the file has: {', '.join(row)}")
+        raise UserError(f"{path}: no column {', '.join(missing)}; the file has: {shown_names(row)}")
     return tuple(str(row[k]) for k in side.keys)

@@ -12,11 +12,14 @@ from taosr_she.domain.pair import Pair
 from taosr_she.errors import UserError
 
 
-def read_rows(path: Path, split: str | None = None, keep: Keep | None = None) -> Iterator[Row]:
+def read_rows(
+    path: Path, split: str | None = None, keep: Keep | None = None, encoding: str | None = None
+) -> Iterator[Row]:
     """(row number, cells or ReadError) of a file, a folder of WANDS or ESCI files, or a saved Hugging Face dataset.
 
     Rows stream: memory does not grow with the file, except for the queries and products that joined folders need.
-    `split` chooses from a dataset of several splits; `keep` spares joined folders the products of unwanted judgements.
+    `split` chooses from a dataset of several splits; `keep` spares joined folders the products of unwanted judgements;
+    `encoding` is that of text files, where it is not UTF-8.
     UserError when there is nothing readable at `path`; what is wrong with a single row becomes its ReadError.
     """
     if path.is_dir() and is_dataset(path):
@@ -26,13 +29,13 @@ def read_rows(path: Path, split: str | None = None, keep: Keep | None = None) ->
     if not path.is_dir():
         if not path.exists():
             raise UserError(f"{path}: no such file or folder; check the path")
-        return read_file(path)
+        return read_file(path, encoding)
     layout = find_join(path)
     if layout is None:
         sets = "; ".join(f"{n}: {', '.join((j.main, *(s.file for s in j.sides)))}" for n, j in JOINS.items())
         raise UserError(f"{path}: a folder, but neither a saved Hugging Face dataset nor one with the files of {sets}; "
                         f"or name one file ({', '.join(SUFFIXES)})")  # fmt: skip
-    return read_joined(path, layout, keep)
+    return read_joined(path, layout, keep, encoding)
 
 
 def read_pairs(path: Path) -> list[Pair]:

@@ -1,5 +1,6 @@
 """One row of a file as a pair, one pair as a row, and every reason why a row is not a pair."""
 
+import base64
 import json
 import math
 import re
@@ -9,6 +10,8 @@ from typing import Any
 
 from taosr_she.data.columns import LAYOUTS, ColumnMap
 from taosr_she.data.fingerprint import fingerprint_config
+from taosr_she.data.price import read_price
+from taosr_she.domain.fold import fold, fold_case
 from taosr_she.domain.pair import Pair, Product
 
 MAX_QUERY_CHARS = 2_000
@@ -17,10 +20,11 @@ MAX_TEXT_CHARS = 100_000
 REASONS: dict[str, str] = {
     "broken json": "the line is not valid JSON",
     "not an object": "the line is JSON, but not an object",
-    "wrong encoding": "some text is not UTF-8",
+    "wrong encoding": "some text is not in the file's encoding, or a text field holds bytes",
     "null byte": "some text holds a null byte",
     "wrong number of columns": "the row has more or fewer cells than the header",
-    "broken quotes": "a quoted cell is not closed, or text follows its end",
+    "broken quotes": "a quoted cell is not closed in its row, or text follows its end",
+    "unclear quotes": "a quoted cell goes over lines that may be rows of their own: write its quotes anew",
     "missing query": "there is no query",
     "empty query": "the query has no visible character",
     "missing title": "there is no title",
@@ -30,7 +34,6 @@ REASONS: dict[str, str] = {
     "unknown label": "the label is not on the domain's label scale",
     "wrong type": "a text field holds something else",
     "text too long": f"a query over {MAX_QUERY_CHARS} characters or another text over {MAX_TEXT_CHARS}",
-    "bad price": "the price is not a number, or is negative",
     "bad attributes": "the attributes are not name and value pairs",
     "bad tags": "the tags are not a list of texts",
     "bad id": "an id is neither a text nor a whole number",
@@ -61,44 +64,71 @@ class ReadPair:
     pair: Pair
     identity: str  # equal for equal locale, query and product
     named: bool  # the file gives the pair an id
+    bad_price: bool  # there is a price that cannot be read: the pair has none, the cell is kept in `Pair.extra`
 
 
 def normal_query(query: str) -> str:
-    """The query without differences of case and white space: equal texts are the same query."""
+    """The query as the prompt folds it, without differences of case: equal texts are the same query."""
+    return fold_case(query)
+
+
+def plain_query(query: str) -> str:
+    """The query without differences of case and white space alone.
+
+    Ids made from content and places in splits follow from it: with more folding, the ids of annotated pairs and the
+    splits of measured runs would change.
+    """
     return " ".join(query.casefold().split())
 
 
 def pair_from_row(row: dict[str, Any], columns: ColumnMap) -> ReadPair:
-    """The pair in a row. Raises BadRow with one of REASONS."""
-    _check_characters(row)
+    """The pair in a row. Raises BadRow with one of REASONS.
+
+    Only what becomes a field of the pair can make a row bad: other columns are carried along, bytes as base64 and
+    characters that no file can hold (null, half characters) as escapes.
+    """
+    ids = (columns.pair_id, columns.query_id)
+    text = {name: row[name] for name in columns.used() if name in row}
+    _check_characters({k: v for k, v in text.items() if k not in ids or not isinstance(v, bytes)})
     query, title = _needed(row, columns.query, "query"), _needed(row, columns.title, "title")
     if len(query) > MAX_QUERY_CHARS:
         raise BadRow("text too long", f"query of {len(query)} characters")
+    price = read_price(_get(row, columns.price))
+    bad_price = price is not None and math.isnan(price)
     product = Product(
         title=title,
         description="\n".join(filter(None, (_text(row, c, lines=True) for c in columns.description_columns()))),
         brand=_text(row, columns.brand),
         category=_text(row, columns.category),
-        price=_price(_get(row, columns.price)),
+        price=None if bad_price else price,
         attributes=_attributes(row, columns),
     )
     locale = _get(row, columns.locale)
     if locale is not None and not isinstance(locale, str):
         raise BadRow("locale not a string", f"locale is {_short(locale)}")
-    sold = _id(row, columns.product_id) or [getattr(product, f.name) for f in fields(Product)]
-    identity = fingerprint_config([locale or "", normal_query(query), sold])
+    sold = _id(row, columns.product_id)
+    told = [getattr(product, f.name) for f in fields(Product)]
+    content = [locale or "", plain_query(query), sold or told]
+    folded = [locale or "", normal_query(query), sold or [_folded(value) for value in told]]
+    identity = fingerprint_config(folded)
     pair_id, label = _id(row, columns.pair_id), _get(row, columns.label)
     pair = Pair(
-        pair_id=pair_id or f"p{identity}",
+        pair_id=pair_id or f"p{identity if folded == content else fingerprint_config(content)}",
         query_id=_id(row, columns.query_id) or f"q{fingerprint_config([locale or '', normal_query(query)])}",
         query=query,
         product=product,
         label=None if label is None or not str(label).strip() else str(label),
         locale=locale or "",
         tags=_tags(_get(row, columns.tags)),
-        extra=_extra(row, columns),
+        extra=_extra(row, columns, also=columns.price if bad_price else None),
     )
-    return ReadPair(pair, identity, named=bool(pair_id))
+    return ReadPair(pair, identity, named=bool(pair_id), bad_price=bad_price)
+
+
+def _folded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {fold(key): fold(text) for key, text in value.items()}
+    return fold(value) if isinstance(value, str) else value
 
 
 def row_from_pair(pair: Pair) -> dict[str, Any]:
@@ -124,20 +154,34 @@ def _hidden(name: str) -> bool:
     return name in LAYOUTS["plain"].consumed() or name.startswith(_PREFIX)
 
 
-def _extra(row: dict[str, Any], columns: ColumnMap) -> dict[str, Any]:
-    consumed = columns.consumed()
+def _extra(row: dict[str, Any], columns: ColumnMap, also: str | None) -> dict[str, Any]:
+    """The other columns, and the column `also`, with values that every format can hold."""
+    consumed = columns.consumed() - {also}
     kept = {
-        k: v
+        carried(k): carried(v)
         for k, v in row.items()
-        if v is not None and k not in consumed and (columns.extra is None or k in columns.extra)
+        if v is not None and k not in consumed and (columns.extra is None or k in columns.extra or k == also)
     }
     bare = {k: k.removeprefix(_PREFIX) for k in kept}
     return {bare[k] if k != bare[k] and _hidden(bare[k]) else k: v for k, v in kept.items()}
 
 
+def carried(value: Any) -> Any:
+    """A cell that is no field of ours as something that every format can hold."""
+    if isinstance(value, bytes):
+        return f"base64:{base64.b64encode(value).decode('ascii')}"
+    if isinstance(value, str):
+        if not value.isascii() and _SURROGATE.search(value):
+            value = value.encode("utf-8", "backslashreplace").decode("utf-8")
+        return value.replace("\0", "\\x00")
+    if isinstance(value, dict):
+        return {carried(k): carried(v) for k, v in value.items()}
+    return [carried(v) for v in value] if isinstance(value, list) else value
+
+
 def _check_characters(row: dict[str, Any]) -> None:
-    """No null bytes and no lone surrogates anywhere: neither can be written to every format."""
-    stack: list[tuple[str, Any]] = list(row.items()) + [("a column name", name) for name in row]
+    """No null bytes and no lone surrogates: neither can be written to every format. And no bytes at all."""
+    stack: list[tuple[str, Any]] = list(row.items())
     while stack:
         name, value = stack.pop()
         if isinstance(value, str):
@@ -149,6 +193,8 @@ def _check_characters(row: dict[str, Any]) -> None:
             stack += [(name, v) for v in value.values()] + [(name, k) for k in value]
         elif isinstance(value, list):
             stack += [(name, v) for v in value]
+        elif isinstance(value, bytes):
+            raise BadRow("wrong encoding", f"{name} holds bytes that are not UTF-8: {_short(value)}")
 
 
 def _get(row: dict[str, Any], column: str | None) -> Any:
@@ -185,31 +231,13 @@ def _id(row: dict[str, Any], column: str | None) -> str:
     value = _get(row, column)
     if value is None:
         return ""
+    if isinstance(value, bytes):
+        value = carried(value)  # binary ids, as databases give out
     if isinstance(value, float) and value.is_integer():
         value = int(value)  # whole numbers in a column with gaps come as floats
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise BadRow("bad id", f"{column} is {_short(value)}")
     return str(value).strip()
-
-
-_THOUSANDS = re.compile(r"\d{1,3}(,\d{3})+(\.\d*)?")
-_NUMBER = re.compile(r"\d+(\.\d*)?([eE][-+]?\d+)?|\.\d+")
-
-
-def _price(value: Any) -> float | None:
-    """A price from a number or a text such as "12.50", "$1,299.00" or "￥99"; "" is none."""
-    if value is None or (isinstance(value, str) and not value.strip()):
-        return None
-    price = math.nan
-    if isinstance(value, str):
-        text = value.strip().lstrip("$€£¥￥").strip()
-        if _THOUSANDS.fullmatch(text) or _NUMBER.fullmatch(text):
-            price = float(text.replace(",", ""))
-    elif isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300:
-        price = float(value)
-    if not (math.isfinite(price) and price >= 0):
-        raise BadRow("bad price", f"price is {_short(value)}")
-    return price
 
 
 def _attributes(row: dict[str, Any], columns: ColumnMap) -> dict[str, str]:

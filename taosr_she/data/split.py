@@ -1,28 +1,45 @@
 """Splits by query: what a model is tested on shares no query with what it was trained on."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 
 from taosr_she.data.fingerprint import fingerprint_config
-from taosr_she.data.rows import normal_query
+from taosr_she.data.rows import normal_query, plain_query
 from taosr_she.domain.pair import Pair
 from taosr_she.errors import UserError
+
+FEW = 500
+"""With fewer queries than this, shares that hold on average only would miss by too much: they are cut to fit."""
 
 
 def split_by_query(pairs: Sequence[Pair], fractions: dict[str, float], seed: int) -> dict[str, list[Pair]]:
     """Split name -> its pairs, in their given order.
 
-    Pairs with the same `query_id`, or whose queries differ only in case and white space, stay together. Where a query
-    goes follows from the seed and its text alone, so adding pairs moves no other query, and the shares hold on average
-    only. UserError unless the fractions are not negative and sum to 1.
+    Pairs with the same `query_id`, or whose queries are the same to the prompt but for case, stay together. Seed and
+    text give every query a place between 0 and 1, and the shares divide that line. From FEW queries on they divide it
+    as it is, so adding pairs moves no other query, and the shares hold on average. With fewer, they divide it where the
+    numbers of pairs come nearest to the shares, and each split gets a query if there are enough: adding pairs may then
+    move the queries next to a cut. UserError unless the shares are not negative and sum to 1.
     """
     if not fractions or any(not f >= 0 for f in fractions.values()) or not math.isclose(sum(fractions.values()), 1):
         raise UserError(f"split: the shares must not be negative and must sum to 1, not {fractions}")
     homes = _homes(pairs)
+    sizes = Counter(homes[normal_query(pair.query)] for pair in pairs)
+    points = _points(pairs, homes, seed)
+    if len(sizes) < FEW:
+        chosen = _cut(sorted(sizes, key=lambda home: (points[home], home)), sizes, fractions)
+    else:
+        chosen = {home: _choose(points[home], fractions) for home in sizes}
     splits: dict[str, list[Pair]] = {name: [] for name in fractions}
     for pair in pairs:
-        splits[_choose(homes[normal_query(pair.query)], fractions, seed)].append(pair)
+        splits[chosen[homes[normal_query(pair.query)]]].append(pair)
     return splits
+
+
+def count_queries(pairs: Sequence[Pair]) -> int:
+    """How many queries the pairs have, as splits tell queries apart."""
+    return len(set(_homes(pairs).values()))
 
 
 def _homes(pairs: Sequence[Pair]) -> dict[str, str]:
@@ -44,11 +61,44 @@ def _root(home: dict[str, str], text: str) -> str:
     return text
 
 
-def _choose(query: str, fractions: dict[str, float], seed: int) -> str:
-    point = int(fingerprint_config([seed, query]), 16) / 16**16  # in [0, 1)
+def _points(pairs: Sequence[Pair], homes: dict[str, str], seed: int) -> dict[str, float]:
+    """The place of every home in [0, 1), from its first text in the order of the alphabet.
+
+    Of the forms of one query the folded one counts if it is there: other forms that join it do not move it.
+    """
+    form: dict[str, str] = {}
+    for pair in pairs:
+        normal, text = normal_query(pair.query), plain_query(pair.query)
+        form[normal] = min(text, form.get(normal, text), key=lambda t: (t != normal, t))
+    first: dict[str, str] = {}
+    for normal, text in form.items():
+        first[homes[normal]] = min(text, first.get(homes[normal], text))
+    return {home: int(fingerprint_config([seed, text]), 16) / 16**16 for home, text in first.items()}
+
+
+def _choose(point: float, fractions: dict[str, float]) -> str:
     bound = 0.0
     for name, fraction in fractions.items():
         bound += fraction
         if point < bound:
             return name
     return [name for name, fraction in fractions.items() if fraction > 0][-1]  # float error at the very end
+
+
+def _cut(queries: list[str], sizes: Counter[str], fractions: dict[str, float]) -> dict[str, str]:
+    """Query -> split. The queries stand in order; each cut goes where the pairs before it come nearest to the share."""
+    largest = sorted((name for name, fraction in fractions.items() if fraction > 0), key=lambda n: -fractions[n])
+    names = [name for name in fractions if name in largest[: len(queries)]]
+    chosen: dict[str, str] = {}
+    taken, share, start = 0, 0.0, 0
+    for later, name in zip(range(len(names) - 1, -1, -1), names, strict=True):
+        share += fractions[name]
+        goal, end = share * sizes.total(), start
+        while end < len(queries) - later and (
+            end == start or later == 0 or abs(taken + sizes[queries[end]] - goal) < abs(taken - goal)
+        ):
+            taken += sizes[queries[end]]
+            end += 1
+        chosen |= dict.fromkeys(queries[start:end], name)
+        start = end
+    return chosen

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from taosr_she.data.formats import ReadError, Row
+from taosr_she.data.columns import shown_names
+from taosr_she.data.formats import Row
 from taosr_she.errors import UserError
 
 if TYPE_CHECKING:
@@ -71,20 +72,13 @@ def read_dataset(folder: Path, split: str | None = None) -> Iterator[Row]:
 def _check_names(path: Path, names: list[str]) -> None:
     doubled = sorted({n for n in names if names.count(n) > 1})
     if doubled:
-        raise UserError(f"{path}: two columns are called {', '.join(doubled)}; rename one")
+        raise UserError(f"{path}: two columns are called {shown_names(doubled)}; rename one")
 
 
-def _rows(
-    table: "pyarrow.Table | pyarrow.RecordBatch", classes: dict[str, list[str]]
-) -> Iterator[dict[str, Any] | ReadError]:
-    columns = {name: _values(table.column(name)) for name in table.schema.names}
+def _rows(table: "pyarrow.Table | pyarrow.RecordBatch", classes: dict[str, list[str]]) -> Iterator[dict[str, Any]]:
+    columns = {name: _values(table.column(i)) for i, name in enumerate(table.schema.names)}
     for i in range(table.num_rows):
         row = {name: values[i] for name, values in columns.items()}
-        broken = [name for name, value in row.items() if isinstance(value, UnicodeDecodeError)]
-        if broken:
-            shown = {n: repr(v.object) if isinstance(v, UnicodeDecodeError) else v for n, v in row.items()}
-            yield ReadError("wrong encoding", f"{', '.join(broken)}: not UTF-8", str(shown))
-            continue
         for name, names in classes.items():
             index = row[name]
             row[name] = names[index] if index is not None and 0 <= index < len(names) else None
@@ -92,28 +86,48 @@ def _rows(
 
 
 def _values(column: "pyarrow.Array | pyarrow.ChunkedArray") -> list[Any]:
-    """Plain values; a cell that is not UTF-8 becomes its UnicodeDecodeError."""
+    """Plain values. Bytes and text that are not UTF-8 stay bytes: the column's meaning decides whether that matters."""
     try:
-        return [_plain(v) for v in column.to_pylist(maps_as_pydicts="lossy")]
-    except UnicodeDecodeError:
+        return [_plain(v) for v in column.to_pylist()]
+    except _UNREADABLE:
         return [_value(scalar) for scalar in column]
 
 
+# Raised by pyarrow for values that Python's own types cannot hold: text that is not UTF-8, dates after the year 9999,
+# nanoseconds, unknown time zones, structs with two fields of one name.
+_UNREADABLE = (ValueError, OverflowError, LookupError, TypeError, ArithmeticError)
+
+
 def _value(scalar: Any) -> Any:
+    import pyarrow
+
     try:
         return _plain(scalar.as_py())
     except UnicodeDecodeError as error:
-        return error
+        return error.object
+    except _UNREADABLE:
+        try:
+            return str(scalar.cast(pyarrow.string()))
+        except pyarrow.ArrowException:
+            return f"<{scalar.type}: {getattr(scalar, 'value', 'not readable')}>"
 
 
 def _plain(value: Any) -> Any:
-    """A JSON-able value: NaN is nothing, bytes are UTF-8, dates and decimals are text."""
+    """A JSON-able value or bytes: NaN is nothing, bytes in UTF-8 are text, dates and decimals are text."""
     if isinstance(value, bytes):
-        return value.decode("utf-8")
+        try:
+            text = value.decode("utf-8")
+        except UnicodeDecodeError:
+            return value
+        return value if "\0" in text else text
     if isinstance(value, float):
         return None if math.isnan(value) else value
     if isinstance(value, dict):
         return {str(k): _plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
+        values = [_plain(v) for v in value]
+        if values and all(isinstance(v, tuple) for v in value):  # a map: its keys need not differ
+            entries = {str(key): item for key, item in values}
+            return entries if len(entries) == len(values) else values
+        return values
     return value if value is None or isinstance(value, str | int) else str(value)

@@ -1,6 +1,5 @@
 """Validation: every row becomes a pair or goes to quarantine with a reason. Nothing is lost."""
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -8,14 +7,15 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from taosr_she.data.columns import ColumnMap, choose_layout, column_map
+from taosr_she.data.columns import ColumnMap, choose_layout, column_map, shown_names
 from taosr_she.data.formats import ReadError, Row
 from taosr_she.data.join import find_join
 from taosr_she.data.read import read_rows
-from taosr_she.data.rows import BadRow, ReadPair, normal_query, pair_from_row
+from taosr_she.data.rows import BadRow, ReadPair, carried, normal_query, pair_from_row
 from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Pair
 from taosr_she.errors import UserError
+from taosr_she.files import write_jsonl
 from taosr_she.strict_yaml import parse_yaml
 
 RESPONSE = "response"
@@ -41,6 +41,8 @@ class LoadResult:
     rejected: list[Rejected]
     skipped: int  # rows that `where` turns down
     layout: str
+    bad_prices: list[tuple[int, Any]]
+    """Row number and cell of prices that cannot be read; these pairs have none."""
 
     @property
     def counts(self) -> dict[str, int]:
@@ -58,6 +60,7 @@ def load_pairs(
     where: dict[str, Any] | None = None,
     split: str | None = None,
     responses: bool = False,
+    encoding: str | None = None,
 ) -> LoadResult:
     """Pairs from a file or folder of any known format and layout, with labels as codes of the domain.
 
@@ -65,18 +68,17 @@ def load_pairs(
     our fields or the file's columns; a list means any of them). `split` chooses from a saved Hugging Face dataset. The
     first of two rows in conflict wins. With `responses` a row is a response to its pair, in the column `response`: a
     pair may come again, and a row without a response is rejected. `quarantine` is written as JSONL of `row, reason,
-    detail, raw`, also when empty.
+    detail, raw`, also when empty. `encoding` is that of text files, where it is not UTF-8.
     Raises UserError for what is wrong with the whole file: missing, empty, another format, a needed column absent.
     """
-    path = Path(path)
     joined = find_join(path) if path.is_dir() else None
     if joined and layout == "auto":
         layout = joined
     wanted = _Where(where or {}, column_map(layout, columns)) if joined else None
-    head, rows = _look_ahead(path, read_rows(path, split, wanted.may_match if wanted else None))
+    head, rows = _look_ahead(path, read_rows(path, split, wanted.may_match if wanted else None, encoding))
     layout, mapped = choose_layout(layout, columns, head, str(path), require_label)
     if responses and RESPONSE not in head:
-        raise UserError(f"{path}: no column '{RESPONSE}'; the columns are {', '.join(head)}")
+        raise UserError(f"{path}: no column '{RESPONSE}'; the columns are {shown_names(head)}")
     wanted = wanted or _Where(where or {}, mapped)
     result = _sort_out(rows, mapped, domain, require_label, wanted, layout, responses)
     if quarantine is not None:
@@ -96,6 +98,7 @@ def _sort_out(
     pairs: list[Pair] = []
     rejected: list[Rejected] = []
     skipped = 0
+    bad_prices: list[tuple[int, Any]] = []
     known = _Known(may_repeat=responses)
     for number, row in rows:
         if isinstance(row, ReadError):
@@ -109,10 +112,12 @@ def _sort_out(
                 read = _with_code(pair_from_row(row, mapped), domain, require_label)
                 known.add(read)
                 pairs.append(read.pair)
+                if read.bad_price:
+                    bad_prices.append((number, row.get(mapped.price or "")))
             except BadRow as bad:
                 rejected.append(Rejected(number, bad.reason, bad.detail, row))
     where.check()
-    return LoadResult(pairs, rejected, skipped, layout)
+    return LoadResult(pairs, rejected, skipped, layout, bad_prices)
 
 
 def _with_code(read: ReadPair, domain: Domain, require_label: bool) -> ReadPair:
@@ -136,6 +141,7 @@ class _Known:
     may_repeat: bool = False
     queries: dict[str, str] = field(default_factory=dict)  # query_id -> normal query
     labels: dict[str, str] = field(default_factory=dict)  # identity -> label
+    unnamed: set[str] = field(default_factory=set)  # identities of pairs without an id of their own
     ids: set[str] = field(default_factory=set)
 
     def add(self, read: ReadPair) -> None:
@@ -147,11 +153,14 @@ class _Known:
         label = self.labels.get(read.identity, pair.label)
         if pair.label is not None and label != pair.label:
             raise BadRow("same pair with another label", f"{pair.label} here, {label} before")
-        if pair.pair_id in self.ids and not self.may_repeat:
-            reason = "duplicate pair id" if read.named else "duplicate pair"
-            raise BadRow(reason, f"{pair.pair_id} came before")
+        if read.named and pair.pair_id in self.ids and not self.may_repeat:
+            raise BadRow("duplicate pair id", f"{pair.pair_id} came before")
+        if not read.named and read.identity in self.unnamed and not self.may_repeat:
+            raise BadRow("duplicate pair", f"the same query and product came before (id {pair.pair_id})")
         self.queries[pair.query_id] = query
         self.ids.add(pair.pair_id)
+        if not read.named:
+            self.unnamed.add(read.identity)
         if pair.label is not None:
             self.labels[read.identity] = pair.label
 
@@ -178,7 +187,7 @@ class _Where:
         """UserError when a column was in no row at all: a misspelled name must not look like an empty result."""
         if self.missing:
             raise UserError(
-                f"where: no row has {', '.join(sorted(self.missing))}; the columns are {', '.join(self.seen)}"
+                f"where: no row has {shown_names(sorted(self.missing))}; the columns are {shown_names(self.seen)}"
             )
 
 
@@ -220,9 +229,4 @@ def _look_ahead(path: Path, rows: Iterator[Row]) -> tuple[list[str], Iterator[Ro
 
 
 def _write_quarantine(path: Path, rejected: list[Rejected]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # backslashreplace writes half characters as \udXXX, which is what JSON calls them.
-    with path.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
-        for r in rejected:
-            record = {"row": r.row, "reason": r.reason, "detail": r.detail, "raw": r.raw}
-            file.write(json.dumps(record, ensure_ascii=False) + "\n")
+    write_jsonl(path, ({"row": r.row, "reason": r.reason, "detail": r.detail, "raw": carried(r.raw)} for r in rejected))

@@ -3,7 +3,7 @@
 import csv
 import gzip
 import io
-import json
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +14,7 @@ from taosr_she.data.rows import row_from_pair
 from taosr_she.data.tables import is_dataset
 from taosr_she.domain.pair import Pair, Product
 from taosr_she.errors import UserError
+from taosr_she.files import dumps, replacing
 
 if TYPE_CHECKING:
     import pyarrow
@@ -24,31 +25,39 @@ _NATIVE: tuple[set[type], ...] = (set(), {int}, {float}, {bool})
 _EMPTY = Pair("", "", "", Product(""))
 
 
-def write_pairs(path: Path, pairs: Iterable[Pair]) -> None:
+# What spreadsheets run as a formula: the first character of a cell, also in its full width; a tab or line end may
+# stand before it. Plain numbers are harmless.
+_FORMULA = re.compile(r"[=+\-@＝＋－＠\t\r\n]")
+_NUMBER = re.compile(r"[-+]?\d+([.,]\d+)*([eE][-+]?\d+)?%?")
+
+
+def write_pairs(path: Path, pairs: Iterable[Pair], defuse: bool = False) -> None:
     """Write pairs; the format follows from the name, a name without a suffix is a Hugging Face dataset folder.
 
     JSONL gives everything back exactly, and streams. In CSV and TSV all cells are text and an empty one is nothing, so
     extra columns come back as text (what is not text as JSON). In Parquet and datasets the same holds for an extra
-    column whose values differ in type or are nested. An extra value of None is the same as none at all. A file appears
-    whole or not at all; equal pairs give equal bytes.
+    column whose values differ in type or are nested. An extra value of None is the same as none at all, and so are NaN
+    and the infinities inside JSON. A file appears whole or not at all; equal pairs give equal bytes.
+
+    With `defuse`, a cell of CSV or TSV that a spreadsheet would run as a formula gets a single quote in front, which
+    spreadsheets do not show. It is there for them alone: reading the file back gives the quote too.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     if not path.suffix:
+        path.parent.mkdir(parents=True, exist_ok=True)
         _write_dataset(path, pairs)
         return
     kind = file_format(path)
-    part = path.with_name(path.name + ".part")
-    if kind == "parquet":
-        import pyarrow.parquet as parquet
+    with replacing(path) as part:
+        if kind == "parquet":
+            import pyarrow.parquet as parquet
 
-        parquet.write_table(_table(pairs), part)
-    else:
+            parquet.write_table(_table(pairs), part)
+            return
         with _text_file(part, packed=path.name.lower().endswith(".gz")) as file:
             if kind == "jsonl":
                 _write_jsonl(file, pairs)
             else:
-                _write_csv(file, pairs, "\t" if kind == "tsv" else ",")
-    part.replace(path)
+                _write_csv(file, pairs, "\t" if kind == "tsv" else ",", defuse)
 
 
 @contextmanager
@@ -66,15 +75,21 @@ def _write_jsonl(file: IO[str], pairs: Iterable[Pair]) -> None:
         row = row_from_pair(pair)
         own = len(row) - len(pair.extra)
         kept = {k: v for i, (k, v) in enumerate(row.items()) if i >= own or k in _ALWAYS or v not in (None, "", {}, [])}
-        file.write(json.dumps(kept, ensure_ascii=False) + "\n")
+        file.write(dumps(kept) + "\n")
 
 
-def _write_csv(file: IO[str], pairs: Iterable[Pair], delimiter: str) -> None:
+def _write_csv(file: IO[str], pairs: Iterable[Pair], delimiter: str, defuse: bool) -> None:
     rows = [row_from_pair(pair) for pair in pairs]
     # With "\n" alone as line end, Python's writer would leave a lone "\r" in a cell without quotes.
-    writer = csv.DictWriter(file, _columns(rows), restval="", delimiter=delimiter, lineterminator="\r\n")
-    writer.writeheader()
-    writer.writerows({k: _cell(k, v) for k, v in row.items()} for row in rows)
+    writer = csv.writer(file, delimiter=delimiter, lineterminator="\r\n")
+    columns = _columns(rows)
+    shown = _defused if defuse else str
+    writer.writerow(map(shown, columns))
+    writer.writerows([shown(_cell(column, row.get(column))) for column in columns] for row in rows)
+
+
+def _defused(cell: str) -> str:
+    return f"'{cell}" if _FORMULA.match(cell) and not _NUMBER.fullmatch(cell) else cell
 
 
 def _columns(rows: list[dict[str, Any]]) -> list[str]:
@@ -90,7 +105,7 @@ def _cell(column: str, value: Any) -> str:
         return "|".join(value)
     if isinstance(value, str):
         return value
-    return repr(value) if column == "price" else json.dumps(value, ensure_ascii=False)
+    return repr(value) if column == "price" else dumps(value)
 
 
 def _table(pairs: Iterable[Pair]) -> "pyarrow.Table":

@@ -1,6 +1,7 @@
 """What a shop decides: label scale, step schema, rule book, prompt, response format.
 
-`domain` reads the YAML file, `pair` holds the two records that travel through the house, `prompt` turns a pair into
-text, `response` turns the model's text into steps and a label, `conclusions` makes closed steps comparable, `spans`
-gives every generated token its step. Nothing here knows a model or a trainer.
+`domain` reads the YAML file, `pair` holds the two records that travel through the house, `fold` brings what people
+write into one form, `prompt` turns a pair into text, `response` turns the model's text into steps and a label,
+`conclusions` makes closed steps comparable, `spans` gives every generated token its step. Nothing here knows a model or
+a trainer.
 """

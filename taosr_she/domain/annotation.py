@@ -9,6 +9,7 @@ from typing import Any
 
 from taosr_she.domain.pair import Annotation
 from taosr_she.errors import UserError
+from taosr_she.files import write_jsonl
 
 VERDICTS = ("correct", "wrong", "unsure")
 FIELDS = tuple(f.name for f in fields(Annotation))
@@ -77,9 +78,7 @@ def row_from_annotation(annotation: Annotation) -> dict[str, str]:
 
 def write_annotations(path: Path, annotations: Iterable[Annotation]) -> None:
     """Write one JSON object a line; empty fields are left out."""
-    with path.open("w", encoding="utf-8", newline="\n") as file:
-        for annotation in annotations:
-            file.write(json.dumps(row_from_annotation(annotation), ensure_ascii=False) + "\n")
+    write_jsonl(path, map(row_from_annotation, annotations))
 
 
 def read_annotations(path: Path) -> list[Annotation]:

@@ -186,9 +186,10 @@ class Domain(Strict):
         return next(i for i, s in enumerate(self.steps) if s.form == "label")
 
     def parse_label(self, value: object) -> str | None:
-        """The code for a spelling of a label ("Excellent", 4, "4.0", "exact"), or None when it is none."""
+        """The code for a spelling of a label ("Excellent", 4, "4.00", "4,0", "exact"), or None when it is none."""
         text = str(value).strip().casefold()
-        for spelling in (text, text.removesuffix(".0")):  # spreadsheets turn a column of 4 into 4.0
+        # Spreadsheets turn a column of 4 into 4.0, databases into 4.00, both into 4,0 where the comma parts decimals.
+        for spelling in (text, re.sub(r"(?<=\d)[.,]0+$", "", text)):
             for grade in self.labels:
                 if spelling in grade.spellings:
                     return grade.code

@@ -1,36 +1,27 @@
 """A pair as a prompt. Text from queries and products is data: it can never open a section, a turn or a label."""
 
 import re
-import unicodedata
 from collections.abc import Iterable
 from functools import lru_cache
 
 from taosr_she.domain.domain import Domain
+from taosr_she.domain.fold import fold
 from taosr_she.domain.pair import Pair, Product
 
 
 def neutralise(text: str, special_tokens: Iterable[str] = ()) -> str:
     """User text on one line, unable to act as structure, still readable.
 
-    Square brackets of any script become round ones (sections), line breaks become spaces (lines, turns), control,
-    format and unassigned characters vanish (they hide text from readers and filters), and every special token of the
-    tokenizer, in any case, gets a space after its first character until none is left. Compatibility forms are folded
-    (NFKC), or `［label］` would pass here and look like a header to a reader.
+    `fold` takes sections (square brackets become round), lines and turns (line breaks become spaces) and what only
+    looks like them (NFKC, or `［label］` would pass here and look like a header to a reader). Then every special token
+    of the tokenizer, in any case, gets a space after its first character until none is left.
     """
-    if not (text.isascii() and text.isprintable()):
-        text = "".join(c for c in text if c.isspace() or unicodedata.category(c)[0] != "C")
-        text = unicodedata.normalize("NFKC", text)
-    text = " ".join(text.translate(_BRACKETS).split())
+    text = fold(text)
     pattern = _special_pattern(tuple(special_tokens))
     broken = 1
     while broken:  # taking one token apart can complete another; every pass leaves fewer letters side by side
         text, broken = pattern.subn(_break, text)
     return text.strip()
-
-
-_OPENING = "[⁅❲⟦⟬⦋⦍⦏⦗⹕⹗【〔〖〘〚"
-_CLOSING = "]⁆❳⟧⟭⦌⦎⦐⦘⹖⹘】〕〗〙〛"
-_BRACKETS = str.maketrans(_OPENING + _CLOSING, "(" * len(_OPENING) + ")" * len(_CLOSING))
 
 
 @lru_cache(maxsize=64)

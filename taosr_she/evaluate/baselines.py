@@ -9,8 +9,9 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Pair
@@ -41,6 +42,9 @@ def majority_baseline(domain: Domain, train: Sequence[Pair], test: Sequence[Pair
 def tfidf_baseline(domain: Domain, train: Sequence[Pair], test: Sequence[Pair], seed: int = 0) -> list[Prediction]:
     """Logistic regression on TF-IDF of query and product and on their overlap, fitted on the labelled training pairs.
 
+    Runs on one thread: the products are small, and threads that wait for each other on a busy machine take more than
+    twenty times as long.
+
     C is chosen for macro-F1 in a cross-validation over queries whose folds follow from the seed. A grade that training
     does not show gets probability 0; with a single grade this is the majority baseline. Raises UserError without
     labels.
@@ -50,10 +54,11 @@ def tfidf_baseline(domain: Domain, train: Sequence[Pair], test: Sequence[Pair], 
         return majority_baseline(domain, train, test)
     if not test:
         return []
-    blocks = _Blocks().fit(labelled)
-    model = _fit(blocks.transform(labelled), _labels(labelled), choose_strength(labelled, seed))
+    with _one_thread():
+        blocks = _Blocks().fit(labelled)
+        model = _fit(blocks.transform(labelled), _labels(labelled), choose_strength(labelled, seed))
+        rows = model.predict_proba(blocks.transform(test)).tolist()
     column = {str(code): i for i, code in enumerate(model.classes_)}
-    rows = model.predict_proba(blocks.transform(test)).tolist()
     return [
         _prediction(domain, pair, [row[column[code]] if code in column else 0.0 for code in domain.codes])
         for pair, row in zip(test, rows, strict=True)
@@ -179,6 +184,15 @@ class _Blocks:
 
         blocks = [vectorizer.transform(pairs) for vectorizer in self.vectorizers]
         return hstack([*blocks, csr_matrix([overlap(p) for p in pairs])], format="csr")
+
+
+def _one_thread() -> AbstractContextManager[Any]:
+    """Inside, the libraries of linear algebra use one thread."""
+    import scipy.optimize  # noqa: F401
+    import sklearn.linear_model  # noqa: F401  # only what is loaded is limited
+    from threadpoolctl import threadpool_limits
+
+    return threadpool_limits(limits=1)
 
 
 def _fit(x: "csr_matrix", labels: Sequence[str], strength: float) -> "LogisticRegression":

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from taosr_she.errors import UserError
+from taosr_she.files import write_jsonl
 
 
 @dataclass(frozen=True)
@@ -32,16 +33,7 @@ class Prediction:
 
 def write_predictions(path: Path, predictions: Iterable[Prediction]) -> None:
     """Write one JSON object a line, NaN as null. The file appears whole or not at all."""
-    part = path.with_name(path.name + ".part")
-    # surrogatepass, as in the JSON reader: half a character out of a damaged input must not lose an evaluation.
-    with part.open("w", encoding="utf-8", errors="surrogatepass", newline="\n") as file:
-        for prediction in predictions:
-            row = asdict(prediction)
-            for key in ("probs", "verdicts"):
-                if row[key] is not None:
-                    row[key] = [None if math.isnan(value) else value for value in row[key]]
-            file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
-    part.replace(path)
+    write_jsonl(path, map(asdict, predictions))
 
 
 def read_predictions(path: Path) -> list[Prediction]:

@@ -1,7 +1,7 @@
 """A model's answers to pairs: greedy responses, label distributions, and step verdicts against references."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Pair
@@ -12,6 +12,9 @@ from taosr_she.examine.verdicts import Examiner
 from taosr_she.model.label_probs import label_distribution
 from taosr_she.model.policy import Policy
 from taosr_she.model.sampler import Sampling, sample_groups
+
+PART_PAIRS = {"cpu": 64, "cuda": 256}
+"""Pairs of one part of `predict_in_parts`, all generated at the same time. On a CPU more at a time are no faster."""
 
 
 def predict(
@@ -47,6 +50,15 @@ def predict(
         for i, (pair, response) in enumerate(zip(pairs, responses, strict=True))
     ]  # fmt: skip
     return predictions, speed
+
+
+def predict_in_parts(
+    policy: Policy, domain: Domain, pairs: Sequence[Pair], examiner: Examiner, max_new_tokens: int
+) -> Iterator[list[Prediction]]:
+    """Predictions for all pairs in order, PART_PAIRS at a time, so that somebody can be told how far it is."""
+    size = PART_PAIRS.get(policy.device.type, PART_PAIRS["cuda"])
+    for start in range(0, len(pairs), size):
+        yield predict(policy, domain, pairs[start : start + size], examiner, max_new_tokens, size)[0]
 
 
 def label_position(domain: Domain, policy: Policy, ids: list[int], response: Response) -> int:

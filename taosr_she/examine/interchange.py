@@ -19,6 +19,7 @@ from taosr_she.domain.pair import Annotation, Pair
 from taosr_she.errors import UserError
 from taosr_she.examine.label_studio import annotations_from_task, tasks_from_annotations
 from taosr_she.examine.stepwise import annotations_from_stepwise, rows_from_annotations
+from taosr_she.files import write_json, write_jsonl
 
 Layout = Literal["jsonl", "label_studio", "stepwise"]
 _Parsed = Iterator[Annotation | tuple[BadAnnotation, Any]]
@@ -55,7 +56,7 @@ def import_annotations(path: Path, layout: Layout, domain: Domain, quarantine: P
             else:
                 rejected.append(Rejected(number, item[0].reason, item[0].detail, item[1]))
     if quarantine is not None:
-        _write_lines(
+        write_jsonl(
             quarantine, ({"row": r.row, "reason": r.reason, "detail": r.detail, "raw": r.raw} for r in rejected)
         )
     return Imported(annotations, rejected)
@@ -69,14 +70,14 @@ def export_annotations(
     Raises UserError when an annotated pair or step is unknown.
     """
     if layout == "jsonl":
-        _write_lines(path, (row_from_annotation(a) for a in annotations))
+        write_jsonl(path, (row_from_annotation(a) for a in annotations))
         return
     listed, by_id = list(annotations), {pair.pair_id: pair for pair in pairs}
     _check_known(path, listed, domain, by_id)
     if layout == "stepwise":
-        _write_lines(path, rows_from_annotations(domain, listed, by_id))
+        write_jsonl(path, rows_from_annotations(domain, listed, by_id))
     else:
-        _write(path, [json.dumps(tasks_from_annotations(domain, listed, by_id), ensure_ascii=False, indent=1), "\n"])
+        write_json(path, tasks_from_annotations(domain, listed, by_id))
 
 
 def _parse(layout: Layout, domain: Domain, row: Any) -> _Parsed:
@@ -125,16 +126,3 @@ def _check_known(path: Path, annotations: list[Annotation], domain: Domain, pair
             f"{path}: {len(strangers)} annotated pairs are not among the pairs given, the first is "
             f"'{next(iter(strangers))}'; give the file they came from"
         )
-
-
-def _write_lines(path: Path, rows: Iterable[Any]) -> None:
-    _write(path, (json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
-
-
-def _write(path: Path, texts: Iterable[str]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    # backslashreplace writes half characters, which quarantined rows can hold, as \udXXX: JSON's own way.
-    with part.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
-        file.writelines(texts)
-    part.replace(path)

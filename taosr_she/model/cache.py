@@ -19,11 +19,19 @@ class RoomyLayer(DynamicLayer):
         self.capacity = capacity
         self.room: tuple[Tensor, Tensor] | None = None  # keys, values: (R, heads, capacity, width)
         self.shared: tuple[Tensor, Tensor] | None = None  # keys, values of the prompts: (C, heads, W, width)
+        self.keys: Tensor
+        self.values: Tensor
+        self.at: Tensor | None = None  # (1,), on the device: where the next token goes, once shapes are fixed
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         """Add keys and values (R, heads, new, width); all of the rows' own so far come back, as views."""
         if self.room is None:  # the prompts
-            return super().update(key_states, value_states, *args, **kwargs)
+            # Under autocast keys come out of their rotation in float32, and so would everything that is kept.
+            return super().update(key_states.to(value_states.dtype), value_states, *args, **kwargs)
+        if self.at is not None:
+            for room, states in zip(self.room, (key_states, value_states), strict=True):
+                room.index_copy_(2, self.at, states)
+            return self.keys, self.values
         start, end = self.get_seq_length(), self.get_seq_length() + key_states.shape[2]
         for room, states in zip(self.room, (key_states, value_states), strict=True):
             room[:, :, start:end] = states
@@ -32,10 +40,18 @@ class RoomyLayer(DynamicLayer):
 
     def share(self, rows: int) -> None:
         """What is in the cache are prompts; from now on it holds what `rows` rows add to them."""
-        self.shared = (self.keys.to(self.values.dtype), self.values)  # float32 keys under autocast: see LeanModel
+        self.shared = (self.keys, self.values)
         keys, values = (t.new_empty(rows, t.shape[1], self.capacity, t.shape[3]) for t in self.shared)
         self.room = (keys, values)
         self.keys, self.values = keys[:, :, :0], values[:, :, :0]
+
+    def fix(self, at: Tensor) -> None:
+        """From now on all of the room comes back, whatever is written: who attends hides what lies behind `at` (1,)."""
+        assert self.room is not None
+        for room in self.room:  # hidden is not enough: a product with what memory happened to hold may be no number
+            room[:, :, self.get_seq_length() :] = 0
+        self.at = at
+        self.keys, self.values = self.room
 
     def reorder_cache(self, beam_idx: Tensor) -> None:
         """Keep the rows `beam_idx`, in that order; a row may be taken several times."""

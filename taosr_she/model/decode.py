@@ -21,6 +21,9 @@ They stay in its cache, and four products, a joining and a regrouping become two
 class CopiedPrompts:
     """For any model with attention: every prompt is run once, its keys and values are copied to its rows."""
 
+    compact_share = 8
+    """As SharedPrompts."""
+
     def __init__(self, model: Any, prompts: Sequence[list[int]], group: Tensor, steps: int) -> None:
         """As SharedPrompts."""
         device = group.device
@@ -67,6 +70,11 @@ class SharedPrompts:
     prompt has one row, what is shared is what the prompts begin with in common. Small prompts are copied (`COPIED`).
     """
 
+    compact_share = 8
+    """Finished rows should leave when they are an eighth of the batch: all copying then costs less than 8 batches."""
+    copies = True
+    """Whether small prompts may be copied."""
+
     def __init__(self, model: Any, prompts: Sequence[list[int]], group: Tensor, steps: int) -> None:
         """P prompts; `group` (R,) long, in increasing order, is the prompt of each row; at most `steps` new tokens."""
         device = group.device
@@ -91,7 +99,7 @@ class SharedPrompts:
         hidden = torch.arange(width, device=device) >= lengths[:, None]
         self.bias = _bias(hidden)[:, None, None] if bool(hidden.any()) else None  # (C, 1, 1, W)
         self.own_bias: Tensor | None = None  # (R, 1, 1, longest + steps, with the prompt where that is copied)
-        self.copied = device.type == "cpu" and not longest and self._bytes_copied() <= COPIED
+        self.copied = self.copies and device.type == "cpu" and not longest and self._bytes_copied() <= COPIED
         if self.copied:
             for layer in self.cache.layers:
                 layer.capacity = width + steps
@@ -152,7 +160,7 @@ class SharedPrompts:
         self.place[order] = self.group[order] * self.slots + rank
         self.row = torch.zeros(len(counts) * self.slots, dtype=torch.long, device=order.device)  # (C * S,)
         self.row[self.place] = torch.arange(len(order), device=order.device)
-        # Slots in the order of the rows. A `place` that is its own inverse does not show it: two groups may have swapped.
+        # Slots in the order of the rows. That `place` is its own inverse does not say so: two groups may have swapped.
         in_order = torch.arange(len(order), device=order.device)
         self.even = len(self.row) == len(order) and bool((self.place == in_order).all())
 

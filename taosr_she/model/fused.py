@@ -1,7 +1,8 @@
 """Root mean square norm, rotary embedding and gated activation in few passes over memory, with gradients by hand.
 
 Autograd would keep, read and write a tensor of the size of the activations for every small operation of these formulas.
-Numbers and types are those of the modules of Hugging Face's Llama family.
+Numbers and types are those of the modules of Hugging Face's Llama family. Training on a GPU compiles them instead
+(model/compiled.py).
 """
 
 from functools import cache
@@ -11,13 +12,25 @@ import torch
 from torch import Tensor
 from torch.nn.functional import silu
 
+from taosr_she.model import compiled
 
-def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+
+def rms_norm(x: Tensor, weight: Tensor, eps: float, dtype: torch.dtype | None = None) -> Tensor:
     """`weight * x / sqrt(mean(x^2) + eps)` over the last dimension of x (..., D), in float32 (Zhang and Sennrich 2019).
 
-    weight (D,), or (H, D) for x (..., H, D).
+    weight (D,), or (H, D) for x (..., H, D). The result is of `dtype`, else of the type that x and weight share.
     """
-    return _RmsNorm.apply(x, weight, eps) if torch.is_grad_enabled() else _normed(x, _inverse_rms(x, eps), weight)
+    if compiled.compiles(x):
+        return compiled.rms_norm(x, weight, eps, dtype or torch.promote_types(x.dtype, weight.dtype))
+    out = _RmsNorm.apply(x, weight, eps) if torch.is_grad_enabled() else _normed(x, _inverse_rms(x, eps), weight)
+    return out if dtype is None else out.to(dtype)
+
+
+def norm_rotate(x: Tensor, weight: Tensor | None, eps: float, cos: Tensor, sin: Tensor, dtype: torch.dtype) -> Tensor:
+    """Norm, unless there is no weight for it, rotation, rounding to `dtype`: what heads (R, n, H, D) go through."""
+    if compiled.compiles(x):
+        return compiled.norm_rotate(x, weight, eps, cos, sin, dtype)
+    return rotate(x if weight is None else rms_norm(x, weight, eps), cos, sin).to(dtype)
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -36,6 +49,8 @@ def signed(sin: Tensor) -> Tensor:
 
 def swiglu(gate: Tensor, up: Tensor) -> Tensor:
     """`silu(gate) * up` (Shazeer 2020, 2002.05202)."""
+    if compiled.compiles(gate):
+        return compiled.swiglu(gate, up)
     return _Swiglu.apply(gate, up) if torch.is_grad_enabled() else silu(gate) * up
 
 

@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from taosr_she.model.compiled import available, token_gradient, token_scores
+
 CHUNK = {"cpu": 1 << 17}
 """How many logits are turned into probabilities at a time: on a CPU what stays in its cache (half a MiB), which made
 this part 4 times faster than all at once (see docs/performance.md); elsewhere 256 MiB, against filling memory."""
@@ -54,6 +56,13 @@ class _TokenLogprobs(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, scores: Tensor, ids: Tensor, temperature: float, with_entropy: bool) -> tuple[Tensor, Tensor]:
+        ctx.compiled = ctx.needs_input_grad[0] and available(scores)
+        if ctx.compiled:
+            chosen, entropy, total = token_scores(scores, ids, temperature)
+            ctx.save_for_backward(scores, ids, total)
+            ctx.temperature = temperature
+            ctx.mark_non_differentiable(entropy)
+            return chosen, entropy
         total = torch.empty(len(scores), device=scores.device)
         entropy = torch.zeros_like(total)
         for rows in _chunks(scores):
@@ -74,6 +83,8 @@ class _TokenLogprobs(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor, None, None, None]:  # type: ignore[override]
         scores, ids, total = ctx.saved_tensors
+        if ctx.compiled:
+            return token_gradient(scores, ids, total, gradient, ctx.temperature), None, None, None
         weight = gradient[:, None] / ctx.temperature
         out = torch.empty_like(scores)
         for rows in _chunks(scores):

@@ -5,9 +5,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from taosr_she.model.flash_parts import FlashParts
 from taosr_she.model.masked import Masked
 from taosr_she.model.ragged import Ragged
 from taosr_she.model.two_part import TwoParts
+
+WAYS: dict[str, type[TwoParts] | type[FlashParts]] = {"cpu": TwoParts, "cuda": FlashParts}
+"""Attention in a packed row by kind of device; elsewhere keys and values are copied, and a mask says who sees whom."""
 
 
 class Pack:
@@ -39,7 +43,7 @@ class Pack:
         self._before = [int(ends[g]) for g in group]
         self._lengths = [len(r) for r in responses]
         self._first = [int(begins[place[b]]) for b in range(len(group))]
-        way = TwoParts if device.type == "cpu" else Masked
+        way = WAYS.get(device.type, Masked)
         self._attend = way(self.prompts, self.responses, group_of).attend
 
     def predecessors(self, lengths: Sequence[int]) -> Tensor:

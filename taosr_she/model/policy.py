@@ -14,6 +14,7 @@ from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Pair
 from taosr_she.domain.prompt import render_pair, render_prompt, render_system
 from taosr_she.errors import UserError, disk_errors
+from taosr_she.model.domain_file import save_domain, saved_domain
 
 
 @dataclass
@@ -23,6 +24,7 @@ class Policy:
     model: Any  # PreTrainedModel with a language modelling head
     tokenizer: Any  # PreTrainedTokenizerFast
     device: torch.device
+    domain: Domain | None = None  # what it was trained for; None where nobody said so
 
     def to(self, device: str) -> "Policy":
         """This policy, moved to `device` ("auto": the GPU if there is one)."""
@@ -150,16 +152,20 @@ def load_policy(path_or_name: str | Path, device: str = "auto", dtype: str = "au
         raise UserError(f"model {name}: its tokenizer is not a fast one (no tokenizer.json); convert it first")
     if tokenizer.eos_token_id is None:
         raise UserError(f"model {name}: the tokenizer has no end token; set eos_token in tokenizer_config.json")
-    return Policy(model.to(place).eval(), tokenizer, place)
+    return Policy(model.to(place).eval(), tokenizer, place, saved_domain(name))
 
 
 def save_policy(policy: Policy, folder: Path) -> None:
-    """Write a Hugging Face model folder, which `from_pretrained` and vLLM open unchanged: whole or not at all."""
+    """Write a Hugging Face model folder, which `from_pretrained` and vLLM open unchanged: whole or not at all.
+
+    The domain that the policy was trained for stands beside the weights (`domain_file`)."""
     part = folder.with_name(folder.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     with no_progress_bars(), disk_errors(part):
         policy.model.save_pretrained(part)
         policy.tokenizer.save_pretrained(part)
+        if policy.domain is not None:
+            save_domain(policy.domain, part)
     if folder.exists():
         shutil.rmtree(folder)
     part.rename(folder)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from taosr_she.model.attention import Attention, attending
-from taosr_she.model.fused import rms_norm, rotate, signed, swiglu
+from taosr_she.model.fused import norm_rotate, rms_norm, signed, swiglu
 from taosr_she.model.logprobs import picked_logits
 
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
@@ -68,13 +68,14 @@ class LeanModel:
         cos, sin = (t.unsqueeze(2) for t in self.base.rotary_emb(x, positions))  # (R, n, 1, D)
         sin = signed(sin)
         x = x.flatten(0, 1)  # (R * n, hidden)
+        dtype = _product_type(x)
         for number, layer in enumerate(self.layers):
-            h = rms_norm(x, layer.norm_in, self.eps)
+            h = rms_norm(x, layer.norm_in, self.eps, dtype)
             query, key, value = (_product(h, p).view(rows, new, -1, layer.width) for p in layer.heads)
-            if layer.norm_heads is not None:
-                query, key = (rms_norm(t, w, self.eps) for t, w in zip((query, key), layer.norm_heads, strict=True))
-            # Under autocast norm and rotation give float32, which every product would round anew: once is enough.
-            query, key = (rotate(t, cos, sin).to(value.dtype) for t in (query, key))
+            query, key = (
+                norm_rotate(t, w, self.eps, cos, sin, value.dtype)
+                for t, w in zip((query, key), layer.norm_heads, strict=True)
+            )
             query, key, value = (t.transpose(1, 2) for t in (query, key, value))  # (R, H, n, D)
             if cache is not None:
                 key, value = cache.update(key, value, number)
@@ -83,9 +84,9 @@ class LeanModel:
             if layer is self.layers[-1]:  # what follows concerns each token alone
                 x, out = x.index_select(0, places), out.index_select(0, places)
             x = _plus_product(x, out, layer.out)
-            h = rms_norm(x, layer.norm_between, self.eps)
+            h = rms_norm(x, layer.norm_between, self.eps, dtype)
             x = _plus_product(x, swiglu(_product(h, layer.gate), _product(h, layer.up)), layer.down)
-        logits: Tensor = self.model.lm_head(rms_norm(x, self.base.norm.weight, self.eps))
+        logits: Tensor = self.model.lm_head(rms_norm(x, self.base.norm.weight, self.eps, dtype))
         return logits
 
 
@@ -98,7 +99,7 @@ class _Layer:
         self.norm_in, self.norm_between = layer.input_layernorm.weight, layer.post_attention_layernorm.weight
         self.heads, self.out = (part.q_proj, part.k_proj, part.v_proj), part.o_proj
         self.gate, self.up, self.down = mlp.gate_proj, mlp.up_proj, mlp.down_proj
-        self.norm_heads = (part.q_norm.weight, part.k_norm.weight) if hasattr(part, "q_norm") else None
+        self.norm_heads = (part.q_norm.weight, part.k_norm.weight) if hasattr(part, "q_norm") else (None, None)
 
 
 def is_lean(model: Any) -> bool:
@@ -121,6 +122,12 @@ def is_lean(model: Any) -> bool:
             return False
     turned: int = 2 * model.model.rotary_emb.inv_freq.numel()
     return turned == model.model.layers[0].self_attn.head_dim
+
+
+def _product_type(x: Tensor) -> torch.dtype:
+    """What products of `x` are computed in. Rounded once where autocast would round for every product anew."""
+    device = x.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
 
 
 def _product(x: Tensor, layer: nn.Linear) -> Tensor:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -11,6 +12,7 @@ from taosr_she.model.attention import inputs
 from taosr_she.model.decode import CopiedPrompts, SharedPrompts
 from taosr_she.model.draw import draw, row_uniforms
 from taosr_she.model.policy import Policy
+from taosr_she.model.recorded import RecordedPrompts, recordable
 from taosr_she.model.sampling import Sampling
 from taosr_she.model.shared_prefix import unshareable
 from taosr_she.model.threads import generating
@@ -18,8 +20,8 @@ from taosr_she.model.threads import generating
 ATTENTION = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 """All but cuDNN's attention: it plans anew for every new length, which made bfloat16 decoding 4 times slower (H200)."""
 
-COMPACT_SHARE = 8
-"""Finished rows are dropped when they are an eighth of the batch: all the copying then costs less than 8 batches."""
+LOOK_EVERY = {"cpu": 1}
+"""Tokens between two looks at who has finished; 8 elsewhere: to look is to wait until the device has caught up."""
 
 
 @dataclass
@@ -45,14 +47,15 @@ def sample_groups(
     seed: int,
     max_rows: int = 512,
     shared: bool = True,
+    recorded: bool = True,
 ) -> Rollouts:
     """Generate `group_size` responses to each prompt (token ids).
 
     At most `max_rows` responses (but at least one group) are generated at a time, prompts of like length together. The
     random numbers of row b depend on (seed, b) alone: not on its neighbours, on `max_rows`, or on who has finished.
-    The same call gives the same rollouts. `shared` False copies prompts to their rows, which changes rounding at most
-    and is there to measure against. Raises UserError when a prompt leaves no room for a response, when the model
-    keeps no keys and values (pure state space models), or when its output is not finite.
+    The same call gives the same rollouts. `shared` False copies prompts to their rows, `recorded` False uses no CUDA
+    graphs; both change rounding at most and are there to measure against. Raises UserError when a prompt leaves no room
+    for a response, when the model keeps no keys and values (pure state space models), or when its output is not finite.
     """
     if "past_key_values" not in inputs(type(policy.model).forward):
         raise UserError(f"{type(policy.model).__name__} keeps no keys and values: take a model with attention")
@@ -75,7 +78,9 @@ def sample_groups(
             chosen = order[start : start + step]
             into = torch.tensor([p * group_size + g for p in chosen for g in range(group_size)])
             with generating(policy.model, len(into)):
-                part = _sample_chunk(policy, [prompts[p] for p in chosen], group_size, sampling, into, seed, shared)
+                part = _sample_chunk(
+                    policy, [prompts[p] for p in chosen], group_size, sampling, into, seed, shared, recorded
+                )
             ids[into], logprobs[into], lengths[into], finished[into] = (t.cpu() for t in part)
     if not bool(logprobs.isfinite().all()):
         raise UserError("the model's output is not finite: it has diverged; lower the learning rate or use float32")
@@ -98,6 +103,7 @@ def _sample_chunk(
     rows: torch.Tensor,
     seed: int,
     shared: bool,
+    recorded: bool,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """ids (R, T), logprobs (R, T), lengths (R,), finished (R,) of the R rollouts with the numbers `rows`.
 
@@ -111,24 +117,34 @@ def _sample_chunk(
     lengths = torch.full((len(rows),), steps, device=device)
 
     live = torch.arange(len(rows), device=device)  # which rollout each row of the batch is
-    decoder = SharedPrompts if shared and not unshareable(policy.model) else CopiedPrompts
-    state = decoder(policy.model, prompts, live // group_size, steps)
+    state = _decoder(policy.model, steps, shared, recorded)(policy.model, prompts, live // group_size, steps)
+    look_every = LOOK_EVERY.get(device.type, 8)
     logits = state.logits
     done = torch.zeros(len(rows), dtype=torch.bool, device=device)
     for step in range(steps):
         tokens, logp = draw(logits, uniforms[live, step], sampling.temperature, sampling.top_k, sampling.top_p)
         ids[live, step], logprobs[live, step] = tokens, logp
         ended = (tokens[:, None] == end_ids).any(dim=1) & ~done
-        lengths[live[ended]] = step + 1
+        lengths[live] = torch.where(ended, step + 1, lengths[live])
         done |= ended
-        finished = int(done.sum())
-        if finished == len(live) or step + 1 == steps:
+        if step + 1 == steps:
             break
-        if finished * COMPACT_SHARE >= len(live):
-            keep = (~done).nonzero()[:, 0]
-            state.keep(keep)
-            live, done, tokens = live[keep], done[keep], tokens[keep]
+        if (step + 1) % look_every == 0:
+            finished = int(done.sum())
+            if finished == len(live):
+                break
+            if finished * state.compact_share >= len(live):
+                keep = (~done).nonzero()[:, 0]
+                state.keep(keep)
+                live, done, tokens = live[keep], done[keep], tokens[keep]
         logits = state.advance(tokens)
     ended_rows = torch.ones(len(rows), dtype=torch.bool, device=device)
     ended_rows[live] = done
     return ids, logprobs, lengths, ended_rows
+
+
+def _decoder(model: Any, steps: int, shared: bool, recorded: bool) -> type[SharedPrompts] | type[CopiedPrompts]:
+    """The quickest way to decode that this model allows."""
+    if not shared or unshareable(model):
+        return CopiedPrompts
+    return RecordedPrompts if recorded and recordable(model, steps) else SharedPrompts

@@ -82,7 +82,7 @@ def build_tiny(texts: Iterable[str], domain: Domain, config: TinyConfig, seed: i
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         model = Qwen3ForCausalLM(shape)
-    return Policy(model.eval(), tokenizer, torch.device("cpu"))
+    return Policy(model.eval(), tokenizer, torch.device("cpu"), domain)
 
 
 def train_tokenizer(texts: Iterable[str], domain: Domain, config: TinyConfig) -> Any:

@@ -1,8 +1,9 @@
 """What a stage gets to work with: its settings, its folder, and the folders of the stages before it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from taosr_she.data.demonstration import Demonstration, read_demonstrations, write_demonstrations
 from taosr_she.data.probe import hold_out
@@ -10,9 +11,15 @@ from taosr_she.data.read import read_pairs
 from taosr_she.data.write import write_pairs
 from taosr_she.domain.annotation import read_annotations, write_annotations
 from taosr_she.domain.domain import Domain
+from taosr_she.domain.malformed import malformed_warning
 from taosr_she.domain.pair import Annotation, Pair
+from taosr_she.errors import UserError
+from taosr_she.model.domain_file import DOMAIN_FILE, difference
 from taosr_she.recipe.config import Recipe
 from taosr_she.recipe.progress import Progress
+
+if TYPE_CHECKING:
+    from taosr_she.model.policy import Policy
 
 SPLITS = ("demonstration", "training", "development", "test")
 
@@ -90,3 +97,25 @@ class Context:
     def checkpoint(self, stage: str) -> Path:
         """The Hugging Face folder of an earlier training stage."""
         return self.stages / stage / "checkpoint"
+
+    def policy(self, stage: str, dtype: str = "float32") -> "Policy":
+        """The model of an earlier training stage, on the recipe's device. Float32 to train it, `auto` to ask it alone.
+
+        UserError when it was trained for another domain than the recipe's: somebody has put it there.
+        """
+        from taosr_she.model.policy import load_policy
+
+        folder = self.checkpoint(stage)
+        policy = load_policy(folder, self.recipe.device, dtype)
+        if policy.domain is not None and (where := difference(policy.domain, self.domain)) is not None:
+            raise UserError(
+                f"stage '{self.name}': {folder / DOMAIN_FILE} differs from the recipe's domain in {where}: this is not "
+                f"the checkpoint that stage '{stage}' wrote; run '{stage}' anew"
+            )
+        policy.domain = self.domain
+        return policy
+
+    def tell_malformed(self, reasons: Iterable[str | None], model: str) -> None:
+        """Say so when too many responses of the stage `model` are malformed; reasons as of `malformed_warning`."""
+        if warning := malformed_warning(reasons):
+            self.progress.say(f"{self.name}, responses of '{model}': {warning}")

@@ -46,6 +46,8 @@ class PairsStage(Strict):
     """Column layout: auto, plain, esci, esci-sample, wands, rair."""
     columns: dict[str, str] = Field(default_factory=dict)
     """Our field -> the file's column, on top of the layout."""
+    encoding: str | None = None
+    """Of a text file that is not UTF-8: cp1252, gb18030, shift_jis, ..."""
     where: dict[str, Any] = Field(default_factory=dict)
     """Keep only rows with these values, e.g. `{locale: us}`."""
     not_scored: dict[str, Any] = Field(default_factory=dict)
@@ -97,6 +99,8 @@ class SFTStage(Strict):
     """Name of the data stage."""
     model: str = "tiny"
     """`tiny`, a folder, or a name on the Hugging Face hub."""
+    other_domain: bool = False
+    """Start from `model` although its `domain.yaml` says that it was trained for another domain."""
     tiny: TinyConfig = TinyConfig()
     """Size of the tiny model."""
     settings: SFTSettings = SFTSettings()

@@ -14,6 +14,7 @@ from taosr_she.files import write_json
 from taosr_she.recipe.config import Recipe, wiring
 from taosr_she.recipe.kinds import PairsStage, Stage
 from taosr_she.recipe.records import DONE, STARTED, check_ours, clear, read_record, record_files
+from taosr_she.recipe.start import check_start
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,10 @@ def forget(chosen: Sequence[PlannedStage]) -> None:
 
 
 def plan(recipe: Recipe, domain: Domain) -> list[PlannedStage]:
-    """All stages in order, with fingerprints that follow from settings, seed, domain, version and inputs."""
+    """All stages in order, with fingerprints that follow from settings, seed, domain, version and inputs.
+
+    UserError when a stage that is to run starts from a model that is not there, or from one of another domain.
+    """
     prints: dict[str, str] = {}
     planned = []
     for name, stage in recipe.stages.items():
@@ -99,6 +103,8 @@ def plan(recipe: Recipe, domain: Domain) -> list[PlannedStage]:
         }
         prints[name] = fingerprint_config(content)
         planned.append(PlannedStage(name, stage, recipe.folder / "stages" / name, prints[name], inputs))
+        if planned[-1].state != "done":
+            check_start(name, stage, domain)
     return planned
 
 

@@ -17,6 +17,7 @@ from taosr_she import __version__
 from taosr_she.domain.domain import Domain
 from taosr_she.errors import UserError
 from taosr_she.files import write_json, write_text
+from taosr_she.model.domain_file import save_domain
 from taosr_she.recipe.check import check_recipe
 from taosr_she.recipe.config import Recipe, wiring
 from taosr_she.recipe.context import Context
@@ -89,9 +90,7 @@ def write_head(recipe: Recipe, domain: Domain) -> None:
     write_json(folder / ENVIRONMENT, environment(recipe))  # first: it marks the folder as that of a run
     resolved = recipe.model_dump(mode="json", exclude={"shared"})
     write_text(folder / "recipe.yaml", yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True))
-    # What the model was shown, for judging with its checkpoint later.
-    shown = yaml.safe_dump(domain.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-    write_text(folder / "domain.yaml", shown)
+    save_domain(domain, folder)
 
 
 def run_stage(recipe: Recipe, domain: Domain, planned: PlannedStage, progress: Progress) -> None:

@@ -4,7 +4,6 @@ import math
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from taosr_she.errors import UserError
 from taosr_she.evaluate.intervals import paired_seed_interval, seed_interval
@@ -12,7 +11,7 @@ from taosr_she.files import write_json
 from taosr_she.recipe.config import MAX_SEED, load_recipe
 from taosr_she.recipe.progress import Progress
 from taosr_she.recipe.run import describe_plan, read_results, run_recipe
-from taosr_she.recipe.table import metric_name, table_metrics
+from taosr_she.recipe.table import ModelTable, metric_name, table_metrics
 
 
 def run_seeds(console: Console, name: str, overrides: list[str], seeds: str, dry_run: bool, redo: list[str]) -> None:
@@ -75,20 +74,15 @@ def summarise(results: list[dict[str, Any]]) -> dict[str, Any]:
     return {"step_keys": results[0]["step_keys"], "models": models, "paired": paired}
 
 
-def seeds_table(summary: dict[str, Any], seeds: list[int]) -> Table:
+def seeds_table(summary: dict[str, Any], seeds: list[int]) -> ModelTable:
     """Models as columns, means with t-intervals over seeds."""
-    table = Table(title=f"mean over seeds {', '.join(map(str, seeds))} with 95% t-interval", title_justify="left")
-    table.add_column("")
-    for name in summary["models"]:
-        table.add_column(name, justify="right")
+    rows = []
     for metric in table_metrics(summary["step_keys"]):
         cells = [m.get(metric) for m in summary["models"].values()]
         if any(cells):
-            shown = [
-                f"{c['mean'] * 100:.1f} [{c['low'] * 100:.1f}, {c['high'] * 100:.1f}]" if c else "–" for c in cells
-            ]
-            table.add_row(metric_name(metric), *shown)
-    return table
+            rows.append((metric_name(metric), [_cell(c) for c in cells]))
+    title = f"mean over seeds {', '.join(map(str, seeds))} with 95% t-interval"
+    return ModelTable(title, list(summary["models"]), rows)
 
 
 def _cell(c: dict[str, Any] | None) -> str:

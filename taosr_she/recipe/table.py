@@ -1,10 +1,15 @@
-"""The table that ends a run, for the terminal."""
+"""The table that ends a run, for the terminal, however narrow that is."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions
 from rich.table import Table
+
+from taosr_she.escape import one_line
 
 PERCENT = 100.0
 _NAMES = {
@@ -13,23 +18,69 @@ _NAMES = {
 }  # fmt: skip
 
 
-def results_table(results: dict[str, Any]) -> Table:
+@dataclass(frozen=True)
+class ModelTable:
+    """A row a metric and a column a model, for `console.print`.
+
+    Where the terminal is too narrow for all models the table is split: some models in each part, every metric in all of
+    them. A number is never cut or wrapped; names of metrics and models are.
+    """
+
+    title: str
+    models: Sequence[str]
+    rows: Sequence[tuple[str, Sequence[str]]]  # (metric, a cell a model)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table]:
+        cell = max([MIN_CELL, *(cell_len(text) for _, cells in self.rows for text in cells)])
+        head = max([cell_len(name) for name, _ in self.rows], default=0)
+        count = len(self.models)
+
+        def fitting(first: int) -> int:
+            return max(1, (options.max_width - _width(first)) // (cell + BORDER))
+
+        if fitting(head) < count:  # wrapping the names of the metrics may make room for a model more
+            head = min(head, HEAD, max(1, options.max_width - _width(0) - cell - BORDER))
+        parts = -(-count // fitting(head))
+        size = -(-count // parts) if parts else 0
+        for start in range(0, count, size or 1):
+            shown = self.models[start : start + size]
+            title = f"{self.title} ({start // size + 1} of {parts})" if parts > 1 else self.title
+            table = Table(title=title, title_justify="left", width=_width(head) + len(shown) * (cell + BORDER))
+            table.add_column("", width=head, overflow="fold")
+            for name in shown:
+                table.add_column(one_line(name), justify="right", width=cell, overflow="fold")
+            for metric, cells in self.rows:
+                table.add_row(metric, *cells[start : start + size])
+            yield table
+
+
+MIN_CELL = 8
+"""Least characters of a model's column: names fold within it."""
+HEAD = 16
+"""Characters of the metrics' column where it must be narrow: three models with intervals then fit into 80."""
+BORDER = 3
+"""What a column takes beyond its text: a line and two blanks."""
+
+
+def _width(head: int) -> int:
+    """Of a table that has only the column of the metrics."""
+    return head + BORDER + 1
+
+
+def results_table(results: dict[str, Any]) -> ModelTable:
     """Models as columns; shares in percent with their bootstrap interval."""
     models = results["models"]
-    title = f"{results['split']} split, {results['pairs']} pairs, 95% intervals over queries"
-    table = Table(title=title, title_justify="left")
-    table.add_column("")
-    for name in models:
-        table.add_column(name, justify="right")
-    for metric in table_metrics(results["step_keys"]):
-        if all(_missing(m["metrics"].get(metric)) for m in models.values()):
-            continue
-        table.add_row(metric_name(metric), *(_cell(m, metric) for m in models.values()))
+    rows = [
+        (metric_name(metric), [_cell(m, metric) for m in models.values()])
+        for metric in table_metrics(results["step_keys"])
+        if not all(_missing(m["metrics"].get(metric)) for m in models.values())
+    ]
     for what, metric in (("training", "training_tokens_per_second"), ("evaluation", "tokens_per_second")):
         speeds = [m["metrics"].get(metric) for m in models.values()]
         if any(speeds):
-            table.add_row(f"tokens/s ({what})", *("–" if s is None else f"{s:,.0f}" for s in speeds))
-    return table
+            rows.append((f"tokens/s ({what})", ["–" if s is None else f"{s:,.0f}" for s in speeds]))
+    title = f"{results['split']} split, {results['pairs']} pairs, 95% intervals over queries"
+    return ModelTable(title, list(models), rows)
 
 
 def table_metrics(step_keys: Sequence[str]) -> list[str]:

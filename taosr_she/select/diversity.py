@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from taosr_she.domain.fold import fold_case
 from taosr_she.domain.pair import Pair
 from taosr_she.select.config import DiversityConfig
 from taosr_she.select.embeddings import Points, pair_text
@@ -136,7 +137,7 @@ def equal_texts(pairs: Sequence[Pair]) -> dict[int, int]:
     first: dict[tuple[str, str | None], int] = {}
     found = {}
     for i, pair in enumerate(pairs):
-        j = first.setdefault((" ".join(pair_text(pair).casefold().split()), pair.label), i)
+        j = first.setdefault((fold_case(pair_text(pair)), pair.label), i)
         if j != i:
             found[i] = j
     return found

@@ -1,6 +1,5 @@
 """The filter report: why pairs went, with examples, and what the set looked like before and after."""
 
-import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -11,6 +10,9 @@ from typing import Any
 
 from taosr_she.data.write import write_pairs
 from taosr_she.domain.pair import Pair
+from taosr_she.escape import code
+from taosr_she.escape import markdown as escaped
+from taosr_she.files import write_json, write_jsonl, write_text
 from taosr_she.select.difficulty import REASONS, Decision
 from taosr_she.select.pipeline import Selection
 
@@ -59,13 +61,14 @@ def write_selection(
     """Write `selected.jsonl`, `dropped.jsonl` (with reasons), `selection.json` and `selection.md`; the report."""
     report = selection_report(pairs, selection, step_keys)
     write_pairs(folder / SELECTED, selection.kept)
-    with (folder / "dropped.jsonl").open("w", encoding="utf-8", newline="\n") as file:
-        for pair, d in zip(pairs, selection.decisions, strict=True):
-            if d.reason is not None:
-                row = {"pair_id": pair.pair_id, "query": pair.query, "title": pair.product.title, "reason": d.reason}
-                file.write(json.dumps(row | _known(d), ensure_ascii=False) + "\n")
-    (folder / "selection.json").write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", "utf-8")
-    (folder / "selection.md").write_text(markdown(report), "utf-8")
+    dropped = [
+        {"pair_id": pair.pair_id, "query": pair.query, "title": pair.product.title, "reason": d.reason} | _known(d)
+        for pair, d in zip(pairs, selection.decisions, strict=True)
+        if d.reason is not None
+    ]
+    write_jsonl(folder / "dropped.jsonl", dropped)
+    write_json(folder / "selection.json", report)
+    write_text(folder / "selection.md", markdown(report))
     return report
 
 
@@ -91,28 +94,32 @@ def markdown(report: Mapping[str, Any]) -> str:
             ]
             for name, (before, after) in report[key].items():
                 share = f"{after / before:.0%}" if before else "–"
-                lines.append(f"| {_cell(name)} | {before:,} | {after:,} | {share} |")
+                lines.append(f"| {escaped(name)} | {before:,} | {after:,} | {share} |")
             lines.append("")
     if "quotas" in report:
         lines += ["## Quotas", "", "| quota | set aside | stay |", "| --- | ---: | ---: |"]
-        lines += [f"| {_cell(name)} | {asked:,} | {got:,} |" for name, (asked, got) in report["quotas"].items()] + [""]
+        lines += [f"| {escaped(name)} | {asked:,} | {got:,} |" for name, (asked, got) in report["quotas"].items()] + [
+            ""
+        ]
     if "means" in report:
         lines += ["## Means over pairs", "", "| | before | after |", "| --- | ---: | ---: |"]
         after = report["means"]["after"]
         lines += [
-            f"| {name} | {value:.3f} | {_shown(after.get(name))} |" for name, value in report["means"]["before"].items()
+            f"| {escaped(name)} | {value:.3f} | {_shown(after.get(name))} |"
+            for name, value in report["means"]["before"].items()
         ]
         lines.append("")
-    lines += ["## Settings", "", *(f"- `{key}` = {value}" for key, value in _flat(report["settings"])), ""]
+    lines += [
+        "## Settings",
+        "",
+        *(f"- {code(key)} = {escaped(str(value))}" for key, value in _flat(report["settings"])),
+        "",
+    ]
     return "\n".join(lines)
 
 
 def _shown(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
@@ -143,20 +150,20 @@ def _example(by_id: Mapping[str, Pair], decision: Decision) -> dict[str, Any]:
 
 
 def _sentence(example: Mapping[str, Any]) -> str:
-    """One line, whatever the texts hold."""
+    """One line, whatever the texts hold: queries and titles are data, and no HTML or mark of Markdown."""
     query, title = (_short(example[key]) for key in ("query", "title"))
-    parts = [f'`{example["pair_id"]}` "{query}" with "{title}"']
+    parts = [f'{code(example["pair_id"])} "{query}" with "{title}"']
     if example["label"]:
-        parts.append(f"label {example['label']}")
+        parts.append(f"label {escaped(example['label'])}")
     if "pass_rate" in example:
         parts.append(f"pass rate {example['pass_rate']:.2f}")
     if "duplicate_of" in example:
-        parts.append(f'as `{example["duplicate_of"]}` "{_short(example["duplicate_title"])}"')
+        parts.append(f'as {code(example["duplicate_of"])} "{_short(example["duplicate_title"])}"')
     return ", ".join(parts)
 
 
 def _short(text: str) -> str:
-    return shorten(text, SHOWN_TEXT, placeholder=" …")
+    return escaped(shorten(text, SHOWN_TEXT, placeholder=" …"))
 
 
 def _before_after(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, list[int]]:

@@ -8,7 +8,7 @@ Sampling is dear, examining is not: kept rollouts are examined anew each time, f
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
@@ -24,6 +24,7 @@ from taosr_she.domain.pair import Pair
 from taosr_she.domain.response import Response, parse_response
 from taosr_she.errors import UserError
 from taosr_she.examine.verdicts import Examiner, outcomes
+from taosr_she.files import replacing, write_json
 from taosr_she.model.policy import Policy
 from taosr_she.model.responses import sample_responses
 from taosr_she.select.config import DifficultyConfig
@@ -42,6 +43,7 @@ class PairRollouts:
     verdicts: tuple[tuple[float, ...], ...]  # N x K in [0, 1], NaN unknown
     conclusions: tuple[tuple[str, ...], ...]  # N x K canonical, "" where the section is missing
     tokens: int  # generated for all of them
+    malformed: tuple[str | None, ...] = ()  # N: why, None where well formed
 
 
 def sample_rollouts(
@@ -79,6 +81,11 @@ def sample_rollouts(
     return {pair.pair_id: found[pair.pair_id] for pair in pairs}
 
 
+def malformed_reasons(rollouts: Mapping[str, PairRollouts]) -> list[str | None]:
+    """Of every rollout, why it is malformed; None where it is well formed."""
+    return [reason for of_pair in rollouts.values() for reason in of_pair.malformed]
+
+
 def read_part(path: Path) -> dict[str, PairRollouts]:
     """pair_id -> rollouts of one Parquet part."""
     return _by_pair(_read(path))
@@ -94,6 +101,7 @@ def _by_pair(rows: Sequence[Row]) -> dict[str, PairRollouts]:
             tuple(tuple(float("nan") if v is None else v for v in r["verdicts"]) for r in several),
             tuple(tuple(r["conclusions"]) for r in several),
             sum(r["tokens"] for r in several),
+            tuple(r["malformed"] for r in several),
         )
         for pair_id, several in by_pair.items()
     }
@@ -153,9 +161,8 @@ def _write(path: Path, rows: list[Row]) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    part = path.with_suffix(".part")
-    pq.write_table(pa.Table.from_pylist(rows), part, compression="zstd")
-    part.replace(path)
+    with replacing(path) as part:
+        pq.write_table(pa.Table.from_pylist(rows), part, compression="zstd")
 
 
 def _claim(
@@ -184,9 +191,7 @@ def _claim(
     folder.mkdir(parents=True, exist_ok=True)
     for stale in folder.glob("part-*"):
         stale.unlink()
-    part = record.with_suffix(".part")
-    part.write_text(json.dumps(told, indent=1) + "\n", "utf-8")
-    part.replace(record)
+    write_json(record, told)
 
 
 def fingerprint_policy(policy: Policy) -> str:

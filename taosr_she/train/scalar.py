@@ -123,7 +123,7 @@ def train_scalar(
     folder.mkdir(parents=True, exist_ok=True)
     model = reward_model(policy, seed)
     _train(model, policy, kept, settings, seed, folder, on_step)
-    save_policy(Policy(model, policy.tokenizer, policy.device), folder / "checkpoint")
+    save_policy(Policy(model, policy.tokenizer, policy.device, policy.domain), folder / "checkpoint")
     return folder / "checkpoint"
 
 

@@ -10,8 +10,10 @@ from rich.console import Console
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from taosr_she.bench import device
+from taosr_she.bench.our_step import EveryOther
 from taosr_she.bench.plain_step import PlainStep
 from taosr_she.bench.work import PROMPTS, Bench, Cell, Endless
+from taosr_she.domain.pair import Pair, Product
 
 TINY = {
     "vocab_size": 2048, "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
@@ -22,14 +24,38 @@ TINY = {
 def test_both_sides_are_measured_and_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(device.SHAPES, "small", TINY)
-    device.measure_device(Console(), tmp_path / "out", "small", Cell("small", 9, 4, 3), 1)
+    monkeypatch.setitem(device.SHAPES, "small", TINY | {"model_type": "qwen3"})
+    device.measure_device(Console(), tmp_path / "out", "small", Cell("small", 9, 4, 3), 1, 16384)
     printed = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert printed == json.loads((tmp_path / "out/device.json").read_text())
-    for side in (printed["ours"], printed["plain"]):
+    assert printed == json.loads((tmp_path / "out/device-small.json").read_text())
+    for side in printed["sides"].values():
         assert side["generation"] > 0 and side["update"] > 0 and side["total"] >= side["generation"] + side["update"]
-    assert printed["factor"] == pytest.approx(printed["plain"]["total"] / printed["ours"]["total"])
+    sides = printed["sides"]
+    assert printed["factors"]["total"] == pytest.approx(sides["plain"]["total"] / sides["ours"]["total"])
     assert 0 < printed["update_share_of_limit"] < 1
+
+
+def test_a_side_without_memory_is_left_out_and_the_rest_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(self: PlainStep) -> dict[str, float]:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setitem(device.SHAPES, "small", TINY | {"model_type": "qwen3"})
+    monkeypatch.setattr(PlainStep, "__call__", full)
+    device.measure_device(Console(), tmp_path, "small", Cell("small", 9, 4, 3), 1, 16384)
+    assert "plain: out of memory" in capsys.readouterr().out
+    kept = json.loads((tmp_path / "device-small.json").read_text())
+    assert list(kept["sides"]) == ["ours"] and kept["factors"] == {}
+    assert "Plain over ours: out of memory" in (tmp_path / "device-small.md").read_text()
+
+
+def test_no_group_is_dropped_by_chance() -> None:
+    """Random tokens say nothing in a vocabulary that the tokenizer does not know: signal must not hang on the text."""
+    examined = EveryOther(2).examine(
+        [Pair(str(i // 2), "q", "query", Product(title="t")) for i in range(8)], [None] * 8
+    )
+    assert examined.values[:, 4].tolist() == [1, 1, 1, 1, 1, 0, 1, 0]
 
 
 def test_the_plain_update_does_not_depend_on_how_many_rows_go_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,12 +40,12 @@ def test_columns_go_on_top_of_the_layout() -> None:
 @pytest.mark.parametrize(
     ("layout", "columns", "message"),
     [
-        ("auto", None, r"f\.csv: no known layout fits the columns text, score; .*'columns'"),
+        ("auto", None, r"f\.csv: no known layout fits the columns text, score; .*--column query=NAME"),
         ("plain", None, r"f\.csv: no column 'query' for the query; .*the file has: text, score"),
         ("rair", None, "layout 'rair' does not say which column is the query"),
         ("plain", {"query": "text", "title": "text", "brand": "maker"}, "no column 'maker' for the brand"),
         ("excel", None, "layout 'excel' is not known; choose auto, plain"),
-        ("plain", {"colour": "x"}, "columns: colour: .*our fields are query"),
+        ("plain", {"colour": "x"}, "--column .*: colour: .*our fields are query"),
     ],
 )
 def test_what_does_not_fit_is_one_clear_line(layout: str, columns: dict[str, str] | None, message: str) -> None:

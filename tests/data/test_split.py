@@ -1,10 +1,11 @@
+import unicodedata
 from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taosr_she.data.split import split_by_query
+from taosr_she.data.split import FEW, count_queries, split_by_query
 from taosr_she.domain.pair import Pair, Product
 from taosr_she.errors import UserError
 
@@ -62,3 +63,44 @@ def test_a_share_of_nothing_gets_nothing() -> None:
 def test_impossible_shares_are_refused(shares: dict[str, float]) -> None:
     with pytest.raises(UserError, match="must sum to 1"):
         split_by_query(PAIRS, shares, seed=0)
+
+
+def few(queries: int, pairs_of_query: int) -> list[Pair]:
+    return [make(100 * q + n, f"q{q}", f"query number {q}") for q in range(queries) for n in range(pairs_of_query)]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_few_queries_hold_the_shares_too(seed: int) -> None:
+    pairs = [p for q in range(32) for p in few(33, 3 + q % 7) if p.query_id == f"q{q}"]
+    splits = split_by_query(pairs, SHARES, seed)
+    assert sorted(p.pair_id for ps in splits.values() for p in ps) == sorted(p.pair_id for p in pairs)
+    for name, share in SHARES.items():
+        # Half a query's pairs at each of the two cuts.
+        assert abs(len(splits[name]) - share * len(pairs)) <= 9
+        assert splits[name] == [p for p in pairs if p in splits[name]]
+
+
+@given(st.lists(st.integers(1, 9), max_size=8), st.integers(0, 99))
+def test_each_split_gets_a_query_while_there_are_enough(sizes: list[int], seed: int) -> None:
+    pairs = [make(100 * q + n, f"q{q}", f"query {q}") for q, size in enumerate(sizes) for n in range(size)]
+    splits = split_by_query(pairs, SHARES, seed)
+    filled = [name for name in SHARES if splits[name]]
+    assert filled == {0: [], 1: ["training"], 2: ["training", "test"]}.get(len(sizes), list(SHARES))
+    assert count_queries(pairs) == len(sizes)
+
+
+def test_from_many_queries_on_places_are_those_of_earlier_versions() -> None:
+    """Measured runs stand on them: this is what the first version of the function gave."""
+    splits = split_by_query(few(FEW, 2), SHARES, seed=7)
+    assert {name: len(ps) for name, ps in splits.items()} == {"training": 700, "development": 112, "test": 188}
+    assert [p.query_id for p in splits["test"][::50]] == ["q2", "q77", "q196", "q364"]
+
+
+def test_forms_of_a_query_stand_in_one_split_and_move_nothing() -> None:
+    words = [f"caf\u00e9 {n}" for n in range(600)]
+    pairs = [make(n, f"a{n}", word) for n, word in enumerate(words)]
+    forms = [make(1000 + n, f"b{n}", unicodedata.normalize("NFD", word).upper()) for n, word in enumerate(words)]
+    alone, both = where(split_by_query(pairs, SHARES, 1)), where(split_by_query([*pairs, *forms], SHARES, 1))
+    assert all(both[f"p{n}"] == both[f"p{1000 + n}"] for n in range(600))
+    assert count_queries([*pairs, *forms]) == 600
+    assert alone.items() <= both.items()

@@ -21,7 +21,7 @@ ID = st.text("abc019-_é", min_size=1, max_size=6)
 EXTRA_NAME = st.sampled_from(
     ["shelf", "price", "title", "extra.title", "extra.", "extra.shelf", "tags", "ünïcode", "a,b"]
 )
-SCALAR = VISIBLE | st.integers() | st.floats(allow_nan=False) | st.booleans()
+SCALAR = VISIBLE | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.booleans()
 JSON = st.recursive(SCALAR, lambda inner: st.lists(inner, max_size=2) | st.dictionaries(NAME, inner, max_size=2))
 
 
@@ -110,3 +110,51 @@ def test_what_cannot_be_written_is_one_clear_line(tmp_path) -> None:
     (tmp_path / "mine").mkdir()
     with pytest.raises(UserError, match="exists and is not a Hugging Face dataset"):
         write_pairs(tmp_path / "mine", [])
+
+
+def test_json_lines_are_json(tmp_path) -> None:
+    def refuse(name: str) -> None:
+        raise AssertionError(name)
+
+    extra = {"score": float("inf"), "n": float("nan"), "deep": [{"a": float("-inf")}], "x": 1.5}
+    write_pairs(tmp_path / "x.jsonl", [simple(1, **extra)])
+    write_pairs(tmp_path / "x.csv", [simple(1, **extra)])
+    row = json.loads((tmp_path / "x.jsonl").read_text(), parse_constant=refuse)
+    assert (row["score"], row["n"], row["deep"], row["x"]) == (None, None, [{"a": None}], 1.5)
+    (pair,) = read_pairs(tmp_path / "x.csv")
+    assert json.loads(pair.extra["deep"], parse_constant=refuse) == [{"a": None}]
+
+
+FORMULAS = ["=cmd|' /C calc'!A0", "+1+1", "-2+3", "@SUM(1)", "\t=1", "\r=1", "＝1", "＠x", "-x"]
+HARMLESS = ["-5", "+3.5", "1=1", "a-b", "", "-1,204.50", "+2%", "'quoted", "5"]
+
+
+@pytest.mark.parametrize("name", ["x.csv", "x.tsv", "x.csv.gz"])
+def test_formulas_can_be_defused(tmp_path, name: str) -> None:
+    brands = FORMULAS + HARMLESS
+    written = [Pair(f"p{n}", "q", "v", Product("v", brand=b), extra={"@note": b}) for n, b in enumerate(brands)]
+    write_pairs(tmp_path / name, written, defuse=True)
+    read = read_pairs(tmp_path / name)
+    assert [p.product.brand for p in read] == [f"'{t}" for t in FORMULAS] + HARMLESS
+    assert {key for p in read for key in p.extra} == {"'@note"}
+    write_pairs(tmp_path / name, written)
+    assert [p.product.brand for p in read_pairs(tmp_path / name)] == brands
+
+
+def test_other_formats_need_no_defusing(tmp_path) -> None:
+    for name in ("x.jsonl", "x.parquet"):
+        write_pairs(tmp_path / name, [simple(1, note="=1")], defuse=True)
+        assert read_pairs(tmp_path / name)[0].extra == {"note": "=1"}
+
+
+def test_devices_and_links_stay_what_they_are(tmp_path) -> None:
+    (tmp_path / "null.parquet").symlink_to("/dev/null")
+    write_pairs(tmp_path / "null.parquet", [simple(1)])
+    (tmp_path / "link.csv").symlink_to("far.csv")
+    write_pairs(tmp_path / "link.csv", [simple(1)])
+    assert (tmp_path / "null.parquet").is_symlink() and Path("/dev/null").is_char_device()
+    assert (tmp_path / "link.csv").is_symlink() and len(read_pairs(tmp_path / "far.csv")) == 1
+    (tmp_path / "full.jsonl").symlink_to("/dev/full")
+    with pytest.raises(OSError, match=r"full\.jsonl"):
+        write_pairs(tmp_path / "full.jsonl", [simple(1)])
+    assert Path("/dev/full").is_char_device()

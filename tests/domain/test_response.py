@@ -33,16 +33,36 @@ def test_round_trip(domain: Domain, data: st.DataObject) -> None:
 
 
 lines = st.sampled_from([*GOOD.split("\n"), "[label]", "[label] 9", "[x]", "[Label] 1", " [label] 3", "]", "["])
+# What stands in responses, and what looks like it: other alphabets, control characters, half characters.
+pieces = st.sampled_from(
+    ["[query]", "[label]", "[LABEL]", "[label ]", "［label］", "[x]", "[", "]", "\n", "\r", "\r\n", "\u2028", "\x0b",
+     "\x85", "\0", "\ud800", " ", "\t", "\u200b", "4", "９", "E", "R1", "(R7)", ",", "a"]
+)  # fmt: skip
+texts = st.one_of(
+    st.text(st.characters(exclude_categories=[])),
+    st.lists(lines | st.text(max_size=4)).map("\n".join),
+    st.lists(pieces | lines).map("".join),
+    st.builds(
+        lambda piece, at, cut: GOOD[:at] + piece + GOOD[at + cut :], pieces, st.integers(0, 70), st.integers(0, 3)
+    ),
+)
 
 
-@given(st.one_of(st.text(), st.lists(lines | st.text(max_size=4)).map("\n".join)), st.booleans())
-def test_never_raises_and_well_formed_means_well_formed(text: str, finished: bool) -> None:
-    response = parse_response(TAOBAO, text, finished)
-    assert len(response.steps) == 5 and response.text == text
+@pytest.mark.fuzz
+@given(st.sampled_from(DOMAINS), texts, st.booleans())
+def test_never_raises_and_well_formed_means_well_formed(domain: Domain, text: str, finished: bool) -> None:
+    response = parse_response(domain, text, finished)
+    assert len(response.steps) == len(domain.step_keys) and response.text == text
+    for key, step in zip(domain.step_keys, response.steps, strict=True):
+        if step is not None:
+            assert step.key == key and text.startswith(f"[{key}]", step.start)
+            assert step.text == text[step.start + len(f"[{key}]") : step.end].strip()
     if response.well_formed:
-        assert finished and response.label in TAOBAO.codes
-        assert [s and s.key for s in response.steps] == list(TAOBAO.step_keys)
-        assert all(s and s.text for s in response.steps)
+        assert finished and response.label in domain.codes
+        steps = [s for s in response.steps if s and s.text]
+        assert len(steps) == len(domain.step_keys) and not text[: steps[0].start].strip()
+        assert [s.end for s in steps] == [*(s.start for s in steps[1:]), len(text)]
+        assert set(response.cited_rules) <= {rule.id for rule in domain.rules}
 
 
 @pytest.mark.parametrize(

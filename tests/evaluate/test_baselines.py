@@ -1,5 +1,6 @@
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -53,6 +54,25 @@ def test_words_that_tell_beat_the_majority() -> None:
 
 def test_the_seed_decides_everything() -> None:
     assert repr(tfidf_baseline(DOMAIN, TRAIN, TEST, 3)) == repr(tfidf_baseline(DOMAIN, TRAIN, TEST, 3))
+
+
+def test_it_runs_on_one_thread_and_gives_the_threads_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sklearn.linear_model
+    from threadpoolctl import threadpool_info, threadpool_limits
+
+    used: list[int] = []
+    inner = sklearn.linear_model.LogisticRegression.fit
+
+    def fit(self: Any, *arguments: Any) -> Any:
+        used.extend(pool["num_threads"] for pool in threadpool_info())
+        return inner(self, *arguments)
+
+    monkeypatch.setattr("sklearn.linear_model.LogisticRegression.fit", fit)
+    with threadpool_limits(limits=2):
+        before = [pool["num_threads"] for pool in threadpool_info()]
+        tfidf_baseline(DOMAIN, TRAIN[:60], TEST)
+        assert used and set(used) == {1}
+        assert before == [pool["num_threads"] for pool in threadpool_info()] and 2 in before
 
 
 def test_majority_is_the_commonest_grade_and_the_better_of_equals() -> None:

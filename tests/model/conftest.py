@@ -1,6 +1,7 @@
 """Random models of several architectures, and a small tiny policy, shared by the tests of this room."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from taosr_she.model.policy import Policy
 from taosr_she.model.tiny import TinyConfig, build_tiny
 
 END, PAD, VOCAB = 0, 1, 40
+CPU = torch.device("cpu")
 ROPE = {
     "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
     "num_key_value_heads": 2, "head_dim": 8, "max_position_embeddings": 64, "vocab_size": VOCAB,
@@ -32,7 +34,7 @@ RESPONSE = (
 )
 
 
-def random_policy(architecture: str, vocab: int = VOCAB) -> Policy:
+def random_policy(architecture: str, vocab: int = VOCAB, device: torch.device = CPU) -> Policy:
     """Weights wide enough that the likeliest tokens differ clearly; dropout where the architecture has it."""
     torch.manual_seed(3)
     shape = ARCHITECTURES[architecture] | {"vocab_size": vocab}
@@ -46,17 +48,23 @@ def random_policy(architecture: str, vocab: int = VOCAB) -> Policy:
     core = Tokenizer(models.WordLevel(words, unk_token="w2"))
     core.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, pad_token="<pad>", eos_token="<end>")
-    return Policy(model.eval(), tokenizer, torch.device("cpu"))
+    return Policy(model.to(device).eval(), tokenizer, device)
 
 
-@pytest.fixture(scope="session")
-def make_policy() -> Callable[..., Policy]:
-    return random_policy
+@pytest.fixture(params=["cpu", *(["cuda"] if torch.cuda.is_available() else [])])
+def device(request: pytest.FixtureRequest) -> torch.device:
+    """Every device that is here: what must be equal must be equal on each."""
+    return torch.device(request.param)
+
+
+@pytest.fixture
+def make_policy(device: torch.device) -> Callable[..., Policy]:
+    return partial(random_policy, device=device)
 
 
 @pytest.fixture(params=ARCHITECTURES)
-def any_policy(request: pytest.FixtureRequest) -> Policy:
-    return random_policy(request.param)
+def any_policy(request: pytest.FixtureRequest, device: torch.device) -> Policy:
+    return random_policy(request.param, device=device)
 
 
 @pytest.fixture(scope="session")

@@ -84,3 +84,14 @@ def test_streams_of_rows() -> None:
     assert numbers.min() >= 0 and numbers.max() < 1 and len(numbers.unique()) > 9_900
     assert abs(float(numbers.mean()) - 0.5) < 0.01
     assert abs(float(torch.corrcoef(torch.stack([numbers[:-1].flatten(), numbers[1:].flatten()]))[0, 1])) < 0.04
+
+
+def test_no_token_without_probability_in_a_large_vocabulary(device: torch.device) -> None:
+    """A GPU adds up in blocks: the running sum may step where a weight is zero."""
+    generator = torch.Generator().manual_seed(2)
+    logits = torch.randn(32, 50_000, generator=generator)
+    dead = torch.rand(32, 50_000, generator=generator) < 0.9
+    logits = logits.masked_fill(dead, -torch.inf).to(device)
+    for _ in range(20):
+        tokens, logprobs = draw(logits, torch.rand(32, generator=generator).to(device), 1.0)
+        assert bool(logprobs.isfinite().all()) and not dead[torch.arange(32), tokens.cpu()].any()

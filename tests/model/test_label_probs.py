@@ -34,7 +34,8 @@ def by_letter(make_policy: Callable[..., Policy]) -> Policy:
 
 def next_probs(policy: Policy, ids: list[int]) -> np.ndarray:
     with torch.no_grad():
-        probs: np.ndarray = policy.model(torch.tensor([ids])).logits[0, -1].double().softmax(-1).numpy()
+        logits = policy.model(torch.tensor([ids], device=policy.device)).logits[0, -1]
+        probs: np.ndarray = logits.double().softmax(-1).cpu().numpy()
     return probs
 
 

@@ -19,10 +19,11 @@ def reference(policy: Policy, temperature: float) -> tuple[torch.Tensor, torch.T
     for prompt, ids, length in zip(PROMPTS, IDS.tolist(), LENGTHS, strict=True):
         for t in range(5):
             if t >= length:
-                logprobs.append(torch.tensor(0.0))
-                entropies.append(torch.tensor(0.0))
+                logprobs.append(torch.zeros((), device=policy.device))
+                entropies.append(torch.zeros((), device=policy.device))
                 continue
-            logits = policy.model(torch.tensor([prompt + ids[:t]])).logits[0, -1].float() / temperature
+            logits = policy.model(torch.tensor([prompt + ids[:t]], device=policy.device)).logits[0, -1].float()
+            logits = logits / temperature
             p = logits.softmax(-1)
             logprobs.append(p[ids[t]].log())
             entropies.append(-(p * p.log()).sum())
@@ -31,8 +32,10 @@ def reference(policy: Policy, temperature: float) -> tuple[torch.Tensor, torch.T
 
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
 def test_values_and_gradients(any_policy: Policy, temperature: float) -> None:
-    weights = torch.linspace(-1, 2, 20).view(4, 5)
-    ours, entropy = response_logprobs(any_policy.model, PROMPTS, IDS, MASK, temperature, with_entropy=True)
+    device = any_policy.device
+    weights = torch.linspace(-1, 2, 20, device=device).view(4, 5)
+    ids, mask = IDS.to(device), MASK.to(device)
+    ours, entropy = response_logprobs(any_policy.model, PROMPTS, ids, mask, temperature, with_entropy=True)
     (weights * ours).sum().backward()
     gradients = [p.grad.clone() for p in any_policy.model.parameters() if p.grad is not None]
     any_policy.model.zero_grad(set_to_none=True)
@@ -50,13 +53,13 @@ def test_only_response_tokens_reach_the_output_layer(make_policy: Callable[..., 
     shapes: list[tuple[int, ...]] = []
     policy.model.lm_head.register_forward_hook(lambda _, args, out: shapes.append(tuple(out.shape)))
     with torch.no_grad():
-        logprobs, entropy = response_logprobs(policy.model, PROMPTS, IDS, MASK)
+        logprobs, entropy = response_logprobs(policy.model, PROMPTS, IDS.to(policy.device), MASK.to(policy.device))
     assert shapes == [(1, sum(LENGTHS), 40)]
     assert entropy is None and not logprobs.requires_grad
 
 
 def test_the_model_is_usable_after_a_failure(make_policy: Callable[..., Policy]) -> None:
-    policy = make_policy("qwen3")
+    policy = make_policy("qwen3", device=torch.device("cpu"))  # a GPU does not come back from a wrong index
     with pytest.raises(IndexError):
         response_logprobs(policy.model, PROMPTS, IDS + 99, MASK)
     assert policy.model(torch.tensor([PROMPTS[0]])).logits.shape == (1, 7, 40)

@@ -12,6 +12,9 @@ from taosr_she.model.two_part import TwoParts
 
 DEPTH, SCALE = 4, 0.3
 CPU = torch.device("cpu")
+WAYS = [(TwoParts, CPU), (Masked, CPU)]
+if torch.cuda.is_available():
+    WAYS.append((Masked, torch.device("cuda")))
 
 
 def visible(prompts: list[int], responses: list[int], group: list[int]) -> torch.Tensor:
@@ -34,7 +37,7 @@ def dense(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, seen: tor
     return torch.einsum("hij,jhd->ihd", weights, value)
 
 
-@pytest.mark.parametrize("way", [TwoParts, Masked])
+@pytest.mark.parametrize(("way", "device"), WAYS)
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(
     prompts=st.lists(st.integers(1, 9), min_size=1, max_size=4),
@@ -44,6 +47,7 @@ def dense(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, seen: tor
 )
 def test_equals_dense_attention(
     way: type[TwoParts] | type[Masked],
+    device: torch.device,
     prompts: list[int],
     rows: list[tuple[int, int]],
     heads: tuple[int, int],
@@ -51,27 +55,29 @@ def test_equals_dense_attention(
 ) -> None:
     rows = sorted((g % len(prompts), n) for g, n in rows)
     group, responses = [g for g, _ in rows], [n for _, n in rows]
-    parts = way(Ragged(prompts, CPU), Ragged(responses, CPU), torch.tensor(group, dtype=torch.long))
+    of = torch.tensor(group, dtype=torch.long, device=device)
+    parts = way(Ragged(prompts, device), Ragged(responses, device), of)
     random = torch.Generator().manual_seed(seed)
     count = sum(prompts) + sum(responses)
     shapes = [(count, heads[0], DEPTH), (count, heads[1], DEPTH), (count, heads[1], DEPTH)]
-    states = [torch.randn(s, generator=random, dtype=torch.float64).mul_(3).requires_grad_() for s in shapes]
-    weights = torch.randn(shapes[0], generator=random, dtype=torch.float64)
+    drawn = [torch.randn(s, generator=random, dtype=torch.float64).to(device) for s in (*shapes, shapes[0])]
+    states, weights = [t.mul_(3).requires_grad_() for t in drawn[:3]], drawn[3]
     ours = parts.attend(*states, SCALE)
-    expected = dense(*states, visible(prompts, responses, group))
+    expected = dense(*states, visible(prompts, responses, group).to(device))
     torch.testing.assert_close(ours, expected, atol=1e-10, rtol=1e-10)
     mine, theirs = (torch.autograd.grad((out * weights).sum(), states) for out in (ours, expected))
     torch.testing.assert_close(mine, theirs, atol=1e-10, rtol=1e-10)
 
 
-@pytest.mark.parametrize("way", [TwoParts, Masked])
+@pytest.mark.parametrize(("way", "device"), WAYS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_keeps_the_type(way: type[TwoParts] | type[Masked], dtype: torch.dtype) -> None:
-    parts = way(Ragged([3, 2], CPU), Ragged([2, 1], CPU), torch.tensor([0, 1]))
+def test_keeps_the_type(way: type[TwoParts] | type[Masked], device: torch.device, dtype: torch.dtype) -> None:
+    parts = way(Ragged([3, 2], device), Ragged([2, 1], device), torch.tensor([0, 1], device=device))
     torch.manual_seed(1)
-    states = [torch.randn(8, 2, DEPTH, dtype=dtype, requires_grad=True) for _ in range(3)]
+    states = [torch.randn(8, 2, DEPTH).to(device, dtype).requires_grad_() for _ in range(3)]
     out = parts.attend(*states, SCALE)
-    expected = dense(*(t.detach().double() for t in states), visible([3, 2], [2, 1], [0, 1]))
+    seen = visible([3, 2], [2, 1], [0, 1]).to(device)
+    expected = dense(*(t.detach().double() for t in states), seen)
     torch.testing.assert_close(out.double(), expected, atol=2e-2 if dtype == torch.bfloat16 else 1e-6, rtol=0)
     gradients = torch.autograd.grad(out.sum(), states)
     assert {out.dtype, *(g.dtype for g in gradients)} == {dtype}

@@ -26,9 +26,9 @@ def causal(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, scale: 
     return out.transpose(1, 2)
 
 
-def random_model(kind: str, **options: Any) -> Any:
+def random_model(kind: str, device: torch.device | str = "cpu", **options: Any) -> Any:
     torch.manual_seed(4)
-    return AutoModelForCausalLM.from_config(CONFIG_MAPPING[kind](**SHAPE | options)).eval()
+    return AutoModelForCausalLM.from_config(CONFIG_MAPPING[kind](**SHAPE | options)).to(device).eval()
 
 
 MODELS = {
@@ -41,14 +41,15 @@ MODELS = {
 
 
 @pytest.fixture(params=MODELS)
-def model(request: pytest.FixtureRequest) -> Any:
-    return random_model(request.param.split()[0], **MODELS[request.param])
+def model(request: pytest.FixtureRequest, device: torch.device) -> Any:
+    return random_model(request.param.split()[0], device, **MODELS[request.param])
 
 
 def scored(way: LeanModel | WholeModel, model: Any) -> tuple[Tensor, list[Tensor]]:
     model.zero_grad(set_to_none=True)
-    logits = way.logits(IDS, POSITIONS, causal, PLACES)
-    (logits.float() * torch.linspace(-1, 1, logits.numel()).view(logits.shape)).sum().backward()
+    logits = way.logits(*(t.to(model.device) for t in (IDS, POSITIONS)), causal, PLACES.to(model.device))
+    weights = torch.linspace(-1, 1, logits.numel(), device=model.device)
+    (logits.float() * weights.view(logits.shape)).sum().backward()
     return logits.detach(), [p.grad for p in model.parameters()]
 
 
@@ -58,9 +59,9 @@ def test_equals_the_models_own_pass(model: Any) -> None:
     assert lean[0].shape == (3, 40)
     torch.testing.assert_close(lean, whole, atol=1e-4, rtol=1e-4)
     with torch.no_grad():
-        torch.testing.assert_close(
-            LeanModel(model).logits(IDS, POSITIONS, causal, PLACES), lean[0], atol=1e-5, rtol=1e-5
-        )
+        ids, positions, places = (t.to(model.device) for t in (IDS, POSITIONS, PLACES))
+        logits = LeanModel(model).logits(ids, positions, causal, places)
+        torch.testing.assert_close(logits, lean[0], atol=1e-5, rtol=1e-5)
 
 
 def test_equals_it_in_bfloat16(model: Any) -> None:
@@ -68,7 +69,7 @@ def test_equals_it_in_bfloat16(model: Any) -> None:
     exact, exact_gradients = scored(WholeModel(model), model)
     for setting in ("autocast", "weights"):
         copy = model if setting == "autocast" else model.to(torch.bfloat16)
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=setting == "autocast"):
+        with torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=setting == "autocast"):
             (lean, lean_gradients), (whole, gradients) = scored(LeanModel(copy), copy), scored(WholeModel(copy), copy)
         assert lean.dtype == whole.dtype
         assert (lean - exact).norm() <= 1.5 * (whole - exact).norm() < 0.2 * exact.norm()

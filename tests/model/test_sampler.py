@@ -10,8 +10,10 @@ from scipy.stats import chisquare
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 
 from taosr_she.errors import UserError
+from taosr_she.model.decode import CopiedPrompts, SharedPrompts
 from taosr_she.model.logprobs import response_logprobs
 from taosr_she.model.policy import Policy
+from taosr_she.model.runner import is_lean
 from taosr_she.model.sampler import Rollouts, Sampling, sample_groups
 from taosr_she.model.shared_prefix import unshareable
 
@@ -19,11 +21,13 @@ PROMPTS = [[5, 9, 3, 30, 7, 12, 8], [4], [21, 6, 2], [33, 2, 17, 11, 6], [8, 8, 
 SAMPLED = Sampling(max_new_tokens=14, temperature=0.9)
 
 
-@pytest.fixture(autouse=True, params=["small prompts copied", "never copied"])
-def copying(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both ways to keep the prompts: by their size these would all be copied."""
-    if request.param == "never copied":
-        monkeypatch.setattr("taosr_she.model.decode.COPIED", 0)
+@pytest.fixture(autouse=True, params=["small prompts copied", "never copied", "fixed shapes"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """All ways to keep the prompts: by their size these would all be copied, and shapes are fixed on a GPU alone."""
+    monkeypatch.setattr("taosr_she.model.decode.COPIED", 0 if request.param == "never copied" else 1 << 22)
+    fixed = request.param == "fixed shapes"
+    monkeypatch.setattr("taosr_she.model.sampler.recordable", lambda model, steps: fixed and is_lean(model))
+    return str(request.param)
 
 
 def ends_often(policy: Policy) -> Policy:
@@ -53,7 +57,7 @@ def test_greedy_equals_generate(any_policy: Policy) -> None:
     assert ours[::2] == ours[1::2]
     for prompt, row in zip(PROMPTS, ours[::2], strict=True):  # one by one: without padding, without a batch
         whole = policy.model.generate(
-            torch.tensor([prompt]),
+            torch.tensor([prompt], device=policy.device),
             do_sample=False,
             max_new_tokens=14,
             eos_token_id=list(policy.end_ids),
@@ -70,7 +74,8 @@ def test_logprobs_equal_a_full_forward_pass(any_policy: Policy, sampling: Sampli
     for b, row in enumerate(responses(rollouts)):
         prompt = PROMPTS[int(rollouts.group[b])]
         with torch.no_grad():
-            logits = policy.model(torch.tensor([prompt + row])).logits[0].double() / sampling.temperature
+            logits = policy.model(torch.tensor([prompt + row], device=policy.device)).logits[0].double().cpu()
+        logits /= sampling.temperature
         expected = logits.log_softmax(-1)[range(len(prompt) - 1, len(prompt) + len(row) - 1), row]
         torch.testing.assert_close(rollouts.logprobs[b][: len(row)].double(), expected, atol=1e-4, rtol=0)
 
@@ -78,20 +83,35 @@ def test_logprobs_equal_a_full_forward_pass(any_policy: Policy, sampling: Sampli
 def test_trainer_recomputes_the_same(any_policy: Policy) -> None:
     rollouts = sample_groups(ends_often(any_policy), PROMPTS, 4, SAMPLED, seed=2)
     prompts = [PROMPTS[g] for g in rollouts.group]
-    logprobs, _ = response_logprobs(any_policy.model, prompts, rollouts.ids, rollouts.mask, SAMPLED.temperature)
-    torch.testing.assert_close(logprobs, rollouts.logprobs, atol=1e-4, rtol=0)
+    ids, mask = rollouts.ids.to(any_policy.device), rollouts.mask.to(any_policy.device)
+    logprobs, _ = response_logprobs(any_policy.model, prompts, ids, mask, SAMPLED.temperature)
+    torch.testing.assert_close(logprobs.cpu(), rollouts.logprobs, atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("architecture", ["qwen3", "llama"])
 def test_under_autocast_it_errs_by_rounding_alone(architecture: str, make_policy: Callable[..., Policy]) -> None:
     policy = ends_often(make_policy(architecture))
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with torch.autocast(policy.device.type, dtype=torch.bfloat16):
         rollouts = sample_groups(policy, PROMPTS, 4, SAMPLED, seed=2)
-    inputs = [PROMPTS[g] for g in rollouts.group], rollouts.ids, rollouts.mask, SAMPLED.temperature
+    tensors = [t.to(policy.device) for t in (rollouts.ids, rollouts.mask)]
+    inputs = [PROMPTS[g] for g in rollouts.group], *tensors, SAMPLED.temperature
     exact, _ = response_logprobs(policy.model, *inputs)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with torch.autocast(policy.device.type, dtype=torch.bfloat16):
         rounded, _ = response_logprobs(policy.model, *inputs)
-    assert 0 < (rollouts.logprobs - exact).norm() < 1.5 * (rounded - exact).norm()
+    assert 0 < (rollouts.logprobs.to(policy.device) - exact).norm() < 1.5 * (rounded - exact).norm()
+
+
+def test_what_is_kept_under_autocast_is_in_half_precision(make_policy: Callable[..., Policy]) -> None:
+    """In float32 it would be rounded anew for every token."""
+    policy = make_policy("qwen3")
+    kept: list[torch.dtype] = []
+    with torch.autocast(policy.device.type, dtype=torch.bfloat16), torch.no_grad():
+        for way in (SharedPrompts, CopiedPrompts):
+            group = torch.tensor([0, 0, 1], device=policy.device)
+            state = way(policy.model, PROMPTS[:2], group, 3)
+            state.advance(torch.tensor([4, 5, 6], device=policy.device))
+            kept += [t.dtype for layer in state.cache.layers for t in (layer.keys, layer.values)]
+    assert set(kept) == {torch.bfloat16}
 
 
 def test_shape_of_the_result(any_policy: Policy) -> None:
@@ -109,7 +129,9 @@ def test_shape_of_the_result(any_policy: Policy) -> None:
     assert (rollouts.ids[~rollouts.mask] == policy.pad_id).all() and (rollouts.logprobs[~rollouts.mask] == 0).all()
 
 
-def test_prompt_runs_once_and_finished_rows_leave(any_policy: Policy) -> None:
+def test_prompt_runs_once_and_finished_rows_leave(any_policy: Policy, way: str, device: torch.device) -> None:
+    if way == "fixed shapes" or device.type != "cpu":
+        pytest.skip("rows leave later where a step costs the same for fewer of them")
     policy = ends_often(any_policy)
     unshareable(policy.model)  # tries a small example once
     with batch_sizes(policy) as sizes:
@@ -130,7 +152,8 @@ def test_two_tokens_follow_the_models_distribution(make_policy: Callable[..., Po
     policy.model.generation_config.eos_token_id = None
     rollouts = sample_groups(policy, [prompt], count, Sampling(max_new_tokens=2, temperature=2.5), seed=5)
     with torch.no_grad():
-        logits = policy.model(torch.tensor([[*prompt, t] for t in range(vocab)])).logits.double() / 2.5
+        ids = torch.tensor([[*prompt, t] for t in range(vocab)], device=policy.device)
+        logits = policy.model(ids).logits.double().cpu() / 2.5
     first, second = logits[0, -2].softmax(-1), logits[:, -1].softmax(-1)
     expected = (first[:, None] * second).flatten()
     expected = torch.cat([expected[: 5 * vocab], first[5:]]) * count  # the end token stands alone
@@ -146,7 +169,10 @@ def test_truncation_keeps_to_the_likeliest(make_policy: Callable[..., Policy]) -
         rollouts = sample_groups(policy, [PROMPTS[0]], 500, sampling, seed=6)
         with torch.no_grad():
             probabilities, order = (
-                policy.model(torch.tensor([PROMPTS[0]])).logits[0, -1].softmax(-1).sort(descending=True)
+                policy.model(torch.tensor([PROMPTS[0]], device=policy.device))
+                .logits[0, -1]
+                .softmax(-1)
+                .sort(descending=True)
             )
         size = kept or int((probabilities.cumsum(0) < 0.5).sum()) + 1
         assert set(rollouts.ids.flatten().tolist()) == set(order[:size].tolist())
@@ -170,7 +196,9 @@ def test_model_and_random_state_are_left_as_found(make_policy: Callable[..., Pol
     policy.model.train()
     assert responses(sample_groups(policy, PROMPTS, 2, SAMPLED, seed=9)) == quiet
     assert policy.model.training and torch.equal(torch.get_rng_state(), before)
-    policy.model(torch.tensor([PROMPTS[0]])).logits.sum().backward()  # nothing of inference mode stuck to the model
+    policy.model(
+        torch.tensor([PROMPTS[0]], device=policy.device)
+    ).logits.sum().backward()  # nothing of inference mode stuck to the model
 
 
 def test_no_prompts(make_policy: Callable[..., Policy]) -> None:
@@ -187,7 +215,7 @@ def test_mistakes(make_policy: Callable[..., Policy]) -> None:
     with pytest.raises(UserError, match="not finite"):
         sample_groups(policy, PROMPTS, 2, SAMPLED, seed=0)
     shape = {"hidden_size": 8, "num_hidden_layers": 1, "vocab_size": 40, "num_heads": 4, "head_dim": 4, "n_groups": 1}
-    policy.model = AutoModelForCausalLM.from_config(CONFIG_MAPPING["mamba2"](**shape))
+    policy.model = AutoModelForCausalLM.from_config(CONFIG_MAPPING["mamba2"](**shape)).to(policy.device)
     with pytest.raises(UserError, match="Mamba2ForCausalLM keeps no keys and values"):
         sample_groups(policy, PROMPTS, 2, SAMPLED, seed=0)
     for wrong in ({"top_p": 0.0}, {"temperature": -1}, {"max_new_tokens": 0}, {"beams": 4}):

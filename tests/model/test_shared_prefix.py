@@ -16,7 +16,7 @@ from taosr_she.model.shared_prefix import shared_logprobs, unshareable
 Result = tuple[torch.Tensor, torch.Tensor, list[torch.Tensor]]
 
 
-def random_groups(seed: int) -> tuple[list[list[int]], torch.Tensor, torch.Tensor, torch.Tensor]:
+def random_groups(seed: int, device: torch.device) -> tuple[list[list[int]], torch.Tensor, torch.Tensor, torch.Tensor]:
     """Prompts, of which some have no rows; groups of unequal sizes, rows out of order, some of them empty."""
     random = torch.Generator().manual_seed(seed)
 
@@ -27,7 +27,8 @@ def random_groups(seed: int) -> tuple[list[list[int]], torch.Tensor, torch.Tenso
     rows, width = integer(1, 9), integer(1, 8)
     group = torch.randint(0, len(prompts), (rows,), generator=random)
     mask = torch.arange(width) < torch.randint(0, width + 1, (rows, 1), generator=random)
-    return prompts, group, torch.randint(2, 40, (rows, width), generator=random), mask
+    ids = torch.randint(2, 40, (rows, width), generator=random)
+    return prompts, group.to(device), ids.to(device), mask.to(device)
 
 
 def run(policy: Policy, weights: torch.Tensor, function: Callable[[], tuple[torch.Tensor, torch.Tensor]]) -> Result:
@@ -45,8 +46,8 @@ def test_equals_the_plain_path(architecture: str, make_policy: Callable[..., Pol
     @settings(max_examples=15, deadline=None, derandomize=True)
     @given(seed=st.integers(0, 10_000), temperature=st.sampled_from([1.0, 0.7]))
     def check(seed: int, temperature: float) -> None:
-        prompts, group, ids, mask = random_groups(seed)
-        weights = torch.linspace(-1, 2, ids.numel()).view(ids.shape)
+        prompts, group, ids, mask = random_groups(seed, policy.device)
+        weights = torch.linspace(-1, 2, ids.numel(), device=policy.device).view(ids.shape)
         repeated = [prompts[g] for g in group.tolist()]
         ours = run(policy, weights, lambda: shared_logprobs(policy.model, prompts, group, ids, mask, temperature, True))
         plain = run(policy, weights, lambda: response_logprobs(policy.model, repeated, ids, mask, temperature, True))
@@ -63,10 +64,10 @@ def test_differs_from_it_in_bfloat16_no_more_than_rounding(
     architecture: str, make_policy: Callable[..., Policy]
 ) -> None:
     policy = make_policy(architecture)
-    prompts, group, ids, mask = random_groups(7)
+    prompts, group, ids, mask = random_groups(7, policy.device)
     repeated = [prompts[g] for g in group.tolist()]
     exact, _ = response_logprobs(policy.model, repeated, ids, mask)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with torch.autocast(policy.device.type, dtype=torch.bfloat16):
         ours, _ = shared_logprobs(policy.model, prompts, group, ids, mask)
         plain, _ = response_logprobs(policy.model, repeated, ids, mask)
     assert 0 < (ours - exact).norm() < 2 * (plain - exact).norm()
@@ -78,9 +79,9 @@ def test_each_prompt_is_run_once_and_only_response_tokens_get_logits(make_policy
     seen: list[tuple[int, ...]] = []
     policy.model.get_input_embeddings().register_forward_pre_hook(lambda _, args: seen.append(tuple(args[0].shape)))
     policy.model.lm_head.register_forward_hook(lambda _, args, out: seen.append(tuple(out.shape[-2:])))
-    prompts, group = [[5, 9, 3, 30], [4, 6]], torch.tensor([0, 0, 0, 1])
-    mask = torch.arange(3) < torch.tensor([[3], [1], [2], [3]])
-    shared_logprobs(policy.model, prompts, group, torch.full((4, 3), 7), mask)
+    prompts, group = [[5, 9, 3, 30], [4, 6]], torch.tensor([0, 0, 0, 1], device=policy.device)
+    mask = (torch.arange(3) < torch.tensor([[3], [1], [2], [3]])).to(policy.device)
+    shared_logprobs(policy.model, prompts, group, torch.full((4, 3), 7, device=policy.device), mask)
     assert seen == [(1, 4 + 2 + 2 + 0 + 1 + 2), (9, 40)]
 
 
@@ -89,7 +90,7 @@ def test_a_model_with_another_attention_takes_the_plain_path(
 ) -> None:
     policy = make_policy("gemma2")
     say_once.cache_clear()
-    prompts, group, ids, mask = random_groups(4)
+    prompts, group, ids, mask = random_groups(4, policy.device)
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
             ours, _ = shared_logprobs(policy.model, prompts, group, ids, mask)

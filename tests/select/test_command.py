@@ -1,10 +1,12 @@
 """`taosr-she select` as its users meet it."""
 
 import json
+import re
 import sys
 from pathlib import Path
 
 import pytest
+from markdown_it import MarkdownIt
 
 from taosr_she.cli import main
 from taosr_she.data.market.market import MarketConfig, generate_market
@@ -12,6 +14,7 @@ from taosr_she.data.read import read_pairs
 from taosr_she.data.write import write_pairs
 from taosr_she.domain.annotation import write_annotations
 from taosr_she.domain.domain import load_domain
+from taosr_she.domain.pair import Pair, Product
 from taosr_she.domain.prompt import render_prompt
 from taosr_she.model.policy import save_policy
 from taosr_she.model.tiny import TinyConfig, build_tiny
@@ -67,6 +70,10 @@ def test_with_a_model_its_rollouts_say_how_hard_a_pair_is(
         str(pairs_file.parent / "said.jsonl"), "difficulty.rollouts=2", "difficulty.sampling.max_new_tokens=8",
     ]  # fmt: skip
     assert call(monkeypatch, *arguments) == 0
+    said = capsys.readouterr().out
+    assert "sampling: 1/1" in said and "warning: 80 of 80 responses (100%) are malformed" in said
+    assert call(monkeypatch, *arguments, "--domain", "esci") == 2
+    assert "--domain esci differs" in capsys.readouterr().err
     report = json.loads((out / "selection.json").read_text())
     assert report["dropped"] == {"too hard": 40}  # random weights write nothing that has a label
     assert report["pass_rate"]["0"] == [40, 0] and (out / "rollouts" / "part-00000.parquet").is_file()
@@ -99,4 +106,25 @@ def test_a_file_in_the_place_of_the_folder_is_one_line(
     pairs_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert call(monkeypatch, str(pairs_file), "--out", str(pairs_file)) == 2
-    assert "--out names a folder" in capsys.readouterr().err
+    assert "is a file; name a folder" in capsys.readouterr().err
+
+
+def test_what_pairs_say_is_text_in_selection_md_and_on_the_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Queries, titles, ids and tags are data: no HTML, no table, no link, no colour comes out of them."""
+    hostile = '<img src=x onerror="alert(1)"> | [a](http://evil) **b** `c` \x1b[31m [red]x[/red]'
+    rows = [
+        Pair(f"{i} `</code><script>`", f"{hostile} {i}", f"{hostile} {i}", Product(f"{hostile} title"), label="4")
+        for i in range(6)
+    ]
+    path, out = tmp_path / "[red]pairs.jsonl", tmp_path / "[link=x]out"
+    write_pairs(path, rows)
+    assert call(monkeypatch, str(path), "--out", str(out), "diversity.budget=2", "diversity.near_duplicate=0.5") == 0
+    shown = capsys.readouterr().out
+    assert "[red]pairs.jsonl: 6 pairs" in " ".join(shown.split()) and "[link=x]out" in shown and "\x1b" not in shown
+    text = (out / "selection.md").read_text("utf-8")
+    assert "\x1b" not in text and r"\x1b" in text
+    rendered = MarkdownIt("commonmark").enable("table").render(text)
+    assert "&lt;img src=x" in rendered and "[a](http://evil) **b**" in rendered
+    assert not re.findall(r"<(?!/?(?:h1|h2|p|table|thead|tbody|tr|th|td|ul|li|em|code)\b)[^>]*>", rendered)

@@ -3,7 +3,6 @@
 from typing import Any
 
 from taosr_she.errors import UserError
-from taosr_she.model.policy import load_policy
 from taosr_she.model.responses import sample_responses
 from taosr_she.recipe.context import Context
 from taosr_she.recipe.kinds import DPOStage
@@ -16,12 +15,11 @@ SAMPLE_ROWS = 512
 def run(context: Context, stage: DPOStage) -> dict[str, Any]:
     """Sample, pair up, train."""
     domain, seed = context.domain, context.recipe.seed
-    policy, reference = (
-        load_policy(str(context.checkpoint(stage.start)), context.recipe.device, "float32") for _ in range(2)
-    )
+    policy, reference = (context.policy(stage.start) for _ in range(2))
     pairs, responses, tokens = sample_responses(
         policy, domain, context.data(stage.data).pairs("training"), stage.group_size, stage.sampling, seed, SAMPLE_ROWS
     )
+    context.tell_malformed((r.reason for r in responses), stage.start)
     preferences = preferences_by_outcome(policy, domain, pairs, responses, stage.per_pair, seed)
     if not preferences:
         raise UserError(f"stage '{context.name}': no pair has responses with right and with wrong labels")

@@ -13,7 +13,6 @@ from taosr_she.evaluate.robustness import PROBES, disturbed, robustness
 from taosr_she.evaluate.run import predict
 from taosr_she.examine.verifier import Verifier
 from taosr_she.files import write_json
-from taosr_she.model.policy import load_policy
 from taosr_she.recipe.context import Context
 from taosr_she.recipe.kinds import EvaluateStage
 from taosr_she.train.state import metrics_rows
@@ -32,13 +31,16 @@ def run(context: Context, stage: EvaluateStage) -> dict[str, Any]:
     probed: dict[str, dict[str, list[Prediction]]] = {}
     speed: dict[str, float] = {}
     for baseline in stage.baselines:
+        context.progress.say(f"{context.name}: {baseline} is fitted on the training split")
         predictions[baseline] = BASELINES[baseline](domain, data.pairs("training"), pairs, seed)
     update = context.progress.stage(context.name, len(stage.models))
     for done, name in enumerate(stage.models, start=1):
-        policy = load_policy(str(context.checkpoint(name)), context.recipe.device, "auto")
+        context.progress.say(f"{context.name}: {name} answers {len(pairs)} pairs")
+        policy = context.policy(name, "auto")
         predictions[name], speed[name] = predict(
             policy, domain, pairs, verifier, stage.max_new_tokens, stage.batch_rows
         )
+        context.tell_malformed((p.reason for p in predictions[name]), name)
         probed[name] = {
             probe: predict(
                 policy, domain, disturbed(probe, domain, pairs[: stage.robustness_pairs], seed), verifier,
@@ -47,6 +49,7 @@ def run(context: Context, stage: EvaluateStage) -> dict[str, Any]:
             for probe in (PROBES if stage.robustness_pairs else ())
         }  # fmt: skip
         update(done, name)
+    context.progress.say(f"{context.name}: metrics and their intervals, {stage.resamples} resamples")
     results: dict[str, Any] = {
         "models": {},
         "codes": list(domain.codes),

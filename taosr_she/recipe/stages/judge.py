@@ -29,7 +29,7 @@ from taosr_she.examine.gsrm_data import (
 from taosr_she.examine.scalar import ScalarExaminer
 from taosr_she.examine.verifier import Verifier
 from taosr_she.files import write_json
-from taosr_she.model.policy import Policy, load_policy
+from taosr_she.model.policy import Policy
 from taosr_she.model.responses import sample_responses
 from taosr_she.recipe.context import Context, DataFolder
 from taosr_she.recipe.kinds import JudgeStage
@@ -43,12 +43,12 @@ REPORT = "judge.json"
 def run(context: Context, stage: JudgeStage) -> dict[str, Any]:
     """Train the judge, then write `judge.json`."""
     data, domain, seed = context.data(stage.data), context.domain, context.recipe.seed
-    policy = load_policy(str(context.checkpoint(stage.start)), context.recipe.device, "float32")
+    policy = context.policy(stage.start)
     judged = training_set(context, stage, data, policy)
     examples = judge_examples(policy, domain, judged, stage.gsrm)
     update = context.progress.stage(context.name, stage.settings.total_steps(len(examples)))
     judge_policy = train_sft(
-        load_policy(str(context.checkpoint(stage.start)), context.recipe.device, "float32"),
+        context.policy(stage.start),
         examples, stage.settings, seed, context.folder,
         lambda row: update(int(row["step"]), f"loss {row['loss']:.3f}"),
     )  # fmt: skip
@@ -80,6 +80,7 @@ def training_set(context: Context, stage: JudgeStage, data: DataFolder, policy: 
             raise UserError(f"stage '{context.name}': people said of no pair what every step should conclude")
         return references
     sampled, responses, _ = sample_responses(policy, domain, pairs, stage.group_size, stage.sampling, seed, SAMPLE_ROWS)
+    context.tell_malformed((r.reason for r in responses), stage.start)
     verdicts = Verifier(domain, annotations).examine(sampled, responses)
     rollouts = judged_rollouts(domain, sampled, responses, verdicts, right)
     corrupted = corrupt_to_balance(domain, references, rollouts, stage.corrupted, seed)
@@ -104,6 +105,7 @@ def measure(context: Context, stage: JudgeStage, data: DataFolder, policy: Polic
     sampled, responses, _ = sample_responses(
         policy, domain, pairs, stage.report_group_size, stage.sampling, context.recipe.seed + 1, SAMPLE_ROWS
     )
+    context.tell_malformed((r.reason for r in responses), stage.start)
     truth = Verifier(domain, held_out).examine(sampled, responses).values
     examiners = {"judge": judge.examine(sampled, responses).values, "always_correct": always_correct(truth)}
     notes = []

@@ -6,7 +6,6 @@ from taosr_she.errors import UserError
 from taosr_she.evaluate.run import label_position
 from taosr_she.model.example import IGNORE, Example
 from taosr_she.model.label_probs import code_tokens
-from taosr_she.model.policy import load_policy
 from taosr_she.model.responses import parse_rollouts
 from taosr_she.model.sampler import Sampling, sample_groups
 from taosr_she.recipe.context import Context
@@ -19,14 +18,15 @@ SAMPLE_ROWS = 512
 def run(context: Context, stage: LabelSFTStage) -> dict[str, Any]:
     """Write reasoning, put the label behind it, train on the label and the end alone."""
     domain, seed = context.domain, context.recipe.seed
-    policy = load_policy(str(context.checkpoint(stage.start)), context.recipe.device, "float32")
+    policy = context.policy(stage.start)
     pairs = [p for p in context.data(stage.data).pairs("training") if p.label is not None]
     prompts = [policy.encode_prompt(domain, pair) for pair in pairs]
     sampling = Sampling(max_new_tokens=stage.max_new_tokens, temperature=0.0)
     rollouts = sample_groups(policy, prompts, 1, sampling, seed, SAMPLE_ROWS)
     codes = dict(zip(domain.codes, code_tokens(policy, domain), strict=True))
-    examples = []
-    written = zip(rollouts.ids.cpu(), rollouts.mask.cpu(), parse_rollouts(policy, domain, rollouts), strict=True)
+    examples, responses = [], parse_rollouts(policy, domain, rollouts)
+    context.tell_malformed((r.reason for r in responses), stage.start)
+    written = zip(rollouts.ids.cpu(), rollouts.mask.cpu(), responses, strict=True)
     for pair, prompt, (ids, mask, response) in zip(pairs, prompts, written, strict=True):
         if response.steps[domain.label_step] is None:
             continue  # there is no place for a label

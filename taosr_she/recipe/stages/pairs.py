@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from taosr_she.data.demonstration import Demonstration, read_demonstrations
-from taosr_she.data.split import split_by_query
+from taosr_she.data.split import count_queries, split_by_query
+from taosr_she.data.summary import summary
 from taosr_she.data.teachers.lexical import lexical_demonstration, lexical_reference
 from taosr_she.data.teachers.llm import llm_demonstrations
 from taosr_she.data.validate import is_any, load_pairs
@@ -26,7 +27,7 @@ def run(context: Context, stage: PairsStage) -> dict[str, Any]:
     """
     loaded = load_pairs(
         Path(stage.path), context.domain, layout=stage.layout, columns=stage.columns or None, where=stage.where or None,
-        require_label=True, quarantine=context.folder / "quarantine.jsonl",
+        require_label=True, quarantine=context.folder / "quarantine.jsonl", encoding=stage.encoding,
     )  # fmt: skip
     if not loaded.pairs:
         raise UserError(f"{stage.path}: no usable pair (see {context.folder / 'quarantine.jsonl'})")
@@ -34,6 +35,10 @@ def run(context: Context, stage: PairsStage) -> dict[str, Any]:
     _check_columns(loaded.pairs, stage.not_scored)
     for name in ("development", "test"):
         splits[name] = [p for p in splits.get(name, []) if not _matches(p, stage.not_scored)]
+    queries = {name: count_queries(kept) for name, kept in splits.items()}
+    for line in summary(Path(stage.path), loaded, context.folder / "quarantine.jsonl"):
+        context.progress.say(line)
+    context.progress.say("  " + ", ".join(f"{n}: {len(splits[n])} pairs of {queries[n]} queries" for n in splits))
     splits["demonstration"] = splits["training"]
     demonstrations = _demonstrations(context, stage, splits["demonstration"])
     people = read_all(stage.annotations) if stage.annotations else []
@@ -47,7 +52,8 @@ def run(context: Context, stage: PairsStage) -> dict[str, Any]:
         [a for name in ("development", "test") for a in said[name] + machine[name]], stage.probe_share,
         context.recipe.seed,
     )  # fmt: skip
-    return counts | {"rejected": len(loaded.rejected), "rejected_reasons": loaded.counts}
+    told = {"rejected": len(loaded.rejected), "rejected_reasons": loaded.counts, "bad_prices": len(loaded.bad_prices)}
+    return counts | {"queries": queries} | told
 
 
 def _matches(pair: Pair, values: dict[str, Any]) -> bool:

@@ -6,7 +6,6 @@ from typing import Any
 from taosr_she.errors import UserError
 from taosr_she.examine.verdicts import outcomes
 from taosr_she.model.example import answer
-from taosr_she.model.policy import load_policy
 from taosr_she.model.responses import sample_responses
 from taosr_she.recipe.context import Context
 from taosr_she.recipe.kinds import RejectionStage
@@ -18,11 +17,12 @@ SAMPLE_ROWS = 512
 def run(context: Context, stage: RejectionStage) -> dict[str, Any]:
     """Sample, keep what is right, train."""
     domain, seed = context.domain, context.recipe.seed
-    policy = load_policy(str(context.checkpoint(stage.start)), context.recipe.device, "float32")
+    policy = context.policy(stage.start)
     training = context.data(stage.data).pairs("training")
     sampled, responses, tokens = sample_responses(
         policy, domain, training, stage.group_size, stage.sampling, seed, SAMPLE_ROWS
     )
+    context.tell_malformed((r.reason for r in responses), stage.start)
     right: dict[str, list[tuple[Any, str]]] = {}
     for pair, response, outcome in zip(sampled, responses, outcomes(sampled, responses), strict=True):
         known = right.setdefault(pair.pair_id, [])

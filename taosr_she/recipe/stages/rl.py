@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from taosr_she.data.read import read_pairs
+from taosr_she.domain.malformed import malformed_share_warning
 from taosr_she.domain.pair import Pair
 from taosr_she.errors import UserError
 from taosr_she.examine.verifier import Verifier
-from taosr_she.model.policy import load_policy
 from taosr_she.recipe.context import Context
 from taosr_she.recipe.examination import examiners
 from taosr_she.recipe.kinds import RLStage
@@ -26,16 +26,23 @@ def run(context: Context, stage: RLStage) -> dict[str, Any]:
     pairs = read_pairs(source)
     if not pairs:
         raise UserError(f"stage '{context.name}': stage '{stage.pairs or stage.data}' has no training pairs")
-    policy = load_policy(str(context.checkpoint(stage.start)), context.recipe.device, "float32")
+    policy = context.policy(stage.start)
     who = examiners(context, stage)
     curriculum = curriculum_of(context, stage, pairs) if stage.curriculum else None
-    update = context.progress.stage(context.name, curriculum.updates if curriculum else stage.settings.updates)
+    updates = curriculum.updates if curriculum else stage.settings.updates
+    update = context.progress.stage(context.name, updates)
+    told_malformed = False
 
     def on_update(row: dict[str, Any]) -> None:
         update(
             int(row["step"]), f"reward {row['reward']:.3f}, signal {row['signal_share']:.2f}, "
             f"{row['tokens_per_second']:.0f} tok/s",
         )  # fmt: skip
+        nonlocal told_malformed
+        malformed = malformed_share_warning(row["malformed_rate"])
+        if malformed and (not told_malformed or row["step"] == updates):  # not at every update
+            told_malformed = True
+            context.progress.say(f"{context.name}, update {row['step']}: {malformed}")
         for line in row.get("warnings", ()):
             context.progress.say(f"{context.name}, update {row['step']}: {line}")
         if row.get("stage_ended"):

@@ -3,7 +3,6 @@
 from typing import Any
 
 from taosr_she.errors import UserError
-from taosr_she.model.policy import load_policy
 from taosr_she.model.responses import sample_responses
 from taosr_she.recipe.context import Context
 from taosr_she.recipe.kinds import ScalarStage
@@ -15,10 +14,11 @@ SAMPLE_ROWS = 512
 def run(context: Context, stage: ScalarStage) -> dict[str, Any]:
     """Sample, pair up, train."""
     data, domain, seed = context.data(stage.data), context.domain, context.recipe.seed
-    policy = load_policy(str(context.checkpoint(stage.start)), context.recipe.device, "float32")
+    policy = context.policy(stage.start)
     pairs, responses, _ = sample_responses(
         policy, domain, data.pairs("training"), stage.group_size, stage.sampling, seed, SAMPLE_ROWS
     )
+    context.tell_malformed((r.reason for r in responses), stage.start)
     preferences = preferences_by_outcome(policy, domain, pairs, responses, stage.per_pair, seed)
     if not preferences:
         raise UserError(

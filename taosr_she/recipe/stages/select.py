@@ -5,12 +5,11 @@ from typing import Any
 from taosr_she.data.read import read_pairs
 from taosr_she.errors import UserError
 from taosr_she.examine.verifier import Verifier
-from taosr_she.model.policy import load_policy
 from taosr_she.recipe.context import Context
 from taosr_she.recipe.kinds import SelectStage
 from taosr_she.select.pipeline import select_pairs
 from taosr_she.select.report import SELECTED, write_selection
-from taosr_she.select.rollouts import sample_rollouts
+from taosr_she.select.rollouts import malformed_reasons, sample_rollouts
 
 
 def run(context: Context, stage: SelectStage) -> dict[str, Any]:
@@ -19,12 +18,13 @@ def run(context: Context, stage: SelectStage) -> dict[str, Any]:
     pairs = read_pairs(context.stages / stage.pairs / SELECTED) if stage.pairs else data.pairs("training")
     rollouts = None
     if config.difficulty is not None:
-        policy = load_policy(str(context.checkpoint(stage.start)), context.recipe.device, "auto")
+        policy = context.policy(stage.start, "auto")
         update = context.progress.stage(context.name, -(-len(pairs) // config.difficulty.part_pairs))
         rollouts = sample_rollouts(
             policy, domain, pairs, Verifier(domain, data.annotations()), config.difficulty,
             context.recipe.seed, context.folder / "rollouts", lambda done, parts: update(done, "parts sampled"),
         )  # fmt: skip
+        context.tell_malformed(malformed_reasons(rollouts), stage.start)
     selection = select_pairs(pairs, rollouts, config)
     if not selection.kept:
         raise UserError(f"stage '{context.name}': no pair is left: widen the band of pass rates (selection.difficulty)")

@@ -24,6 +24,7 @@ def run(context: Context, stage: SFTStage) -> dict[str, Any]:
         policy = build_tiny(texts, domain, stage.tiny, seed).to(context.recipe.device)
     else:
         policy = load_policy(stage.model, context.recipe.device, "float32")
+        policy.domain = domain  # from here on; `start.py` has seen to it that another one was asked for
     examples = [
         answer(policy.encode_prompt(domain, pairs[d.pair_id]), policy.encode_response(d.response))
         for d in demonstrations

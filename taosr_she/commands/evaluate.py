@@ -1,0 +1,93 @@
+"""`taosr-she evaluate`: how good a model is on labelled pairs."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from taosr_she.commands.checks import check_folder, not_an_input
+from taosr_she.commands.options import (
+    ColumnOption,
+    DeviceOption,
+    EncodingOption,
+    ForceDomainOption,
+    LayoutOption,
+    LengthOption,
+    ModelDomainOption,
+    columns,
+)
+from taosr_she.commands.paths import path_argument, path_option
+from taosr_she.commands.say import said_when_stopped, say_loaded
+from taosr_she.errors import UserError
+from taosr_she.terminal import terminal
+
+if TYPE_CHECKING:
+    from taosr_she.evaluate.prediction import Prediction
+
+
+def evaluate(
+    model: Annotated[str, typer.Argument(help="Model folder or hub name.")],
+    pairs: Annotated[Path, path_argument("Labelled pairs.")],
+    domain: ModelDomainOption = None,
+    force_domain: ForceDomainOption = False,
+    annotations: Annotated[Path | None, path_option("Reference annotations (JSONL) for step metrics.")] = None,
+    out: Annotated[Path, path_option("Folder for results.json and predictions.")] = Path("evaluation"),
+    layout: LayoutOption = "auto",
+    column: ColumnOption = None,
+    device: DeviceOption = "auto",
+    max_new_tokens: LengthOption = 128,
+    encoding: EncodingOption = None,
+) -> None:
+    """Measure a model on labelled pairs: metrics with intervals, by class and slice."""
+    from taosr_she.data.validate import load_pairs
+    from taosr_she.domain.annotation import read_annotations
+    from taosr_she.domain.malformed import malformed_warning
+    from taosr_she.model.domain_file import choose_domain
+
+    mapped, quarantine = columns(column), out / "quarantine.jsonl"
+    check_folder("--out", out)
+    for written in ("quarantine.jsonl", "predictions.jsonl", "results.json"):
+        not_an_input("--out", out / written, pairs, *([annotations] if annotations else []))
+    screen, shop = terminal(), choose_domain(domain, model, force_domain)
+    said = read_annotations(annotations) if annotations else []
+    loaded = load_pairs(
+        pairs, shop, layout=layout, columns=mapped, require_label=True, quarantine=quarantine, encoding=encoding
+    )
+    say_loaded(screen, pairs, loaded, quarantine)
+    if not loaded.pairs:
+        raise UserError(f"{pairs}: no labelled pair to measure (see {quarantine})")
+    screen.print(f"measuring {model} on {len(loaded.pairs)} pairs, domain '{shop.name}'", soft_wrap=True)
+
+    from taosr_she.evaluate.prediction import write_predictions
+    from taosr_she.evaluate.results import model_results
+    from taosr_she.evaluate.run import predict_in_parts
+    from taosr_she.examine.verifier import Verifier
+    from taosr_she.files import write_json
+    from taosr_she.model.policy import load_policy
+    from taosr_she.recipe.progress import Progress
+    from taosr_she.recipe.table import results_table
+
+    rows: list[Prediction] = []
+    with said_when_stopped(lambda: f"{len(rows)} of {len(loaded.pairs)} pairs were answered and nothing is kept; "
+                           "run the same command again to start over"), Progress(screen) as progress:  # fmt: skip
+        policy = load_policy(model, device, "auto")
+        update, started = progress.stage("answering", len(loaded.pairs)), time.perf_counter()
+        for part in predict_in_parts(policy, shop, loaded.pairs, Verifier(shop, said), max_new_tokens):
+            rows += part
+            update(len(rows), f"{sum(row.reason is not None for row in rows)} malformed")
+        speed = sum(row.tokens for row in rows) / (time.perf_counter() - started)
+        progress.say("metrics and their intervals")
+        results: dict[str, Any] = {
+            "models": {"model": model_results(shop, rows, resamples=1000, seed=0)},
+            "codes": list(shop.codes), "step_keys": list(shop.step_keys), "split": pairs.name,
+            "pairs": len(rows), "paired": [], "notes": [],
+        }  # fmt: skip
+    results["models"]["model"]["metrics"]["tokens_per_second"] = round(speed, 1)
+    out.mkdir(parents=True, exist_ok=True)
+    write_predictions(out / "predictions.jsonl", rows)
+    write_json(out / "results.json", results)
+    screen.print(results_table(results))
+    if warning := malformed_warning(row.reason for row in rows):
+        screen.print(warning, soft_wrap=True)
+    screen.print(f"wrote {out / 'results.json'} and {out / 'predictions.jsonl'}", soft_wrap=True)

@@ -1,0 +1,105 @@
+"""`taosr-she judge`: a label, probabilities and steps for every pair of a file."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from taosr_she.commands.checks import check_file, quarantine_of
+from taosr_she.commands.options import (
+    ColumnOption,
+    DefuseOption,
+    DeviceOption,
+    EncodingOption,
+    ForceDomainOption,
+    LayoutOption,
+    LengthOption,
+    ModelDomainOption,
+    columns,
+)
+from taosr_she.commands.paths import path_argument, path_option
+from taosr_she.commands.say import said_when_stopped, say_loaded
+from taosr_she.errors import UserError
+from taosr_she.terminal import terminal
+
+if TYPE_CHECKING:
+    from taosr_she.domain.domain import Domain
+    from taosr_she.domain.pair import Pair
+    from taosr_she.evaluate.prediction import Prediction
+
+
+def judge(
+    model: Annotated[str, typer.Argument(help="Model folder or hub name.")],
+    pairs: Annotated[Path, path_argument("Pairs; labels are not needed.")],
+    out: Annotated[Path, path_option("Output: .jsonl, .csv, .tsv or .parquet.")] = Path("judged.jsonl"),
+    domain: ModelDomainOption = None,
+    force_domain: ForceDomainOption = False,
+    layout: LayoutOption = "auto",
+    column: ColumnOption = None,
+    device: DeviceOption = "auto",
+    max_new_tokens: LengthOption = 128,
+    encoding: EncodingOption = None,
+    defuse: DefuseOption = False,
+) -> None:
+    """Score pairs: label, probabilities and steps of each."""
+    from taosr_she.data.validate import load_pairs
+    from taosr_she.data.write import write_pairs
+    from taosr_she.domain.malformed import malformed_warning
+    from taosr_she.model.domain_file import choose_domain
+
+    mapped = columns(column)
+    check_file("--out", out, pairs)
+    quarantine = quarantine_of(out)
+    screen, shop = terminal(), choose_domain(domain, model, force_domain)
+    loaded = load_pairs(pairs, shop, layout=layout, columns=mapped, quarantine=quarantine, encoding=encoding)
+    say_loaded(screen, pairs, loaded, quarantine)
+    if not loaded.pairs:
+        raise UserError(f"{pairs}: no usable pair (see {quarantine})")
+    screen.print(f"judging {len(loaded.pairs)} pairs with {model}, domain '{shop.name}'", soft_wrap=True)
+
+    from taosr_she.evaluate.run import predict_in_parts
+    from taosr_she.examine.verifier import Verifier
+    from taosr_she.model.policy import load_policy
+    from taosr_she.recipe.progress import Progress
+
+    answers: list[Prediction] = []
+
+    def judged() -> "list[Pair]":
+        return [judgement(shop, pair, answer) for pair, answer in zip(loaded.pairs, answers, strict=False)]
+
+    def kept() -> str:
+        if not answers:
+            return "no pair was judged yet; run the same command again to start over"
+        partial = out.with_name(f"partial-{out.name}")
+        write_pairs(partial, judged(), defuse)
+        return (
+            f"{len(answers)} of {len(loaded.pairs)} pairs were judged and are in {partial}; run the same command again "
+            "to start over, or judge the other rows alone"
+        )
+
+    with said_when_stopped(kept), Progress(screen) as progress:
+        policy = load_policy(model, device, "auto")
+        update = progress.stage("judging", len(loaded.pairs))
+        for part in predict_in_parts(policy, shop, loaded.pairs, Verifier(shop, []), max_new_tokens):
+            answers += part
+            update(len(answers), f"{sum(answer.reason is not None for answer in answers)} malformed")
+    write_pairs(out, judged(), defuse)
+    if warning := malformed_warning(answer.reason for answer in answers):
+        screen.print(warning, soft_wrap=True)
+    malformed = sum(answer.reason is not None for answer in answers)
+    screen.print(f"wrote {len(answers)} judgements to {out} ({malformed} malformed responses)", soft_wrap=True)
+
+
+def judgement(domain: "Domain", pair: "Pair", prediction: "Prediction") -> "Pair":
+    """The pair as it came, with columns for the predicted grade, the probability of every grade, the text of every
+    step, the response, and why it is malformed."""
+    probabilities = prediction.probs or (None,) * len(domain.codes)
+    found = {
+        "predicted": prediction.predicted,
+        **{f"p_{code}": p for code, p in zip(domain.codes, probabilities, strict=True)},
+        **{f"step_{key}": text for key, text in zip(domain.step_keys, prediction.steps, strict=True)},
+        "response": prediction.response,
+        "malformed": prediction.reason,
+    }
+    return replace(pair, extra={**pair.extra, **found})

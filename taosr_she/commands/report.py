@@ -1,0 +1,30 @@
+"""`taosr-she report` and `taosr-she figure`: pages and pictures of runs that are there."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from taosr_she.commands.paths import path_argument, path_option
+from taosr_she.escape import plain
+
+
+def report(run_folder: Annotated[Path, path_argument("Folder of a run.")]) -> None:
+    """Build report.html of a run folder anew."""
+    from taosr_she.report.build import build_report
+
+    print(plain(str(build_report(run_folder))))
+
+
+def figure(
+    runs: Annotated[list[Path], path_argument("Run folders, e.g. of several seeds.")],
+    metric: Annotated[
+        str, typer.Option(help="A column of metrics.jsonl: entropy, reward, signal_share, ...")
+    ] = "reward",
+    out: Annotated[Path, path_option("Picture to write: .png or .svg.")] = Path("figure.png"),
+) -> None:
+    """Draw one metric of the training stages, mean and range over runs."""
+    from taosr_she.report.figure import draw_metric
+
+    draw_metric(runs, metric, out)
+    print(plain(str(out)))

@@ -1,0 +1,98 @@
+"""The domain that a model was trained for, as a file beside its weights: who judges with it need not name it again.
+
+A model answers in the steps, labels and prompt of its training. Shown another domain it still answers, all of it
+malformed or worth nothing, so another one is refused unless the user insists.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from taosr_she.domain.domain import SHIPPED, Domain, load_domain
+from taosr_she.errors import UserError
+
+DOMAIN_FILE = "domain.yaml"
+"""Its name in a model folder."""
+
+
+def save_domain(domain: Domain, folder: Path) -> None:
+    """Write the whole domain, overrides included; `load_domain` reads it by itself."""
+    text = yaml.dump(domain.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    (folder / DOMAIN_FILE).write_text(text, "utf-8")
+
+
+class _Dumper(yaml.SafeDumper):
+    """Line breaks of Unicode are escaped: PyYAML would write them so that it reads a blank."""
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
+    style = '"' if any(c in text for c in "\x85\u2028\u2029") else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _text)
+
+
+def saved_domain(model: str | Path) -> Domain | None:
+    """The domain of a model folder or hub name; None where no file says it. Raises UserError for a broken file."""
+    path = Path(model) / DOMAIN_FILE if Path(model).exists() else _fetched(str(model))
+    return load_domain(path) if path is not None and path.is_file() else None
+
+
+def choose_domain(asked: str | None, model: str | Path, force: bool = False) -> Domain:
+    """The domain to use a model with: `asked` (a name or file, as of `--domain`), else the model's own.
+
+    Raises UserError when nobody names one, and when `asked` differs from the model's own without `force`.
+    """
+    if not str(model).strip():
+        raise UserError("the model has no name: give a folder, or a name on the hub")
+    own = saved_domain(model)
+    if asked is None:
+        if own is None:
+            raise UserError(
+                f"model {model}: no {DOMAIN_FILE} there says which domain it was trained for; name it with --domain "
+                f"({', '.join(SHIPPED)}, or a YAML file)"
+            )
+        return own
+    chosen = load_domain(asked)
+    if own is not None and not force and (where := difference(own, chosen)) is not None:
+        raise UserError(
+            f"model {model} was trained for the domain '{own.name}' of its {DOMAIN_FILE}, and --domain {asked} differs "
+            f"from it in {where}; leave --domain out, or insist with --force-domain"
+        )
+    return chosen
+
+
+def difference(own: Domain, other: Domain) -> str | None:
+    """The first setting, as `prompt.show_rules`, in which two domains differ; None when they are the same."""
+    return _difference(own.model_dump(mode="json"), other.model_dump(mode="json"))
+
+
+def _difference(own: Any, other: Any, where: str = "") -> str | None:
+    if own == other:
+        return None
+    keys: list[Any] = []
+    if isinstance(own, dict) and isinstance(other, dict):
+        keys = [key for key in {**own, **other} if key not in own or key not in other or own[key] != other[key]]
+    elif isinstance(own, list) and isinstance(other, list) and len(own) == len(other):
+        keys = [i for i, (a, b) in enumerate(zip(own, other, strict=True)) if a != b]
+        own, other = dict(enumerate(own)), dict(enumerate(other))
+    if not keys or keys[0] not in own or keys[0] not in other:
+        return f"{where}.{keys[0]}".lstrip(".") if keys else where
+    return _difference(own[keys[0]], other[keys[0]], f"{where}.{keys[0]}".lstrip("."))
+
+
+def _fetched(name: str) -> Path | None:
+    """From the hub, or from what was fetched before; None when it is not there."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, HFValidationError
+
+    try:
+        return Path(hf_hub_download(name, DOMAIN_FILE))
+    except EntryNotFoundError:  # the model has none
+        return None
+    except HFValidationError as error:
+        raise UserError(f"model {name}: no such folder, and not the form of a name on the hub") from error
+    except OSError as error:
+        raise UserError(f"model {name} cannot be loaded: {' '.join(str(error).split())[:300]}") from error

@@ -1,0 +1,20 @@
+"""The models that stages start from: what can be said of them before anything runs."""
+
+from taosr_she.domain.domain import Domain
+from taosr_she.errors import UserError
+from taosr_she.model.domain_file import DOMAIN_FILE, difference, saved_domain
+from taosr_she.recipe.kinds import SFTStage, Stage
+
+
+def check_start(name: str, stage: Stage, domain: Domain) -> None:
+    """UserError when a stage starts from a model that is not there, or that was trained for another domain than the
+    recipe's and `other_domain` does not say that this is meant."""
+    if not isinstance(stage, SFTStage) or stage.model == "tiny" or stage.other_domain:
+        return
+    own = saved_domain(stage.model)
+    if own is not None and (where := difference(own, domain)) is not None:
+        raise UserError(
+            f"stage '{name}': model {stage.model} was trained for the domain '{own.name}' of its {DOMAIN_FILE}, and "
+            f"the recipe's domain '{domain.name}' differs from it in {where}; give the recipe "
+            f"`domain: {stage.model}/{DOMAIN_FILE}`, or this stage `other_domain: true`"
+        )

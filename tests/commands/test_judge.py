@@ -1,0 +1,154 @@
+"""`taosr-she judge`: whose domain it is, what it says, and what it refuses before the model is loaded."""
+
+import json
+import math
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from taosr_she.commands.judge import judgement
+from taosr_she.data.write import write_pairs
+from taosr_she.domain.domain import Domain, load_domain
+from taosr_she.domain.pair import Pair, Product
+from taosr_she.evaluate.prediction import Prediction
+
+Cli = Callable[..., tuple[int, str, str]]
+SHORT = ("--max-new-tokens", 4)
+
+
+@pytest.fixture
+def no_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loading the model would be too late."""
+
+    def loaded(*_: object) -> None:
+        raise AssertionError("the model was loaded before the input was checked")
+
+    monkeypatch.setattr("taosr_she.model.policy.load_policy", loaded)
+
+
+def test_the_models_own_domain_is_used_and_malformed_answers_are_told(
+    model: Path, pairs: Path, tmp_path: Path, own_domain: Domain, cli: Cli
+) -> None:
+    out = tmp_path / "judged.jsonl"
+    code, said, _ = cli("judge", model, pairs, "--out", out, *SHORT)
+    assert code == 0
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert len(rows) == 8 and all(row["malformed"] for row in rows)
+    lines = said.splitlines()
+    assert lines[0] == f"{pairs}: 8 of 9 rows come through" and any("missing title" in line for line in lines)
+    assert f"judging 8 pairs with {model}, domain 'esci'" in lines  # said before the work, without a terminal
+    assert any(line.startswith("  judging: 8/8") for line in lines)
+    (warning,) = [line for line in lines if line.startswith("warning")]
+    assert "8 of 8 responses (100%) are malformed" in warning
+
+
+def test_another_domain_is_refused_until_the_user_insists(
+    model: Path, pairs: Path, tmp_path: Path, cli: Cli, no_model: None
+) -> None:
+    code, _, error = cli("judge", model, pairs, "--domain", "esci")
+    assert code == 2 and len(error.splitlines()) == 1
+    assert "--domain esci differs from it in prompt.instruction" in error and "--force-domain" in error
+    code, _, error = cli("judge", model, pairs, "--domain", "taobao", "--out", tmp_path / "x.jsonl")
+    assert code == 2 and "differs from it in name" in error and not (tmp_path / "x.jsonl").exists()
+
+
+def test_the_same_domain_by_another_file_is_the_same(model: Path, pairs: Path, tmp_path: Path, cli: Cli) -> None:
+    shutil.copy(model / "domain.yaml", tmp_path / "shop.yaml")
+    assert cli("judge", model, pairs, "--domain", tmp_path / "shop.yaml", "--out", tmp_path / "o.csv", *SHORT)[0] == 0
+
+
+def test_with_force_domain_another_one_is_taken(model: Path, tmp_path: Path, cli: Cli) -> None:
+    path, out = tmp_path / "one.jsonl", tmp_path / "o.jsonl"
+    path.write_text('{"query": "red boots", "title": "boots", "label": "4"}\n')
+    assert cli("judge", model, path, "--domain", "taobao", "--force-domain", "--out", out, *SHORT)[0] == 0
+    assert json.loads(out.read_text())["label"] == "4"  # no grade of the model's own domain
+
+
+def test_a_model_that_says_no_domain_needs_one_named(
+    model: Path, pairs: Path, tmp_path: Path, cli: Cli, no_model: None
+) -> None:
+    shutil.copytree(model, tmp_path / "old")
+    (tmp_path / "old" / "domain.yaml").unlink()
+    code, _, error = cli("judge", tmp_path / "old", pairs, "--out", tmp_path / "o.jsonl")
+    assert code == 2 and len(error.splitlines()) == 1
+    assert "no domain.yaml there" in error and "--domain (taobao, esci, wands, or a YAML file)" in error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["pairs.jsonl", "--out", "judged.xlsx"], "judged.xlsx: the format is not known from the name"),
+        (["pairs.jsonl", "--out", "judged.parquet.gz"], "judged.parquet.gz: the format is not known"),
+        (["pairs.jsonl", "--out", "pairs.jsonl"], "--out pairs.jsonl: is the input"),
+        (["pairs.jsonl", "--out", "linked.jsonl"], "--out linked.jsonl: is the input"),
+        (["x.jsonl.quarantine.jsonl", "--out", "x.jsonl"], "quarantine beside --out x.jsonl, x.jsonl.quarantine.jsonl"),
+        (["pairs.jsonl", "--out", "folder"], "--out folder: exists and is not a Hugging Face dataset"),
+        (["pairs.jsonl", "--out", "folder.csv"], "--out folder.csv: is a folder"),
+        (["pairs.jsonl", "--out", "pairs.jsonl/o.csv"], "--out pairs.jsonl/o.csv: pairs.jsonl is not a folder"),
+        (["pairs.jsonl", "--out", "/proc/o.csv"], "--out /proc/o.csv: nothing can be written in /proc"),
+        (["pairs.jsonl", "--out", "."], "--out .: is no name of a file"),
+        (["pairs.jsonl", "--max-new-tokens", "0"], "'--max-new-tokens'"),
+        (["pairs.jsonl", "--layout", "html"], "layout 'html' is not known"),
+        (["pairs.jsonl", "--column", "query"], "--column query: expected field=column"),
+        (["pairs.jsonl", "--column", "query=a", "--column", "query=b"], "--column query=b: 'query' was given before"),
+        (["pairs.jsonl", "--column", "colour=a"], "--column"),
+        (["pairs.jsonl", "--domain", "no.yaml"], "domain 'no.yaml' is neither shipped"),
+        (["./no//such.jsonl"], "./no//such.jsonl: no such file"),
+        (["empty.jsonl"], "empty.jsonl: is empty"),
+        (["bad.jsonl"], "bad.jsonl: no usable pair"),
+    ],
+)
+def test_what_can_be_known_is_said_in_one_line_before_the_model_is_loaded(
+    arguments: list[str], message: str, model: Path, pairs: Path, cli: Cli, no_model: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(pairs.parent)
+    Path("linked.jsonl").symlink_to("pairs.jsonl")
+    shutil.copy("pairs.jsonl", "x.jsonl.quarantine.jsonl")
+    Path("folder").mkdir()
+    Path("folder.csv").mkdir()
+    Path("empty.jsonl").write_text("")
+    Path("bad.jsonl").write_text('{"query": "", "title": "boots"}\n')
+    before = pairs.read_bytes()
+    code, _, error = cli("judge", model, *arguments)
+    assert code == 2, error
+    (line,) = error.strip().splitlines()
+    assert line.startswith("taosr-she: ") and message in line
+    assert pairs.read_bytes() == Path("x.jsonl.quarantine.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".parquet"])
+def test_probabilities_that_are_no_numbers_are_null(suffix: str, tmp_path: Path) -> None:
+    domain = load_domain("taobao")
+    k, grades = len(domain.step_keys), len(domain.codes)
+    prediction = Prediction("p", "q", None, "4", (math.nan,) * grades, "text", None, ("a",) * k, (math.nan,) * k)
+    out = tmp_path / f"o{suffix}"
+    write_pairs(out, [judgement(domain, Pair("p", "q", "boots", Product("boots")), prediction)])
+    if suffix == ".jsonl":
+        assert "NaN" not in out.read_text()
+        json.loads(out.read_text(), parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+
+
+def test_ctrl_c_keeps_what_was_judged_and_says_so(model: Path, tmp_path: Path) -> None:
+    path, out = tmp_path / "many.jsonl", tmp_path / "judged.csv"
+    rows = (json.dumps({"query": f"boots {i}", "title": f"red boots {i}"}) for i in range(4000))
+    path.write_text("\n".join(rows) + "\n")
+    command = [sys.executable, "-m", "taosr_she.cli", "judge", str(model), str(path), "--out", str(out)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None and process.stderr is not None
+    for line in process.stdout:  # lines come while it works, though this is a pipe
+        if line.startswith("  judging: "):
+            break
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    (line,) = error.splitlines()
+    assert line.startswith("taosr-she: stopped; ") and "of 4000 pairs were judged and are in" in line
+    judged = int(line.split("stopped; ")[1].split()[0])
+    assert len((tmp_path / "partial-judged.csv").read_text().splitlines()) >= judged + 1 > 64
+    assert not out.exists()
