@@ -20,6 +20,7 @@ from taosr_she.commands.select import select
 from taosr_she.commands.version import versions
 from taosr_she.errors import UNWRITABLE, Stopped, UserError
 from taosr_she.escape import one_line
+from taosr_she.secret import masked
 
 app = typer.Typer(
     name="taosr-she", help="Step-examined relevance: train and measure models that judge query-product pairs in steps.",
@@ -101,7 +102,7 @@ def main() -> None:
 
 def _say(message: str, code: int) -> int:
     if message:
-        print(f"taosr-she: {one_line(message)}", file=sys.stderr)
+        print(f"taosr-she: {one_line(masked(message))}", file=sys.stderr)
     return code
 
 

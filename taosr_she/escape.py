@@ -1,7 +1,7 @@
 """Text that comes from a file, a recipe or a model, made harmless for the place where it is shown.
 
-What people or models wrote is data. On a terminal it must not move the cursor, set colours or hide itself; in a Markdown
-file it must not become HTML, a link or a table. (The HTML report has its own way: Jinja's autoescape.)
+What people or models wrote is data. On a terminal it must not move the cursor, set colours or hide itself; in a
+Markdown file it must not become HTML, a link or a table. (The HTML report has its own way: Jinja's autoescape.)
 """
 
 import re

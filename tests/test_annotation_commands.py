@@ -103,3 +103,75 @@ def test_an_export_onto_a_device_leaves_the_device(
     assert "full: No space left on device" in line
     assert call(monkeypatch, "export", store, str(null)) == 0
     assert full.is_char_device() and full.is_symlink() and null.is_char_device() and null.is_symlink()
+
+
+def write(path: Path, *annotations: Annotation) -> str:
+    write_annotations(path, annotations)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("records", "note"),
+    [
+        ([("p1", "ann", "same"), ("p2", "ann", "near")], "agreement needs two annotators: all 2 records are by 'ann'"),
+        ([("p1", "ann", "same"), ("p2", "ben", "near")], "no two annotators have judged the same item"),
+        ([("p1", "ann", "same"), ("p1", "ben", "same")], "kappa is unknown where both give one and the same value"),
+        ([("p1", "ann", "same"), ("p1", "ben", "near")], "it needs items that three annotators have judged"),
+    ],
+)
+def test_agreement_explains_what_it_cannot_say(
+    records: list[tuple[str, str, str]], note: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    said = [Annotation(pair, "category", value, annotator=name) for pair, name, value in records]
+    assert call(monkeypatch, "agreement", write(tmp_path / "a.jsonl", *said)) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert note in shown and "nan" not in shown
+
+
+def test_agreement_names_steps_of_another_domain_the_unsure_and_an_empty_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    strange = Annotation("p1", "colour", "x", annotator="ann")
+    unsure = Annotation("p1", "category", "same", "unsure", annotator="ben")
+    assert call(monkeypatch, "agreement", write(tmp_path / "a.jsonl", strange, unsure)) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "1 of 2 records are left out: domain taobao has no step colour; is it the right --domain?" in shown
+    assert "always unsure, so with nothing to compare: ben" in shown
+    assert call(monkeypatch, "agreement", write(tmp_path / "empty.jsonl")) == 2
+    assert "empty.jsonl: no record in it" in capsys.readouterr().err
+
+
+def test_a_file_of_which_nothing_comes_through_makes_no_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, store = tmp_path / "a.jsonl", tmp_path / "a.db"
+    path.write_text('{"step": "category"}\n[]\n')
+    assert call(monkeypatch, "import", str(path), str(store)) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "no record in it comes through (1 x" in error and not store.exists()
+    path.write_text("")
+    assert call(monkeypatch, "import", str(path), str(store)) == 2
+    assert "is --layout jsonl right?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["import", "export", "agreement"])
+@pytest.mark.parametrize(
+    "store", ["sqlite:///{}/shop.db?timeout=7.25", "nonsense://ann:s3cret@host/x", "{}", "{}/text.db"]
+)
+def test_store_errors_are_one_line_without_secrets(
+    command: str, store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import sqlite3
+
+    other = sqlite3.connect(tmp_path / "shop.db")
+    other.execute("CREATE TABLE annotations (id INTEGER)")
+    other.close()
+    (tmp_path / "text.db").write_text("pair_id,step\n" * 100)
+    said = write(tmp_path / "said.jsonl", Annotation("p1", "category", "same", annotator="ann"))
+    name = store.format(tmp_path)
+    arguments = {"import": [said, name], "export": [name, str(tmp_path / "out.jsonl")], "agreement": [name]}
+    assert call(monkeypatch, command, *arguments[command]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("taosr-she: annotation") and error.count("\n") == 1
+    assert "s3cret" not in error and "7.25" not in error

@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
@@ -44,6 +45,9 @@ def examine(
     judge: Annotated[Path | None, path_option("Checkpoint folder of a judge stage.")] = None,
     endpoint: Annotated[str | None, typer.Option(help="Judge behind an OpenAI-compatible endpoint: its URL.")] = None,
     endpoint_model: Annotated[str | None, typer.Option(help="Name of the model there.")] = None,
+    api_key_env: Annotated[
+        str, typer.Option(help="Environment variable with the endpoint's key. Left out or empty: no key is sent.")
+    ] = "",
     mode: Annotated[
         str | None, typer.Option(help="human_first, judge_only, human_only, agree. Default: as there are examiners.")
     ] = None,
@@ -67,6 +71,8 @@ def examine(
 
     if (endpoint is None) != (endpoint_model is None) or (endpoint and judge):
         raise UserError("give --judge, or --endpoint together with --endpoint-model")
+    if api_key_env and endpoint is None:
+        raise UserError("--api-key-env names the key of an endpoint: give --endpoint, too")
     if annotations is None and judge is None and endpoint is None:
         raise UserError("nobody is there to examine: give --annotations, --judge or --endpoint with --endpoint-model")
     asks = judge is not None or endpoint is not None
@@ -80,7 +86,11 @@ def examine(
     quarantine = quarantine_of(out)
     paid = out.with_name(f"{out.name}.judge-answers.jsonl")
     not_an_input(f"the answers beside --out {out},", paid, responses)
-    there = _endpoint(endpoint, endpoint_model) if endpoint and endpoint_model else None
+    there = (
+        _endpoint(endpoint, endpoint_model, api_key_env)
+        if endpoint is not None and endpoint_model is not None
+        else None
+    )
     if judge is not None and not judge.is_dir():
         raise UserError(f"--judge {judge}: no such folder; name the checkpoint folder of a judge stage")
     screen = terminal()
@@ -118,6 +128,7 @@ def examine(
             asked = GSRM.load(judge, shop, device)
         elif there is not None:
             asked = EndpointJudge(there, shop, paid)
+            asked.progress = partial(progress.stage, "endpoint")  # it says how far it is, question by question
         hybrid = Hybrid(verifier, asked, chosen)  # type: ignore[arg-type] # one of Mode
         update = progress.stage("examining", len(loaded.pairs))
         for start in range(0, len(parsed), CHUNK):
@@ -134,23 +145,30 @@ def examine(
                 found = _examined(shop, values, said, critiques[b] if critiques else None)
                 first = next((k for k, v in zip(shop.step_keys, values, strict=True) if v < RIGHT), None)  # NaN is not
                 examined.append(replace(pair, extra={**pair.extra, **found, "first_error": first}))
-            update(len(examined), f"{sources['unknown']} steps unknown")
+            if there is None:
+                update(len(examined), f"{sources['unknown']} steps unknown")
     write_pairs(out, examined, defuse)
     by_whom = ", ".join(f"{source} {count}" for source, count in sources.most_common())
     screen.print(f"wrote {len(examined)} examined responses to {out}; steps by source: {by_whom}", soft_wrap=True)
+    if isinstance(asked, EndpointJudge):
+        questions, usable, account = asked.account()
+        screen.print(f"endpoint: {account}", soft_wrap=True)
+        asked.close()
+        if questions and not usable:
+            raise UserError(f"the endpoint gave no usable answer, so its steps in {out} are unknown: {account}")
 
 
-def _endpoint(url: str, model: str) -> "EndpointJudgeConfig":
+def _endpoint(url: str, model: str, api_key_env: str) -> "EndpointJudgeConfig":
     from pydantic import ValidationError
 
     from taosr_she.examine.gsrm_endpoint import EndpointJudgeConfig
     from taosr_she.recipe.config import describe
 
     try:
-        return EndpointJudgeConfig(base_url=url, model=model)
+        return EndpointJudgeConfig(base_url=url, model=model, api_key_env=api_key_env)
     except ValidationError as error:
         name, _, problem = describe(error).partition(": ")
-        option = {"base_url": "--endpoint", "model": "--endpoint-model"}.get(name, name)
+        option = {"base_url": "--endpoint", "model": "--endpoint-model", "api_key_env": "--api-key-env"}.get(name, name)
         raise UserError(f"{option}: {problem}") from error
 
 

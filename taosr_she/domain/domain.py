@@ -6,19 +6,14 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, ValidationError, model_validator
 
+from taosr_she.config import Strict
 from taosr_she.errors import UserError
 from taosr_she.escape import one_line
 from taosr_she.strict_yaml import parse_yaml, read_yaml
 
 SHIPPED = ("taobao", "esci", "wands")
-
-
-class Strict(BaseModel):
-    """Configuration base: an unknown key is an error, values do not change after loading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Grade(Strict):

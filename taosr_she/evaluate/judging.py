@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from taosr_she.errors import UserError
+from taosr_she.evaluate.intervals import intervals_of
 
 PRIMARY = "first_error_f1"
 BINS = 10
@@ -47,7 +48,8 @@ def judging_intervals(
     seed: int = 0,
     level: float = 0.95,
 ) -> dict[str, tuple[float, float]]:
-    """Metric -> (low, high): percentile bootstrap over pairs, because the responses of one pair are alike.
+    """Metric -> (low, high): percentile bootstrap over pairs, because the responses of one pair are alike; that of the
+    calibration error is centred on the estimate (`intervals.centred`).
 
     NaN with fewer than two pairs. Resamples in which a metric is undefined say nothing about it and are left out.
     """
@@ -60,7 +62,10 @@ def judging_intervals(
     pairs = len(place)
     draws = np.random.default_rng(seed).multinomial(pairs, np.full(pairs, 1 / pairs), size=resamples).astype(float)
     drawn = _metrics(step_keys, {name: draws @ column for name, column in by_pair.items()})
-    return {name: _percentiles(values, level) if pairs > 1 else (np.nan, np.nan) for name, values in drawn.items()}
+    sums = {name: column.sum(axis=0) for name, column in columns.items()}
+    if pairs < 2:
+        return {name: (np.nan, np.nan) for name in drawn}
+    return intervals_of({name: float(value) for name, value in _metrics(step_keys, sums).items()}, drawn, level)
 
 
 def reliability(truth: np.ndarray, values: np.ndarray) -> list[dict[str, float]]:
@@ -164,11 +169,3 @@ def _bins(values: np.ndarray) -> np.ndarray:
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     return np.divide(part, whole, out=np.full(np.shape(part), np.nan), where=np.asarray(whole) > 0)
-
-
-def _percentiles(values: np.ndarray, level: float) -> tuple[float, float]:
-    known = values[~np.isnan(values)]
-    if not known.size:
-        return np.nan, np.nan
-    low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)

@@ -17,7 +17,7 @@ less careful person is not an outlier.
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from typing import NamedTuple
@@ -105,6 +105,47 @@ def annotator_report(
             if expected is not None and len(others) > 1:
                 tallies[annotator].add(item.pair_id, value == expected)
     return [_report(name, tallies, alpha, margin) for name in sorted(tallies)]
+
+
+def what_cannot_be_said(
+    domain: Domain,
+    annotations: Sequence[Annotation],
+    reports: Sequence[AnnotatorReport],
+    pairs: Sequence[PairAgreement],
+) -> list[str]:
+    """A sentence for each thing that `annotator_report` and `pair_agreement` leave open, and why."""
+    notes = []
+    strange = Counter(a.step for a in annotations if a.step not in domain.step_keys)
+    if strange:
+        notes.append(
+            f"{sum(strange.values())} of {len(annotations)} records are left out: domain {domain.name} has no step "
+            f"{', '.join(sorted(strange))}; is it the right --domain?"
+        )
+    unsure = [r.annotator for r in reports if r.records and r.unsure == r.records]
+    if unsure:
+        notes.append(f"always unsure, so with nothing to compare: {', '.join(unsure)}")
+    overall = [p for p in pairs if p.step == ALL_STEPS]
+    if len(reports) < 2:
+        notes.append(
+            f"agreement needs two annotators: all {len(annotations)} records are by "
+            f"'{reports[0].annotator if reports else ''}'; let somebody else judge some of the same pairs"
+        )
+    elif not overall:
+        notes.append(
+            "no two annotators have judged the same item (the reference of a step of a pair, or the same text of it), "
+            "so nothing can be compared: give some pairs to two of them"
+        )
+    elif not any(r.items for r in reports):
+        notes.append(
+            "who stands out cannot be said: it needs items that three annotators have judged, for of two who differ "
+            "nobody knows which one is wrong"
+        )
+    if any(math.isnan(p.kappa) for p in overall):
+        notes.append(
+            "kappa is unknown where both give one and the same value on all items of a step: chance alone would make "
+            "them agree as often"
+        )
+    return notes
 
 
 @dataclass

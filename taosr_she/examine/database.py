@@ -7,14 +7,16 @@ survives a killed process; a power cut can cost the last moments, never the file
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from taosr_she.errors import UserError
+from taosr_she.secret import is_masked, masked, without_secrets_of
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine, MetaData
+    from sqlalchemy import URL, Engine, MetaData, Table
     from sqlalchemy.exc import DatabaseError
 
 T = TypeVar("T")
@@ -27,36 +29,44 @@ PATIENCE_SECONDS = 120.0
 """How long an action is tried again, with growing pauses, before the user is told."""
 
 
-def open_engine(url_or_path: str | Path) -> "Engine":
-    """An engine on a SQLite file (created with its folders when missing) or a URL. Raises UserError."""
+def open_engine(url_or_path: str | Path, create: bool) -> "Engine":
+    """An engine on a SQLite file (made with its folders if `create`) or a URL, which may be connected to. UserError."""
     import sqlalchemy
     from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
     text = str(url_or_path)
+    if is_masked(text):
+        raise UserError(f"annotation store {text}: the URL is masked: put its user, password and query back")
     if "://" not in text:
         path = Path(text)
         if path.is_dir():
             raise UserError(f"annotation store {path}: is a folder; name a file in it, e.g. {path / 'annotations.db'}")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        text = f"sqlite:///{path}"
+        if create:
+            _make_folder(path)
     try:
-        url = sqlalchemy.make_url(text)
+        url = sqlalchemy.make_url(text) if "://" in text else sqlalchemy.URL.create("sqlite", database=text)
         engine = sqlalchemy.create_engine(url)
-    except (ArgumentError, NoSuchModuleError) as error:
+    except (ArgumentError, NoSuchModuleError, ValueError, TypeError) as error:
         raise UserError(
-            f"annotation store: not a database URL that SQLAlchemy knows ({error}); give a path for SQLite, or "
-            "something like postgresql+psycopg://user@host/name"
+            f"annotation store {masked(text)}: not a database URL that SQLAlchemy knows "
+            f"({without_secrets_of(text, str(error))}); give a path for SQLite, or something like "
+            "postgresql+psycopg://host/name"
         ) from error
-    except ModuleNotFoundError as error:
-        raise UserError(f"annotation store {url.drivername}: the driver is not installed: {error.name}") from error
+    except ImportError as error:
+        raise UserError(
+            f"annotation store {masked(text)}: the driver is not installed: {error.name}; pip install it, or name "
+            "another one, e.g. postgresql+pg8000://host/name"
+        ) from error
     if engine.dialect.name == "sqlite":
+        _check_sqlite(url, create)
         _tune_sqlite(engine)
+    with told(url_or_path, "cannot be opened", (TypeError, ValueError, LookupError, OSError)), engine.connect():
+        pass
     return engine
 
 
-def create_tables(engine: "Engine", metadata: "MetaData") -> None:
+def create_tables(engine: "Engine", metadata: "MetaData", name: str | Path) -> None:
     """Create what is missing; processes that come at the same moment wait for each other. Raises UserError."""
-    from sqlalchemy.exc import DatabaseError
 
     def create() -> None:
         if engine.dialect.name == "sqlite":
@@ -65,10 +75,44 @@ def create_tables(engine: "Engine", metadata: "MetaData") -> None:
         with begin_write(engine) as connection:
             metadata.create_all(connection)
 
+    with told(name, "cannot be written"):
+        patiently(create, name)
+
+
+def check_table(engine: "Engine", table: "Table", name: str | Path, may_be_missing: bool) -> None:
+    """UserError when the database has a table of this name that is not ours, or none, unless it `may_be_missing`."""
+    from sqlalchemy import inspect
+
+    with told(name, "cannot be read"):
+        found = inspect(engine)
+        if not found.has_table(table.name):
+            if may_be_missing:
+                return
+            raise UserError(f"annotation store {masked(str(name))}: holds no annotations (no table `{table.name}`)")
+        there = {column["name"] for column in found.get_columns(table.name)}
+    missing = [column.name for column in table.columns if column.name not in there]
+    if missing:
+        raise UserError(
+            f"annotation store {masked(str(name))}: its table `{table.name}` is another program's, it lacks "
+            f"{', '.join(missing)}; name another database"
+        )
+
+
+@contextmanager
+def told(name: str | Path, what: str, more: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+    """Inside, what the database or its driver complains of is a UserError: one line that names the store.
+
+    `more` are errors of drivers that SQLAlchemy does not know as such.
+    """
+    from sqlalchemy.exc import SQLAlchemyError
+
+    caught: tuple[type[Exception], ...] = (SQLAlchemyError, *more)
     try:
-        patiently(create, str(engine.url))
-    except DatabaseError as error:
-        raise UserError(f"annotation store {engine.url}: cannot be opened: {_first_line(error)}") from error
+        yield
+    except caught as error:
+        said = str(getattr(error, "orig", None) or error).strip() or type(error).__name__
+        line = without_secrets_of(str(name), said.splitlines()[0])
+        raise UserError(f"annotation store {masked(str(name))}: {what}: {line}") from error
 
 
 def begin_write(engine: "Engine") -> Any:
@@ -76,7 +120,7 @@ def begin_write(engine: "Engine") -> Any:
     return engine.execution_options(begin="BEGIN IMMEDIATE").begin()
 
 
-def patiently(action: Callable[[], T], name: str) -> T:
+def patiently(action: Callable[[], T], name: str | Path) -> T:
     """Run an action until no other process stands in its way. UserError after PATIENCE_SECONDS.
 
     `action` is one whole transaction, so that a second attempt starts afresh. Two processes that insert the same record
@@ -93,8 +137,8 @@ def patiently(action: Callable[[], T], name: str) -> T:
                 raise
             if time.monotonic() - start > PATIENCE_SECONDS:
                 raise UserError(
-                    f"annotation store {name}: other processes have kept it locked for {PATIENCE_SECONDS:.0f} seconds; "
-                    "end the one that hangs and try again"
+                    f"annotation store {masked(str(name))}: other processes have kept it locked for "
+                    f"{PATIENCE_SECONDS:.0f} seconds; end the one that hangs and try again"
                 ) from error
             time.sleep(pause * random.uniform(0.5, 1.5))
             pause = min(2 * pause, 1.0)
@@ -106,8 +150,19 @@ def _is_contention(error: "DatabaseError") -> bool:
     return any(word in str(error.orig).casefold() for word in words)
 
 
-def _first_line(error: "DatabaseError") -> str:
-    return str(error.orig).splitlines()[0]
+def _make_folder(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"annotation store {path}: its folder cannot be made ({error.strerror})") from error
+
+
+def _check_sqlite(url: "URL", create: bool) -> None:
+    file = url.database
+    if not file or file == ":memory:":
+        raise UserError(f"annotation store {masked(str(url))}: a database in memory is gone at the end; name a file")
+    if not create and not file.startswith("file:") and not Path(file).is_file():
+        raise UserError(f"annotation store {masked(str(url))}: no such file")
 
 
 def _tune_sqlite(engine: "Engine") -> None:

@@ -29,6 +29,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 import torch
+from pydantic import ValidationError
 from torch.nn.attention import sdpa_kernel
 
 from taosr_she.domain.conclusions import canonical
@@ -105,15 +106,20 @@ class GSRM:
 
     @classmethod
     def load(
-        cls, folder: Path, domain: Domain, device: str = "auto", seed: int = 0, cache_size: int | None = None
+        cls, folder: str | Path, domain: Domain, device: str = "auto", seed: int = 0, cache_size: int | None = None
     ) -> "GSRM":
         """From the checkpoint of a judge stage, with the settings it was trained for (`save_config`), but for another
         `cache_size` if given. UserError when there are none: a model that was not trained as a judge would give
         verdicts all the same."""
-        path = folder / CONFIG_FILE
+        path = Path(folder) / CONFIG_FILE
         if not path.is_file():
             raise UserError(f"judge {folder}: no {CONFIG_FILE} there; name the checkpoint folder of a judge stage")
-        config = GSRMConfig.model_validate_json(path.read_text("utf-8"))
+        try:
+            config = GSRMConfig.model_validate_json(path.read_bytes())
+        except ValidationError as error:
+            first = error.errors()[0]
+            said = ": ".join([*(str(part) for part in first["loc"]), first["msg"]])
+            raise UserError(f"judge {folder}: {CONFIG_FILE} cannot be read ({said}); train the judge again") from error
         if cache_size is not None:
             config = config.model_copy(update={"cache_size": cache_size})
         return cls(load_policy(str(folder), device, "auto"), domain, config, seed)

@@ -6,11 +6,11 @@ The whole response is shown, and the answer holds one section a step: what the s
 import re
 from collections.abc import Sequence
 
-from taosr_she.data.teachers.llm_prompt import CHAT_TOKENS, Message
 from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Pair
 from taosr_she.domain.prompt import render_pair, render_system
 from taosr_she.domain.response import find_headers
+from taosr_she.endpoint.chat import AGAIN, CHAT_TOKENS, Message
 from taosr_she.examine.gsrm_prompt import CORRECT, WRONG, Shown
 
 INSTRUCTION = """\
@@ -20,7 +20,6 @@ what the step should conclude, and on the next line `correct` if the reasoning c
 Judge each step by itself: what follows from a wrong earlier step is still wrong if it is not what it should be."""
 
 READING = "Reasoning to check:"
-AGAIN = "\n\nAn earlier answer could not be used: {reason}. Write it anew."
 
 _VERDICT = re.compile(rf"(?:^|[\n:])[\s*`]*({CORRECT}|{WRONG})[\s*`.]*$", re.IGNORECASE)
 

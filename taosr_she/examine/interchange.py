@@ -17,7 +17,7 @@ from taosr_she.domain.annotation import BadAnnotation, annotation_from_row, row_
 from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Annotation, Pair
 from taosr_she.errors import UserError
-from taosr_she.examine.label_studio import annotations_from_task, tasks_from_annotations
+from taosr_she.examine.label_studio import annotations_from_task, is_json_min, tasks_from_annotations
 from taosr_she.examine.stepwise import annotations_from_stepwise, rows_from_annotations
 from taosr_she.files import write_json, write_jsonl
 
@@ -111,6 +111,10 @@ def _tasks(path: Path) -> Iterator[tuple[int, Any]]:
         raise UserError(f"annotations {path}: not valid JSON ({error}); export from Label Studio as JSON") from error
     if not isinstance(tasks, list):
         raise UserError(f"annotations {path}: a list of tasks is needed; export from Label Studio as JSON")
+    if is_json_min(tasks):
+        raise UserError(
+            f"annotations {path}: this is JSON-MIN, which leaves out who said what; export from Label Studio as JSON"
+        )
     return enumerate(tasks, start=1)
 
 

@@ -15,6 +15,7 @@ Without it, as in annotations made in Label Studio, the annotator is `completed_
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any
 from xml.etree import ElementTree
 
@@ -25,6 +26,8 @@ from taosr_she.domain.prompt import render_pair
 from taosr_she.examine.majority import MACHINE
 
 Row = dict[str, Any]
+SOURCES = ("annotations", "completions", "predictions")
+"""Where a task keeps what was said; versions before 1.0 had `completions` for `annotations`."""
 CONTROLS = ("verdict", "conclusion", "note")
 
 
@@ -74,20 +77,28 @@ def tasks_from_annotations(domain: Domain, annotations: Iterable[Annotation], pa
     return tasks
 
 
+def is_json_min(tasks: list[Any]) -> bool:
+    """Whether this is Label Studio's JSON-MIN, which has no `data` and not all of what was said."""
+    return bool(tasks) and all(isinstance(t, dict) and "data" not in t and "annotation_id" in t for t in tasks)
+
+
 def annotations_from_task(domain: Domain, task: Any) -> Iterator[Annotation | tuple[BadAnnotation, Any]]:
     """The records of a task; for each that cannot be read, why, and the part of the task it stands in.
 
-    Skipped (`was_cancelled`) annotations and controls of other names are passed over.
+    Skipped (`was_cancelled`) annotations and controls of other names are passed over, and so are predictions of which
+    Label Studio exports nothing but the id.
     """
     data = task.get("data") if isinstance(task, dict) else None
     if not isinstance(data, dict):
         yield BadAnnotation("not an object", "a task is an object with an object `data`"), task
         return
-    for source in ("annotations", "predictions"):
+    for source in SOURCES:
         entries = task.get(source) or []
         for entry in entries if isinstance(entries, list) else [entries]:
+            if source == "predictions" and isinstance(entry, int):
+                continue
             if isinstance(entry, dict) and isinstance(entry.get("result"), list):
-                if not entry.get("was_cancelled"):
+                if not entry.get("was_cancelled") and not entry.get("skipped"):
                     yield from _from_entry(domain, data, entry, source)
             else:
                 yield BadAnnotation("not an object", f"one of `{source}` is no object with a list `result`"), entry
@@ -187,11 +198,18 @@ def _record(data: Row, step: str, said: Row, entry: Row, source: str) -> Annotat
             "correction": written if judged else meta.get("correction"),
             "note": said.get("note"),
             "annotator": meta.get("annotator", _annotator(entry, source)),
-            "time": meta.get("time", entry.get("updated_at") or entry.get("created_at")),
+            "time": meta.get("time", _time(entry)),
             "guideline_version": data.get("guideline_version"),
             "response_id": data.get("response_id"),
         }
     )
+
+
+def _time(entry: Row) -> Any:
+    time = entry.get("updated_at") or entry.get("created_at")
+    if isinstance(time, int) and 0 <= time < 1 << 33:  # versions before 1.0: seconds since 1970
+        return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return time
 
 
 def _annotator(entry: Row, source: str) -> str:

@@ -11,7 +11,8 @@ from taosr_she.domain.pair import Pair
 from taosr_she.domain.response import Response
 from taosr_she.errors import UserError
 from taosr_she.examine.verdicts import CODE, Verdicts
-from taosr_she.model.policy import Policy, no_progress_bars, resolve_device
+from taosr_she.model.loading import load_parts
+from taosr_she.model.policy import Policy, resolve_device
 
 
 class ScalarExaminer:
@@ -26,20 +27,19 @@ class ScalarExaminer:
 
     def __init__(self, folder: Path, domain: Domain, device: str = "auto", batch_rows: int = 64) -> None:
         """At most `batch_rows` responses are scored at a time. Raises UserError when there is no such model."""
-        from transformers import AutoModelForSequenceClassification, AutoTokenizer
+        from transformers import AutoModelForSequenceClassification
 
         if not (folder / "config.json").is_file():
             raise UserError(f"scalar reward model {folder}: no config.json there; train one, or name its folder")
         place = resolve_device(device)
         dtype = torch.float32 if place.type == "cpu" else torch.bfloat16
-        with no_progress_bars():
-            model, info = AutoModelForSequenceClassification.from_pretrained(
-                folder, dtype=dtype, output_loading_info=True
+        model, tokenizer = load_parts(str(folder), AutoModelForSequenceClassification, dtype)
+        if model.config.num_labels != 1:
+            raise UserError(
+                f"scalar reward model {folder}: not a reward model (it has {model.config.num_labels} labels)"
             )
-        if model.config.num_labels != 1 or info["missing_keys"]:
-            raise UserError(f"scalar reward model {folder}: not a reward model (one label, with its weights)")
         self.domain, self.batch_rows = domain, batch_rows
-        self._scorer = Policy(model.to(place).eval(), AutoTokenizer.from_pretrained(folder), place)
+        self._scorer = Policy(model.to(place), tokenizer, place)
 
     def examine(self, pairs: Sequence[Pair], responses: Sequence[Response]) -> Verdicts:
         """Verdicts (B, K), the same number in all K columns."""

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from taosr_she.domain.annotation import FIELDS, is_reference, normal_text, read_annotations
 from taosr_she.domain.pair import Annotation
 from taosr_she.errors import UserError
-from taosr_she.examine.database import begin_write, create_tables, open_engine, patiently
+from taosr_she.examine.database import begin_write, check_table, create_tables, open_engine, patiently, told
+from taosr_she.secret import masked
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Row, Select, Table
@@ -43,9 +44,9 @@ def open_annotations(source: str | Path) -> "AnnotationStore | list[Annotation]"
     """
     text = str(source)
     if "://" not in text and not Path(text).is_file():
-        raise UserError(f"annotations {text}: no such file")
+        raise UserError(f"annotations {text}: {'is a folder, name a file' if Path(text).is_dir() else 'no such file'}")
     if "://" in text or text.endswith(STORE_ENDINGS):
-        return AnnotationStore(source)
+        return AnnotationStore(source, create=False)
     return read_annotations(Path(text))
 
 
@@ -66,11 +67,17 @@ class AnnotationStore:
     ...     store.references(["p1"])                                                      # doctest: +SKIP
     """
 
-    def __init__(self, url_or_path: str | Path) -> None:
-        """Open, creating what is missing. A text with "://" is a URL. Raises UserError when it cannot be opened."""
-        self._table = _table()
-        self._engine = open_engine(url_or_path)
-        create_tables(self._engine, self._table.metadata)
+    def __init__(self, url_or_path: str | Path, create: bool = True) -> None:
+        """Open; with `create`, make what is missing. A text with "://" is a URL.
+
+        Without `create` nothing is written, so that a read-only file will do. Raises UserError when the store cannot be
+        opened, here and whenever the database fails later.
+        """
+        self._table, self._name = _table(), url_or_path
+        self._engine = open_engine(url_or_path, create)
+        check_table(self._engine, self._table, self._name, may_be_missing=create)
+        if create:
+            create_tables(self._engine, self._table.metadata, self._name)
 
     def __enter__(self) -> "AnnotationStore":
         return self
@@ -120,9 +127,9 @@ class AnnotationStore:
     ) -> Iterator[Annotation]:
         """All records that fit, in the order in which they were last said; read while iterating, as of its start."""
         query = self._query().where(*self._conditions(pair_id, step, annotator, kind))
-        with self._engine.connect() as connection:
+        with told(self._name, "cannot be read"), self._engine.connect() as connection:
             for row in connection.execution_options(yield_per=WRITE_CHUNK).execute(query):
-                yield Annotation(*tuple(row))
+                yield self._annotation(row)
 
     def references(self, pair_ids: Collection[str]) -> list[Annotation]:
         """The references of these pairs, in the order in which they were last said."""
@@ -142,14 +149,21 @@ class AnnotationStore:
         return select(*(self._table.c[name] for name in FIELDS)).order_by(self._table.c.id)
 
     def _fetch(self, *conditions: "ColumnElement[bool]") -> list[Annotation]:
-        return [Annotation(*tuple(row)) for row in self._read(self._query().where(*conditions))]
+        return [self._annotation(row) for row in self._read(self._query().where(*conditions))]
+
+    def _annotation(self, row: "Row[Any]") -> Annotation:
+        values = tuple(row)
+        if not all(isinstance(value, str) for value in values):
+            raise UserError(f"annotation store {masked(str(self._name))}: damaged: a record holds {values!r}")
+        return Annotation(*values)
 
     def _read(self, query: "Select[Any]") -> Sequence["Row[Any]"]:
         def read() -> Sequence["Row[Any]"]:
             with self._engine.connect() as connection:
                 return connection.execute(query).all()
 
-        return patiently(read, str(self._engine.url))
+        with told(self._name, "cannot be read"):
+            return patiently(read, self._name)
 
     def _conditions(
         self, pair_id: str | None, step: str | None, annotator: str | None, kind: Kind | None
@@ -169,7 +183,8 @@ class AnnotationStore:
                 connection.execute(self._table.insert(), rows)
             return len(rows) - replaced
 
-        return patiently(replace, str(self._engine.url))
+        with told(self._name, "cannot be written"):
+            return patiently(replace, self._name)
 
 
 @cache

@@ -73,6 +73,8 @@ def _dispatch(
     foreign = [name for name in FOREIGN if options.get(name) is not None]
     if foreign or options.get("dropout"):
         raise Unsupported(f"its attention has {foreign[0] if foreign else 'dropout'}")
+    if query.shape[-1] != value.shape[-1]:  # latent attention (DeepSeek); ours and torch's kernels ask for one width
+        raise Unsupported("its value heads are not as wide as its key heads")
     scale = options.get("scaling")
     return _current.get()(module, query, key, value, query.shape[-1] ** -0.5 if scale is None else scale), None
 

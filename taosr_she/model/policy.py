@@ -2,9 +2,9 @@
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
-from functools import cached_property
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,10 @@ from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Pair
 from taosr_she.domain.prompt import render_pair, render_prompt, render_system
 from taosr_she.errors import UserError, disk_errors
+from taosr_she.model.carries import check_carries
+from taosr_she.model.chat import Chat
 from taosr_she.model.domain_file import save_domain, saved_domain
+from taosr_she.model.loading import load_parts, no_progress_bars
 
 
 @dataclass
@@ -25,6 +28,7 @@ class Policy:
     tokenizer: Any  # PreTrainedTokenizerFast
     device: torch.device
     domain: Domain | None = None  # what it was trained for; None where nobody said so
+    _checked: list[Domain] = field(default_factory=list, repr=False, compare=False)  # their responses come through
 
     def to(self, device: str) -> "Policy":
         """This policy, moved to `device` ("auto": the GPU if there is one)."""
@@ -56,6 +60,12 @@ class Policy:
         pad = self.tokenizer.pad_token_id
         return self.tokenizer.eos_token_id if pad is None else pad
 
+    @property
+    def positions(self) -> int | None:
+        """Most tokens of prompt and response together; None where the architecture sets no limit."""
+        limit: int | None = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+        return limit
+
     def encode_prompt(self, domain: Domain, pair: Pair) -> list[int]:
         """Token ids of the prompt of a pair; the response follows directly.
 
@@ -63,32 +73,38 @@ class Policy:
         turn), the pair as user turn, thinking switched off where the template knows the switch. Without one: the plain
         prompt, after the start token if the tokenizer sets one. No text of the pair can produce a control token: every
         special and added token in it is taken apart first.
+
+        Raises UserError when the tokenizer or its chat template cannot carry the domain's responses or the pair; that
+        is found out once for each domain.
         """
-        if not self.tokenizer.chat_template:
-            return self._start + self._encode(render_prompt(domain, pair, self._control_strings))
-        system, user = render_system(domain), render_pair(domain, pair, self._control_strings)
-        if not system:
-            turns = [("user", user)]
-        elif self._has_system_turn:
-            turns = [("system", system), ("user", user)]
-        else:
-            turns = [("user", f"{system}\n\n{user}")]
-        return self._encode(self._chat(turns))
+        if not any(domain is known for known in self._checked):
+            check_carries(self, domain, partial(self._prompt, domain))
+            self._checked.append(domain)
+        return self._prompt(domain, pair)
 
     def encode_response(self, text: str) -> list[int]:
         """Token ids of a response and the end token. Names of special tokens in the text are encoded as plain text."""
         return [*self._encode(text, split_special_tokens=True), self.tokenizer.eos_token_id]
 
+    def _prompt(self, domain: Domain, pair: Pair) -> list[int]:
+        if not self.tokenizer.chat_template:
+            return self._start + self._encode(render_prompt(domain, pair, self._control_strings))
+        system, user = render_system(domain), render_pair(domain, pair, self._control_strings)
+        if not system:
+            turns = [("user", user)]
+        elif self._chat.has_system_turn:
+            turns = [("system", system), ("user", user)]
+        else:
+            turns = [("user", f"{system}\n\n{user}")]
+        return self._encode(self._chat.text(turns))
+
     def _encode(self, text: str, **options: bool) -> list[int]:
         ids: list[int] = self.tokenizer(text, add_special_tokens=False, verbose=False, **options)["input_ids"]
         return ids
 
-    def _chat(self, turns: list[tuple[str, str]]) -> str:
-        messages = [{"role": role, "content": content} for role, content in turns]
-        text: str = self.tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=True, enable_thinking=False
-        )
-        return text
+    @cached_property
+    def _chat(self) -> Chat:
+        return Chat(self.tokenizer)
 
     @cached_property
     def _control_strings(self) -> tuple[str, ...]:
@@ -99,16 +115,6 @@ class Policy:
     def _start(self) -> list[int]:
         bos = self.tokenizer.bos_token_id
         return [bos] if bos is not None and self.tokenizer("")["input_ids"][:1] == [bos] else []
-
-    @cached_property
-    def _has_system_turn(self) -> bool:
-        """Some templates refuse a system turn, others leave it out in silence."""
-        from jinja2 import TemplateError
-
-        try:
-            return "RULES" in self._chat([("system", "RULES"), ("user", "x")])
-        except TemplateError:
-            return False
 
 
 def resolve_device(name: str) -> torch.device:
@@ -128,31 +134,17 @@ def load_policy(path_or_name: str | Path, device: str = "auto", dtype: str = "au
     """Load a causal LM with its fast tokenizer from a folder or, by name, from the Hugging Face hub, in eval mode.
 
     `dtype` is `auto` (float32 on the CPU, bfloat16 on a GPU), `float32` or `bfloat16`. Raises UserError when there is
-    no such model, or it is no causal LM, misses weights, has no fast tokenizer or no end token.
+    no such model, or it cannot be used (see `load_parts`).
     """
-    from safetensors import SafetensorError
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
     place = resolve_device(device)
     dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16}
     dtypes["auto"] = dtypes["float32" if place.type == "cpu" else "bfloat16"]
     if dtype not in dtypes:
         raise UserError(f"dtype '{dtype}': expected auto, float32 or bfloat16")
-    name = str(path_or_name)
-    _check_folder(name)
-    try:
-        with no_progress_bars() if Path(name).exists() else nullcontext():  # a download takes minutes: keep its bar
-            tokenizer = AutoTokenizer.from_pretrained(name)
-            model, info = AutoModelForCausalLM.from_pretrained(name, dtype=dtypes[dtype], output_loading_info=True)
-    except (OSError, ValueError, SafetensorError) as error:  # not reachable, no causal LM, broken files
-        raise UserError(f"model {name} cannot be loaded: {' '.join(str(error).split())[:300]}") from error
-    if info["missing_keys"]:  # they would be random numbers
-        raise UserError(f"model {name}: its weights lack {sorted(info['missing_keys'])[0]} and perhaps more")
-    if not getattr(tokenizer, "is_fast", False):
-        raise UserError(f"model {name}: its tokenizer is not a fast one (no tokenizer.json); convert it first")
-    if tokenizer.eos_token_id is None:
-        raise UserError(f"model {name}: the tokenizer has no end token; set eos_token in tokenizer_config.json")
-    return Policy(model.to(place).eval(), tokenizer, place, saved_domain(name))
+    model, tokenizer = load_parts(str(path_or_name), AutoModelForCausalLM, dtypes[dtype])
+    return Policy(model.to(place), tokenizer, place, saved_domain(str(path_or_name)))
 
 
 def save_policy(policy: Policy, folder: Path) -> None:
@@ -169,30 +161,3 @@ def save_policy(policy: Policy, folder: Path) -> None:
     if folder.exists():
         shutil.rmtree(folder)
     part.rename(folder)
-
-
-def _check_folder(name: str) -> None:
-    """What looks like a folder must be one, with a model and a tokenizer in it: the hub is not asked for a path."""
-    folder = Path(name)
-    if not folder.exists():
-        if folder.is_absolute() or name.count("/") > 1 or name.startswith("."):
-            raise UserError(f"model {name}: no such folder")
-        return
-    if not (folder / "config.json").is_file():
-        raise UserError(f"model {name}: no config.json there; expected a Hugging Face model folder")
-    if not any(file.name.startswith(("tokenizer.", "vocab", "spiece", "tekken")) for file in folder.iterdir()):
-        raise UserError(f"model {name}: no tokenizer there (tokenizer.json); copy that of the base model")
-
-
-@contextmanager
-def no_progress_bars() -> Iterator[None]:
-    """Loading and saving draw bars that would cut through the run's own progress display."""
-    from transformers.utils import logging
-
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()

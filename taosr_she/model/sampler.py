@@ -9,6 +9,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from taosr_she.errors import UserError
 from taosr_she.model.attention import inputs
+from taosr_she.model.batches import one_prompt_at_a_time
 from taosr_she.model.decode import CopiedPrompts, SharedPrompts
 from taosr_she.model.draw import draw, row_uniforms
 from taosr_she.model.policy import Policy
@@ -55,7 +56,8 @@ def sample_groups(
     random numbers of row b depend on (seed, b) alone: not on its neighbours, on `max_rows`, or on who has finished.
     The same call gives the same rollouts. `shared` False copies prompts to their rows, `recorded` False uses no CUDA
     graphs; both change rounding at most and are there to measure against. Raises UserError when a prompt leaves no room
-    for a response, when the model keeps no keys and values (pure state space models), or when its output is not finite.
+    for a response, when the model keeps no keys and values (pure state space models) or answers otherwise in a batch,
+    or when its output is not finite.
     """
     if "past_key_values" not in inputs(type(policy.model).forward):
         raise UserError(f"{type(policy.model).__name__} keeps no keys and values: take a model with attention")
@@ -73,6 +75,8 @@ def sample_groups(
     finished = torch.zeros(rows, dtype=torch.bool)
     order = sorted(range(len(prompts)), key=lambda p: len(prompts[p]))
     step = max(1, max_rows // group_size)
+    if unshareable(policy.model) and one_prompt_at_a_time(policy.model):
+        step = 1
     with policy.evaluating(), torch.inference_mode(), sdpa_kernel(ATTENTION):
         for start in range(0, len(order), step):
             chosen = order[start : start + step]

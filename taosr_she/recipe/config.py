@@ -22,6 +22,7 @@ from taosr_she.recipe.kinds import (
     SFTStage,
     Stage,
 )
+from taosr_she.recipe.track import TrackerName
 from taosr_she.strict_yaml import AS_WRITTEN, parse_yaml, read_yaml
 
 STAGE_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
@@ -46,6 +47,8 @@ class Recipe(Strict):
     """CPU threads of torch; 0 leaves torch's choice."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:0, ..."""
+    track: TrackerName = "none"
+    """Where metrics are shown as well: none, tensorboard, trackio, wandb (`pip install 'taosr-she[track]'`)."""
     domain: str = "taobao"
     """Shipped domain or path of a YAML file."""
     domain_overrides: dict[str, Any] = Field(default_factory=dict)

@@ -23,6 +23,8 @@ class Examiners:
 
     examiner: Examiner
     monitor: Monitor | None
+    endpoint: EndpointJudge | None = None
+    """The judge, where it is behind an endpoint: it keeps account of its answers, and is to be closed."""
 
 
 def examiners(context: Context, stage: RLStage) -> Examiners:
@@ -34,13 +36,15 @@ def examiners(context: Context, stage: RLStage) -> Examiners:
         scalar = ScalarExaminer(context.checkpoint(how.scalar), domain, context.recipe.device)
         return Examiners(scalar, None)
     examiner: Examiner = Verifier(domain, data.annotations())
-    monitor = None
+    monitor = endpoint = None
     if mode != "human_only":
-        examiner = Hybrid(examiner, _judge(context, how), mode)  # type: ignore[arg-type]
+        judge = _judge(context, how)
+        endpoint = judge if isinstance(judge, EndpointJudge) else None
+        examiner = Hybrid(examiner, judge, mode)  # type: ignore[arg-type]
         monitor = Monitor(Verifier(domain, data.probe()), domain.label_step, how.monitor)
     if how.flip:
         examiner = Noisy(examiner, domain, how.flip, context.recipe.seed)
-    return Examiners(examiner, monitor)
+    return Examiners(examiner, monitor, endpoint)
 
 
 def _judge(context: Context, how: Examination) -> Examiner:

@@ -15,6 +15,7 @@ from taosr_she.recipe.config import Recipe, wiring
 from taosr_she.recipe.kinds import PairsStage, Stage
 from taosr_she.recipe.records import DONE, STARTED, check_ours, clear, read_record, record_files
 from taosr_she.recipe.start import check_start
+from taosr_she.secret import masked, masked_values
 
 
 @dataclass(frozen=True)
@@ -93,9 +94,9 @@ def plan(recipe: Recipe, domain: Domain) -> list[PlannedStage]:
         if isinstance(stage, PairsStage):
             inputs |= {p: fingerprint_file(Path(p)) for p in (stage.path, stage.demonstrations) if p}
             if stage.annotations:
-                inputs[stage.annotations] = _fingerprint_annotations(stage.annotations)
+                inputs[masked(stage.annotations)] = _fingerprint_annotations(stage.annotations)
         content = {
-            "stage": stage.model_dump(mode="json"),
+            "stage": masked_values(stage.model_dump(mode="json")),  # a new password changes nothing that is computed
             "seed": recipe.seed,
             "domain": domain.model_dump(mode="json"),
             "version": __version__,

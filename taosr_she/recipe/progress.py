@@ -8,11 +8,14 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
+from rich.table import Column
 
 from taosr_she.escape import one_line
 
 PACE_STEPS = 3
 """Steps after the first one that it takes to say how long the rest will take."""
+WIDE = 110
+"""Columns of a terminal from which on the bars are long."""
 
 
 class Progress(AbstractContextManager["Progress"]):
@@ -23,10 +26,16 @@ class Progress(AbstractContextManager["Progress"]):
         self._quiet = quiet_seconds
         self._last = 0.0
         self._live = console.is_terminal
+        self.log: Callable[[str], None] = lambda text: None
+        """Hears every line, in a terminal also those that bars stand for."""
+        self.each_update: Callable[[], None] = lambda: None
+        """Called after every update of a stage."""
+        bar = BarColumn(bar_width=24 if console.width >= WIDE else 8)
+        # Where it is narrow the note takes two lines; else rich would cut all columns, times too.
+        note = TextColumn("{task.fields[note]}", markup=False, table_column=Column())
         self._rich = RichProgress(
-            TextColumn("{task.description:<14}", markup=False), BarColumn(bar_width=24), MofNCompleteColumn(),
-            TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}", markup=False), console=console,
+            TextColumn("{task.description:<14}", markup=False), bar, MofNCompleteColumn(), TimeElapsedColumn(),
+            TextColumn("left"), TimeRemainingColumn(), note, console=console,
         )  # fmt: skip
 
     def __enter__(self) -> "Progress":
@@ -41,6 +50,7 @@ class Progress(AbstractContextManager["Progress"]):
     def say(self, text: str) -> None:
         """One line above the bars."""
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+        self.log(text)
 
     def stage(self, name: str, total: int) -> Callable[[int, str], None]:
         """A function `(done, note)` to call as the stage goes on.
@@ -61,10 +71,12 @@ class Progress(AbstractContextManager["Progress"]):
                     self._rich.reset(task, completed=done)
             if task is not None:
                 self._rich.update(task, completed=done, note=one_line(note))
-            elif now - self._last >= self._quiet or done == total:
+            if now - self._last >= self._quiet or done == total:
                 self._last = now
                 left = time_left(done - first[0], now - first[1], total - done)
-                self.say(f"  {name}: {done}/{total}, {now - started:.0f} s{left}; {note}")
+                line = f"  {name}: {done}/{total}, {now - started:.0f} s{left}; {note}"
+                (self.say if task is None else self.log)(line)
+            self.each_update()
 
         return update
 

@@ -26,6 +26,8 @@ KNOWN = (
 )  # fmt: skip
 """All names that a stage's folder may hold, of every kind of stage. A folder with another name in it is not deleted."""
 
+CARD = "checkpoint/README.md"
+"""The model card, which a later evaluation may add to: neither compared nor foreign."""
 _CHUNK = 1 << 20
 
 
@@ -55,7 +57,7 @@ def check_ours(folder: Path) -> None:
     files = read_record(folder / DONE).get("files")
     if isinstance(files, dict):
         there = (path.relative_to(folder).as_posix() for path in _files(folder / "checkpoint"))
-        foreign += [name for name in there if name not in files]
+        foreign += [name for name in there if name not in files and name != CARD]
     if foreign:
         raise UserError(f"{folder} would be cleared to run its stage anew, but {foreign[0]} in it is not ours; {mend}")
 
@@ -71,7 +73,7 @@ def record_files(folder: Path) -> dict[str, list[Any]]:
     return {
         path.relative_to(folder).as_posix(): [path.stat().st_size, _sha256(path)]
         for path in _files(folder)
-        if path.name not in (STARTED, DONE)
+        if path.name not in (STARTED, DONE) and path != folder / CARD
     }
 
 

@@ -18,6 +18,7 @@ from taosr_she.domain.domain import Domain
 from taosr_she.errors import UserError
 from taosr_she.files import write_json, write_text
 from taosr_she.model.domain_file import save_domain
+from taosr_she.recipe.card import write_card
 from taosr_she.recipe.check import check_recipe
 from taosr_she.recipe.config import Recipe, wiring
 from taosr_she.recipe.context import Context
@@ -25,6 +26,10 @@ from taosr_she.recipe.lock import only_process
 from taosr_she.recipe.plan import PlannedStage, forget, plan, redone
 from taosr_she.recipe.progress import Progress
 from taosr_she.recipe.records import damaged_records, read_record, verify_files
+from taosr_she.recipe.run_log import RunLog
+from taosr_she.recipe.table import results_table
+from taosr_she.recipe.track import Tracked, check_tracker, followed, how_to_look
+from taosr_she.secret import masked_values
 
 ENVIRONMENT = "environment.json"
 """Marks the folder of a run."""
@@ -47,16 +52,25 @@ def run_recipe(recipe: Recipe, progress: Progress, redo: Sequence[str] = ()) -> 
     from taosr_she.report.build import build_report
 
     resolve_device(recipe.device)
+    check_tracker(recipe.track)
     with open_folder(recipe.folder):
         logging.disable_progress_bar()  # saving and loading would cut through our own progress
         forget(anew)
         write_head(recipe, domain)
-        for stage in planned:
-            if stage.state == "done":
-                progress.say(f"{stage.name}: done before, kept")
-                continue
-            run_stage(recipe, domain, stage, progress)
-        return build_report(recipe.folder)
+        with RunLog(recipe.folder, progress) as log:
+            if recipe.track != "none":
+                progress.say(how_to_look(recipe.track, recipe.folder, recipe.name))
+            for stage in planned:
+                if stage.state == "done":
+                    progress.say(f"{stage.name}: done before, kept")
+                    continue
+                run_stage(recipe, domain, stage, progress)
+            report = build_report(recipe.folder)
+            results = read_results(recipe.folder)
+            if results is not None:
+                log.show(results_table(results))
+            log.write(f"report: {report}")
+            return report
 
 
 def prepare(recipe: Recipe) -> tuple[Domain, list[PlannedStage]]:
@@ -88,7 +102,7 @@ def write_head(recipe: Recipe, domain: Domain) -> None:
     folder = recipe.folder
     set_threads(recipe.threads)
     write_json(folder / ENVIRONMENT, environment(recipe))  # first: it marks the folder as that of a run
-    resolved = recipe.model_dump(mode="json", exclude={"shared"})
+    resolved = masked_values(recipe.model_dump(mode="json", exclude={"shared"}))
     write_text(folder / "recipe.yaml", yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True))
     save_domain(domain, folder)
 
@@ -106,8 +120,12 @@ def run_stage(recipe: Recipe, domain: Domain, planned: PlannedStage, progress: P
     planned.begin()
     context = Context(planned.name, planned.folder, recipe, domain, progress, planned.folder.parent)
     started = time.monotonic()
-    # A kind is the name of the file in stages/ that runs it; only what a recipe uses is imported.
-    summary = import_module(f"taosr_she.recipe.stages.{planned.stage.kind}").run(context, planned.stage)
+    with followed(recipe.track, planned.folder, lambda: tracked(recipe, planned)) as follow:
+        progress.each_update = follow
+        # A kind is the name of the file in stages/ that runs it; only what a recipe uses is imported.
+        summary = import_module(f"taosr_she.recipe.stages.{planned.stage.kind}").run(context, planned.stage)
+    progress.each_update = lambda: None
+    write_card(recipe, domain, planned, summary)
     planned.finish(time.monotonic() - started, summary)
     shown = ", ".join(f"{key} {value}" for key, value in summary.items() if isinstance(value, int | float | str))
     progress.say(f"{planned.name}: done in {time.monotonic() - started:.0f} s ({shown})")
@@ -121,11 +139,19 @@ def _beginning(planned: PlannedStage) -> str:
     return f"resumes {saved_point(planned.folder) or 'from its beginning: nothing was saved before it stopped'}"
 
 
+def tracked(recipe: Recipe, planned: PlannedStage) -> Tracked:
+    """What a tracker is told of a stage. The settings are read from the run folder: what is secret is masked there."""
+    written = yaml.safe_load((recipe.folder / "recipe.yaml").read_text("utf-8"))
+    settings = written["stages"][planned.name]
+    return Tracked(recipe.folder, recipe.name, planned.name, planned.fingerprint, settings)
+
+
 def describe_plan(recipe: Recipe, redo: Sequence[str] = ()) -> str:
     """The resolved recipe and what each stage would do, for `--dry-run`."""
     _, stages = prepare(recipe)
     anew = redone(stages, redo)
-    lines = [yaml.safe_dump(recipe.model_dump(mode="json", exclude={"shared"}), sort_keys=False, allow_unicode=True)]
+    resolved = masked_values(recipe.model_dump(mode="json", exclude={"shared"}))
+    lines = [yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True)]
     lines.append(f"run folder: {recipe.folder}")
     for planned in stages:
         intent = "runs anew" if planned in anew and planned.state != "new" else INTENTS[planned.state]

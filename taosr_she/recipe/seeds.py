@@ -12,6 +12,7 @@ from taosr_she.recipe.config import MAX_SEED, load_recipe
 from taosr_she.recipe.progress import Progress
 from taosr_she.recipe.run import describe_plan, read_results, run_recipe
 from taosr_she.recipe.table import ModelTable, metric_name, table_metrics
+from taosr_she.secret import masked_values
 
 
 def run_seeds(console: Console, name: str, overrides: list[str], seeds: str, dry_run: bool, redo: list[str]) -> None:
@@ -36,7 +37,7 @@ def run_seeds(console: Console, name: str, overrides: list[str], seeds: str, dry
             raise UserError(f"recipe {name}: --seeds needs an evaluate stage")
         results.append(found)
     summary = summarise(results)
-    write_json(base / "seeds.json", {"recipe": name, "overrides": overrides, "seeds": chosen, **summary})
+    write_json(base / "seeds.json", {"recipe": name, "overrides": masked_values(overrides), "seeds": chosen, **summary})
     console.print(seeds_table(summary, chosen))
     for row in summary["paired"]:
         console.print(_sentence(row), highlight=False)

@@ -4,9 +4,11 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
+from taosr_she.escape import plain
 from taosr_she.report.curves import step_keys, training_curves
+from taosr_she.report.glossary import GLOSSARY, term_of
 from taosr_she.report.judging import judging
 from taosr_she.report.load import RunData, load_run
 from taosr_she.report.models import FEW, model_cards, slice_rows
@@ -28,9 +30,10 @@ def build_report(run_folder: Path) -> Path:
     stage, responses = _responses(run, names)
     environment = Environment(
         loader=PackageLoader("taosr_she.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
+        lstrip_blocks=True, finalize=shown,
     )  # fmt: skip
     environment.filters["duration"] = duration
+    environment.globals["term"] = term_link
     page = environment.get_template("template.html.j2").render(
         run=run,
         names=names,
@@ -48,6 +51,7 @@ def build_report(run_folder: Path) -> Path:
         responses_stage=stage,
         largest=_largest(responses),
         kinds=[(kind, name, sum(r.kind == kind for r in responses)) for kind, name in OUTCOMES.items()],
+        glossary=GLOSSARY,
         slowest=max((s.seconds or 0.0 for s in run.stages), default=0.0),
         total_seconds=sum(s.seconds or 0.0 for s in run.stages),
         style=_text("style.css"),
@@ -58,6 +62,21 @@ def build_report(run_folder: Path) -> Path:
     part.write_text(page, "utf-8")
     part.replace(target)
     return target
+
+
+def shown(value: Any) -> Any:
+    """Every value on its way into the page: control characters in texts are shown as such. One that overrides the
+    writing direction would turn the rest of the paragraph around. (What is HTML in it, autoescape makes text.)"""
+    return plain(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def term_link(key: str, text: str) -> Markup:
+    """`text` as a link into the glossary, with its entry as a tip; plain text where the glossary has none."""
+    found = term_of(key)
+    if found is None:
+        return escape(plain(text))
+    link = Markup('<a class="term" href="#term-{}" title="{}">{}</a>')
+    return link.format(found.key, f"{found.name}: {found.text}", plain(text))
 
 
 def duration(seconds: float | None) -> str:

@@ -33,6 +33,7 @@ def draw_metric(runs: Sequence[Path], metric: str, out: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
+    matplotlib.rcParams["text.parse_math"] = False  # a dollar sign in a name is a dollar sign
     figure, axes = pyplot.subplots(figsize=(7, 4), layout="constrained")
     for name, values in curves.items():
         steps = np.arange(1, values.shape[1] + 1)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from taosr_she.errors import UserError
+from taosr_she.secret import masked, masked_values
 from taosr_she.strict_yaml import read_yaml
 
 
@@ -78,7 +79,7 @@ def _recipe(path: Path, gaps: list[str]) -> tuple[str, dict[str, Any]]:
     text = path.read_text("utf-8")
     if not isinstance(recipe, dict):
         raise UserError(f"{path}: expected a mapping; run the recipe again or remove the file")
-    return text, recipe
+    return masked(text), masked_values(recipe)
 
 
 def _stages(folder: Path, planned: dict[str, Any], gaps: list[str]) -> list[StageData]:

@@ -8,6 +8,8 @@ from itertools import pairwise
 
 from markupsafe import Markup, escape
 
+from taosr_she.escape import plain
+
 WIDTH, HEIGHT = 340, 180
 LEFT, RIGHT, TOP, BOTTOM = 40, 10, 10, 26
 MAX_POINTS = 240
@@ -15,7 +17,7 @@ MAX_POINTS = 240
 SMOOTH_FROM = 16
 """Series with at least so many points also get a moving average."""
 
-MARK_WIDTH, MARK_HEIGHT = 84, 10
+MARK_WIDTH, MARK_HEIGHT = 130, 10
 
 
 @dataclass(frozen=True)
@@ -102,24 +104,30 @@ def line_chart(title: str, unit: str, x_name: str, series: Sequence[Series], sha
 
 def drawing(spoken: str, parts: Sequence[str], height: float = HEIGHT) -> Markup:
     """A panel's SVG with a text that stands for it."""
-    head = f'<svg class="chart" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(spoken)}">'
+    head = f'<svg class="chart" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(plain(spoken))}">'
     return Markup(f"{head}{''.join(parts)}</svg>")
 
 
-def interval_mark(value: float, interval: tuple[float, float], scale: tuple[float, float], colour: str) -> Markup:
-    """A dot with its interval on a scale that all cells of a row share. Decoration: the numbers stand beside it."""
-    low, high = scale
-    width = (high - low) or 1.0
+def interval_mark(value: float, interval: tuple[float, float], colour: str) -> Markup:
+    """A share as a line across the bar of its interval, on the scale from 0 to 1 that all cells of the page share.
+
+    Three small lines stand for 0, one half and 1. Decoration: the numbers stand beside it.
+    """
 
     def at(v: float) -> float:
-        return 4 + (v - low) / width * (MARK_WIDTH - 8)
+        return 1 + min(1.0, max(0.0, v)) * (MARK_WIDTH - 2)
 
+    def line(kind: str, x1: float, x2: float, y1: float, y2: float) -> str:
+        return f'<line class="{kind}" x1="{x1:.1f}" x2="{x2:.1f}" y1="{y1:g}" y2="{y2:g}"/>'
+
+    low, high = interval
     middle = MARK_HEIGHT / 2
+    parts = [line("track", at(v), at(v), 2, MARK_HEIGHT - 2) for v in (0, 0.5, 1)]
+    parts += [line("track", at(0), at(1), middle, middle), line("range", at(low), at(high), middle, middle)]
+    parts += [line("value", at(value), at(value), 0, MARK_HEIGHT)]
     return Markup(
-        f'<svg class="mark {escape(colour)}" width="{MARK_WIDTH}" height="{MARK_HEIGHT}" aria-hidden="true">'
-        f'<line class="track" x1="0" x2="{MARK_WIDTH}" y1="{middle}" y2="{middle}"/>'
-        f'<line class="range" x1="{at(interval[0]):.1f}" x2="{at(interval[1]):.1f}" y1="{middle}" y2="{middle}"/>'
-        f'<circle cx="{at(value):.1f}" cy="{middle}" r="3.4"/></svg>'
+        f'<svg class="mark {escape(colour)}" viewBox="0 0 {MARK_WIDTH} {MARK_HEIGHT}" width="{MARK_WIDTH}" '
+        f'height="{MARK_HEIGHT}" preserveAspectRatio="none" aria-hidden="true">{"".join(parts)}</svg>'
     )
 
 

@@ -16,6 +16,37 @@ for (const button of buttons) {
   });
 }
 
+// Tables: those that fit need no box; a box says in words and with shadows that there is more beside it.
+for (const box of document.querySelectorAll(".scroll")) {
+  const more = document.createElement("p");
+  more.className = "more";
+  more.hidden = true;
+  box.before(more);
+  const heads = [...box.querySelectorAll("thead tr:first-child > *")];
+  const look = () => {
+    const table = box.querySelector("table");
+    const fits = table.offsetWidth <= box.clientWidth + 1;
+    box.classList.toggle("fits", fits);
+    const right = box.scrollWidth - box.clientWidth - box.scrollLeft;
+    box.classList.toggle("beyond-right", !fits && right > 2);
+    box.classList.toggle("beyond-left", !fits && box.scrollLeft > 2);
+    box.classList.toggle("beyond-down", !fits && box.scrollHeight - box.clientHeight - box.scrollTop > 2);
+    more.hidden = fits;
+    if (fits || heads.length < 2) return;
+    const edge = box.getBoundingClientRect();
+    const first = heads[0].getBoundingClientRect().right; // stays where it is
+    const seen = heads.slice(1).filter((head) => {
+      const place = head.getBoundingClientRect();
+      return place.right <= edge.right + 2 && place.left >= Math.min(first, edge.right) - 2;
+    });
+    const words = `${seen.length} of ${heads.length - 1} columns are in view: scroll sideways`;
+    more.textContent = right > 2 ? `${words} →` : `← ${words}`;
+  };
+  box.addEventListener("scroll", look, { passive: true });
+  new ResizeObserver(look).observe(box);
+  look();
+}
+
 // Curves: the values under the pointer, in place of the last ones. Numbers match WIDTH, LEFT and RIGHT of plots.py.
 const WIDTH = 340, LEFT = 40, RIGHT = 10;
 for (const figure of document.querySelectorAll("figure[data-points]")) {

@@ -12,8 +12,13 @@ from taosr_she.report.plots import interval_mark
 
 LOWER_IS_BETTER = {"right_label_wrong_reasoning", "wrong_label_right_reasoning", "malformed", "ece"}
 NOT_SHARES = {"tokens_per_second", "mean_tokens"}
-NEUTRAL = {"mean_tokens"}
-"""Neither more nor less is better."""
+NEUTRAL = {"mean_tokens", "tokens_per_second"}
+"""Neither more nor less is better: a response may be as long as it needs, and speed is the machine's as much as the
+model's, so no star is given."""
+HINTS = {
+    "tokens_per_second": "of the evaluation, on this machine",
+    **dict.fromkeys(sorted(LOWER_IS_BETTER), "lower is better"),
+}
 ALPHA = 0.05
 
 
@@ -24,7 +29,7 @@ class Cell:
     text: str
     interval: str  # "[84.4, 88.1]" or empty
     best: bool
-    mark: Markup  # small drawing of value and interval, on the row's scale
+    mark: Markup  # small drawing of value and interval, on the scale of all shares
 
 
 @dataclass(frozen=True)
@@ -33,7 +38,7 @@ class Row:
 
     key: str
     name: str
-    hint: str  # "lower is better" or empty
+    hint: str  # "lower is better", or how it was measured; or empty
     cells: list[Cell]
 
 
@@ -41,6 +46,7 @@ class Row:
 class Column:
     """Head of a model's column."""
 
+    key: str  # the name in the results
     name: str
     detail: str
     colour: str
@@ -61,7 +67,7 @@ class Comparisons:
     """Paired differences: a column for every two models, a row for every metric; None where one of them lacks it."""
 
     titles: list[str]  # "SRPO − GRPO"
-    rows: list[tuple[str, list[Difference | None]]]  # the first row is the headline
+    rows: list[tuple[str, str, list[Difference | None]]]  # key and name of the metric; the first row is the headline
 
 
 def columns(run: RunData, names: Names) -> list[Column]:
@@ -72,7 +78,7 @@ def columns(run: RunData, names: Names) -> list[Column]:
         stage = kinds.get(name)
         rule = ((stage.settings.get("settings") or {}).get("credit") or {}).get("rule") if stage else None
         detail = "labels only" if label_only(model) else f"credit: {rule}" if rule else "start" if stage else ""
-        heads.append(Column(names.model(name), detail, names.colour(name)))
+        heads.append(Column(name, names.model(name), detail, names.colour(name)))
     return heads
 
 
@@ -129,7 +135,6 @@ def metric_row(
     best = (min if key in LOWER_IS_BETTER else max)(rival.values(), default=None)
     marked = len({shown(key, value) for value in rival.values()}) > 1
     bounds = {model: _bounds(content, key) for model, content in models.items()}
-    ends = [end for low_high in bounds.values() if low_high for end in low_high]
     cells = []
     for model, value in values.items():
         if value is None:
@@ -138,10 +143,10 @@ def metric_row(
         interval, mark = "", Markup("")
         if found := bounds[model]:
             interval = f"[{shown(key, found[0])}, {shown(key, found[1])}]"
-            mark = interval_mark(value, found, (min(known + ends), max(known + ends)), colour(model))
+            mark = Markup("") if key in NOT_SHARES else interval_mark(value, found, colour(model))
         is_best = marked and model in rival and best is not None and shown(key, value) == shown(key, best)
         cells.append(Cell(shown(key, value), interval, is_best, mark))
-    return Row(key, name, "lower is better" if key in LOWER_IS_BETTER else "", cells)
+    return Row(key, name, HINTS.get(key, ""), cells)
 
 
 def shown(key: str, value: float) -> str:
@@ -164,7 +169,7 @@ def comparisons(results: dict[str, Any], names: Names) -> Comparisons:
     metrics = list(dict.fromkeys(metric for _, metric in found))
     return Comparisons(
         [f"{names.model(b)} − {names.model(a)}" for a, b in pairs],
-        [(_label(metric, names), [found.get((pair, metric)) for pair in pairs]) for metric in metrics],
+        [(metric, _label(metric, names), [found.get((pair, metric)) for pair in pairs]) for metric in metrics],
     )
 
 

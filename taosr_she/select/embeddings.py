@@ -87,8 +87,10 @@ def _model(texts: Sequence[str], name: str) -> np.ndarray:
             f"embedding {name}: sentence-transformers is not installed: pip install sentence-transformers, or use tfidf"
         ) from error
     try:
-        model = SentenceTransformer(name)
-    except (OSError, ValueError) as error:
-        why = str(error).partition("\n")[0]
+        model = SentenceTransformer(name, trust_remote_code=False)  # code that a model brings along is never run
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever its libraries raise over a foreign folder, as in `model.loading`
+        why = f"{type(error).__name__}: {error}".partition("\n")[0]
         raise UserError(f"embedding {name}: cannot be loaded ({why})") from error
     return np.asarray(model.encode(list(texts), show_progress_bar=False), dtype=np.float32)

@@ -11,7 +11,8 @@ from pydantic import Field
 
 from taosr_she.domain.domain import Strict
 from taosr_she.errors import UserError, disk_errors
-from taosr_she.train.scalar import Preference
+from taosr_she.train.lengths import fitting
+from taosr_she.train.scalar import Preference, longer_side
 
 if TYPE_CHECKING:
     from taosr_she.model.policy import Policy
@@ -65,11 +66,7 @@ def train_dpo(
     from taosr_she.model.policy import save_policy
     from taosr_she.train.preference_log import PreferenceLog
 
-    kept = [p for p in preferences if len(p.prompt) + max(len(p.preferred), len(p.rejected)) <= settings.max_length]
-    if not kept:
-        raise UserError(
-            f"DPO: none of {len(preferences)} preferences fits into max_length={settings.max_length}: raise it"
-        )
+    kept = fitting("DPO preferences", preferences, longer_side, settings.max_length, policy.positions)
     folder.mkdir(parents=True, exist_ok=True)
     gpu = policy.device.type == "cuda"
     trainer_folder = folder / "trainer"

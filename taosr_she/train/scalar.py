@@ -1,7 +1,6 @@
 """The scalar reward model, the baseline: TRL's `RewardTrainer` as it is, on preferred and rejected responses."""
 
 import copy
-import logging
 import math
 import random
 import shutil
@@ -19,6 +18,7 @@ from taosr_she.domain.pair import Pair
 from taosr_she.domain.response import Response
 from taosr_she.errors import UserError, disk_errors
 from taosr_she.examine.verdicts import outcomes
+from taosr_she.train.lengths import fitting
 
 if TYPE_CHECKING:
     from taosr_she.model.policy import Policy
@@ -61,6 +61,11 @@ class Preference:
     prompt: list[int]
     preferred: list[int]
     rejected: list[int]
+
+
+def longer_side(preference: Preference) -> int:
+    """Tokens of prompt and the longer of the two responses."""
+    return len(preference.prompt) + max(len(preference.preferred), len(preference.rejected))
 
 
 def preference(policy: "Policy", domain: Domain, pair: Pair, preferred: str, rejected: str) -> Preference:
@@ -110,16 +115,9 @@ def train_scalar(
     """
     from taosr_she.model.policy import Policy, save_policy
 
-    kept = [p for p in preferences if len(p.prompt) + max(len(p.preferred), len(p.rejected)) <= settings.max_length]
-    if not kept:
-        raise UserError(
-            f"scalar reward model: none of {len(preferences)} preferences fits into max_length={settings.max_length}"
-        )
-    if len(kept) < len(preferences):
-        logging.getLogger(__name__).warning(
-            "scalar reward model: %d of %d preferences exceed max_length=%d and are left out",
-            len(preferences) - len(kept), len(preferences), settings.max_length,
-        )  # fmt: skip
+    kept = fitting(
+        "preferences of the scalar reward model", preferences, longer_side, settings.max_length, policy.positions
+    )
     folder.mkdir(parents=True, exist_ok=True)
     model = reward_model(policy, seed)
     _train(model, policy, kept, settings, seed, folder, on_step)

@@ -17,6 +17,7 @@ from taosr_she.domain.domain import Strict
 from taosr_she.errors import UserError, disk_errors
 from taosr_she.files import write_json
 from taosr_she.model.example import Example
+from taosr_she.train.lengths import fitting
 
 if TYPE_CHECKING:
     from taosr_she.model.policy import Policy
@@ -44,7 +45,8 @@ class SFTSettings(Strict):
     grad_clip: float = Field(default=1.0, gt=0)
     """Largest gradient norm."""
     max_length: int = Field(default=1024, gt=1)
-    """Examples with more tokens are left out and counted: a response that is cut off would teach cutting off."""
+    """Examples with more tokens, or more than the model has positions, are left out and counted: a response that is cut
+    off would teach cutting off."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """`bfloat16` computes under autocast with float32 weights; `auto` does so on a GPU."""
     gradient_checkpointing: Literal["auto", "on", "off"] = "auto"
@@ -72,18 +74,20 @@ def train_sft(
     weights, it resumes from its last complete checkpoint and ends with the weights of an uninterrupted run; called
     again after it finished, it loads the result; with other arguments it starts afresh. `on_step` gets each metrics
     row. Seeds the global generators of Python, NumPy and torch. Raises UserError when no example fits into
-    `max_length`, when several GPUs are visible, or when the loss is not finite.
+    `max_length` and the model's positions, when its weights are quantised, when several GPUs are visible, or when the
+    loss is not finite.
     """
+    from taosr_she.model.batches import check_runs
+    from taosr_she.model.loading import quantised_by
     from taosr_she.model.policy import load_policy, save_policy
 
-    kept = [e for e in examples if len(e.ids) <= settings.max_length]
-    if not kept:
-        raise UserError(f"SFT: none of {len(examples)} examples fits into max_length={settings.max_length}: raise it")
-    if len(kept) < len(examples):
-        left_out = len(examples) - len(kept)
-        logging.getLogger(__name__).warning(
-            "SFT: %d of %d examples exceed max_length=%d and are left out", left_out, len(examples), settings.max_length
+    method = quantised_by(policy.model.config)
+    if method:
+        raise UserError(
+            f"SFT: the model's weights are quantised ({method}) and cannot be trained; take the original ones"
         )
+    check_runs(policy.model)
+    kept = fitting("SFT examples", examples, lambda e: len(e.ids), settings.max_length, policy.positions)
     facts = {
         "fingerprint": _fingerprint(policy, kept, settings, seed),
         "examples": len(kept),

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -38,6 +38,18 @@ def simulate(
             truth = int(rng.integers(4))
             told = truth if rng.random() < chance else (truth + int(rng.integers(1, 4))) % 4
             found.append(Prediction(f"{q}-{i}", f"q{q}", CODES[truth], CODES[told], verdicts=UNKNOWN))
+    return found
+
+
+def calibrated(rng: np.random.Generator, queries: int, size: int, spread: float = 0.7) -> list[Prediction]:
+    """A model that knows how sure it may be: truth drawn from its own probabilities. `spread` 0: always alike."""
+    found = []
+    for q in range(queries):
+        for i in range(size):
+            probs = rng.dirichlet([spread] * 4) if spread else np.array([0.4, 0.3, 0.2, 0.1])
+            truth = int(rng.choice(4, p=probs))
+            top = CODES[int(probs.argmax())]
+            found.append(Prediction(f"{q}-{i}", f"q{q}", CODES[truth], top, probs=tuple(probs), verdicts=UNKNOWN))
     return found
 
 
@@ -76,6 +88,43 @@ def test_a_known_accuracy_is_covered_at_about_the_nominal_rate() -> None:
         low, high = bootstrap_intervals(DOMAIN, predictions, 200, seed, level=0.9)["accuracy"]
         covered += low <= 0.7 <= high
     assert 0.84 <= covered / 200 <= 0.96  # 90% give or take three standard errors
+
+
+@given(st.integers(0, 10**6), st.integers(2, 60), st.integers(1, 3), st.sampled_from([0.0, 0.7]))
+@settings(max_examples=60, deadline=None)
+def test_every_interval_holds_its_estimate(seed: int, queries: int, size: int, spread: float) -> None:
+    """The calibration error of a calibrated model above all: every resample of it may lie higher than the estimate."""
+    predictions = calibrated(np.random.default_rng(seed), queries, size, spread)
+    estimates = compute_metrics(DOMAIN, predictions)
+    for metric, (low, high) in bootstrap_intervals(DOMAIN, predictions, 200, seed).items():
+        if not math.isnan(low) and not math.isnan(estimates[metric]):
+            assert low - 1e-12 <= estimates[metric] <= high + 1e-12, metric
+            assert 0 <= low <= high <= 1
+    paired = paired_comparison(DOMAIN, predictions, worsen(np.random.default_rng(seed), predictions, 0.3), ["ece"], 200)
+    assert all(float(row["low"]) - 1e-12 <= float(row["difference"]) <= float(row["high"]) + 1e-12 for row in paired)
+
+
+def test_a_model_that_is_exactly_calibrated_has_an_interval_from_nothing() -> None:
+    """Confidence 0.6 everywhere, and 60 of 100 right: the percentile interval of this 0 did not hold it."""
+    probs = (0.6, 0.2, 0.1, 0.1)
+    predictions = [
+        Prediction(f"p{i}", f"q{i}", CODES[0 if i < 60 else 1], CODES[0], probs=probs, verdicts=UNKNOWN)
+        for i in range(100)
+    ]
+    drawn = resampled_metrics(DOMAIN, predictions, 1000, 0)["ece"]
+    assert compute_metrics(DOMAIN, predictions)["ece"] == pytest.approx(0) and np.quantile(drawn, 0.025) > 0
+    low, high = bootstrap_intervals(DOMAIN, predictions)["ece"]
+    assert low == 0 and 0.02 < high < 0.1
+
+
+def test_the_centred_interval_covers_what_test_sets_of_this_size_give() -> None:
+    rng = np.random.default_rng(0)
+    usual = np.mean([compute_metrics(DOMAIN, calibrated(rng, 60, 2))["ece"] for _ in range(200)])
+    covered = 0
+    for seed in range(100):
+        low, high = bootstrap_intervals(DOMAIN, calibrated(rng, 60, 2), 200, seed, level=0.9)["ece"]
+        covered += low <= usual <= high
+    assert covered >= 81  # 90 expected, three standard errors below
 
 
 def test_repeating_the_pairs_of_every_query_narrows_nothing() -> None:

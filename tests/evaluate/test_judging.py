@@ -106,3 +106,12 @@ def test_controls() -> None:
     assert control["first_error_flawed"] == pytest.approx(2 / 3) and control["first_error_clean"] == 1
     with pytest.raises(UserError, match="with and without errors"):
         fit_scalar_control(KEYS, scores, np.ones((5, 3)))
+
+
+def test_the_interval_of_a_calibrated_judge_holds_its_calibration_error() -> None:
+    """P(correct) 0.8 everywhere, and 80 of 100 right: any resample has a larger error."""
+    truth = np.tile((np.arange(100) < 80).astype(float)[:, None], (1, 3))
+    values = np.full((100, 3), 0.8)
+    assert judging_metrics(KEYS, truth, values)["ece"] == pytest.approx(0)
+    low, high = judging_intervals(KEYS, truth, values, [f"p{i}" for i in range(100)])["ece"]
+    assert low == 0 and 0.02 < high < 0.15

@@ -1,6 +1,7 @@
 """The judge: always K verdicts, equal to a slow reference, whatever the weights and the batch."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -242,3 +243,13 @@ def test_tokenizers_that_cannot_write_the_form(make_judge: Callable[..., Policy]
 
 def test_nothing_to_examine(make_judge: Callable[..., Policy], domain: Domain) -> None:
     assert GSRM(make_judge(), domain, GSRMConfig()).examine([], []).values.shape == (0, 5)
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"votes": ', b'{"votes": "many"}', b'{"beams": 3}', b"\xff\xfe"])
+def test_damaged_settings_of_a_judge_are_one_line(domain: Domain, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "gsrm.json").write_bytes(content)
+    with pytest.raises(
+        UserError, match=r"judge .*/\./: gsrm\.json cannot be read \(.*\); train the judge again"
+    ) as caught:
+        GSRM.load(f"{tmp_path}/./", domain)
+    assert "\n" not in str(caught.value)

@@ -48,6 +48,7 @@ class Endpoint:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True  # or every answer waits 40 ms
 
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -154,16 +155,26 @@ def test_unusable_answers_are_asked_anew_then_unknown(
     assert np.isnan(verdicts.values).all() and (verdicts.sources == CODE["unknown"]).all()
 
 
+def test_an_answer_that_is_cut_off_says_so(endpoint: Endpoint, make_judge: Callable[..., EndpointJudge]) -> None:
+    status, headers, body = chat("[query] as it sh")
+    body["choices"][0]["finish_reason"] = "length"
+    endpoint.say = lambda pair, before: (status, headers, body)
+    judge = make_judge(attempts=1)
+    judge.examine(*asked(1))
+    assert "0 of 1 questions have a usable answer; 1 x section [query] does not end in" in judge.account()[2]
+    assert "cut off at max_tokens" in judge.account()[2]
+
+
 def test_retries_with_backoff(endpoint: Endpoint, make_judge: Callable[..., EndpointJudge]) -> None:
     replies = [(503, {}, {}), (429, {"Retry-After": "7"}, {})]
     endpoint.say = lambda pair, before: replies[before] if before < 2 else chat(judgement(*["correct"] * 5))
     assert make_judge().examine(*asked(1)).values.tolist() == [[1] * 5]
-    assert len(make_judge.waits) == 2 and make_judge.waits[1] == 7
+    assert len(make_judge.waits) == 2 and 7 < make_judge.waits[1] <= 8  # with jitter
 
 
 def test_gives_up_when_nothing_answers(endpoint: Endpoint, make_judge: Callable[..., EndpointJudge]) -> None:
     endpoint.say = lambda pair, before: (503, {}, {})
-    with pytest.raises(UserError, match="5 responses in a row without an answer, the last: status 503"):
+    with pytest.raises(UserError, match="5 questions in a row without an answer, the last: status 503"):
         make_judge(retries=0).examine(*asked(9))
     assert len(endpoint.requests) == 5
 

@@ -89,6 +89,7 @@ def test_bad_lines_cost_themselves_alone(tmp_path: Path) -> None:
     [
         ("label_studio", b"{", "not valid JSON"),
         ("label_studio", b"{}", "a list of tasks is needed"),
+        ("label_studio", b'[{"id": 1, "annotation_id": 5, "annotator": 3, "verdict_query": "correct"}]', "JSON-MIN"),
         ("label_studio", None, "no such file"),
         ("stepwise", None, "no such file"),
     ],

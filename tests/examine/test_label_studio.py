@@ -150,3 +150,26 @@ def test_the_configuration_names_what_tasks_hold(name: str) -> None:
 def test_bad_annotation_is_told_with_its_task_part() -> None:
     [(bad, raw)] = [x for x in annotations_from_task(DOMAIN, 3) if not isinstance(x, Annotation)]
     assert isinstance(bad, BadAnnotation) and raw == 3
+
+
+def test_predictions_that_are_bare_ids_cost_nothing() -> None:
+    task = made_in_label_studio()
+    with_predictions = read(task)[0]
+    task |= {"predictions": [286, 287], "drafts": []}
+    assert read(task) == ([a for a in with_predictions if a.annotator != "machine:v1"], [])
+    task["annotations"].append(7)  # an annotation of which only the id is there is lost, and said to be
+    assert read(task)[1] == [("not an object", 7)]
+
+
+def test_tasks_of_versions_before_1() -> None:
+    task = made_in_label_studio()
+    expected = [a for a in read(task)[0] if a.annotator != "machine:v1"]
+    old = [dict(entry) for entry in task.pop("annotations")]
+    for entry in old:
+        entry["skipped"] = entry.pop("was_cancelled", False)
+        entry.pop("updated_at", None)
+        entry["created_at"] = 1_615_328_228
+    del task["predictions"]
+    found, rejected = read(task | {"completions": old})
+    assert rejected == [] and {a.time for a in found} == {"2021-03-09T22:17:08Z"}
+    assert [_with(a, time="") for a in found] == [_with(a, time="") for a in expected]

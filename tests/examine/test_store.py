@@ -1,18 +1,19 @@
 import subprocess
 import sys
 import textwrap
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from taosr_she.domain.annotation import is_reference, normal_text
 from taosr_she.domain.pair import Annotation
 from taosr_she.errors import UserError
 from taosr_she.examine import database
-from taosr_she.examine.store import AnnotationStore, Place
+from taosr_she.examine.store import AnnotationStore, Place, read_all
 
 REFERENCE = Annotation("p1", "category", "same", annotator="ann", time="2024-05-01T10:00:00")
 JUDGEMENT = Annotation("p1", "category", "Near  kind", "wrong", "same", "hm", "ann", "t", "1", "r1")
@@ -156,6 +157,13 @@ def test_what_cannot_be_opened_is_told_in_one_line(tmp_path: Path) -> None:
         (tmp_path, "is a folder"),
         (tmp_path / "text.db", "not a database"),
         ("nonsense://", "not a database URL"),
+        ("postgresql://someone:secret@localhost:port/x?password=secret", "not a database URL"),
+        ("postgresql://***@localhost/x", "the URL is masked"),
+        ("sqlite://", "in memory is gone at the end"),
+        ("sqlite:///:memory:", "in memory is gone at the end"),
+        (f"sqlite:///{tmp_path}/x.db?timeout=secret", "not a database URL"),
+        (f"sqlite:///{tmp_path}", "unable to open database file"),
+        (tmp_path / "text.db" / "a.db", "its folder cannot be made"),
         ("postgresql+pg8000://someone:secret@localhost/x", "the driver is not installed: pg8000"),
     ):
         with pytest.raises(UserError, match=message) as error:
@@ -163,3 +171,76 @@ def test_what_cannot_be_opened_is_told_in_one_line(tmp_path: Path) -> None:
         assert "\n" not in str(error.value) and "secret" not in str(error.value)
     with AnnotationStore(tmp_path / "a.db") as store, pytest.raises(UserError, match="pair_id is longer than 255"):
         store.add([replace(REFERENCE, pair_id="p" * 300)])
+
+
+def test_reading_makes_and_changes_nothing(tmp_path: Path) -> None:
+    import sqlite3
+
+    with pytest.raises(UserError, match="is a folder"):
+        read_all(tmp_path)
+    for source in (tmp_path / "none.db", f"sqlite:///{tmp_path}/none.db"):
+        with pytest.raises(UserError, match="no such file"):
+            read_all(source)
+    with closing(sqlite3.connect(tmp_path / "shop.db")) as shop:
+        shop.execute("CREATE TABLE orders (id INTEGER)")
+        shop.commit()
+    before = (tmp_path / "shop.db").read_bytes()
+    with pytest.raises(UserError, match=r"shop\.db: holds no annotations \(no table `annotations`\)"):
+        read_all(tmp_path / "shop.db")
+    assert (tmp_path / "shop.db").read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["shop.db"]
+
+
+def test_a_read_only_store_is_read_and_not_written(tmp_path: Path) -> None:
+    with AnnotationStore(tmp_path / "a.db") as store:
+        store.add([REFERENCE, JUDGEMENT])
+    read_only = f"sqlite:///file:{tmp_path}/a.db?mode=ro&uri=true"
+    assert read_all(read_only) == [REFERENCE, JUDGEMENT]
+    with (
+        AnnotationStore(read_only) as store,
+        pytest.raises(UserError, match="cannot be written: attempt to write a readonly database"),
+    ):
+        store.add([REFERENCE])
+
+
+@pytest.mark.parametrize("create", [True, False])
+def test_the_table_of_another_program_is_left_alone(tmp_path: Path, create: bool) -> None:
+    import sqlite3
+
+    with closing(sqlite3.connect(tmp_path / "a.db")) as other:
+        other.execute("CREATE TABLE annotations (id INTEGER, key TEXT, verdict TEXT)")
+        other.commit()
+    before = (tmp_path / "a.db").read_bytes()
+    with pytest.raises(UserError, match="its table `annotations` is another program's, it lacks place, reference"):
+        AnnotationStore(tmp_path / "a.db", create)
+    assert (tmp_path / "a.db").read_bytes() == before
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.floats(0, 1), st.binary(min_size=1, max_size=300), st.booleans())
+def test_a_damaged_database_is_read_or_told_in_one_line(tmp_path: Path, where: float, damage: bytes, cut: bool) -> None:
+    good, bad = tmp_path / "good.db", tmp_path / "bad.db"
+    if not good.exists():
+        with AnnotationStore(good) as store:
+            store.add(replace(JUDGEMENT, pair_id=f"p{i}", note="n" * 50) for i in range(100))
+        import sqlite3
+
+        with closing(sqlite3.connect(good)) as direct:  # all in one file, so that damage is met
+            direct.execute("PRAGMA journal_mode = DELETE")
+    content = bytearray(good.read_bytes())
+    at = int(where * (len(content) - 1))
+    content[at : len(content) if cut else at + len(damage)] = b"" if cut else damage
+    bad.write_bytes(content)
+    for ending in ("-wal", "-shm", "-journal"):
+        bad.with_name(bad.name + ending).unlink(missing_ok=True)
+
+    def add() -> None:
+        with AnnotationStore(bad) as store:
+            store.add([REFERENCE])
+            store.references(["p1"])
+
+    for action in (lambda: read_all(bad), add):
+        try:
+            action()
+        except UserError as error:
+            assert "\n" not in str(error) and "bad.db" in str(error)

@@ -10,12 +10,12 @@ from scipy.stats import chisquare
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 
 from taosr_she.errors import UserError
+from taosr_she.model.batches import check_runs
 from taosr_she.model.decode import CopiedPrompts, SharedPrompts
 from taosr_she.model.logprobs import response_logprobs
 from taosr_she.model.policy import Policy
 from taosr_she.model.runner import is_lean
 from taosr_she.model.sampler import Rollouts, Sampling, sample_groups
-from taosr_she.model.shared_prefix import unshareable
 
 PROMPTS = [[5, 9, 3, 30, 7, 12, 8], [4], [21, 6, 2], [33, 2, 17, 11, 6], [8, 8, 8]]
 SAMPLED = Sampling(max_new_tokens=14, temperature=0.9)
@@ -133,7 +133,7 @@ def test_prompt_runs_once_and_finished_rows_leave(any_policy: Policy, way: str, 
     if way == "fixed shapes" or device.type != "cpu":
         pytest.skip("rows leave later where a step costs the same for fewer of them")
     policy = ends_often(any_policy)
-    unshareable(policy.model)  # tries a small example once
+    check_runs(policy.model)  # tries small examples once
     with batch_sizes(policy) as sizes:
         rollouts = sample_groups(policy, PROMPTS, 16, SAMPLED, seed=4)
     assert sizes[0] == (5, 7)

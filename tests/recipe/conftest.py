@@ -114,7 +114,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def toy_run(shop: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run whose rollouts are examined by people and judge, judge alone, and the scalar model."""
     stages = {
-        "hybrid": hybrid_stage(4, judge="judge"),
+        "hybrid": hybrid_stage(4, judge="judge") | {"watch": {"every": 2, "pairs": 5, "max_new_tokens": 40}},
         "judge_only": hybrid_stage(1, mode="judge_only", judge="judge"),
         "by_scalar": hybrid_stage(1, mode="scalar", scalar="scalar"),
         "labels": {
@@ -127,7 +127,7 @@ def toy_run(shop: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             "resamples": 100, "robustness_pairs": 7,
         },
     }  # fmt: skip
-    recipe = toy_recipe(shop, tmp_path_factory.mktemp("toy") / "run", stages)
+    recipe = toy_recipe(shop, tmp_path_factory.mktemp("toy") / "run", stages) | {"track": "tensorboard"}
     return run_toy(recipe).parent
 
 

@@ -4,7 +4,9 @@ import json
 import math
 import shutil
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -168,6 +170,33 @@ def test_a_judge_may_read_the_steps(shop: Path, toy_run: Path, tmp_path: Path) -
     assert report["examiners"]["judge"]["metrics"]["known"] == 1.0
     verdicts = [b["value"] for b in report["examiners"]["judge"]["reliability"]]
     assert any(0 < value < 1 for value in verdicts), "what is read has a probability"
+
+
+def test_what_became_of_an_endpoint_s_answers_is_said_and_kept(shop: Path, toy_run: Path, tmp_path: Path) -> None:
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            text = "\n".join(f"[{key}] as it is\ncorrect" for key in STEPS)
+            body = json.dumps({"choices": [{"message": {"content": text}}]}).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    Thread(target=server.serve_forever, daemon=True).start()
+    run = tmp_path / "run"
+    shutil.copytree(toy_run, run)
+    endpoint = {"base_url": f"http://127.0.0.1:{server.server_port}/v1", "model": "m"}
+    run_toy(toy_recipe(shop, run, {"asked": hybrid_stage(1, mode="judge_only", endpoint=endpoint)}))
+    server.shutdown()
+    server.server_close()
+    answers = (run / "judge-answers.jsonl").read_text("utf-8").splitlines()
+    said = read_json(run / "stages" / "asked" / "stage.json")["summary"]["endpoint"]
+    assert answers and said.startswith(f"{len(answers)} of {len(answers)} questions have a usable answer; ")
 
 
 def test_the_examine_command_with_a_judge(toy_run: Path, shop: Path, tmp_path: Path, cli: Callable) -> None:

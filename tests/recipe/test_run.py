@@ -10,13 +10,14 @@ import time
 from pathlib import Path
 
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from taosr_she.data.read import read_pairs
 
 SMALL = [
     "smoke", "stages.data.market.demonstration_pairs=400", "stages.sft.settings.epochs=4",
     "stages.sft.settings.save_every=10", "stages.grpo.settings.updates=12", "stages.srpo.settings.updates=12",
-    "stages.hybrid.settings.updates=12",
+    "stages.hybrid.settings.updates=12", "track=tensorboard",
 ]  # fmt: skip
 
 
@@ -121,6 +122,14 @@ def test_killed_at_three_random_moments_it_ends_with_the_same_numbers(
     assert expected.keys() == found.keys()
     for name in expected:
         assert found[name] == expected[name], f"{name} differs after the kills"
+    for path in out.glob("stages/*/metrics.jsonl"):
+        events = EventAccumulator(str(out / "track" / "tensorboard" / path.parent.name), size_guidance={"scalars": 0})
+        events.Reload()
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        told = [(e.step, e.value) for e in events.Scalars("loss")]
+        assert told == [(row["step"], pytest.approx(row["loss"], rel=1e-6)) for row in rows], path.parent.name
+    log = (out / "run.log").read_text()
+    assert 2 <= log.count("INFO taosr-she 0.") <= 4 and log.count("evaluate: done in") == 1, "a line a sitting"
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ import yaml
 from taosr_she.model.policy import load_policy
 from taosr_she.recipe.config import Recipe
 from taosr_she.recipe.plan import forget, plan, redone
-from taosr_she.recipe.records import KNOWN, verify_files
+from taosr_she.recipe.records import CARD, KNOWN, verify_files
 from taosr_she.train.state import save_state
 
 PROMPT = {"instruction": "", "show_labels": False, "show_rules": False, "show_format": False}
@@ -194,7 +194,7 @@ def test_every_file_of_every_kind_of_stage_is_known(toy_run: Path, small: tuple[
             assert [n for n in names if not any(fnmatch(n, known) for known in KNOWN)] == []
             record = json.loads((stage / "stage.json").read_text())
             files = {p.relative_to(stage).as_posix() for p in stage.rglob("*") if p.is_file()}
-            assert files - {"stage.json", "started.json"} == record["files"].keys()
+            assert files - {"stage.json", "started.json", CARD} == record["files"].keys()
             verify_files(stage, stage.name)
 
 

@@ -36,3 +36,10 @@ def test_it_is_drawn_and_a_metric_that_is_not_there_is_named(runs: list[Path], t
     assert (tmp_path / "entropy.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(UserError, match="no training stage has the metric 'entropie'"):
         draw_metric(runs, "entropie", tmp_path / "x.png")
+
+
+def test_a_dollar_sign_in_a_name_is_no_formula(runs: list[Path], tmp_path: Path) -> None:
+    for run in runs:
+        (run / "stages" / "rl").rename(run / "stages" / "under $_{$ 5")
+    draw_metric(runs, "entropy", tmp_path / "entropy.png")
+    assert (tmp_path / "entropy.png").read_bytes().startswith(b"\x89PNG")

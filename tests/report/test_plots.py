@@ -4,6 +4,7 @@ import math
 import xml.etree.ElementTree as ET
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -57,8 +58,17 @@ def test_one_flat_point_is_drawn() -> None:
 
 
 def test_interval_mark_lies_on_the_shared_scale() -> None:
-    left, right = (
-        ET.fromstring(str(interval_mark(v, (v - 0.1, v + 0.1), (0.1, 0.9), "s0"))).find("circle") for v in (0.2, 0.8)
-    )
-    assert left is not None and right is not None
-    assert 0 < float(left.get("cx", 0)) < float(right.get("cx", 0)) < 84
+    """One share lies in one place, whatever row and interval it stands in."""
+
+    def drawn(value: float, low: float, high: float) -> dict[str, list[tuple[float, float]]]:
+        found: dict[str, list[tuple[float, float]]] = {}
+        for e in ET.fromstring(str(interval_mark(value, (low, high), "s0"))):
+            found.setdefault(e.get("class", ""), []).append((float(e.get("x1", -1)), float(e.get("x2", -1))))
+        return found
+
+    wide, narrow = drawn(0.2, 0.0, 0.9), drawn(0.2, 0.19, 0.21)
+    assert wide["value"] == narrow["value"] and wide["track"] == narrow["track"]
+    (zero, _), (half, _), (one, _), whole = wide["track"]
+    assert whole == (zero, one) and wide["value"][0][0] == pytest.approx(zero + 0.2 * (one - zero), abs=0.1)
+    assert wide["range"] == [(zero, pytest.approx(zero + 0.9 * (one - zero), abs=0.1))] and half == (zero + one) / 2
+    assert drawn(0.0, -0.1, 1.2)["range"] == [(zero, one)], "nothing is drawn beyond the scale"

@@ -58,8 +58,9 @@ def test_differences_in_words() -> None:
     )  # fmt: skip
     assert found.titles == ["SRPO − GRPO", "GRPO − SFT"]
     cells = {
-        name: [d and (d.text, d.interval, d.p, d.verdict) for d in differences] for name, differences in found.rows
+        name: [d and (d.text, d.interval, d.p, d.verdict) for d in differences] for _, name, differences in found.rows
     }
+    assert [key for key, *_ in found.rows] == ["macro_f1", "right_label_wrong_reasoning", "ece", "step_query"]
     assert cells == {
         "Macro-F1": [
             ("+5.1", "[+3.0, +7.2]", "p < 0.001", "better"),

@@ -165,7 +165,8 @@ def test_texts_without_a_common_word_can_be_embedded(titles: list[str]) -> None:
 
 def test_a_sentence_transformers_model_gives_the_points(monkeypatch: pytest.MonkeyPatch) -> None:
     class Encoder:
-        def __init__(self, name: str) -> None:
+        def __init__(self, name: str, trust_remote_code: bool) -> None:
+            assert not trust_remote_code
             if name != "here":
                 raise OSError(f"{name} is not there\nmore lines")
 
@@ -175,7 +176,7 @@ def test_a_sentence_transformers_model_gives_the_points(monkeypatch: pytest.Monk
     monkeypatch.setitem(sys.modules, "sentence_transformers", types.SimpleNamespace(SentenceTransformer=Encoder))
     points = embed(pairs_of(3), DiversityConfig(embedding="here"), 1)
     assert points.near is points.whole and np.allclose(np.linalg.norm(points.near, axis=1), 1)
-    with pytest.raises(UserError, match=r"embedding gone: cannot be loaded \(gone is not there\)"):
+    with pytest.raises(UserError, match=r"embedding gone: cannot be loaded \(OSError: gone is not there\)"):
         embed(pairs_of(3), DiversityConfig(embedding="gone"), 1)
 
 

@@ -71,5 +71,5 @@ def test_it_learns_and_leaves_the_reference_alone(tmp_path: Path) -> None:
 
 
 def test_nothing_that_fits_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="none of 12 preferences fits into max_length=3"):
+    with pytest.raises(UserError, match="none of 12 fits into max_length=3 "):
         train_dpo(policy(), policy(), preferences(), DPOSettings(max_length=3), 1, tmp_path)

@@ -198,8 +198,8 @@ def test_too_long_preferences_are_left_out_and_counted(
     settings = ScalarSettings(max_length=400)
     with caplog.at_level(logging.WARNING):
         train_scalar(policy, [*preferences[:3], long], settings, 1, tmp_path)
-    assert "1 of 4 preferences exceed max_length=400" in caplog.text
-    with pytest.raises(UserError, match="none of 1 preferences fits into max_length=400"):
+    assert "1 of 4 exceed max_length=400" in caplog.text
+    with pytest.raises(UserError, match="none of 1 fits into max_length=400"):
         train_scalar(policy, [long], settings, 1, tmp_path)
 
 
@@ -208,7 +208,11 @@ def test_mistakes_of_the_user(policy: Policy, preferences: list[Preference], tmp
         ScalarExaminer(tmp_path, DOMAIN, "cpu")
     policy.model.save_pretrained(tmp_path / "lm")
     policy.tokenizer.save_pretrained(tmp_path / "lm")
-    with pytest.raises(UserError, match="not a reward model"):
+    with pytest.raises(UserError, match=r"weights lack score\.weight, and perhaps more of what a .*ForSequenceClass"):
+        ScalarExaminer(tmp_path / "lm", DOMAIN, "cpu")
+    two = AutoModelForSequenceClassification.from_config(policy.model.config, dtype=torch.float32)
+    two.save_pretrained(tmp_path / "lm")
+    with pytest.raises(UserError, match=r"not a reward model \(it has 2 labels\)"):
         ScalarExaminer(tmp_path / "lm", DOMAIN, "cpu")
     with pytest.raises(ValidationError, match="Extra inputs"):
         ScalarSettings.model_validate({"lr": 1e-3})

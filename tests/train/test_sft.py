@@ -13,7 +13,16 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+from transformers import (
+    AutoModelForCausalLM,
+    BertConfig,
+    BertLMHeadModel,
+    GPT2Config,
+    GPT2LMHeadModel,
+    PreTrainedTokenizerFast,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
 
 from taosr_she.errors import UserError
 from taosr_she.model.example import IGNORE, Example, answer
@@ -182,8 +191,8 @@ def test_long_examples_are_left_out_and_counted(tmp_path: Path, caplog: pytest.L
     train_sft(tiny_policy(), examples, settings, 1, tmp_path)
     facts = json.loads((tmp_path / "sft.json").read_text())
     assert (facts["examples"], facts["too_long"], facts["steps"]) == (4, 1, 1)
-    assert "1 of 5 examples" in caplog.text
-    with pytest.raises(UserError, match="none of 1 examples fits into max_length=20"):
+    assert "1 of 5 exceed max_length=20 (the longest has 32 tokens)" in caplog.text
+    with pytest.raises(UserError, match="none of 1 fits into max_length=20"):
         train_sft(tiny_policy(), examples[4:], settings, 1, tmp_path)
 
 
@@ -216,3 +225,27 @@ def test_batch_order_saves_padding_and_is_not_sorted() -> None:
     assert sum(longest) * 8 < 1.15 * sum(lengths)
     assert longest not in (sorted(longest), sorted(longest, reverse=True))
     assert order != batch_order(lengths, SFTSettings(batch_size=8, epochs=1), seed=2)
+
+
+def test_examples_beyond_absolute_positions_are_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    config = GPT2Config(vocab_size=VOCAB, n_embd=16, n_layer=1, n_head=2, n_positions=24, eos_token_id=END)
+    policy = Policy(GPT2LMHeadModel(config), tiny_policy().tokenizer, torch.device("cpu"))
+    examples = [*make_examples(4), answer([2] * 30, [3, END])]
+    train_sft(policy, examples, SFTSettings(epochs=1, batch_size=4), 1, tmp_path)
+    assert "1 of 5 exceed the model's 24 positions (the longest has 32 tokens) and are left out" in caplog.text
+    with pytest.raises(UserError, match="none of 1 fits into the model's 24 positions"):
+        train_sft(policy, examples[4:], SFTSettings(epochs=1, batch_size=4), 1, tmp_path)
+
+
+def test_models_that_cannot_be_trained_are_refused_first(tmp_path: Path) -> None:
+    policy = tiny_policy()
+    policy.model.config.quantization_config = {"quant_method": "fp8"}
+    with pytest.raises(UserError, match=r"weights are quantised \(fp8\) and cannot be trained"):
+        train_sft(policy, make_examples(4), SETTINGS, 1, tmp_path)
+    shape = {"vocab_size": VOCAB, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    policy.model = BertLMHeadModel(
+        BertConfig(**shape, intermediate_size=32, initializer_range=0.3)
+    )  # sees what follows
+    with pytest.raises(UserError, match="BertLMHeadModel answers a row otherwise"):
+        train_sft(policy, make_examples(4), SETTINGS, 1, tmp_path)
+    assert not list(tmp_path.iterdir())

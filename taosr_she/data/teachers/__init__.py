@@ -1,7 +1,6 @@
 """Teachers: they write the stepwise demonstrations that supervised fine-tuning starts from, for pairs of real shops.
 
 `lexical` compares words and needs nothing but the pair; `words` is how it reads a text. `llm` asks a language model
-behind an OpenAI-compatible endpoint and keeps what agrees with people: `llm_config` has its settings, `llm_prompt` what
-it asks, `llm_client` one HTTP request, `llm_budget` the spend limit, `llm_records` the file that makes a killed run
-resume. The market's own teacher lives with the market.
+behind an OpenAI-compatible endpoint (the room `endpoint`) and keeps what agrees with people: `llm_config` has its
+settings, `llm_prompt` what it asks. The market's own teacher lives with the market.
 """

@@ -1,14 +1,11 @@
 """What the LLM teacher asks, and how its answer is judged."""
 
-import re
-
 from taosr_she.domain.conclusions import canonical
 from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Pair
 from taosr_she.domain.prompt import render_pair, render_system
 from taosr_she.domain.response import parse_response
-
-Message = dict[str, str]
+from taosr_she.endpoint.chat import AGAIN, CHAT_TOKENS, Message
 
 TASK = """\
 {pair}
@@ -19,23 +16,6 @@ supports. Do not mention that the grade was given. Write the sections [{first}] 
 one short line, and [{label}] {code} for the grade: nothing before, between or after them, no Markdown.{allowed}"""
 
 ALLOWED = "\nAllowed in [{key}]: {choices}."
-
-AGAIN = "\n\nAn earlier answer could not be used: {reason}. Write it anew."
-
-# What opens or closes a turn or a text in the chat templates in use. Servers may read these inside a message, too.
-CHAT_TOKENS = (
-    "<|",
-    "|>",
-    "<s>",
-    "</s>",
-    "<start_of_turn>",
-    "<end_of_turn>",
-    "<bos>",
-    "<eos>",
-    "<pad>",
-    "<think>",
-    "</think>",
-)
 
 
 def teacher_messages(domain: Domain, pair: Pair, reason: str = "") -> list[Message]:
@@ -55,13 +35,6 @@ def teacher_messages(domain: Domain, pair: Pair, reason: str = "") -> list[Messa
     )  # fmt: skip
     again = AGAIN.format(reason=reason) if reason else ""
     return [{"role": "system", "content": render_system(full)}, {"role": "user", "content": task + again}]
-
-
-def clean_answer(text: str) -> str:
-    """The answer without the thoughts before it and the code fence around it, which many models write unasked."""
-    text = text.rpartition("</think>")[2].strip()
-    fenced = re.fullmatch(r"```\w*\n(.*?)\n?```", text, re.DOTALL)
-    return (fenced[1] if fenced else text).strip()
 
 
 def why_unusable(domain: Domain, pair: Pair, response: str, finished: bool) -> str | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from taosr_she.examine.majority import MACHINE
 from taosr_she.examine.store import read_all
 from taosr_she.recipe.context import Context, DataFolder
 from taosr_she.recipe.kinds import PairsStage
+from taosr_she.secret import masked
 
 
 def run(context: Context, stage: PairsStage) -> dict[str, Any]:
@@ -44,7 +46,9 @@ def run(context: Context, stage: PairsStage) -> dict[str, Any]:
     people = read_all(stage.annotations) if stage.annotations else []
     said = {name: _said_of(splits[name], people) for name in ("training", "development", "test")}
     if stage.annotations and not any(said.values()):
-        raise UserError(f"{stage.annotations}: no annotation belongs to a pair of {stage.path}: compare the pair_ids")
+        raise UserError(
+            f"{masked(stage.annotations)}: no annotation belongs to a pair of {stage.path}: compare the pair_ids"
+        )
     # People first: a step that nobody annotated has the machine's reference, if any.
     machine = {name: _references(context, stage, splits[name], said[name]) for name in said}
     counts = DataFolder(context.folder).write(
@@ -89,11 +93,21 @@ def _demonstrations(context: Context, stage: PairsStage, pairs: list[Pair]) -> l
         return []
     # Beside the stages, not in this one's folder: answers were paid for, and survive a change of settings.
     answers = context.recipe.folder / "llm-answers.jsonl"
-    summary = llm_demonstrations(stage.llm, context.domain, pairs, answers)
-    context.progress.say(
-        f"llm teacher: {summary.kept} kept, {sum(summary.rejected.values())} rejected, {summary.left} not asked, "
-        f"cost {summary.cost:.2f}" + (f", stopped by {summary.stopped_by_limit}" if summary.stopped_by_limit else "")
+    progress = partial(context.progress.stage, "llm teacher")
+    summary = llm_demonstrations(stage.llm, context.domain, pairs, answers, progress=progress)
+    lost = {**summary.rejected, **summary.unanswered}
+    account = "; ".join(
+        [
+            f"{summary.kept} kept, {sum(summary.rejected.values())} rejected, {summary.left} without an answer, "
+            f"cost {summary.cost:.2f}"
+            + (f", stopped by {summary.stopped_by_limit}" if summary.stopped_by_limit else ""),
+            *(f"{count} x {reason}" for reason, count in sorted(lost.items(), key=lambda item: -item[1])[:3]),
+            *summary.adapted,
+        ]
     )
+    context.progress.say(f"llm teacher: {account}")
+    if pairs and not summary.kept:
+        raise UserError(f"the LLM teacher wrote no usable demonstration ({account}); what was answered is in {answers}")
     return list(summary.demonstrations)
 
 

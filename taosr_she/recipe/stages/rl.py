@@ -54,6 +54,9 @@ def run(context: Context, stage: RLStage) -> dict[str, Any]:
     )  # fmt: skip
     mode = stage.examination.resolved_mode
     hits = hit_rate(context.folder / "metrics.jsonl") if mode in ("human_first", "human_only") else {}
+    if who.endpoint is not None:
+        summary["endpoint"] = who.endpoint.account()[2]
+        who.endpoint.close()
     return summary | {"examined_by": mode, "hit_rate": hits}
 
 

@@ -1,9 +1,11 @@
 """Supervised fine-tuning of the start model on the demonstrations."""
 
+import json
 from typing import Any
 
 from taosr_she.domain.prompt import render_prompt
 from taosr_she.errors import UserError
+from taosr_she.model.carries import check_responses
 from taosr_she.model.example import answer
 from taosr_she.model.policy import load_policy
 from taosr_she.model.tiny import build_tiny
@@ -29,6 +31,7 @@ def run(context: Context, stage: SFTStage) -> dict[str, Any]:
         answer(policy.encode_prompt(domain, pairs[d.pair_id]), policy.encode_response(d.response))
         for d in demonstrations
     ]
+    check_responses(policy, domain, [(d.pair_id, d.response) for d in demonstrations])
     total = stage.settings.total_steps(len(examples))
     update = context.progress.stage(context.name, total)
     policy = train_sft(
@@ -36,4 +39,5 @@ def run(context: Context, stage: SFTStage) -> dict[str, Any]:
         lambda row: update(int(row["step"]), f"loss {row['loss']:.3f}"),
     )  # fmt: skip
     parameters = sum(p.numel() for p in policy.model.parameters())
-    return {"examples": len(examples), "steps": total, "parameters": parameters}
+    counts = json.loads((context.folder / "sft.json").read_text("utf-8"))  # without what was too long
+    return {key: counts[key] for key in ("examples", "too_long", "steps")} | {"parameters": parameters}

@@ -20,11 +20,12 @@ from pydantic import ValidationError
 
 from taosr_she.data.teachers.llm import LLMTeacherSummary, llm_demonstrations
 from taosr_she.data.teachers.llm_config import LLMTeacherConfig
-from taosr_she.data.teachers.llm_prompt import clean_answer, teacher_messages
-from taosr_she.data.teachers.llm_records import RecordFile
+from taosr_she.data.teachers.llm_prompt import teacher_messages
 from taosr_she.domain.domain import load_domain
 from taosr_she.domain.pair import Pair, Product
 from taosr_she.domain.response import parse_response
+from taosr_she.endpoint.chat import clean_answer
+from taosr_she.endpoint.records import RecordFile
 from taosr_she.errors import UserError
 
 ESCI = load_domain("esci")
@@ -59,6 +60,7 @@ class Endpoint:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True  # or every answer waits 40 ms
 
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -211,7 +213,7 @@ def test_500s_back_off_exponentially(endpoint, teach) -> None:
 def test_an_endpoint_that_is_down_stops_the_run(endpoint, teach) -> None:
     endpoint.say = lambda pair, before: chat(response()) if pair == 0 else (500, {}, {"error": "down"})
     with pytest.raises(
-        UserError, match=r"5 pairs in a row without an answer, the last: status 500: down; .*answers\.jsonl"
+        UserError, match=r"5 questions in a row without an answer, the last: status 500: down; .*answers\.jsonl"
     ):
         teach(make_pairs(20), retries=1)
     assert len(endpoint.asked) == 1 + 5 * 2
@@ -241,13 +243,17 @@ def test_a_refused_text_rejects_its_pair_only(endpoint, teach) -> None:
     summary = teach(make_pairs(3))
     assert (summary.kept, summary.rejected) == (2, {"refused: status 400: filtered": 1})
     assert endpoint.asked == [0, 1, 2]
+    endpoint.say = lambda pair, before: chat(response())
+    assert (teach(make_pairs(3)).kept, endpoint.asked) == (3, [0, 1, 2, 1])  # the next run asks again
 
 
 def test_when_all_is_refused_nobody_is_rejected(endpoint, teach) -> None:
     endpoint.say = lambda pair, before: (400, {}, {"error": {"message": "max_tokens is not supported"}})
-    with pytest.raises(UserError, match="max_tokens is not supported"):
+    with pytest.raises(UserError, match=r"5 questions in a row.*max_tokens is not supported"):
         teach(make_pairs(9))
-    assert teach.path.read_text() == ""
+    assert outcomes(teach.path) == ["refused"] * 5
+    endpoint.say = lambda pair, before: chat(response())
+    assert teach(make_pairs(9)).kept == 9
 
 
 @pytest.mark.parametrize(
@@ -257,8 +263,9 @@ def test_when_all_is_refused_nobody_is_rejected(endpoint, teach) -> None:
         ((403, {}, {}), "status 403"),
         ((404, {}, {"error": {"message": "no such model"}}), "404, no model 'm' or a wrong base_url: no such model"),
         ((302, {"Location": "/login"}, {}), "status 302 instead of an answer; check base_url"),
-        ((200, {}, b"<html>hello</html>"), "not that of an OpenAI-compatible endpoint; check base_url"),
-        ((200, {}, {"choices": []}), "not that of an OpenAI-compatible endpoint"),
+        ((200, {}, b"<html>hello</html>"), "not that of an OpenAI-compatible endpoint.*check base_url .*<html>"),
+        ((200, {}, {"hello": "world"}), "not that of an OpenAI-compatible endpoint"),
+        ((402, {}, {"error": "no credit"}), "status 402, the endpoint wants to be paid first: no credit"),
     ],
 )
 def test_what_fails_for_every_pair_stops_at_once(endpoint, teach, reply: Reply, message: str) -> None:

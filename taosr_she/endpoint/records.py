@@ -1,14 +1,16 @@
 """The file that makes a killed run resume: every answer that was paid for, one JSON object a line."""
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from taosr_she.data.teachers.llm_budget import Usage
+from taosr_she.endpoint.budget import Usage
 from taosr_she.errors import UserError
+from taosr_she.files import dumps
 
 OUTCOMES = ("kept", "wrong", "refused", "lost")
 
@@ -17,12 +19,13 @@ OUTCOMES = ("kept", "wrong", "refused", "lost")
 class Record:
     """One request and what came of it.
 
-    `kept`: a demonstration. `wrong`: an answer that cannot be used, see `reason`. `refused`: the endpoint does not take
-    this pair's text. `lost`: sent, but no answer came back; it may have been billed and is counted at its most.
+    `kept`: a usable answer, which decides its question for good. `wrong`: an answer that cannot be used, see `reason`.
+    `refused`: the endpoint did not take the question; it costs nothing, and the next run asks again. `lost`: sent, but
+    no answer came back; it may have been billed and is counted at its most.
     """
 
     pair_id: str
-    key: str  # fingerprint of model and messages: a changed pair, label, rule book or model is asked anew
+    key: str  # fingerprint of the question: a changed pair, label, rule book or model is asked anew
     outcome: str
     response: str
     reason: str
@@ -30,6 +33,7 @@ class Record:
     tokens_out: int
     cost: float
     estimated: bool  # the tokens were not in the answer
+    max_tokens: int = 0  # of the request; files of before it was written down hold none
 
     @property
     def usage(self) -> Usage:
@@ -55,7 +59,8 @@ class RecordFile:
         self._lock = Lock()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("a", encoding="utf-8")
+            # Half characters, which pair_ids may hold, are written as JSON writes them.
+            self._file = path.open("a", encoding="utf-8", errors="backslashreplace")
             lines = path.read_bytes().splitlines(keepends=True)
         except OSError as error:
             raise UserError(f"{path}: cannot be written ({error.strerror}); name another file") from error
@@ -67,14 +72,15 @@ class RecordFile:
                 self.records.append(_record(json.loads(line)))
             except (ValueError, RecursionError, TypeError) as error:
                 raise UserError(
-                    f"{path}, line {number}: not a record of the LLM teacher; remove the line or name another file"
+                    f"{path}, line {number}: not a record of an endpoint's answer; remove the line or name another file"
                 ) from error
 
     def append(self, record: Record) -> None:
-        """Write at once, so that a killed process loses nothing that was answered."""
+        """Write at once, so that neither a kill nor a power cut loses what was paid for."""
         with self._lock:
-            self._file.write(json.dumps(asdict(record), ensure_ascii=False) + "\n")
+            self._file.write(dumps(asdict(record)) + "\n")
             self._file.flush()
+            os.fsync(self._file.fileno())
             self.records.append(record)
 
     def close(self) -> None:
@@ -83,8 +89,8 @@ class RecordFile:
 
 def _record(row: Any) -> Record:
     names = Record.__annotations__
-    if not isinstance(row, dict) or set(row) != set(names):
+    if not isinstance(row, dict) or not set(names) - {"max_tokens"} <= set(row) <= set(names):
         raise TypeError("keys")
-    if not all(_TYPES[kind.__name__](row[name]) for name, kind in names.items()) or row["outcome"] not in OUTCOMES:
+    if not all(_TYPES[names[name].__name__](value) for name, value in row.items()) or row["outcome"] not in OUTCOMES:
         raise TypeError("values")
     return Record(**row)

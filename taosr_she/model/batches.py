@@ -1,0 +1,105 @@
+"""Whether a model answers rows in a batch as it answers each alone: found out once for each model, by trying.
+
+Rows of unequal length are padded on the left while they are generated. Some architectures count positions from the
+padding, or let rows meet elsewhere than in attention; others are no causal models, whatever their name.
+"""
+
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor
+
+from taosr_she.errors import UserError
+from taosr_she.model.decode import CopiedPrompts
+from taosr_she.model.logprobs import logits_at
+from taosr_she.model.shared_prefix import unshareable
+
+_one_by_one: WeakKeyDictionary[torch.nn.Module, bool] = WeakKeyDictionary()
+
+
+def one_prompt_at_a_time(model: Any) -> bool:
+    """Whether only rows of equal length may be generated together, as those of one prompt are.
+
+    For models whose prompts are not shared; those that share them were compared there (`unshareable`). Raises UserError
+    when the model's answer to a row changes even so: with its neighbours, with what follows, or with its cache.
+    """
+    found = _one_by_one.get(model)
+    if found is None:
+        found = _one_by_one[model] = _found(model)
+    return found
+
+
+def check_runs(model: Any) -> None:
+    """Raises UserError for a model that could be trained and would then not answer as it was trained to."""
+    if unshareable(model):
+        one_prompt_at_a_time(model)
+
+
+def _found(model: Any) -> bool:
+    was_training = model.training
+    model.eval()
+    try:
+        together, alone = _trial(model, [0, 1, 2, 3]), _trial(model, [1])
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # foreign code, run in a way that its authors may not have thought of
+        said = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise UserError(f"{type(model).__name__} cannot be run token by token ({said}); take another model") from error
+    finally:
+        model.train(was_training)
+    if not alone:
+        raise UserError(
+            f"{type(model).__name__} answers a row otherwise in a batch, or token by token, than in one pass over it "
+            "alone; take another model"
+        )
+    return not together
+
+
+@torch.no_grad()
+def _trial(model: Any, which: list[int]) -> bool:
+    """Whether some prompts with two rows each, two forced tokens long, get the logits of each row alone."""
+    weight = model.get_input_embeddings().weight
+    prompts = [[t % len(weight) for t in p] for p in ([5, 9, 3, 11, 7], [4, 2], [6], [8, 12, 10])]
+    prompts = [prompts[i] for i in which]
+    rows = [p for p in prompts for _ in range(2)]
+    group = torch.arange(len(prompts), device=weight.device).repeat_interleave(2)
+    said = torch.tensor([[7 + r, 13 - r] for r in range(len(rows))], device=weight.device) % len(weight)
+    state = CopiedPrompts(model, prompts, group, 3)
+    seen = [state.logits, state.advance(said[:, 0])]
+    kept = torch.arange(1, len(rows), device=weight.device)  # the first row leaves
+    state.keep(kept)
+    seen.append(state.advance(said[kept, 1]))
+    for step, found in enumerate(seen):
+        full = [p + said[r, :step].tolist() for r, p in enumerate(rows)]
+        full = full[1:] if step == 2 else full
+        alone = torch.stack([_alone(model, row) for row in full])
+        # The way in which whole responses are scored: padded on the right, without a cache, other tokens behind.
+        ends = torch.tensor([len(row) - 1 for row in full], device=weight.device)
+        longer = [[*row, 9 % len(weight)] for row in full]
+        scored = logits_at(model, longer, torch.arange(len(full), device=weight.device), ends)
+        if not (_alike(found, alone) and _alike(scored, alone)):
+            return False
+    return True
+
+
+def _alone(model: Any, row: list[int]) -> Tensor:
+    ids = torch.tensor([row], device=model.get_input_embeddings().weight.device)
+    logits: Tensor = model(input_ids=ids, use_cache=False).logits[0, -1]
+    return logits
+
+
+def _alike(found: Tensor, wanted: Tensor) -> bool:
+    """Up to rounding, measured by how much the logits of a row differ among themselves.
+
+    In float32 0.02 lets through what some state space models lose by computing their state in two ways (0.002 in
+    Nemotron-H); rows that stand in each other's way are 0.05 apart and more. A model that has diverged says nothing
+    either way: whoever uses its numbers tells that.
+    """
+    wanted = wanted.float()
+    if not bool(wanted.isfinite().all()):
+        return True
+    spread = (wanted - wanted.mean(dim=-1, keepdim=True)).norm(dim=-1)
+    exact = found.dtype == torch.float32 and not torch.is_autocast_enabled(found.device.type)
+    apart = (found.float() - wanted).norm(dim=-1)
+    return bool((apart <= (0.02 if exact else 0.3) * spread + 1e-6).all())

@@ -1,0 +1,69 @@
+"""A model folder before a library reads it: what is missing, damaged or of another kind, in one line."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from taosr_she.errors import UserError
+
+OBJECTS = (
+    "config.json", "generation_config.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+    "model.safetensors.index.json", "pytorch_model.bin.index.json",
+)  # fmt: skip
+"""Files that hold one JSON object each. Libraries take it for granted and fail somewhere inside where it is not so."""
+
+POINTER = b"version https://git-lfs.github.com/spec/"
+"""How a Git LFS pointer begins: what a clone without `git lfs` leaves in the place of a large file."""
+
+
+def check_folder(name: str) -> None:
+    """What looks like a folder must be one, with a model and a tokenizer in it: the hub is not asked for a path.
+
+    Raises UserError, which names the folder as it was written.
+    """
+    folder = Path(name)
+    if not folder.exists():
+        if folder.is_absolute() or name.count("/") > 1 or name.startswith("."):
+            raise UserError(f"model {name}: no such folder")
+        return
+    if not folder.is_dir():
+        raise UserError(f"model {name}: a file; name the Hugging Face model folder that it belongs to")
+    if (folder / "adapter_config.json").is_file():
+        # Libraries would fetch its base model, or leave the adapter out in silence, by what is installed.
+        raise UserError(f"model {name}: an adapter (adapter_config.json); merge it into its base model first")
+    if not (folder / "config.json").is_file():
+        raise UserError(f"model {name}: no config.json there; expected a Hugging Face model folder")
+    for file in sorted(folder.iterdir()):
+        if file.is_file() and _begins(file, POINTER):
+            raise UserError(f"model {name}: {file.name} is a Git LFS pointer, not the file itself; run `git lfs pull`")
+    config = {file: _object(name, folder / file) for file in OBJECTS if (folder / file).is_file()}["config.json"]
+    if not any(file.name.startswith(("tokenizer.", "vocab", "spiece", "tekken")) for file in folder.iterdir()):
+        raise UserError(f"model {name}: no tokenizer there (tokenizer.json); copy that of the base model")
+    _check_own_code(name, config)
+
+
+def _begins(file: Path, start: bytes) -> bool:
+    with file.open("rb") as opened:
+        return opened.read(len(start)) == start
+
+
+def _object(name: str, file: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(file.read_text("utf-8"))
+    except (ValueError, RecursionError) as error:  # UnicodeDecodeError is a ValueError
+        raise UserError(f"model {name}: {file.name} is not JSON ({error}); download it again") from error
+    if not isinstance(value, dict):
+        raise UserError(f"model {name}: {file.name} holds no JSON object; download it again")
+    return value
+
+
+def _check_own_code(name: str, config: dict[str, Any]) -> None:
+    """Code that a folder brings along is never run; many bring some that their library has made superfluous."""
+    from transformers import CONFIG_MAPPING
+
+    kind = config.get("model_type")
+    if config.get("auto_map") and not (isinstance(kind, str) and kind in CONFIG_MAPPING):
+        raise UserError(
+            f"model {name}: it needs code of its own (auto_map), which is never run; take a model whose architecture "
+            "transformers knows"
+        )

@@ -1,0 +1,167 @@
+"""Model and tokenizer from a folder or the Hugging Face hub. What is wrong with them is one line that names them.
+
+Reading foreign files runs foreign libraries, and any of them raises what it likes: tokenizers a bare Exception, torch a
+RuntimeError or an UnpicklingError, transformers an ImportError. So everything that comes out of them is translated here
+and nowhere else. Code that a model brings along is never run.
+"""
+
+import errno
+import logging
+import pickle
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+
+from taosr_she.errors import UserError
+from taosr_she.model.folder import check_folder
+
+log = logging.getLogger(__name__)
+
+
+def load_parts(name: str, auto: Any, dtype: torch.dtype) -> tuple[Any, Any]:
+    """(model in eval mode on the CPU, fast tokenizer) by one of the Auto classes of transformers.
+
+    Raises UserError when there is no such model, when it is of another kind, damaged or does not fit its config, and
+    when its tokenizer is no fast one, has no end token, or has tokens without embeddings.
+    """
+    from transformers import AutoConfig, AutoTokenizer
+
+    check_folder(name)
+    with no_progress_bars() if Path(name).exists() else nullcontext():  # a download takes minutes: keep its bar
+        config = _read(name, "config", lambda: AutoConfig.from_pretrained(name, trust_remote_code=False))
+        tokenizer = _read(name, "tokenizer", lambda: AutoTokenizer.from_pretrained(name, trust_remote_code=False))
+        # Wrong shapes are let through and told below, with their numbers.
+        with _silent():
+            model, info = _read(
+                name,
+                "weights",
+                lambda: auto.from_pretrained(
+                    name, dtype=dtype, trust_remote_code=False, ignore_mismatched_sizes=True, output_loading_info=True
+                ),
+                quantised_by(config),
+            )
+    _check_weights(name, model, info)
+    if not getattr(tokenizer, "is_fast", False):
+        raise UserError(f"model {name}: its tokenizer is not a fast one (no tokenizer.json); convert it first")
+    _read(name, "tokenizer", lambda: tokenizer("a", add_special_tokens=False))  # its options are looked at only here
+    if tokenizer.eos_token_id is None:
+        raise UserError(f"model {name}: the tokenizer has no end token; set eos_token in tokenizer_config.json")
+    _check_tokens(name, model, tokenizer)
+    return model.eval(), tokenizer
+
+
+def quantised_by(config: Any) -> str:
+    """The method by which the weights were quantised (gptq, bitsandbytes); "" where they were not."""
+    quantisation = getattr(config, "quantization_config", None)
+    if not quantisation:
+        return ""
+    known = quantisation if isinstance(quantisation, dict) else vars(quantisation)
+    method = known.get("quant_method", "by an unnamed method")
+    return str(getattr(method, "value", method))
+
+
+def _read(name: str, part: str, read: Callable[[], Any], quantised: str = "") -> Any:
+    try:
+        return read()
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        raise UserError(_why(name, part, error, quantised)) from error
+
+
+def _why(name: str, part: str, error: Exception, quantised: str) -> str:
+    said = " ".join(str(error).split())[:300]
+    if isinstance(error, LookupError | TypeError | AttributeError) or not said:  # their texts alone say little
+        said = f"{type(error).__name__}: {said}"
+    if quantised:
+        return f"model {name} is quantised ({quantised}) and does not load here: {said}; or take the original weights"
+    if "custom code" in said or "trust_remote_code" in said:
+        return f"model {name} cannot be loaded: it needs code of its own, which is never run; take another model"
+    if part == "tokenizer" and not isinstance(error, OSError | ImportError):
+        return f"model {name}: its tokenizer.json cannot be read ({said}); damaged, or saved by a newer tokenizers?"
+    if part == "weights" and _damaged(error):
+        if isinstance(error, pickle.UnpicklingError):  # torch's own text proposes to run what is in the file
+            said = "it holds something else than weights"
+        first = said.split(". ")[0][:150]
+        return f"model {name} cannot be loaded: its weights are damaged ({first}); download them again"
+    return f"model {name} cannot be loaded: {said}"
+
+
+def _damaged(error: Exception) -> bool:
+    """Whether a file of weights is not what its name says, by what its readers raise then."""
+    return (
+        isinstance(error, SafetensorError | pickle.UnpicklingError | EOFError | LookupError)
+        or (isinstance(error, RuntimeError) and "PytorchStreamReader" in str(error))
+        or (isinstance(error, OSError) and error.errno == errno.EINVAL)  # a seek beyond what is there
+    )
+
+
+def _check_weights(name: str, model: Any, info: dict[str, Any]) -> None:
+    embeddings = model.get_input_embeddings().weight
+    for key, found, wanted in sorted(info["mismatched_keys"]):
+        found, wanted = tuple(found), tuple(wanted)
+        what = f"{key} has the shape {found}, the config says {wanted}"
+        if len(found) == 2 and wanted == tuple(embeddings.shape) and found[1] == wanted[1]:
+            what = f"the embeddings have {found[0]} rows, the config says {wanted[0]} ({key})"
+        raise UserError(f"model {name} cannot be loaded: {what}; config.json and weights are of different models")
+    if info["missing_keys"]:  # they would be random numbers
+        first, kind = sorted(info["missing_keys"])[0], type(model).__name__
+        raise UserError(f"model {name}: its weights lack {first}, and perhaps more of what a {kind} needs")
+    unused = sorted(info["unexpected_keys"])
+    if unused:
+        log.warning("model %s: %d of its weights are not used, %s the first of them", name, len(unused), unused[0])
+
+
+def _check_tokens(name: str, model: Any, tokenizer: Any) -> None:
+    """Every token that a text, an end or padding can hold needs a row of the embeddings.
+
+    Other special tokens may lie beyond: some models of text alone keep the image token of their family.
+    """
+    rows = model.get_input_embeddings().weight.shape[0]
+    for what, number in (
+        ("end", tokenizer.eos_token_id), ("pad", tokenizer.pad_token_id), ("start", tokenizer.bos_token_id),
+    ):  # fmt: skip
+        if number is not None and number >= rows:
+            mend = ", or make the end token the pad_token in tokenizer_config.json" if what == "pad" else ""
+            raise UserError(
+                f"model {name}: its {what} token is number {number}, the embeddings have {rows} rows, 0 to {rows - 1}: "
+                f"resize them{mend}"
+            )
+    special = {i for i, token in tokenizer.added_tokens_decoder.items() if token.special}
+    last, text = max(((i, t) for t, i in tokenizer.get_vocab().items() if i not in special), default=(0, ""))
+    if last >= rows:
+        raise UserError(
+            f"model {name}: token '{text}' of its tokenizer is number {last}, the embeddings have {rows} rows; "
+            "the tokenizer is of another model, or the embeddings must be resized"
+        )
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """The loading report is a table of many lines; what matters of it is told in one."""
+    from transformers.utils import logging as theirs
+
+    before = theirs.get_verbosity()
+    theirs.set_verbosity_error()
+    try:
+        yield
+    finally:
+        theirs.set_verbosity(before)
+
+
+@contextmanager
+def no_progress_bars() -> Iterator[None]:
+    """Loading and saving draw bars that would cut through the run's own progress display."""
+    from transformers.utils import logging as theirs
+
+    shown = theirs.is_progress_bar_enabled()
+    theirs.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            theirs.enable_progress_bar()

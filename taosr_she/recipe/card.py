@@ -1,0 +1,251 @@
+"""The model card of a checkpoint, `README.md` beside the weights: what the model is, of what, how good, how to use it.
+
+Plain facts of the run, nothing else. Settings are read from the run folder's `recipe.yaml`, where secrets are masked,
+and of paths the card keeps the last name: a checkpoint travels. It is written when its stage ends, and again when the
+model has been measured.
+"""
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from taosr_she import __version__
+from taosr_she.domain.domain import Domain
+from taosr_she.escape import code, markdown
+from taosr_she.recipe.config import Recipe
+from taosr_she.recipe.plan import PlannedStage
+from taosr_she.recipe.table import metric_name, table_metrics
+
+CARD = "README.md"
+"""Its name in the checkpoint. Not a part of the model: it may be edited, and changes when the model is measured."""
+DOMAIN_FILE = "domain.yaml"
+"""The domain beside the weights, or in the run folder three floors up."""
+
+WHAT = {
+    "sft": "a language model fine-tuned on demonstrations of stepwise judging",
+    "label_sft": "a language model that judges in steps, fine-tuned further on labels without reasoning (a baseline)",
+    "rejection": "a language model that judges in steps, fine-tuned on own responses with the right label (a baseline)",
+    "dpo": "a language model that judges in steps, trained on preferences among its own responses (a baseline)",
+    "rl": "a language model that judges in steps, trained by reinforcement learning",
+    "scalar": "a scalar reward model: one number for a whole response (a baseline)",
+    "judge": "a generative stepwise reward model: it writes a critique and a verdict for each step of a response",
+}
+"""Kind of stage -> what its checkpoint is."""
+SHOWN = ("step", "loss", "reward", "accuracy", "signal_share", "malformed_rate", "entropy", "kl", "tokens")
+"""What of the last row of the metrics stands in the card."""
+POLICIES = ("sft", "label_sft", "rejection", "dpo", "rl")
+"""Kinds whose checkpoint judges pairs."""
+
+
+def write_card(recipe: Recipe, domain: Domain, planned: PlannedStage, summary: Mapping[str, Any]) -> None:
+    """Write the card of the checkpoint of a stage, if it has one; of an evaluation, those of the models it measured."""
+    stages = recipe.folder / "stages"
+    if planned.stage.kind in WHAT and (stages / planned.name / "checkpoint").is_dir():
+        _write(recipe, domain, planned.name, {"fingerprint": planned.fingerprint, "summary": summary})
+    for name in planned.stage.models if planned.stage.kind == "evaluate" else ():
+        _write(recipe, domain, name, _read(stages / name / "stage.json"))
+
+
+def _write(recipe: Recipe, domain: Domain, name: str, record: Mapping[str, Any]) -> None:
+    path = recipe.folder / "stages" / name / "checkpoint" / CARD
+    part = path.with_suffix(".part")
+    part.write_text(model_card(recipe, domain, name, record), "utf-8")
+    os.replace(part, path)
+
+
+def model_card(recipe: Recipe, domain: Domain, name: str, record: Mapping[str, Any]) -> str:
+    """The card of the checkpoint of stage `name`; `record` holds the stage's `fingerprint` and `summary`."""
+    written = yaml.safe_load((recipe.folder / "recipe.yaml").read_text("utf-8"))["stages"]
+    settings: dict[str, Any] = written[name]
+    kind = settings["kind"]
+    base = base_model(written, name)
+    is_policy = kind in POLICIES
+    head: dict[str, Any] = {
+        "library_name": "transformers",
+        "pipeline_tag": "text-classification" if kind == "scalar" else "text-generation",
+        "tags": ["taosr-she", "search-relevance", kind],
+    }
+    if base != "tiny" and not Path(base).exists():  # a name on the hub
+        head["base_model"] = base
+    rule = ((settings.get("settings") or {}).get("credit") or {}).get("rule")
+    parts = [
+        f"---\n{yaml.safe_dump(head, sort_keys=False)}---",
+        f"# {markdown(recipe.name)}: {markdown(name)}",
+        f"This is {WHAT[kind]}{f', credit rule {code(rule)}' if rule else ''}. It was trained with TaoSR-SHE "
+        f"{__version__} (stage {code(name)} of recipe {code(recipe.name)}, seed {recipe.seed}, fingerprint "
+        f"{code(str(record.get('fingerprint', 'unknown')))}).",
+        *_task(domain),
+        *_use(recipe.folder / "stages" / name / "checkpoint", domain, is_policy, kind),
+        *_training(recipe, written, name, base, record),
+        *_measured(recipe.folder / "stages", name),
+        *_limits(written, settings, base),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def base_model(stages: Mapping[str, Mapping[str, Any]], name: str) -> str:
+    """Where the weights of a stage come from in the end: `tiny`, a folder, or a name on the hub."""
+    while "start" in stages[name]:
+        name = stages[name]["start"]
+    return str(stages[name]["model"])
+
+
+def _task(domain: Domain) -> Iterator[str]:
+    yield "## What it judges"
+    yield (
+        f"Whether a product answers a query, in the domain {code(domain.name)}: "
+        f"{len(domain.steps)} steps, then one of {len(domain.labels)} grades."
+    )
+    grades = [
+        f"| {markdown(grade.code)} | {markdown(grade.name)} | {good} | {markdown(grade.meaning)} |"
+        for grade in domain.labels
+        for good in ("yes" if grade.good else "no",)
+    ]
+    yield "\n".join(["| grade | name | good result | meaning |", "| --- | --- | --- | --- |", *grades])
+    steps = [f"{i}. {code(f'[{step.key}]')} {markdown(step.title)}" for i, step in enumerate(domain.steps, start=1)]
+    yield "\n".join(steps)
+
+
+def _use(checkpoint: Path, domain: Domain, is_policy: bool, kind: str) -> Iterator[str]:
+    yield "## How to use it"
+    if kind == "scalar":
+        yield (
+            "It is an `AutoModelForSequenceClassification` with one label, and examines whole responses in a recipe: "
+            "`examination: {mode: scalar, scalar: <this stage>}`."
+        )
+        return
+    own = (checkpoint / DOMAIN_FILE).is_file()
+    place = DOMAIN_FILE if own else f"../../../{DOMAIN_FILE}"
+    option = "" if own else f" --domain {place}"
+    if not is_policy:
+        yield "It examines the responses of another model, one verdict a step. In this folder:"
+        yield f"```bash\ntaosr-she examine responses.jsonl --judge . --out examined.jsonl{option}\n```"
+        return
+    yield "In this folder, for a file of pairs (`query`, `title`, ...):"
+    yield f"```bash\ntaosr-she judge . pairs.jsonl --out judged.jsonl{option}\n```"
+    yield "In Python:"
+    yield f"""```python
+from taosr_she.domain.domain import load_domain
+from taosr_she.domain.pair import Pair, Product
+from taosr_she.evaluate.run import predict
+from taosr_she.examine.verifier import Verifier
+from taosr_she.model.policy import load_policy
+
+domain, policy = load_domain("{place}"), load_policy(".")
+pairs = [Pair("1", "red boots", "red boots", Product("Norvik trail boots, red"))]
+answers, _ = predict(policy, domain, pairs, Verifier(domain, []), max_new_tokens=128, batch_rows=32)
+print(answers[0].predicted, dict(zip(domain.codes, answers[0].probs or ())), answers[0].response)
+```"""
+    yield (
+        "The folder opens with `AutoModelForCausalLM.from_pretrained` and vLLM as any other. The prompt matters: it is "
+        f"made from the domain (`{place}`), which holds the label scale, the steps and the rules the model has seen."
+    )
+
+
+def _training(
+    recipe: Recipe, stages: Mapping[str, Mapping[str, Any]], name: str, base: str, record: Mapping[str, Any]
+) -> Iterator[str]:
+    settings = stages[name]
+    data = stages[settings["data"]]
+    facts = _read(recipe.folder / "stages" / settings["data"] / "stage.json")
+    yield "## What it was trained on"
+    source = "the embedded market, which is synthetic" if data["kind"] == "market" else _last_name(data["path"])
+    sizes = ", ".join(
+        f"{value:,} {key.replace('_', ' ')}"
+        for key, value in (facts.get("summary") or {}).items()
+        if isinstance(value, int) and value
+    )
+    start = settings.get("start")
+    rows = [
+        ("base model", "a tiny model with random weights" if base == "tiny" else _last_name(base)),
+        ("start", f"stage {code(start)}" if start else "the base model"),
+        ("pairs", source),
+        ("sizes", markdown(sizes)),
+        ("fingerprint of the data", code(str(facts.get("fingerprint", "unknown")))),
+        *((key.replace("_", " "), _shown(value)) for key, value in (record.get("summary") or {}).items()),
+    ]
+    yield "\n".join(["| | |", "| --- | --- |", *(f"| {markdown(key)} | {value} |" for key, value in rows if value)])
+    last = _last_row(recipe.folder / "stages" / name / "metrics.jsonl")
+    numbers = {key: last[key] for key in SHOWN if isinstance(last.get(key), int | float)}
+    if numbers:
+        yield "Last step of training: " + ", ".join(f"{markdown(k)} {v:.4g}" for k, v in numbers.items()) + "."
+    text = yaml.safe_dump(dict(settings), sort_keys=False, allow_unicode=True).rstrip()
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
+    yield f"All settings of the stage:\n\n{fence}yaml\n{text}\n{fence}"
+
+
+def _measured(stages: Path, name: str) -> Iterator[str]:
+    yield "## How good it is"
+    found = list(_results(stages, name))
+    yield from found or ["It was not measured in this run."]
+
+
+def _results(stages: Path, name: str) -> Iterator[str]:
+    for path in sorted(stages.glob("*/results.json")):
+        results = _read(path)
+        model = (results.get("models") or {}).get(name)
+        if model:
+            of = f"{results['pairs']:,} pairs of the {results['split']} split"
+            yield f"On {of}, in percent, with 95% intervals over queries:"
+            metrics = table_metrics(results["step_keys"])
+            yield _table(model["metrics"], model["intervals"], {key: metric_name(key) for key in metrics})
+    judge = (_read(stages / name / "judge.json").get("examiners") or {}).get("judge")
+    if judge:
+        yield "Against the verdicts of held-out people, in percent, with 95% intervals over pairs:"
+        yield _table(judge["metrics"], judge["intervals"], {key: key.replace("_", " ") for key in judge["metrics"]})
+    seen = _last_row(stages / name / "watch.jsonl")
+    if seen:
+        shares = {k: v for k, v in seen.items() if k not in ("step", "tokens", "seconds")}
+        yield f"On the development pairs that were watched, after update {seen['step']}, in percent:"
+        yield _table(shares, {}, {key: key.replace("_", " ") for key in shares})
+
+
+def _table(metrics: Mapping[str, Any], intervals: Mapping[str, Sequence[Any]], names: Mapping[str, str]) -> str:
+    lines = ["| metric | value | 95% interval |", "| --- | ---: | --- |"]
+    for key, name in names.items():
+        value, (low, high) = metrics.get(key), intervals.get(key) or (None, None)
+        if value is not None:
+            between = "" if low is None or high is None else f"{100 * low:.1f} to {100 * high:.1f}"
+            lines.append(f"| {markdown(name)} | {100 * value:.1f} | {between} |")
+    return "\n".join(lines)
+
+
+def _limits(stages: Mapping[str, Mapping[str, Any]], settings: Mapping[str, Any], base: str) -> Iterator[str]:
+    yield "## Limits"
+    lines = [
+        "It was trained for one label scale, one order of steps and one prompt; in another domain it is worth nothing.",
+        "A response that does not keep to the form is malformed and has no label. Count those first.",
+        "Its reasoning is text that went with right answers in training. A right label can come out of a wrong step.",
+    ]
+    if stages[settings["data"]]["kind"] == "market":
+        lines.append("Its pairs are synthetic: few words, made-up brands. It knows nothing of real products.")
+    else:
+        lines.append("Languages, categories and habits of labelling other than those of its pairs were not tried.")
+    if base == "tiny":
+        lines.append("It has no pretraining: every word it knows is from these pairs.")
+    yield "\n".join(f"- {line}" for line in lines)
+
+
+def _last_name(path: str) -> str:
+    """A hub name as it is, of a path on this machine the last name."""
+    return code(Path(path).name if Path(path).exists() or Path(path).is_absolute() else path)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool) or value is None or not isinstance(value, int | float | str):
+        return ""
+    return markdown(f"{value:,}" if isinstance(value, int) else f"{value:.4g}" if isinstance(value, float) else value)
+
+
+def _last_row(path: Path) -> dict[str, Any]:
+    lines = path.read_text("utf-8").splitlines() if path.is_file() else []
+    return json.loads(lines[-1]) if lines else {}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text("utf-8")) if path.is_file() else {}
