@@ -51,13 +51,13 @@ def random_policy(architecture: str, vocab: int = VOCAB, device: torch.device = 
     return Policy(model.to(device).eval(), tokenizer, device)
 
 
-@pytest.fixture(params=["cpu", *(["cuda"] if torch.cuda.is_available() else [])])
+@pytest.fixture(scope="session", params=["cpu", *(["cuda"] if torch.cuda.is_available() else [])])
 def device(request: pytest.FixtureRequest) -> torch.device:
     """Every device that is here: what must be equal must be equal on each."""
     return torch.device(request.param)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_policy(device: torch.device) -> Callable[..., Policy]:
     return partial(random_policy, device=device)
 

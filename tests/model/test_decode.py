@@ -49,7 +49,7 @@ def rows(policy: Policy) -> list[list[list[Row]]]:
 def _alone(policy: Policy, prompt: list[int]) -> Row | None:
     ids, logits = list(prompt), []
     for _ in range(STEPS):
-        logits.append(policy.model(torch.tensor([ids])).logits[0, -1])
+        logits.append(policy.model(torch.tensor([ids], device=policy.device)).logits[0, -1])
         first, second = logits[-1].topk(2).values
         if first - second < CLEAR:
             return None
@@ -74,6 +74,7 @@ def layouts(rows: list[list[list[Row]]], count: int, seed: int) -> Iterator[tupl
 def way(name: str, policy: Policy, monkeypatch: pytest.MonkeyPatch) -> Iterator[bool]:
     """One way to keep prompts and run the model; whether prompts may be shared."""
     handle = None
+    monkeypatch.setattr("taosr_she.model.sampler.recordable", lambda *_: name == "shared, fixed shapes")
     if name in ("shared, lean pass", "shared, whole model"):
         monkeypatch.setattr("taosr_she.model.decode.COPIED", 0)
     if name.endswith("whole model"):
@@ -91,6 +92,7 @@ def way(name: str, policy: Policy, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     [
         ("shared, lean pass", LAYOUTS),
         ("shared, whole model", LAYOUTS // 4),
+        ("shared, fixed shapes", LAYOUTS // 4),
         ("small prompts copied", LAYOUTS // 4),
         ("copied by the cache", LAYOUTS // 4),
     ],
