@@ -38,7 +38,7 @@ def test_a_full_disk_is_a_system_error_that_names_the_file(tmp_path: Path) -> No
     done = subprocess.run([sys.executable, "-c", SAVING, tmp_path], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == [
         f"policy {errno.EFBIG} {tmp_path / 'policy.part'}",
-        f"state {errno.EFBIG} {tmp_path / 'state.pt.part'}",
+        f"state {errno.EFBIG} {tmp_path / 'state.pt'}",
     ]
     assert not (tmp_path / "policy").exists() and not (tmp_path / "state.pt").exists()
 

@@ -11,7 +11,7 @@ from taosr_she.terminal import terminal
 
 def demo(overrides: Overrides = None) -> None:
     """SFT, vanilla GRPO and SRPO on the embedded market: about six minutes on two cores, no download."""
-    _run("demo", overrides or [], dry_run=False)
+    _run("demo", overrides or [], dry_run=False, redo=[])
 
 
 def run(
@@ -19,17 +19,21 @@ def run(
     overrides: Overrides = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved plan, run nothing.")] = False,
     seeds: Annotated[str | None, typer.Option(help="Repeat over seeds: 1,2,3; prints means and intervals.")] = None,
+    redo: Annotated[
+        list[str] | None,
+        typer.Option(help="Run this stage anew, and those that depend on it. Repeatable.", show_default=False),
+    ] = None,
 ) -> None:
     """Run a recipe to its report. Finished stages are kept; a killed run resumes where it was."""
     if seeds is None:
-        _run(recipe, overrides or [], dry_run)
+        _run(recipe, overrides or [], dry_run, redo or [])
         return
     from taosr_she.recipe.seeds import run_seeds
 
-    run_seeds(terminal(), recipe, overrides or [], seeds, dry_run)
+    run_seeds(terminal(), recipe, overrides or [], seeds, dry_run, redo or [])
 
 
-def _run(name: str, overrides: list[str], dry_run: bool) -> None:
+def _run(name: str, overrides: list[str], dry_run: bool, redo: list[str]) -> None:
     from taosr_she.recipe.config import load_recipe
     from taosr_she.recipe.progress import Progress
     from taosr_she.recipe.run import describe_plan, read_results, run_recipe
@@ -37,11 +41,11 @@ def _run(name: str, overrides: list[str], dry_run: bool) -> None:
 
     recipe = load_recipe(name, overrides)
     if dry_run:
-        print(plain(describe_plan(recipe)))
+        print(plain(describe_plan(recipe, redo)))
         return
     screen = terminal()
     with Progress(screen) as progress:
-        path = run_recipe(recipe, progress)
+        path = run_recipe(recipe, progress, redo)
     results = read_results(recipe.folder)
     if results is not None:
         screen.print(results_table(results))

@@ -1,7 +1,7 @@
 """Validation: every row becomes a pair or goes to quarantine with a reason. Nothing is lost."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
@@ -16,6 +16,7 @@ from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Pair
 from taosr_she.errors import UserError
 from taosr_she.files import write_jsonl
+from taosr_she.strict_yaml import parse_yaml
 
 RESPONSE = "response"
 """The column of a file of responses that holds their text."""
@@ -179,11 +180,11 @@ class _Where:
         if self.missing:  # until every column has been seen once
             self.missing -= row.keys()
             self.seen |= dict.fromkeys(row)
-        return all(column in row and _is_any(row[column], values) for column, values in self.wanted.items())
+        return all(column in row and is_any(row[column], values) for column, values in self.wanted.items())
 
     def may_match(self, row: dict[str, Any]) -> bool:
         """For a row that lacks the columns of the files to be joined with it."""
-        return all(_is_any(row[column], values) for column, values in self.wanted.items() if column in row)
+        return all(is_any(row[column], values) for column, values in self.wanted.items() if column in row)
 
     def check(self) -> None:
         """UserError when a column was in no row at all: a misspelled name must not look like an empty result."""
@@ -193,8 +194,19 @@ class _Where:
             )
 
 
-def _is_any(value: Any, wanted: list[Any]) -> bool:
-    return any(value == w or str(value) == str(w) for w in wanted)
+def is_any(value: Any, wanted: Sequence[Any]) -> bool:
+    """Is the value of a cell one of these? Text is compared as written; a cell with a type also with what YAML, and so
+    a recipe, means by the text: `true` is the cell True, `1.0` the cell 1."""
+    if isinstance(value, str):
+        return any(value == str(w) for w in wanted)
+    return any(value == w or str(value) == str(w) or value == _meant(w) for w in wanted)
+
+
+def _meant(wanted: Any) -> Any:
+    try:
+        return parse_yaml(wanted, "where") if isinstance(wanted, str) else wanted
+    except UserError:  # text that YAML would want in quotes is that text
+        return wanted
 
 
 def _look_ahead(path: Path, rows: Iterator[Row]) -> tuple[list[str], Iterator[Row]]:

@@ -1,15 +1,17 @@
 """The domain: label scale, step schema, rule book and prompt of one shop, read from one YAML file."""
 
+import json
 import re
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from taosr_she.config import Strict
 from taosr_she.errors import UserError
+from taosr_she.escape import one_line
+from taosr_she.strict_yaml import parse_yaml, read_yaml
 
 SHIPPED = ("taobao", "esci", "wands")
 
@@ -203,27 +205,27 @@ def load_domain(name_or_path: str | Path) -> Domain:
             raise UserError(
                 f"domain '{name_or_path}' is neither shipped ({', '.join(SHIPPED)}) nor a YAML file on disk"
             )
-        try:
-            text = path.read_text("utf-8")
-        except UnicodeDecodeError as error:
-            raise UserError(f"domain {name_or_path}: not a text file in UTF-8") from error
-    try:
-        raw = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UserError(f"domain {name_or_path}: not valid YAML: {' '.join(str(error).split())}") from error
-    return _validated(raw, f"domain {name_or_path}")
+        return _validated(read_yaml(path, f"domain {name_or_path}"), f"domain {name_or_path}")
+    return _validated(parse_yaml(text, f"domain {name_or_path}"), f"domain {name_or_path}")
 
 
 def _validated(raw: Any, what: str) -> Domain:
     try:
         return Domain.model_validate(raw)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(p) for p in first["loc"])
-        message = first["msg"].removeprefix("Value error, ")
-        if first["type"] == "extra_forbidden":
-            message = "unknown key; remove it or check its spelling"
-        raise UserError(": ".join(part for part in (what, where, message) if part)) from error
+        raise UserError(f"{what}: {describe(error)}") from error
+
+
+def describe(error: ValidationError) -> str:
+    """The first problem of a validation error as one line: where, and what."""
+    first = error.errors()[0]
+    where = ".".join(str(p) for p in first["loc"])
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        message = "unknown key; remove it or check its spelling"
+    elif first["type"] == "string_type" and isinstance(first["input"], bool | int | float | None):
+        message = f"YAML reads {json.dumps(first['input'])} here; put quotes around a text"
+    return one_line(f"{where}: {message}" if where else message)
 
 
 def _merge(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:

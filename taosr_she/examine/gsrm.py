@@ -24,23 +24,23 @@ The same response of the same pair is judged once: within a call, and as long as
 import math
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, Literal, TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
-from pydantic import Field, ValidationError, model_validator
+from pydantic import ValidationError
 from torch.nn.attention import sdpa_kernel
 
 from taosr_she.domain.conclusions import canonical
-from taosr_she.domain.domain import Domain, Strict
+from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Pair
 from taosr_she.domain.response import Response, parse_response
 from taosr_she.domain.spans import decode_response
 from taosr_she.errors import UserError
+from taosr_she.examine.gsrm_config import GSRMConfig
 from taosr_she.examine.gsrm_prompt import Check, JudgeForm, Shown, shown_steps
-from taosr_she.examine.verdicts import CODE, Verdicts
+from taosr_she.examine.verdicts import CODE, Critiques, Examination, Verdicts
 from taosr_she.files import write_text
 from taosr_she.model.logprobs import logits_at
 from taosr_she.model.policy import Policy, load_policy
@@ -48,47 +48,6 @@ from taosr_she.model.sampler import ATTENTION, Sampling, sample_groups
 
 CONFIG_FILE = "gsrm.json"
 """Beside a judge's weights: how it judges."""
-
-Critiques = tuple[str | None, ...]
-"""K critiques of one response: what each step should say by the judge's own reasoning; None where it said nothing."""
-
-
-class GSRMConfig(Strict):
-    """How the judge judges. `critique` must be what it was trained for."""
-
-    critique: bool = True
-    """Reason through the pair before reading the response. Without, verdicts come from a bare forward pass."""
-    closed_steps: Literal["compare", "read"] = "compare"
-    """How closed steps are judged when there is a reasoning: `compare` their conclusion with the judge's own, or `read`
-    them as free steps are."""
-    max_reasoning_tokens: int = Field(default=128, gt=0)
-    """Longest reasoning of the judge's own; what is longer is cut, and the verdicts are read behind it."""
-    votes: int = Field(default=1, ge=1)
-    """Reasonings drawn for a pair; a verdict is the mean over them. With one it is the likeliest (greedy). What is
-    drawn depends on which pairs are new in a call: with several, a resumed run differs from an uninterrupted one."""
-    temperature: float = Field(default=1.0, gt=0)
-    """Of the reasonings when there are several votes."""
-    max_step_chars: int = Field(default=300, gt=0)
-    """Longer step texts are cut before the judge reads them."""
-    batch_rows: int = Field(default=256, gt=0)
-    """Rows run at a time."""
-    cache_size: int = Field(default=100_000, ge=0)
-    """Judged responses remembered, and as many pairs' reasonings; those not asked about for longest are forgotten."""
-
-    @model_validator(mode="after")
-    def _check(self) -> "GSRMConfig":
-        if self.votes > 1 and not self.critique:
-            raise ValueError("votes above 1 need 'critique: true': without reasoning all votes are the same")
-        return self
-
-
-@dataclass(frozen=True)
-class Examination:
-    """Verdicts (B, K) with the critiques (B entries of K) behind them."""
-
-    verdicts: Verdicts
-    critiques: tuple[Critiques, ...]
-
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")

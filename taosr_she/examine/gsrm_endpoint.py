@@ -22,10 +22,9 @@ from taosr_she.endpoint.budget import Usage
 from taosr_she.endpoint.chat import CHAT_TOKENS
 from taosr_she.endpoint.settings import EndpointConfig
 from taosr_she.errors import UserError
-from taosr_she.examine.gsrm import Critiques, Examination
 from taosr_she.examine.gsrm_chat import judge_messages, read_judgement
 from taosr_she.examine.gsrm_prompt import shown_steps
-from taosr_she.examine.verdicts import CODE, Verdicts
+from taosr_she.examine.verdicts import CODE, Critiques, Examination, Verdicts
 
 
 class EndpointJudgeConfig(EndpointConfig):

@@ -26,14 +26,16 @@ The verdict has a line of its own because hardly any tokenizer joins a line brea
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Pair
 from taosr_she.domain.prompt import neutralise
 from taosr_she.domain.response import Response
 from taosr_she.errors import UserError
-from taosr_she.model.policy import Policy
+
+if TYPE_CHECKING:
+    from taosr_she.model.policy import Policy
 
 CORRECT, WRONG, HEADING = "correct", "wrong", "Check:"
 
@@ -74,7 +76,7 @@ class JudgeForm:
     wrong: tuple[int, ...]
     """What is left of the word; its first token differs from that of `correct`."""
 
-    def __init__(self, policy: Policy, domain: Domain) -> None:
+    def __init__(self, policy: "Policy", domain: Domain) -> None:
         """Raises UserError when the tokenizer has no line break or cannot tell the verdict words apart."""
         self._policy, self._domain = policy, domain
         # SentencePiece puts a space before everything it encodes; the break must begin with the break itself.

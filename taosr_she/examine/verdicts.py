@@ -22,6 +22,18 @@ class Verdicts:
     sources: np.ndarray
 
 
+Critiques = tuple[str | None, ...]
+"""K critiques of one response: what each step should say by the judge's own reasoning; None where it said nothing."""
+
+
+@dataclass(frozen=True)
+class Examination:
+    """Verdicts (B, K) with the critiques (B entries of K) behind them."""
+
+    verdicts: Verdicts
+    critiques: tuple[Critiques, ...]
+
+
 class Examiner(Protocol):
     """Whatever finds verdicts. `pairs` and `responses` have B entries each."""
 

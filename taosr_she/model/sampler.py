@@ -5,10 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from pydantic import Field
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from taosr_she.domain.domain import Strict
 from taosr_she.errors import UserError
 from taosr_she.model.attention import inputs
 from taosr_she.model.batches import one_prompt_at_a_time
@@ -16,6 +14,7 @@ from taosr_she.model.decode import CopiedPrompts, SharedPrompts
 from taosr_she.model.draw import draw, row_uniforms
 from taosr_she.model.policy import Policy
 from taosr_she.model.recorded import RecordedPrompts, recordable
+from taosr_she.model.sampling import Sampling
 from taosr_she.model.shared_prefix import unshareable
 from taosr_she.model.threads import generating
 
@@ -24,19 +23,6 @@ ATTENTION = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBack
 
 LOOK_EVERY = {"cpu": 1}
 """Tokens between two looks at who has finished; 8 elsewhere: to look is to wait until the device has caught up."""
-
-
-class Sampling(Strict):
-    """How responses are drawn."""
-
-    max_new_tokens: int = Field(default=128, gt=0)
-    """Length limit of a response, end token included."""
-    temperature: float = Field(default=1.0, ge=0)
-    """Logits are divided by it; 0 is greedy."""
-    top_k: int = Field(default=0, ge=0)
-    """Draw only from so many of the likeliest tokens; 0 is off."""
-    top_p: float = Field(default=1.0, gt=0, le=1)
-    """Draw only from the likeliest tokens that together hold this probability; 1 is off."""
 
 
 @dataclass

@@ -1,14 +1,15 @@
 """The recipe file: what a run is made of. An unknown key anywhere is an error that names it."""
 
+import re
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
-from taosr_she.domain.domain import Domain, Strict, load_domain
+from taosr_she.domain.domain import Domain, Strict, describe, load_domain
 from taosr_she.errors import UserError
+from taosr_she.escape import one_line
 from taosr_she.recipe.kinds import (
     DPOStage,
     EvaluateStage,
@@ -22,18 +23,27 @@ from taosr_she.recipe.kinds import (
     Stage,
 )
 from taosr_she.recipe.track import TrackerName
+from taosr_she.strict_yaml import AS_WRITTEN, parse_yaml, read_yaml
+
+STAGE_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
+"""A stage's name is that of its folder, and what stands in a changed stage's folder is deleted."""
+MAX_SEED = 2**32 - 1
+"""What numpy, and with it the trainers, take as a seed."""
+MAX_THREADS = 1024
+KINDS = tuple(get_args(kind.model_fields["kind"].annotation)[0] for kind in get_args(get_args(Stage)[0]))
+"""Names of the kinds of stage."""
 
 
 class Recipe(Strict):
     """One run."""
 
-    name: str
+    name: str = Field(min_length=1, max_length=100)
     """Name in the report."""
     seed: int = 1
-    """Everything random follows from it."""
+    """Everything random follows from it. From 0 to 4294967295."""
     out: str | None = None
     """Run folder; default `runs/<name>`."""
-    threads: int = Field(default=0, ge=0)
+    threads: int = Field(default=0, ge=0, le=MAX_THREADS)
     """CPU threads of torch; 0 leaves torch's choice."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:0, ..."""
@@ -48,7 +58,32 @@ class Recipe(Strict):
     shared: dict[str, Any] = Field(default_factory=dict)
     """A place for YAML anchors; not read."""
     stages: dict[str, Stage]
-    """Name -> stage, in the order in which they run."""
+    """Name -> stage, in the order in which they run. A name is made of letters, digits, `_` and `-`."""
+
+    @field_validator("seed")
+    @classmethod
+    def _check_seed(cls, seed: int) -> int:
+        if not 0 <= seed <= MAX_SEED:
+            raise ValueError(f"must lie from 0 to {MAX_SEED}, not {seed}")
+        return seed
+
+    @field_validator("stages", mode="before")
+    @classmethod
+    def _check_names(cls, stages: Any) -> Any:
+        if not isinstance(stages, dict) or not stages:
+            raise ValueError("expected a mapping of names to stages, with one stage at least")
+        for name, stage in stages.items():
+            if not isinstance(name, str) or not STAGE_NAME.fullmatch(name):
+                raise ValueError(f"a stage cannot be called '{name}': letters, digits, _ and - make its name")
+            if (isinstance(stage, dict) and "kind" not in stage) or not isinstance(stage, dict | Strict):
+                raise ValueError(f"stage '{name}' must be a mapping with `kind`, which is one of {', '.join(KINDS)}")
+        return stages
+
+    @model_validator(mode="after")
+    def _check_folder(self) -> "Recipe":
+        if not self.out and (self.name.startswith(".") or not self.name.isprintable() or set(self.name) & set("/\\")):
+            raise ValueError(f"name '{self.name}' cannot be that of the folder runs/<name>: change it or set `out`")
+        return self
 
     @model_validator(mode="after")
     def _check_wiring(self) -> "Recipe":
@@ -115,14 +150,11 @@ def load_recipe(name_or_path: str | Path, overrides: list[str] | tuple[str, ...]
     """A shipped recipe by name or a YAML file, with `key.sub=value` overrides. Raises UserError with the mend."""
     if str(name_or_path) in shipped_recipes():
         text = resources.files("taosr_she.recipe").joinpath("recipes", f"{name_or_path}.yaml").read_text("utf-8")
+        raw = parse_yaml(text, f"recipe {name_or_path}")
     elif Path(name_or_path).is_file():
-        text = Path(name_or_path).read_text("utf-8")
+        raw = read_yaml(Path(name_or_path), f"recipe {name_or_path}")
     else:
         raise UserError(f"recipe '{name_or_path}' is neither a file nor one of: {', '.join(shipped_recipes())}")
-    try:
-        raw = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UserError(f"recipe {name_or_path}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(raw, dict):
         raise UserError(f"recipe {name_or_path}: expected a mapping with `name` and `stages`")
     for override in overrides:
@@ -133,27 +165,16 @@ def load_recipe(name_or_path: str | Path, overrides: list[str] | tuple[str, ...]
         raise UserError(f"recipe {name_or_path}: {describe(error)}") from error
 
 
-def describe(error: ValidationError) -> str:
-    """The first problem of a validation error as one line: where, and what."""
-    first = error.errors()[0]
-    where = ".".join(str(p) for p in first["loc"])
-    message = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "extra_forbidden":
-        message = "unknown key"
-    return f"{where}: {message}" if where else message
-
-
 def _apply(raw: dict[str, Any], override: str) -> None:
     key, found, value = override.partition("=")
+    what = f"override '{one_line(override)}'"
     if not found:
-        raise UserError(f"override '{override}': expected key=value, e.g. seed=2 or stages.sft.settings.epochs=1")
+        raise UserError(f"{what}: expected key=value, e.g. seed=2 or stages.sft.settings.epochs=1")
     *parents, last = key.split(".")
     place = raw
     for parent in parents:
         place = place.setdefault(parent, {})
         if not isinstance(place, dict):
-            raise UserError(f"override '{override}': '{parent}' holds a value, not keys")
-    try:
-        place[last] = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise UserError(f"override '{override}': the value is not valid YAML") from error
+            raise UserError(f"{what}: '{one_line(parent)}' holds a value, not keys")
+    as_written = not AS_WRITTEN.isdisjoint([*parents, last])
+    place[last] = parse_yaml(value, what, as_written)

@@ -1,8 +1,8 @@
 """Who examines the rollouts of a training stage, put together from its settings and the stages before it."""
 
-import json
 from dataclasses import dataclass
 
+from taosr_she.errors import UserError
 from taosr_she.examine.gsrm import GSRM
 from taosr_she.examine.gsrm_endpoint import EndpointJudge
 from taosr_she.examine.hybrid import Hybrid, check_bar
@@ -12,6 +12,7 @@ from taosr_she.examine.verdicts import Examiner
 from taosr_she.examine.verifier import Verifier
 from taosr_she.recipe.context import Context
 from taosr_she.recipe.kinds import Examination, RLStage
+from taosr_she.recipe.records import read_record
 from taosr_she.recipe.stages.judge import REPORT
 from taosr_she.train.monitor import Monitor
 
@@ -51,7 +52,9 @@ def _judge(context: Context, how: Examination) -> Examiner:
         # Beside the stages: answers were paid for, and survive a change of settings.
         return EndpointJudge(how.endpoint, context.domain, context.recipe.folder / "judge-answers.jsonl")
     assert how.judge is not None
-    report = json.loads((context.stages / how.judge / REPORT).read_text("utf-8"))
+    report = read_record(context.stages / how.judge / REPORT)
+    if not report:
+        raise UserError(f"{context.stages / how.judge / REPORT} is damaged: run again with --redo {how.judge}")
     check_bar(report["examiners"]["judge"]["metrics"], how.bar, how.override_bar)
     # Nothing is remembered between updates: a reasoning is rounded a little differently in another batch, and with a
     # memory the batches of a resumed run are others. Pairs come back after a whole pass only, so this costs next to

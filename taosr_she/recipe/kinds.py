@@ -1,16 +1,17 @@
 """The kinds of stage and their options. A kind is the name of the file in `stages/` that runs it."""
 
+import math
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from taosr_she.data.market.market import MarketConfig
 from taosr_she.data.teachers.llm_config import LLMTeacherConfig
 from taosr_she.domain.domain import Strict
-from taosr_she.examine.gsrm import GSRMConfig
+from taosr_she.examine.gsrm_config import GSRMConfig
 from taosr_she.examine.gsrm_endpoint import EndpointJudgeConfig
 from taosr_she.examine.hybrid import BAR
-from taosr_she.model.sampler import Sampling
+from taosr_she.model.sampling import Sampling
 from taosr_she.model.tiny import TinyConfig
 from taosr_she.select.config import SelectionConfig
 from taosr_she.train.curriculum import CurriculumStage
@@ -67,12 +68,25 @@ class PairsStage(Strict):
     probe_share: float = Field(default=0.0, ge=0, lt=1)
     """Share of the annotated training pairs that are kept from verifier and judge, to watch the judge in training."""
 
+    @field_validator("where", "not_scored")
+    @classmethod
+    def _check_values(cls, values: dict[str, Any]) -> dict[str, Any]:
+        for name, wanted in values.items():
+            if any(isinstance(v, dict | list) for v in (wanted if isinstance(wanted, list) else [wanted])):
+                raise ValueError(f"'{name}' must be a value or a list of values")
+        return values
+
     @model_validator(mode="after")
     def _check(self) -> "PairsStage":
         if (self.teacher == "llm") != (self.llm is not None):
             raise ValueError("`teacher: llm` and the section `llm` go together")
         if "training" not in self.split or "test" not in self.split:
             raise ValueError("`split` needs shares for `training` and `test`")
+        unknown = self.split.keys() - {"training", "development", "test"}
+        if unknown:
+            raise ValueError(f"`split` knows training, development and test, not '{min(unknown)}'")
+        if min(self.split.values()) < 0 or not math.isclose(sum(self.split.values()), 1):
+            raise ValueError("`split`: the shares must not be negative and must sum to 1")
         return self
 
 
@@ -312,6 +326,22 @@ class EvaluateStage(Strict):
     """Bootstrap resamples (over queries)."""
     robustness_pairs: int = Field(default=0, ge=0)
     """Pairs that are answered again under every robustness probe, the first ones of the split. 0: none."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "EvaluateStage":
+        names = [*self.baselines, *self.models]
+        if not names:
+            raise ValueError("neither `models` nor `baselines`: nothing to measure")
+        twice = [name for name in names if names.count(name) > 1]
+        if twice:
+            raise ValueError(f"'{twice[0]}' stands twice in `models` and `baselines`")
+        for a, b in self.compare:
+            unknown = [name for name in (a, b) if name not in names]
+            if unknown:
+                raise ValueError(f"`compare` names '{unknown[0]}', which is not among {', '.join(names)}")
+            if a == b:
+                raise ValueError(f"`compare` sets '{a}' against itself")
+        return self
 
 
 Stage = Annotated[

@@ -1,8 +1,6 @@
 """Which stages must run: a stage is done when its folder holds the fingerprint of its settings and inputs."""
 
-import json
-import math
-import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +9,11 @@ from taosr_she import __version__
 from taosr_she.data.fingerprint import fingerprint_config, fingerprint_file
 from taosr_she.domain.annotation import row_from_annotation
 from taosr_she.domain.domain import Domain
-from taosr_she.examine.store import read_all
+from taosr_she.errors import UserError
+from taosr_she.files import write_json
 from taosr_she.recipe.config import Recipe, wiring
 from taosr_she.recipe.kinds import PairsStage, Stage
+from taosr_she.recipe.records import DONE, STARTED, check_ours, clear, read_record, record_files
 from taosr_she.recipe.start import check_start
 from taosr_she.secret import masked, masked_values
 
@@ -31,27 +31,55 @@ class PlannedStage:
     @property
     def state(self) -> str:
         """done | resumes (started with the same fingerprint) | changed (made with another one) | new."""
-        done, started = _read(self.folder / "stage.json"), _read(self.folder / "started.json")
-        if done.get("fingerprint") == self.fingerprint:
+        if read_record(self.folder / DONE).get("fingerprint") == self.fingerprint:
             return "done"
-        if started.get("fingerprint") == self.fingerprint:
+        if read_record(self.folder / STARTED).get("fingerprint") == self.fingerprint:
             return "resumes"
-        return "changed" if self.folder.exists() else "new"
+        return "changed" if self.folder.exists() or self.folder.is_symlink() else "new"
 
     def begin(self) -> None:
-        """Make the folder ready: keep a half-finished stage of this fingerprint, clear any other."""
+        """Make the folder ready: keep a half-finished stage of this fingerprint, clear any other.
+
+        Raises UserError for a folder with something in it that is not ours.
+        """
         if self.state == "changed":
-            shutil.rmtree(self.folder)
+            clear(self.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_json(self.folder / "started.json", {"fingerprint": self.fingerprint})
+        write_json(self.folder / STARTED, {"fingerprint": self.fingerprint})
 
     def finish(self, seconds: float, summary: dict[str, Any]) -> None:
         """Record that the stage is complete; `stage.json` is written last, so it never stands beside missing files."""
         record = {"name": self.name, "kind": self.stage.kind, "seconds": round(seconds, 1)}
-        write_json(
-            self.folder / "stage.json",
-            {**record, "fingerprint": self.fingerprint, "inputs": self.inputs, "summary": summary},
-        )
+        record |= {"fingerprint": self.fingerprint, "inputs": self.inputs, "summary": summary}
+        write_json(self.folder / DONE, {**record, "files": record_files(self.folder)})
+
+    def forget(self) -> None:
+        """Let the stage run anew, whatever it has done: its folder is cleared when its turn comes."""
+        if self.folder.exists():
+            write_json(self.folder / STARTED, {"fingerprint": ""})
+            (self.folder / DONE).unlink(missing_ok=True)
+
+
+def redone(planned: Sequence[PlannedStage], names: Sequence[str]) -> list[PlannedStage]:
+    """The named stages and all that depend on them, in order. Raises UserError for a name that is none."""
+    known = [p.name for p in planned]
+    for name in names:
+        if name not in known:
+            raise UserError(f"--redo {name}: no stage of that name; the stages are {', '.join(known)}")
+    chosen: list[PlannedStage] = []
+    for p in planned:
+        if p.name in names or {c.name for c in chosen} & {wanted for _, wanted in wiring(p.stage)}:
+            chosen.append(p)
+    return chosen
+
+
+def forget(chosen: Sequence[PlannedStage]) -> None:
+    """Let these stages run anew. Raises UserError, before anything is touched, where a folder is not ours to clear."""
+    for p in chosen:
+        if p.folder.exists():
+            check_ours(p.folder)
+    for p in reversed(chosen):  # a stage that depends on another first: killed in between, no finished one is left over
+        p.forget()
 
 
 def plan(recipe: Recipe, domain: Domain) -> list[PlannedStage]:
@@ -68,7 +96,7 @@ def plan(recipe: Recipe, domain: Domain) -> list[PlannedStage]:
             if stage.annotations:
                 inputs[masked(stage.annotations)] = _fingerprint_annotations(stage.annotations)
         content = {
-            "stage": masked_values(stage.model_dump(mode="json")),  # a new password changes nothing that is computed
+            "stage": masked_values(_computed(stage)),  # a new password changes nothing that is computed
             "seed": recipe.seed,
             "domain": domain.model_dump(mode="json"),
             "version": __version__,
@@ -81,25 +109,15 @@ def plan(recipe: Recipe, domain: Domain) -> list[PlannedStage]:
     return planned
 
 
+def _computed(stage: Stage) -> dict[str, Any]:
+    """The settings that decide what a stage computes. An option that came later is left out where it is not used, so
+    that what was run before it still counts."""
+    settings = stage.model_dump(mode="json", exclude={"other_domain"})
+    return {name: value for name, value in settings.items() if (name, value) != ("encoding", None)}
+
+
 def _fingerprint_annotations(source: str) -> str:
     """Of what is said, not of a file: a database has no file, or several."""
+    from taosr_she.examine.store import read_all
+
     return fingerprint_config([row_from_annotation(a) for a in read_all(source)])
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write JSON whole or not at all; NaN (undefined) becomes null."""
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(_without_nan(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
-    part.replace(path)
-
-
-def _without_nan(content: Any) -> Any:
-    if isinstance(content, dict):
-        return {key: _without_nan(value) for key, value in content.items()}
-    if isinstance(content, list | tuple):
-        return [_without_nan(value) for value in content]
-    return None if isinstance(content, float) and math.isnan(content) else content
-
-
-def _read(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text("utf-8")) if path.is_file() else {}

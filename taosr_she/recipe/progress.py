@@ -12,6 +12,8 @@ from rich.table import Column
 
 from taosr_she.escape import one_line
 
+PACE_STEPS = 3
+"""Steps after the first one that it takes to say how long the rest will take."""
 WIDE = 110
 """Columns of a terminal from which on the bars are long."""
 
@@ -51,19 +53,36 @@ class Progress(AbstractContextManager["Progress"]):
         self.log(text)
 
     def stage(self, name: str, total: int) -> Callable[[int, str], None]:
-        """A function `(done, note)` to call as the stage goes on."""
+        """A function `(done, note)` to call as the stage goes on.
+
+        What is left is told from the second call on, by the pace since the first one: the first step is slow (libraries
+        warm up), and the first one after a resume has done a great many at once.
+        """
         started = time.monotonic()
         task: TaskID | None = self._rich.add_task(one_line(name), total=total, note="") if self._live else None
+        first: tuple[int, float] | None = None  # steps done at the first call, and when that was
 
         def update(done: int, note: str) -> None:
+            nonlocal first
+            now = time.monotonic()
+            if first is None:
+                first = (done, now)
+                if task is not None and done > 1:
+                    self._rich.reset(task, completed=done)
             if task is not None:
                 self._rich.update(task, completed=done, note=one_line(note))
-            now = time.monotonic()
             if now - self._last >= self._quiet or done == total:
                 self._last = now
-                left = (now - started) / max(done, 1) * (total - done)
-                line = f"  {name}: {done}/{total}, {now - started:.0f} s, about {left:.0f} s left; {note}"
+                left = time_left(done - first[0], now - first[1], total - done)
+                line = f"  {name}: {done}/{total}, {now - started:.0f} s{left}; {note}"
                 (self.say if task is None else self.log)(line)
             self.each_update()
 
         return update
+
+
+def time_left(done: int, seconds: float, more: int) -> str:
+    """What stands behind the time of a progress line: `done` steps took `seconds`, `more` are to come."""
+    if not more:
+        return ""
+    return f", about {seconds / done * more:.0f} s left" if done >= PACE_STEPS else ", pace not known yet"

@@ -1,10 +1,11 @@
 """Run a recipe: every stage that is not done, in order, then the report."""
 
-import json
 import os
 import platform
 import sys
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
@@ -14,57 +15,108 @@ import yaml
 
 from taosr_she import __version__
 from taosr_she.domain.domain import Domain
+from taosr_she.errors import UserError
+from taosr_she.files import write_json, write_text
 from taosr_she.model.domain_file import save_domain
 from taosr_she.recipe.card import write_card
-from taosr_she.recipe.config import Recipe
+from taosr_she.recipe.check import check_recipe
+from taosr_she.recipe.config import Recipe, wiring
 from taosr_she.recipe.context import Context
-from taosr_she.recipe.plan import PlannedStage, plan, write_json
+from taosr_she.recipe.lock import only_process
+from taosr_she.recipe.plan import PlannedStage, forget, plan, redone
 from taosr_she.recipe.progress import Progress
+from taosr_she.recipe.records import damaged_records, read_record, verify_files
 from taosr_she.recipe.run_log import RunLog
 from taosr_she.recipe.table import results_table
 from taosr_she.recipe.track import Tracked, check_tracker, followed, how_to_look
-from taosr_she.report.build import build_report
 from taosr_she.secret import masked_values
 
+ENVIRONMENT = "environment.json"
+"""Marks the folder of a run."""
+HEAD = ("recipe.yaml", "domain.yaml", ENVIRONMENT, "report.html", "stages")
+"""What a run writes into its folder, over what stands there."""
+INTENTS = {"done": "kept", "resumes": "resumes", "changed": "runs anew", "new": "runs"}
 
-def run_recipe(recipe: Recipe, progress: Progress) -> Path:
-    """Run what is not done yet and build the report; returns its path. A killed run resumes where it was."""
+
+def run_recipe(recipe: Recipe, progress: Progress, redo: Sequence[str] = ()) -> Path:
+    """Run what is not done yet and build the report; returns its path. A killed run resumes where it was.
+
+    The stages `redo`, and those that depend on them, run anew whatever they have done. Raises UserError, before
+    anything is written, for a recipe that cannot work and for a run folder that is not one or is in use.
+    """
+    domain, planned = prepare(recipe)
+    anew = redone(planned, redo)
     from transformers.utils import logging
 
-    logging.disable_progress_bar()  # saving and loading would cut through our own progress
+    from taosr_she.model.policy import resolve_device
+    from taosr_she.report.build import build_report
+
+    resolve_device(recipe.device)
     check_tracker(recipe.track)
+    with open_folder(recipe.folder):
+        logging.disable_progress_bar()  # saving and loading would cut through our own progress
+        forget(anew)
+        write_head(recipe, domain)
+        with RunLog(recipe.folder, progress) as log:
+            if recipe.track != "none":
+                progress.say(how_to_look(recipe.track, recipe.folder, recipe.name))
+            for stage in planned:
+                if stage.state == "done":
+                    progress.say(f"{stage.name}: done before, kept")
+                    continue
+                run_stage(recipe, domain, stage, progress)
+            report = build_report(recipe.folder)
+            results = read_results(recipe.folder)
+            if results is not None:
+                log.show(results_table(results))
+            log.write(f"report: {report}")
+            return report
+
+
+def prepare(recipe: Recipe) -> tuple[Domain, list[PlannedStage]]:
+    """The domain and the plan. Raises UserError for what can be known to be wrong before the work."""
     domain = recipe.load_domain()
-    write_head(recipe, domain)
-    with RunLog(recipe.folder, progress) as log:
-        if recipe.track != "none":
-            progress.say(how_to_look(recipe.track, recipe.folder, recipe.name))
-        for planned in plan(recipe, domain):
-            if planned.state == "done":
-                progress.say(f"{planned.name}: done before, kept")
-                continue
-            run_stage(recipe, domain, planned, progress)
-        report = build_report(recipe.folder)
-        results = read_results(recipe.folder)
-        if results is not None:
-            log.show(results_table(results))
-        log.write(f"report: {report}")
-        return report
+    check_recipe(recipe, domain)
+    return domain, plan(recipe, domain)
+
+
+@contextmanager
+def open_folder(folder: Path) -> Iterator[None]:
+    """Inside, the run folder is there and this process alone works in it. UserError for a folder of something else."""
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder}: the run folder would be here, and this is a file; name another place with out=")
+    taken = [name for name in HEAD if (folder / name).exists()]
+    ours = read_record(folder / ENVIRONMENT)
+    damaged = (folder / ENVIRONMENT).is_file() and not ours
+    if taken and not damaged and "taosr_she" not in ours:
+        raise UserError(
+            f"{folder}: not the folder of a run (no {ENVIRONMENT} of ours), and {taken[0]} in it would be lost; "
+            "name another folder with out="
+        )
+    with only_process(folder):
+        yield
 
 
 def write_head(recipe: Recipe, domain: Domain) -> None:
-    """Make the run folder with what was asked for and on what machine, and set the threads."""
+    """Say in the run folder what was asked for and on what machine, and set the threads."""
     folder = recipe.folder
-    folder.mkdir(parents=True, exist_ok=True)
-    resolved = masked_values(recipe.model_dump(mode="json", exclude={"shared"}))
-    (folder / "recipe.yaml").write_text(yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True), "utf-8")
-    save_domain(domain, folder)
     set_threads(recipe.threads)
-    write_json(folder / "environment.json", environment(recipe))
+    write_json(folder / ENVIRONMENT, environment(recipe))  # first: it marks the folder as that of a run
+    resolved = masked_values(recipe.model_dump(mode="json", exclude={"shared"}))
+    write_text(folder / "recipe.yaml", yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True))
+    save_domain(domain, folder)
 
 
 def run_stage(recipe: Recipe, domain: Domain, planned: PlannedStage, progress: Progress) -> None:
-    """Run one stage whose inputs are done, in its folder; a half-finished one goes on."""
-    progress.say(f"{planned.name}: {'resumes' if planned.state == 'resumes' else 'starts'}")
+    """Run one stage whose inputs are done, in its folder; a half-finished one goes on.
+
+    Raises UserError when a file that an earlier stage has written is missing or damaged.
+    """
+    for name in damaged_records(planned.folder):
+        progress.say(f"{planned.name}: {name} is damaged and counts as not there")
+    for wanted in dict.fromkeys(wanted for _, wanted in wiring(planned.stage)):
+        verify_files(planned.folder.parent / wanted, wanted)
+    progress.say(f"{planned.name}: {_beginning(planned)}")
     planned.begin()
     context = Context(planned.name, planned.folder, recipe, domain, progress, planned.folder.parent)
     started = time.monotonic()
@@ -79,6 +131,14 @@ def run_stage(recipe: Recipe, domain: Domain, planned: PlannedStage, progress: P
     progress.say(f"{planned.name}: done in {time.monotonic() - started:.0f} s ({shown})")
 
 
+def _beginning(planned: PlannedStage) -> str:
+    if planned.state != "resumes":
+        return "starts"
+    from taosr_she.recipe.resume import saved_point
+
+    return f"resumes {saved_point(planned.folder) or 'from its beginning: nothing was saved before it stopped'}"
+
+
 def tracked(recipe: Recipe, planned: PlannedStage) -> Tracked:
     """What a tracker is told of a stage. The settings are read from the run folder: what is secret is masked there."""
     written = yaml.safe_load((recipe.folder / "recipe.yaml").read_text("utf-8"))
@@ -86,18 +146,17 @@ def tracked(recipe: Recipe, planned: PlannedStage) -> Tracked:
     return Tracked(recipe.folder, recipe.name, planned.name, planned.fingerprint, settings)
 
 
-def describe_plan(recipe: Recipe) -> str:
+def describe_plan(recipe: Recipe, redo: Sequence[str] = ()) -> str:
     """The resolved recipe and what each stage would do, for `--dry-run`."""
+    _, stages = prepare(recipe)
+    anew = redone(stages, redo)
     resolved = masked_values(recipe.model_dump(mode="json", exclude={"shared"}))
     lines = [yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True)]
     lines.append(f"run folder: {recipe.folder}")
-    for planned in plan(recipe, recipe.load_domain()):
-        lines.append(f"  {planned.name:<16} {planned.stage.kind:<9} {_intent(planned):<10} {planned.fingerprint}")
+    for planned in stages:
+        intent = "runs anew" if planned in anew and planned.state != "new" else INTENTS[planned.state]
+        lines.append(f"  {planned.name:<16} {planned.stage.kind:<9} {intent:<10} {planned.fingerprint}")
     return "\n".join(lines)
-
-
-def _intent(planned: PlannedStage) -> str:
-    return {"done": "kept", "resumes": "resumes", "changed": "runs anew", "new": "runs"}[planned.state]
 
 
 def set_threads(threads: int) -> None:
@@ -127,6 +186,11 @@ def environment(recipe: Recipe) -> dict[str, Any]:
 
 
 def read_results(folder: Path) -> dict[str, Any] | None:
-    """The last evaluation of a run folder, or None when it has none."""
+    """The last evaluation of a run folder, or None when it has none. Raises UserError for a damaged one."""
     files = sorted(folder.glob("stages/*/results.json"), key=lambda p: p.stat().st_mtime)
-    return json.loads(files[-1].read_text("utf-8")) if files else None
+    if not files:
+        return None
+    results = read_record(files[-1])
+    if not results:
+        raise UserError(f"{files[-1]} is damaged: run again with --redo {files[-1].parent.name}")
+    return results

@@ -7,28 +7,31 @@ from rich.console import Console
 
 from taosr_she.errors import UserError
 from taosr_she.evaluate.intervals import paired_seed_interval, seed_interval
-from taosr_she.recipe.config import load_recipe
-from taosr_she.recipe.plan import write_json
+from taosr_she.files import write_json
+from taosr_she.recipe.config import MAX_SEED, load_recipe
 from taosr_she.recipe.progress import Progress
 from taosr_she.recipe.run import describe_plan, read_results, run_recipe
 from taosr_she.recipe.table import ModelTable, metric_name, table_metrics
 from taosr_she.secret import masked_values
 
 
-def run_seeds(console: Console, name: str, overrides: list[str], seeds: str, dry_run: bool) -> None:
+def run_seeds(console: Console, name: str, overrides: list[str], seeds: str, dry_run: bool, redo: list[str]) -> None:
     """Run the recipe once a seed into `<run folder>/seed-<n>`, then print and write `seeds.json`."""
     chosen = parse_seeds(seeds)
     base = load_recipe(name, overrides).folder
+    for seed in chosen:
+        if not 0 <= seed <= MAX_SEED:
+            raise UserError(f"--seeds {seeds}: {seed} is not from 0 to {MAX_SEED}")
     recipes = [load_recipe(name, [*overrides, f"seed={s}", f"out={base / f'seed-{s}'}"]) for s in chosen]
     if dry_run:
         for recipe in recipes:
-            console.print(describe_plan(recipe), highlight=False, soft_wrap=True)
+            console.print(describe_plan(recipe, redo), highlight=False, soft_wrap=True)
         return
     results = []
     for recipe in recipes:
         with Progress(console) as progress:
             progress.say(f"seed {recipe.seed} -> {recipe.folder}")
-            run_recipe(recipe, progress)
+            run_recipe(recipe, progress, redo)
         found = read_results(recipe.folder)
         if found is None:
             raise UserError(f"recipe {name}: --seeds needs an evaluate stage")

@@ -6,10 +6,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from taosr_she.errors import UserError
 from taosr_she.secret import masked, masked_values
+from taosr_she.strict_yaml import read_yaml
 
 
 @dataclass(frozen=True)
@@ -76,11 +75,8 @@ def _recipe(path: Path, gaps: list[str]) -> tuple[str, dict[str, Any]]:
     if not path.is_file():
         gaps.append("The recipe was not recorded (no recipe.yaml).")
         return "", {}
+    recipe = read_yaml(path, str(path))
     text = path.read_text("utf-8")
-    try:
-        recipe = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(recipe, dict):
         raise UserError(f"{path}: expected a mapping; run the recipe again or remove the file")
     return masked(text), masked_values(recipe)
@@ -120,7 +116,7 @@ def _stage(folder: Path, settings: dict[str, Any], gaps: list[str]) -> StageData
 def _metrics(path: Path, gaps: list[str]) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
-    lines = path.read_text("utf-8").splitlines()
+    lines = path.read_text("utf-8", errors="replace").splitlines()
     rows = []
     for number, line in enumerate(lines, start=1):
         try:
@@ -152,8 +148,8 @@ def read_json(path: Path) -> dict[str, Any] | None:
         return None
     try:
         content = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
-        raise UserError(f"{path}: not valid JSON; run the stage that writes it again") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not valid JSON; run the stage that writes it again, with --redo") from error
     if not isinstance(content, dict):
-        raise UserError(f"{path}: expected a JSON object; run the stage that writes it again")
+        raise UserError(f"{path}: expected a JSON object; run the stage that writes it again, with --redo")
     return content

@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 from rich.console import Console
 
@@ -18,6 +17,7 @@ from taosr_she.select.config import SelectionConfig
 from taosr_she.select.pipeline import select_pairs
 from taosr_she.select.report import write_selection
 from taosr_she.select.rollouts import malformed_reasons, sample_rollouts
+from taosr_she.strict_yaml import parse_yaml
 
 
 def select_file(
@@ -81,10 +81,7 @@ def selection_config(overrides: Sequence[str]) -> SelectionConfig:
             place = place.setdefault(parent, {})
             if not isinstance(place, dict):
                 raise UserError(f"'{override}': '{parent}' holds a value, not keys")
-        try:
-            place[last] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise UserError(f"'{override}': the value is not valid YAML") from error
+        place[last] = parse_yaml(value, f"'{override}'")
     try:
         return SelectionConfig.model_validate(raw)
     except ValidationError as error:

@@ -7,6 +7,7 @@ Sampling is dear, examining is not: kept rollouts are examined anew each time, f
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,6 +29,7 @@ from taosr_she.model.policy import Policy
 from taosr_she.model.responses import sample_responses
 from taosr_she.select.config import DifficultyConfig
 
+log = logging.getLogger(__name__)
 Row = dict[str, Any]
 """One rollout as the parts hold it: `pair_id`, `response`, `malformed` (reason or None), `tokens`, `outcome`,
 `conclusions` (K) and `verdicts` (K, None unknown)."""
@@ -68,9 +70,8 @@ def sample_rollouts(
     for number, part in enumerate(parts):
         path = folder / f"part-{number:05d}.parquet"
         own = [pairs[i] for i in part]
-        if path.is_file():
-            kept = _read(path)
-        else:
+        kept = _read_whole(path, own, config) if path.is_file() else None
+        if kept is None:
             kept = _sampled(policy, domain, own, config, Random(f"part {seed} {number}").getrandbits(62))
         rows = _examined(domain, own, kept, examiner)
         if rows != kept:
@@ -137,6 +138,18 @@ def _examined(domain: Domain, pairs: Sequence[Pair], rows: Sequence[Row], examin
     return [row | {"verdicts": [None if np.isnan(v) else float(v) for v in verdicts[b]]} for b, row in enumerate(rows)]
 
 
+def _read_whole(path: Path, pairs: Sequence[Pair], config: DifficultyConfig) -> list[Row] | None:
+    """The rows of a part of these pairs; None for one that is damaged, which is sampled again."""
+    try:
+        rows = _read(path)
+        found = [(row["pair_id"], row["response"], row["malformed"], row["tokens"], row["conclusions"]) for row in rows]
+    except (OSError, ValueError, KeyError) as error:  # pyarrow has one for each kind of damage
+        log.warning("%s is damaged (%s) and sampled again", path, type(error).__name__)
+        return None
+    wanted = [pair.pair_id for pair in pairs for _ in range(config.rollouts)]
+    return rows if sorted(pair_id for pair_id, *_ in found) == sorted(wanted) else None
+
+
 def _read(path: Path) -> list[Row]:
     import pyarrow.parquet as pq
 
@@ -170,8 +183,11 @@ def _claim(
         "sampling": config.sampling.model_dump(mode="json"),
     }  # fmt: skip
     record = folder / "rollouts.json"
-    if record.is_file() and json.loads(record.read_text("utf-8")) == told:
-        return
+    try:
+        if json.loads(record.read_text("utf-8")) == told:
+            return
+    except (FileNotFoundError, ValueError):
+        pass  # none yet, or a damaged one: nobody knows what the parts are
     folder.mkdir(parents=True, exist_ok=True)
     for stale in folder.glob("part-*"):
         stale.unlink()

@@ -5,15 +5,17 @@ import shutil
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
 from taosr_she.domain.domain import Strict
 from taosr_she.errors import UserError, disk_errors
-from taosr_she.model.policy import Policy, save_policy
 from taosr_she.train.lengths import fitting
 from taosr_she.train.scalar import Preference, longer_side
+
+if TYPE_CHECKING:
+    from taosr_she.model.policy import Policy
 
 
 class DPOSettings(Strict):
@@ -42,14 +44,14 @@ class DPOSettings(Strict):
 
 
 def train_dpo(
-    policy: Policy,
-    reference: Policy,
+    policy: "Policy",
+    reference: "Policy",
     preferences: Sequence[Preference],
     settings: DPOSettings,
     seed: int,
     folder: Path,
     on_step: Callable[[dict[str, float]], None] | None = None,
-) -> Policy:
+) -> "Policy":
     """Train `policy.model` in place away from `reference`, another copy of the same weights.
 
     Writes `folder/metrics.jsonl` (a row a step: `step, loss, accuracy, margin, lr, seconds`; accuracy is the share of
@@ -61,6 +63,7 @@ def train_dpo(
     from transformers import PrinterCallback
     from trl import DPOConfig, DPOTrainer
 
+    from taosr_she.model.policy import save_policy
     from taosr_she.train.preference_log import PreferenceLog
 
     kept = fitting("DPO preferences", preferences, longer_side, settings.max_length, policy.positions)

@@ -5,6 +5,7 @@ pass). Groups without signal leave before the update. A killed run resumes from 
 because everything random follows from the seed and the update number.
 """
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -16,6 +17,7 @@ import torch
 from taosr_she.credit.loss import policy_loss
 from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Pair
+from taosr_she.errors import UserError
 from taosr_she.examine.verdicts import Examiner
 from taosr_she.model.policy import Policy, load_policy, save_policy
 from taosr_she.model.sampler import sample_groups
@@ -28,8 +30,11 @@ from taosr_she.train.refill import Sampled, refilled
 from taosr_she.train.rollout_log import write_rollouts
 from taosr_she.train.schedule import learning_rate, pairs_for_update, sampling_seed
 from taosr_she.train.settings import StepCreditSettings
-from taosr_she.train.state import MetricsFile, load_state, save_state
+from taosr_she.train.state import MetricsFile, as_read, load_state, rows_lead_to, save_state, saved_updates
 from taosr_she.train.watch import Watch
+
+METRICS = "metrics.jsonl"
+log = logging.getLogger(__name__)
 
 
 def train_step_credit(
@@ -55,10 +60,14 @@ def train_step_credit(
     optimizer = make_optimizer(policy, settings)
     reference = None
     if any(leg.settings.loss.beta > 0 for leg in legs):
-        save_start(policy, folder)
-        reference = load_policy(str(folder / "reference"), str(policy.device), "float32")
-    finished = load_state(folder, policy.model, optimizer)
-    metrics = MetricsFile(folder / "metrics.jsonl", finished)
+        reference = start_reference(policy, folder)
+    finished = 0
+    saved = saved_updates(folder)
+    if rows_lead_to(folder / METRICS, saved) and (watch is None or watch.leads_to(folder, saved)):
+        finished = load_state(folder, policy.model, optimizer)
+    else:  # the curriculum, the monitor and the curves need them all
+        log.warning("%s: rows before update %d are missing; training starts again", folder / METRICS, saved)
+    metrics = MetricsFile(folder / METRICS, finished)
     if monitor is not None:
         monitor.resume(metrics.kept)
     tokens = int(metrics.last.get("tokens", 0))
@@ -72,7 +81,7 @@ def train_step_credit(
             break
         row = one_update(policy, reference, domain, leg, examiner, seed, update, optimizer, folder, monitor)
         tokens += row.pop("new_tokens")
-        row["tokens"] = tokens
+        row = as_read(row | {"tokens": tokens})
         if curriculum:
             curriculum.mark(row, leg, rows)
         rows.append(row)
@@ -81,6 +90,7 @@ def train_step_credit(
         if watch is not None:
             watch.look(policy, update + 1, tokens, seconds_of(rows))
         if (update + 1) % settings.checkpoint_every == 0:
+            metrics.sync()
             save_state(folder, update + 1, policy.model, optimizer)
     metrics.close()
     if watch is not None:
@@ -103,10 +113,14 @@ def seconds_of(rows: Sequence[Mapping[str, Any]]) -> float:
     return sum(float(row["seconds"]) for row in rows)
 
 
-def save_start(policy: Policy, folder: Path) -> None:
-    """Keep the start weights as the KL reference; a resumed run finds them there."""
-    if not (folder / "reference" / "config.json").is_file():
-        save_policy(policy, folder / "reference")
+def start_reference(policy: Policy, folder: Path) -> Policy:
+    """A copy of the start weights as the KL reference, kept for a resumed run. A damaged one is written anew."""
+    kept = folder / "reference"
+    try:
+        return load_policy(str(kept), str(policy.device), "float32")
+    except UserError:  # not there, or damaged; `policy` still has the start weights
+        save_policy(policy, kept)
+        return load_policy(str(kept), str(policy.device), "float32")
 
 
 def one_update(

@@ -9,14 +9,16 @@ Everything is computed from the rows of the metrics file, so a resumed run goes 
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import Field
 
 from taosr_she.domain.domain import Strict
 from taosr_she.examine.verdicts import CODE, Examiner, Verdicts
-from taosr_she.train.batch import CreditedBatch
+
+if TYPE_CHECKING:
+    from taosr_she.train.batch import CreditedBatch
 
 RIGHT = 0.5
 """A verdict of at least this counts as right."""
@@ -50,7 +52,7 @@ class MonitorConfig(Strict):
     """Warn when responses have become longer by this factor since the first updates, or shorter."""
 
 
-def batch_row(batch: CreditedBatch, probe: Verdicts, label_step: int) -> Row:
+def batch_row(batch: "CreditedBatch", probe: Verdicts, label_step: int) -> Row:
     """Counts and means of one batch of B rollouts. `probe` (B, K) holds what held-out people say about them.
 
     - `judge_verdicts`, `judge_mean`: number and mean of the verdicts whose source is the judge.
@@ -162,7 +164,7 @@ class Monitor:
         """Go on after these rows of the metrics file: they hold all that is needed."""
         self._rows = list(rows)
 
-    def observe(self, batch: CreditedBatch) -> Row:
+    def observe(self, batch: "CreditedBatch") -> Row:
         """What `batch_row` and `trends` say, and `warnings`, for the row of metrics of this update."""
         probe = self.probe.examine(batch.pairs, batch.responses)
         row = batch_row(batch, probe, self.label_step)

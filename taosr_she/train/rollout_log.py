@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from taosr_she.examine.verdicts import SOURCES
+from taosr_she.files import replacing
 from taosr_she.model.policy import Policy
 from taosr_she.train.batch import CreditedBatch
 
@@ -39,7 +40,5 @@ def write_rollouts(path: Path, step: int, batch: CreditedBatch, policy: Policy) 
                 "sources": [SOURCES[code] for code in batch.verdicts.sources[b]],
             }
         )
-    path.parent.mkdir(exist_ok=True)
-    part = path.with_suffix(".part")
-    pq.write_table(pa.Table.from_pylist(rows), part, compression="zstd")
-    part.replace(path)
+    with replacing(path) as part:
+        pq.write_table(pa.Table.from_pylist(rows), part, compression="zstd")

@@ -9,9 +9,8 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import torch
 from pydantic import Field
 
 from taosr_she.domain.domain import Domain, Strict
@@ -19,8 +18,10 @@ from taosr_she.domain.pair import Pair
 from taosr_she.domain.response import Response
 from taosr_she.errors import UserError, disk_errors
 from taosr_she.examine.verdicts import outcomes
-from taosr_she.model.policy import Policy, save_policy
 from taosr_she.train.lengths import fitting
+
+if TYPE_CHECKING:
+    from taosr_she.model.policy import Policy
 
 
 class ScalarSettings(Strict):
@@ -67,7 +68,7 @@ def longer_side(preference: Preference) -> int:
     return len(preference.prompt) + max(len(preference.preferred), len(preference.rejected))
 
 
-def preference(policy: Policy, domain: Domain, pair: Pair, preferred: str, rejected: str) -> Preference:
+def preference(policy: "Policy", domain: Domain, pair: Pair, preferred: str, rejected: str) -> Preference:
     """From response texts, e.g. a demonstration and the same one corrupted."""
     return Preference(
         policy.encode_prompt(domain, pair), policy.encode_response(preferred), policy.encode_response(rejected)
@@ -75,7 +76,7 @@ def preference(policy: Policy, domain: Domain, pair: Pair, preferred: str, rejec
 
 
 def preferences_by_outcome(
-    policy: Policy, domain: Domain, pairs: Sequence[Pair], responses: Sequence[Response], per_pair: int, seed: int
+    policy: "Policy", domain: Domain, pairs: Sequence[Pair], responses: Sequence[Response], per_pair: int, seed: int
 ) -> list[Preference]:
     """From B sampled rollouts: a response with outcome 1 before one with outcome 0 of the same pair.
 
@@ -96,7 +97,7 @@ def preferences_by_outcome(
 
 
 def train_scalar(
-    policy: Policy,
+    policy: "Policy",
     preferences: Sequence[Preference],
     settings: ScalarSettings,
     seed: int,
@@ -112,6 +113,8 @@ def train_scalar(
     UserError when no preference fits into `max_length`, when the architecture has no sequence classification model,
     when several GPUs are visible, or when the loss is not finite.
     """
+    from taosr_she.model.policy import Policy, save_policy
+
     kept = fitting(
         "preferences of the scalar reward model", preferences, longer_side, settings.max_length, policy.positions
     )
@@ -122,8 +125,9 @@ def train_scalar(
     return folder / "checkpoint"
 
 
-def reward_model(policy: Policy, seed: int) -> Any:
+def reward_model(policy: "Policy", seed: int) -> Any:
     """The policy's body, copied, in float32, under a new head with one output; the head's weights come from `seed`."""
+    import torch
     from transformers import AutoModelForSequenceClassification
 
     config = copy.deepcopy(policy.model.config)
@@ -142,7 +146,7 @@ def reward_model(policy: Policy, seed: int) -> Any:
 
 def _train(
     model: Any,
-    policy: Policy,
+    policy: "Policy",
     preferences: Sequence[Preference],
     settings: ScalarSettings,
     seed: int,

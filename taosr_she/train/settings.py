@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from taosr_she.credit.config import CreditConfig, LossConfig
 from taosr_she.domain.domain import Strict
-from taosr_she.model.sampler import Sampling
+from taosr_she.model.sampling import Sampling
 
 
 class StepCreditSettings(Strict):

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import math
 import random
 import shutil
@@ -14,6 +15,7 @@ from pydantic import Field
 
 from taosr_she.domain.domain import Strict
 from taosr_she.errors import UserError, disk_errors
+from taosr_she.files import write_json
 from taosr_she.model.example import Example
 from taosr_she.train.lengths import fitting
 
@@ -93,18 +95,23 @@ def train_sft(
         "steps": settings.total_steps(len(kept)),
     }
     state_path, checkpoint, trainer_folder = folder / "sft.json", folder / "checkpoint", folder / "trainer"
-    before = json.loads(state_path.read_text("utf-8")) if state_path.is_file() else {}
+    before = _read_json(state_path)
     if before == {**facts, "finished": True}:
-        return load_policy(str(checkpoint), str(policy.device), "float32")
+        try:
+            return load_policy(str(checkpoint), str(policy.device), "float32")
+        except UserError as error:  # damaged after it was finished
+            logging.getLogger(__name__).warning("SFT: %s; training starts again", error)
+            before = {}
     if before != {**facts, "finished": False}:
         for stale in (trainer_folder, checkpoint):
             shutil.rmtree(stale, ignore_errors=True)
         folder.mkdir(parents=True, exist_ok=True)
-        _write_json(state_path, {**facts, "finished": False})
+        write_json(state_path, {**facts, "finished": False})
     _train(policy, kept, settings, seed, folder, on_step)
     save_policy(policy, checkpoint)
-    _write_json(state_path, {**facts, "finished": True})
-    shutil.rmtree(trainer_folder)  # twice the size of the model in optimizer state that nothing needs any more
+    write_json(state_path, {**facts, "finished": True})
+    # Twice the size of the model in optimizer state that nothing needs any more.
+    shutil.rmtree(trainer_folder, ignore_errors=True)
     return policy
 
 
@@ -135,21 +142,29 @@ def last_complete_checkpoint(trainer_folder: Path) -> Path | None:
     """The newest Trainer checkpoint that can be resumed, or None.
 
     The Trainer writes `trainer_state.json` last, so a checkpoint whose state reads as JSON was written to its end; the
-    other files are asked for because a kill can also strike while an old checkpoint is being deleted.
+    other files are asked for because a kill can also strike while an old checkpoint is being deleted, and looked into
+    because the Trainer does not sync them: a power cut leaves them empty or cut short.
     """
-    newest_first = sorted(trainer_folder.glob("checkpoint-*"), key=lambda c: int(c.name.split("-")[1]), reverse=True)
+    found = [c for c in trainer_folder.glob("checkpoint-*") if c.is_dir() and c.name.split("-")[1].isdecimal()]
+    newest_first = sorted(found, key=lambda c: int(c.name.split("-")[1]), reverse=True)
     return next((c for c in newest_first if _complete(c)), None)
 
 
 def _complete(checkpoint: Path) -> bool:
+    from safetensors import SafetensorError, safe_open
+
+    from taosr_she.train.state import broken_archive
+
+    archives = ("optimizer.pt", "scheduler.pt", "rng_state.pth")
     names = {f.name for f in checkpoint.iterdir()}
-    if not {"trainer_state.json", "optimizer.pt", "scheduler.pt", "rng_state.pth"} <= names:
+    if not {"trainer_state.json", *archives} <= names or not any(name.endswith(".safetensors") for name in names):
         return False
-    if not names & {"model.safetensors", "model.safetensors.index.json"}:
+    if not _read_json(checkpoint / "trainer_state.json") or any(broken_archive(checkpoint / name) for name in archives):
         return False
     try:
-        json.loads((checkpoint / "trainer_state.json").read_text("utf-8"))
-    except ValueError:
+        for weights in checkpoint.glob("*.safetensors"):
+            safe_open(weights, "pt")
+    except SafetensorError:
         return False
     return True
 
@@ -167,6 +182,7 @@ def _train(
     from trl import SFTConfig, SFTTrainer
 
     from taosr_she.train.sft_log import StepLog
+    from taosr_she.train.state import rows_lead_to
 
     model, gpu = policy.model, policy.device.type == "cuda"
     recompute = gpu if settings.gradient_checkpointing == "auto" else settings.gradient_checkpointing == "on"
@@ -218,6 +234,9 @@ def _train(
     )
     trainer.remove_callback(PrinterCallback)
     resume = last_complete_checkpoint(trainer_folder)
+    if resume is not None and not rows_lead_to(folder / "metrics.jsonl", int(resume.name.split("-")[1])):
+        logging.getLogger(__name__).warning("SFT: %s lacks rows before %s; training starts again", folder, resume.name)
+        resume = None
     for checkpoint in trainer_folder.glob("checkpoint-*"):
         if checkpoint != resume:
             shutil.rmtree(checkpoint)
@@ -249,7 +268,10 @@ def _fingerprint(policy: "Policy", examples: Sequence[Example], settings: SFTSet
     return digest.hexdigest()
 
 
-def _write_json(path: Path, value: dict[str, Any]) -> None:
-    half = path.with_suffix(".half")
-    half.write_text(json.dumps(value, indent=1) + "\n", "utf-8")
-    half.replace(path)
+def _read_json(path: Path) -> dict[str, Any]:
+    """The object in a file; empty when it is missing or damaged."""
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except (FileNotFoundError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}

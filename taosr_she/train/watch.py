@@ -2,17 +2,17 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
 from taosr_she.domain.domain import Domain, Strict
 from taosr_she.domain.pair import Pair
-from taosr_she.evaluate.metrics import compute_metrics
-from taosr_she.evaluate.run import predict
 from taosr_she.examine.verdicts import Examiner
-from taosr_she.model.policy import Policy
-from taosr_she.train.state import MetricsFile
+
+if TYPE_CHECKING:
+    from taosr_she.model.policy import Policy
+    from taosr_she.train.state import MetricsFile
 
 WATCH = "watch.jsonl"
 WATCHED = ("macro_f1", "accuracy", "steps_all_right", "right_label_wrong_reasoning", "malformed")
@@ -42,12 +42,24 @@ class Watch:
         self.pairs = list(pairs)[: config.pairs]
         self._file: MetricsFile | None = None
 
+    def leads_to(self, folder: Path, finished: int) -> bool:
+        """Are the rows of all looks before `finished` updates there?"""
+        from taosr_she.train.state import metrics_rows
+
+        looks = [row["step"] for row in metrics_rows(folder / WATCH) if row["step"] < finished]
+        return looks == list(range(0, finished, self.config.every))
+
     def open(self, folder: Path, finished: int) -> None:
         """Go on after `finished` updates."""
+        from taosr_she.train.state import MetricsFile
+
         self._file = MetricsFile(folder / WATCH, finished)
 
-    def look(self, policy: Policy, step: int, tokens: int, seconds: float) -> None:
+    def look(self, policy: "Policy", step: int, tokens: int, seconds: float) -> None:
         """Answer and write a row, if it is time (`step` updates are done) and not done before the kill."""
+        from taosr_she.evaluate.metrics import compute_metrics
+        from taosr_she.evaluate.run import predict
+
         assert self._file is not None, "open() comes first"
         if step % self.config.every or self._file.last.get("step", -1) >= step:
             return
@@ -58,6 +70,7 @@ class Watch:
         # NaN is no JSON: a metric that nobody can know here is null.
         row |= {k: None if metrics[k] != metrics[k] else metrics[k] for k in (*WATCHED, *steps)}
         self._file.write(row)
+        self._file.sync()
 
     def close(self) -> None:
         assert self._file is not None

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from taosr_she.data.read import read_pairs
 from taosr_she.data.rows import REASONS
-from taosr_she.data.validate import load_pairs
+from taosr_she.data.validate import is_any, load_pairs
 from taosr_she.data.write import write_pairs
 from taosr_she.domain.domain import load_domain
 from taosr_she.errors import UserError
@@ -398,3 +398,16 @@ def test_responses_to_a_pair_may_come_again_but_not_under_another_text(tmp_path:
     loaded = load_pairs(path, load_domain("taobao"), responses=True)
     assert len(loaded.pairs) == 2
     assert [(r.row, r.reason) for r in loaded.rejected] == [(3, "conflicting pair id"), (4, "conflicting pair id")]
+
+
+@pytest.mark.parametrize(
+    ("cell", "wanted", "same"),
+    [
+        ("no", "no", True), ("00012", "00012", True), ("12", "00012", False), ("1.1", "1.10", False), ("1", 1, True),
+        (True, "true", True), (False, "true", False), (False, "no", False), (1.1, "1.10", True), (1, "1.0", True),
+        (12, "00012", False), (None, "null", True), ("null", "null", True), ("a: b: c", "a: b: c", True),
+        (3, "a: b: c", False), ("true", True, False), (True, True, True),
+    ],
+)  # fmt: skip
+def test_a_cell_is_compared_as_written_and_by_its_type(cell: object, wanted: object, same: bool) -> None:
+    assert is_any(cell, [wanted]) == same

@@ -83,7 +83,8 @@ def labels(*codes: object, aliases: tuple[str, ...] = ()) -> list[dict[str, obje
         ("name: [", "not valid YAML"),
         ("", "valid dictionary"),
         ("- 1", "valid dictionary"),
-        (b"\xff\xfe", "not a text file in UTF-8"),
+        (b"\xff\xfe", "save it as UTF-8"),
+        (b"name: \xe9", "line 1 is not UTF-8"),
     ],
 )
 def test_mistakes_are_told_in_one_line(tmp_path: Path, content: object, told: str) -> None:

@@ -36,11 +36,77 @@ def test_overrides_replace_values_at_any_depth() -> None:
         (["seed"], "expected key=value"),
         (["seed.x=1"], "holds a value, not keys"),
         (["seed=[1"], "not valid YAML"),
+        (["seed=-1"], "seed: must lie from 0 to 4294967295, not -1"),
+        (["seed=4294967296"], "seed: must lie from 0 to 4294967295"),
+        (["seed={a: 1, a: 2}"], "the key 'a' stands twice in line 1"),
+        (["threads=-1"], "threads: "),
+        (["threads=2000"], "less than or equal to 1024"),
+        (["stages.sft.settings.learning_rate=.inf"], "finite number"),
+        (["stages.srpo.settings.sampling.temperature=.nan"], "finite number"),
+        (["name=true"], "name: YAML reads true here; put quotes around a text"),
+        (["name=../../evil"], "cannot be that of the folder runs/<name>"),
+        (["stages={}"], "one stage at least"),
+        (["stages.grpo=7"], "stage 'grpo' must be a mapping with `kind`"),
+        (["stages.a/b={kind: market}"], "a stage cannot be called 'a/b'"),
+        (["stages...={kind: market}"], "a stage cannot be called ''"),
+        (["stages.data2={}"], "stage 'data2' must be a mapping with `kind`, which is one of market, pairs, sft"),
+        (["stages.evaluate.compare=[[sft, nobody]]"], "`compare` names 'nobody', which is not among majority, tfidf"),
+        (["stages.evaluate.compare=[[sft, sft]]"], "`compare` sets 'sft' against itself"),
+        (["stages.evaluate.models=[sft, sft]"], "'sft' stands twice in `models` and `baselines`"),
+        (["stages.evaluate.models=[]", "stages.evaluate.baselines=[]"], "nothing to measure"),
     ],
 )
 def test_a_wrong_override_is_one_line_that_names_it(overrides: list[str], message: str) -> None:
     with pytest.raises(UserError) as error:
         load_recipe("demo", overrides)
+    assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_an_override_changes_its_stage_alone() -> None:
+    recipe = load_recipe("demo", ["stages.grpo.settings.sampling.max_new_tokens=7"])  # both stages say `<<: *rl`
+    lengths = [recipe.stages[name].settings.sampling.max_new_tokens for name in ("grpo", "srpo")]
+    assert lengths[0] == 7 != lengths[1]
+
+
+PAIRS = {"kind": "pairs", "path": "x.csv"}
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("{locale: [se, no]}", {"locale": ["se", "no"]}),
+        ("{product_id: [00012, 012, 12]}", {"product_id": ["00012", "012", 12]}),
+        ("{day: 2020-01-01, time: 12:30, price: 1.10, sold: true}",
+         {"day": "2020-01-01", "time": "12:30", "price": "1.10", "sold": "true"}),
+    ],
+)  # fmt: skip
+def test_where_is_what_was_written(tmp_path: Path, text: str, found: dict[str, Any]) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(f"name: x\nstages:\n  data: {{kind: pairs, path: x.csv, where: {text}}}\n")
+    by_override = load_recipe(path, [f"stages.data.where={text}"])
+    assert load_recipe(path).stages["data"].where == by_override.stages["data"].where == found
+    one = load_recipe(path, ["stages.data.where.locale=no"]).stages["data"].where["locale"]
+    assert one == "no"
+    again = tmp_path / "again.yaml"
+    again.write_text(yaml.safe_dump(by_override.model_dump(mode="json"), sort_keys=False))
+    assert load_recipe(again).stages["data"].where == found  # the resolved recipe means the same
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"where": {"a": {"b": 1}}}, "'a' must be a value or a list of values"),
+        ({"not_scored": {"a": [[1]]}}, "'a' must be a value or a list of values"),
+        ({"split": {"training": 0.5, "test": 0.2}}, "must sum to 1"),
+        ({"split": {"training": 1.5, "test": -0.5}}, "must not be negative"),
+        ({"split": {"training": 0.5, "test": 0.3, "validation": 0.2}}, "not 'validation'"),
+    ],
+)
+def test_wrong_settings_of_pairs_are_one_line(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump({"name": "x", "stages": {"data": {**PAIRS, **change}}}))
+    with pytest.raises(UserError) as error:
+        load_recipe(path)
     assert message in str(error.value) and "\n" not in str(error.value)
 
 
@@ -50,6 +116,12 @@ def test_missing_broken_and_empty_recipe_files(tmp_path: Path) -> None:
     broken = tmp_path / "broken.yaml"
     broken.write_text("a: [")
     with pytest.raises(UserError, match="not valid YAML"):
+        load_recipe(broken)
+    broken.write_bytes(b"name: caf\xe9")
+    with pytest.raises(UserError, match="line 1 is not UTF-8"):
+        load_recipe(broken)
+    broken.write_text("name: x\nseed: 1\nname: y")
+    with pytest.raises(UserError, match=r"the key 'name' stands twice \(lines 1 and 3\)"):
         load_recipe(broken)
     broken.write_text("")
     with pytest.raises(UserError, match="expected a mapping"):

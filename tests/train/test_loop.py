@@ -21,7 +21,7 @@ from taosr_she.model.policy import Policy
 from taosr_she.model.sampler import Sampling, sample_groups
 from taosr_she.model.tiny import TinyConfig, build_tiny
 from taosr_she.train.batch import credit_rollouts
-from taosr_she.train.loop import microbatches, train_step_credit, update_policy
+from taosr_she.train.loop import microbatches, start_reference, train_step_credit, update_policy
 from taosr_she.train.settings import StepCreditSettings
 from taosr_she.train.watch import Watch, WatchConfig
 
@@ -225,3 +225,14 @@ def test_an_update_refills_groups_without_signal_up_to_the_bound(setting, tmp_pa
     (tmp_path / "plain").mkdir()
     plain = train_step_credit(policy, domain, pairs, Agrees(), small(updates=1), 1, tmp_path / "plain")
     assert row["tokens"] > plain["tokens"]  # what was generated in vain is counted
+
+
+@pytest.mark.parametrize("damage", [None, "config.json", "model.safetensors"])
+def test_a_damaged_reference_is_written_anew(setting, tmp_path: Path, damage: str | None) -> None:
+    policy, _, _ = setting
+    start = weights(policy)
+    if damage:
+        start_reference(policy, tmp_path)
+        (tmp_path / "reference" / damage).write_bytes(b"")
+    reference = start_reference(policy, tmp_path)
+    assert all(torch.equal(start[name], p) for name, p in reference.model.named_parameters())

@@ -11,6 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import (
     AutoModelForCausalLM,
@@ -157,13 +158,16 @@ def test_finished_run_is_loaded_and_another_run_starts_afresh(finished: tuple[Pa
 
 
 def test_last_complete_checkpoint(tmp_path: Path) -> None:
-    def write(step: int, *missing: str, state: str = "{}") -> None:
+    def write(step: int, *missing: str, state: str = '{"global_step": 1}') -> Path:
         folder = tmp_path / f"checkpoint-{step}"
         folder.mkdir()
-        for name in {"model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth"} - set(missing):
-            (folder / name).write_bytes(b"x")
-        if "trainer_state.json" not in missing:
-            (folder / "trainer_state.json").write_text(state)
+        save_file({"weight": torch.zeros(3)}, folder / "model.safetensors")
+        for name in ("optimizer.pt", "scheduler.pt", "rng_state.pth"):
+            torch.save({"some": torch.ones(2)}, folder / name)
+        (folder / "trainer_state.json").write_text(state)
+        for name in missing:
+            (folder / name).unlink()
+        return folder
 
     assert last_complete_checkpoint(tmp_path / "absent") is None
     write(40, "model.safetensors")
@@ -174,6 +178,11 @@ def test_last_complete_checkpoint(tmp_path: Path) -> None:
     write(30, state='{"step": ')
     best = last_complete_checkpoint(tmp_path)
     assert best is not None and best.name == "checkpoint-10"  # by number: "9" sorts after "10" as text
+    for step, name in enumerate(("optimizer.pt", "scheduler.pt", "rng_state.pth", "model.safetensors"), start=50):
+        file = write(step) / name
+        for damaged in (b"", file.read_bytes()[:-9], b"x" * 900):  # no sync before a power cut, or something else
+            file.write_bytes(damaged)
+            assert last_complete_checkpoint(tmp_path) == best, (name, damaged)
 
 
 def test_long_examples_are_left_out_and_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

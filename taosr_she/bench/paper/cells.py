@@ -6,6 +6,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from taosr_she.errors import UserError
@@ -49,10 +50,16 @@ def cells_of(recipes: Sequence[Recipe]) -> list[Cell]:
 
 def run_cells(cells: Sequence[Cell], workers: int, say: Callable[[str], None]) -> list[Failure]:
     """Run what is not done, earlier cells first; what waits for a failed cell is not run. Returns the failures."""
-    from taosr_she.recipe.run import write_head
+    from taosr_she.recipe.run import open_folder, write_head
 
-    for recipe in {c.recipe.folder: c.recipe for c in cells}.values():
-        write_head(recipe, recipe.load_domain())
+    with ExitStack() as folders:  # of this process; its workers each run a stage of their own in them
+        for recipe in {c.recipe.folder: c.recipe for c in cells}.values():
+            folders.enter_context(open_folder(recipe.folder))
+            write_head(recipe, recipe.load_domain())
+        return _run_open(cells, workers, say)
+
+
+def _run_open(cells: Sequence[Cell], workers: int, say: Callable[[str], None]) -> list[Failure]:
     open_ = [c for c in cells if c.planned.state != "done"]
     done = {c.key for c in cells} - {c.key for c in open_}
     say(f"{len(cells)} cells, {len(done)} done before, {len(open_)} to run on {workers} processes")

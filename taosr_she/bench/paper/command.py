@@ -14,7 +14,7 @@ from taosr_she.bench.paper.results import collect
 from taosr_she.bench.paper.settings import SETTINGS, data_file
 from taosr_she.bench.paper.tuning import tune
 from taosr_she.errors import UserError
-from taosr_she.recipe.plan import write_json
+from taosr_she.files import write_json
 
 QUICK_SEEDS = 2
 ORDER: tuple[tuple[str, Group], ...] = (

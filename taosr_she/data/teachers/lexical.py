@@ -76,7 +76,7 @@ class _Reading:
 
 
 def _conclusions(domain: Domain, pair: Pair) -> dict[str, str]:
-    _check(domain)
+    check_steps(domain)
     seen = _read(domain, pair)
     found = {term: seen.everything.find(term) for term in seen.terms}
     speaking = dict.fromkeys(word for word in found.values() if word)
@@ -128,7 +128,8 @@ def _head(query: list[str], asked: list[str], locale: str) -> str | None:
     return heads[0] if is_spanish(locale) else heads[-1]
 
 
-def _check(domain: Domain) -> None:
+def check_steps(domain: Domain) -> None:
+    """Raises UserError when the domain has other steps than this teacher writes."""
     specs = {step.key: step for step in domain.steps}
     fits = (
         set(specs) == _STEPS

@@ -1,6 +1,5 @@
 """Measure models and baselines on a split, with intervals, slices and paired comparisons."""
 
-import json
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
@@ -13,9 +12,10 @@ from taosr_she.evaluate.results import comparisons, model_results
 from taosr_she.evaluate.robustness import PROBES, disturbed, robustness
 from taosr_she.evaluate.run import predict
 from taosr_she.examine.verifier import Verifier
+from taosr_she.files import write_json
 from taosr_she.recipe.context import Context
 from taosr_she.recipe.kinds import EvaluateStage
-from taosr_she.recipe.plan import write_json
+from taosr_she.train.state import metrics_rows
 
 BASELINES = {"majority": majority_baseline, "tfidf": tfidf_baseline}
 
@@ -77,6 +77,6 @@ def run(context: Context, stage: EvaluateStage) -> dict[str, Any]:
 
 def training_speed(stage: Path) -> float | None:
     """Median tokens a second of the updates of a training stage, sampling to weights; None where it samples nothing."""
-    rows = [json.loads(line) for line in (stage / "metrics.jsonl").read_text("utf-8").splitlines()]
+    rows = metrics_rows(stage / "metrics.jsonl")
     speeds = [row["tokens_per_second"] for row in rows if "tokens_per_second" in row]
     return round(median(speeds), 1) if speeds else None

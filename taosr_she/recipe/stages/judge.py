@@ -28,11 +28,11 @@ from taosr_she.examine.gsrm_data import (
 )
 from taosr_she.examine.scalar import ScalarExaminer
 from taosr_she.examine.verifier import Verifier
+from taosr_she.files import write_json
 from taosr_she.model.policy import Policy
 from taosr_she.model.responses import sample_responses
 from taosr_she.recipe.context import Context, DataFolder
 from taosr_she.recipe.kinds import JudgeStage
-from taosr_she.recipe.plan import write_json
 from taosr_she.train.sft import train_sft
 
 SAMPLE_ROWS = 512

@@ -1,5 +1,7 @@
 """Data from a file of labelled pairs."""
 
+from collections.abc import Iterable
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,8 +11,8 @@ from taosr_she.data.split import count_queries, split_by_query
 from taosr_she.data.summary import summary
 from taosr_she.data.teachers.lexical import lexical_demonstration, lexical_reference
 from taosr_she.data.teachers.llm import llm_demonstrations
-from taosr_she.data.validate import load_pairs
-from taosr_she.domain.pair import Annotation, Pair
+from taosr_she.data.validate import is_any, load_pairs
+from taosr_she.domain.pair import Annotation, Pair, Product
 from taosr_she.errors import UserError
 from taosr_she.examine.majority import MACHINE
 from taosr_she.examine.store import read_all
@@ -32,6 +34,7 @@ def run(context: Context, stage: PairsStage) -> dict[str, Any]:
     if not loaded.pairs:
         raise UserError(f"{stage.path}: no usable pair (see {context.folder / 'quarantine.jsonl'})")
     splits = split_by_query(loaded.pairs, stage.split, context.recipe.seed)
+    _check_columns(loaded.pairs, stage.not_scored)
     for name in ("development", "test"):
         splits[name] = [p for p in splits.get(name, []) if not _matches(p, stage.not_scored)]
     queries = {name: count_queries(kept) for name, kept in splits.items()}
@@ -58,7 +61,23 @@ def run(context: Context, stage: PairsStage) -> dict[str, Any]:
 
 
 def _matches(pair: Pair, values: dict[str, Any]) -> bool:
-    return bool(values) and all(str(pair.extra.get(key)) == str(value) for key, value in values.items())
+    return bool(values) and all(
+        is_any(_value(pair, key), value if isinstance(value, list) else [value]) for key, value in values.items()
+    )
+
+
+def _value(pair: Pair, name: str) -> Any:
+    """Of a column of the file, or one of our fields; None where the pair has none."""
+    return pair.extra.get(name, getattr(pair, name, getattr(pair.product, name, None)))
+
+
+def _check_columns(pairs: list[Pair], names: Iterable[str]) -> None:
+    """A misspelled name must not look like a column whose values are all others."""
+    columns = list(dict.fromkeys(column for pair in pairs for column in pair.extra))
+    ours = [field.name for kind in (Pair, Product) for field in fields(kind)]
+    for name in names:
+        if name not in columns and name not in ours:
+            raise UserError(f"not_scored: no pair has '{name}'; there are {', '.join([*columns, *ours])}")
 
 
 def _demonstrations(context: Context, stage: PairsStage, pairs: list[Pair]) -> list[Demonstration]:
