@@ -24,8 +24,10 @@ def recipe(base: Path, out: Path, *overrides: str) -> Recipe:
 
 @pytest.fixture
 def base(tmp_path: Path) -> Path:
-    """What a check before the run sees of a start model: a folder with a domain."""
+    """What a check before the run sees of a start model: a folder with a model's files and a domain."""
     (tmp_path / "base").mkdir()
+    for name in ("config.json", "tokenizer.json"):
+        (tmp_path / "base" / name).write_text("{}")
     save_domain(load_domain("esci"), tmp_path / "base")
     return tmp_path / "base"
 
@@ -49,6 +51,14 @@ def test_a_start_model_of_another_domain_is_refused_before_anything_runs(
         assert f"stage 'sft': model {base} was trained for the domain 'esci'" in error
         assert f"`domain: {base}/domain.yaml`" in error and "`other_domain: true`" in error
     assert not (out / "stages").exists()
+
+
+def test_a_damaged_start_model_is_refused_before_anything_runs(
+    base: Path, tmp_path: Path, cli: Callable[..., tuple[int, str, str]]
+) -> None:
+    (base / "config.json").write_text("[]")
+    code, _, error = cli("run", "demo", f"stages.sft.model={base}", f"out={tmp_path / 'run'}", "--dry-run")
+    assert (code, error) == (2, f"taosr-she: model {base}: config.json holds no JSON object; download it again\n")
 
 
 def test_the_same_domain_or_a_word_of_the_user_lets_it_start(base: Path, tmp_path: Path) -> None:
