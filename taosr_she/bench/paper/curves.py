@@ -19,9 +19,7 @@ def curve_of(stage: Path, selection_tokens: float) -> list[Point]:
     for look in _rows(stage / WATCH):
         near = updates[max(look["step"], 1)]  # before the first update nothing is trained: the first one's own entropy
         point = {"step": look["step"], "tokens": look["tokens"] + selection_tokens, "seconds": look["seconds"]}
-        points.append(
-            point | {k: float("nan") if look[k] is None else look[k] for k in SHOWN} | {"entropy": near["entropy"]}
-        )
+        points.append(point | {k: look[k] for k in SHOWN} | {"entropy": near["entropy"]})
     return points
 
 
@@ -44,4 +42,6 @@ def reached(curve: Sequence[Point], level: float) -> dict[str, float | None]:
 
 
 def _rows(path: Path) -> list[Point]:
-    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    """What JSON cannot hold is null there: a metric without a value, the entropy of an update without signal."""
+    rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    return [{key: float("nan") if value is None else value for key, value in row.items()} for row in rows]
