@@ -26,14 +26,15 @@ from taosr_she.recipe.lock import only_process
 from taosr_she.recipe.plan import PlannedStage, forget, plan, redone
 from taosr_she.recipe.progress import Progress
 from taosr_she.recipe.records import damaged_records, read_record, verify_files
-from taosr_she.recipe.run_log import RunLog
+from taosr_she.recipe.run_log import RUN_LOG, RunLog
 from taosr_she.recipe.table import results_table
+from taosr_she.recipe.track import FOLDER as TRACKED
 from taosr_she.recipe.track import Tracked, check_tracker, followed, how_to_look
 from taosr_she.secret import masked_values
 
 ENVIRONMENT = "environment.json"
 """Marks the folder of a run."""
-HEAD = ("recipe.yaml", "domain.yaml", ENVIRONMENT, "report.html", "stages")
+HEAD = ("recipe.yaml", "domain.yaml", ENVIRONMENT, "report.html", RUN_LOG, TRACKED, "stages")
 """What a run writes into its folder, over what stands there."""
 INTENTS = {"done": "kept", "resumes": "resumes", "changed": "runs anew", "new": "runs"}
 
