@@ -9,6 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
+from taosr_she.base.errors import UNWRITABLE, Stopped, UserError
+from taosr_she.base.escape import one_line
+from taosr_she.base.secret import masked
 from taosr_she.commands import annotations, bench, data
 from taosr_she.commands.evaluate import evaluate
 from taosr_she.commands.examine import examine
@@ -18,9 +21,6 @@ from taosr_she.commands.run import demo, run
 from taosr_she.commands.say import said_when_stopped
 from taosr_she.commands.select import select
 from taosr_she.commands.version import versions
-from taosr_she.errors import UNWRITABLE, Stopped, UserError
-from taosr_she.escape import one_line
-from taosr_she.secret import masked
 
 app = typer.Typer(
     name="taosr-she", help="Step-examined relevance: train and measure models that judge query-product pairs in steps.",

@@ -18,8 +18,9 @@ from taosr_she.bench.our_step import OurStep
 from taosr_she.bench.plain_step import PlainStep
 from taosr_she.bench.results import write_result
 from taosr_she.bench.work import PROMPTS, Bench, Cell, Endless
+from taosr_she.engine.speedups import without
 from taosr_she.model.policy import Policy, resolve_device
-from taosr_she.train.loop import autocast
+from taosr_she.train.rl.loop import autocast
 
 SHAPES: dict[str, dict[str, Any]] = {
     "qwen3-0.6b": {
@@ -40,6 +41,8 @@ SHAPES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 """Models of random weights by name; `small` is for trying the benchmark on a CPU."""
 
+LEFT_OUT = {"ours, no graphs": ("recorded_steps",)}
+"""What a side leaves out of our speed-ups."""
 WATCHED = 16
 """Tokens of a response whose kernels are looked at."""
 
@@ -82,11 +85,11 @@ def measure_device(console: Console, out: Path, shape: str, cell: Cell, steps: i
     result: dict[str, Any] = {}
     for number in range(steps + 1):
         for name in list(taken):
-            ours.recorded = name == "ours"
             if cuda:
                 torch.cuda.reset_peak_memory_stats()
             try:
-                taken[name].append(steps_of[name]())
+                with without(*LEFT_OUT.get(name, ())):
+                    taken[name].append(steps_of[name]())
             except torch.OutOfMemoryError:
                 console.print(f"{name}: out of memory, left out; lower --tokens", highlight=False)
                 del taken[name], memory[name]
@@ -135,10 +138,9 @@ def watched(step: OurStep) -> dict[str, dict[str, Any]]:
     the profiler takes long over many launches."""
     batch = step.credit(step.generate())
     seen = {}
-    for recorded in (True, False):
-        step.recorded = recorded
-        name = f"generation of {WATCHED} tokens" + ("" if recorded else ", no graphs")
-        seen[name] = watch_kernels(lambda: step.generate(WATCHED))
+    for more, left_out in (("", ()), (", no graphs", ("recorded_steps",))):
+        with without(*left_out):
+            seen[f"generation of {WATCHED} tokens{more}"] = watch_kernels(lambda: step.generate(WATCHED))
     return seen | {"update": watch_kernels(lambda: step.update(batch))}
 
 

@@ -10,37 +10,39 @@ import torch
 
 from taosr_she.bench.our_step import OurStep
 from taosr_she.bench.work import Bench, Cell
-from taosr_she.model.logprobs import logits_at
+from taosr_she.engine.shared_prefix import next_logits
+from taosr_she.engine.speedups import without
 from taosr_she.model.policy import Policy
 from taosr_she.model.sampler import Sampling, sample_groups
-from taosr_she.model.shared_prefix import next_logits
 
 RULES_AND_QUERY, PRODUCT, ANSWER = 704, 64, 32
 
 
-def judged(policy: Policy, prompts: list[list[int]], shared: bool, rows: int = 256) -> None:
+def judged(policy: Policy, prompts: list[list[int]], left_out: tuple[str, ...] = (), rows: int = 256) -> None:
     """What `taosr-she judge` computes: a greedy response, then the label's distribution behind part of it."""
-    rollouts = sample_groups(policy, prompts, 1, Sampling(max_new_tokens=ANSWER, temperature=0), 0, rows, shared)
+    with without(*left_out):
+        _judged(policy, prompts, rows)
+
+
+def _judged(policy: Policy, prompts: list[list[int]], rows: int) -> None:
+    rollouts = sample_groups(policy, prompts, 1, Sampling(max_new_tokens=ANSWER, temperature=0), 0, rows)
     contexts = [p + row[:-1] for p, row in zip(prompts, rollouts.ids.tolist(), strict=True)]
     with torch.inference_mode():
         for start in range(0, len(contexts), rows):
-            part = contexts[start : start + rows]
-            if shared:
-                next_logits(policy.model, part)
-            else:
-                logits_at(policy.model, part, torch.arange(len(part)), torch.tensor([len(c) - 1 for c in part]))
+            next_logits(policy.model, contexts[start : start + rows])
 
 
 def judge_speed(bench: Bench, products: int, rounds: int) -> dict[str, float]:
     """Pairs a second for one query and many products of the tiny model, medians of alternating rounds."""
     policy = bench.policy("tiny")
     prompts = bench.prompts(policy, products, RULES_AND_QUERY + PRODUCT, RULES_AND_QUERY)
-    seconds: dict[bool, list[float]] = {True: [], False: []}
-    judged(policy, prompts[:8], True)
+    ways: dict[str, tuple[str, ...]] = {"ours": (), "copied": ("shared_prompts",)}
+    seconds: dict[str, list[float]] = {way: [] for way in ways}
+    judged(policy, prompts[:8])
     for _ in range(rounds):
-        for shared in (True, False):
-            seconds[shared].append(_seconds(partial(judged, policy, prompts, shared)))
-    ours, copied = (products / median(seconds[shared]) for shared in (True, False))
+        for way, left_out in ways.items():
+            seconds[way].append(_seconds(partial(judged, policy, prompts, left_out)))
+    ours, copied = (products / median(seconds[way]) for way in ways)
     return {"products": products, "pairs_per_second": ours, "copied": copied, "factor": ours / copied}
 
 
@@ -58,7 +60,7 @@ def growth(bench: Bench, rounds: int) -> dict[str, float]:
     calls: dict[str, Callable[[], object]] = dict(steps)
     for name, count in (("pairs base", 64), ("pairs", 128)):
         prompts = bench.prompts(policy, count, RULES_AND_QUERY + PRODUCT, RULES_AND_QUERY)
-        calls[name] = partial(judged, policy, prompts, True)
+        calls[name] = partial(judged, policy, prompts)
     taken: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(rounds + 1):  # the first round warms up
         for name, call in calls.items():

@@ -12,9 +12,9 @@ from taosr_she.domain.response import Response
 from taosr_she.examine.verdicts import CODE, Verdicts
 from taosr_she.model.policy import Policy
 from taosr_she.model.sampler import Rollouts, Sampling, sample_groups
-from taosr_she.train.batch import CreditedBatch, credit_rollouts
-from taosr_she.train.loop import Clock, autocast, make_optimizer, update_policy
-from taosr_she.train.settings import StepCreditSettings
+from taosr_she.train.rl.batch import CreditedBatch, credit_rollouts
+from taosr_she.train.rl.loop import Clock, autocast, make_optimizer, update_policy
+from taosr_she.train.rl.settings import StepCreditSettings
 
 
 class EveryOther:
@@ -50,7 +50,6 @@ class OurStep:
         self.examiner = EveryOther(cell.silent)
         self.optimizer = make_optimizer(policy, self.settings)
         self.seed = 0
-        self.recorded = True  # decode by CUDA graphs where the device has them
 
     def __call__(self) -> dict[str, float]:
         """Seconds of the parts `generation`, `examination` and `update`."""
@@ -70,9 +69,7 @@ class OurStep:
         settings = self.settings
         sampling = settings.sampling if tokens is None else Sampling(max_new_tokens=tokens)
         with autocast(self.policy, settings):
-            return sample_groups(
-                self.policy, self.prompts, settings.group_size, sampling, self.seed, recorded=self.recorded
-            )
+            return sample_groups(self.policy, self.prompts, settings.group_size, sampling, self.seed)
 
     def credit(self, rollouts: Rollouts) -> CreditedBatch:
         """Examined and credited."""

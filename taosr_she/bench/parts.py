@@ -1,10 +1,8 @@
 """`taosr-she bench parts`: what each of the means that make our step fast brings, by leaving it out."""
 
-from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
 from typing import Any
-from unittest.mock import patch
 
 from rich.console import Console
 
@@ -12,23 +10,16 @@ from taosr_she.bench.our_step import OurStep
 from taosr_she.bench.results import write_result
 from taosr_she.bench.speed import QUICK
 from taosr_she.bench.work import PROMPTS, Bench, Cell
-from taosr_she.model.masked import Masked
-from taosr_she.model.runner import WholeModel
+from taosr_she.engine.speedups import without
 
-MODEL = "taosr_she.model"
-WITHOUT: dict[str, dict[str, Any]] = {
-    "nothing left out": {},
-    "without the lean pass (`model/runner.py`)": {
-        f"{MODEL}.decode.runner": WholeModel, f"{MODEL}.shared_prefix.runner": WholeModel,
-    },
-    "without attention in two parts (`model/two_part.py`)": {f"{MODEL}.packing.WAYS": {"cpu": Masked}},
-    "without copies of small prompts (`model/decode.py`)": {f"{MODEL}.decode.COPIED": 0},
-    "without shared prompts: every row its own": {
-        f"{place}.unshareable": lambda model: "left out to be measured"
-        for place in (f"{MODEL}.sampler", f"{MODEL}.shared_prefix", "taosr_she.train.loop")
-    },
-}  # fmt: skip
-"""By name: what stands where in the code in place of the means that is left out."""
+WITHOUT: dict[str, tuple[str, ...]] = {
+    "nothing left out": (),
+    "without the lean pass (`engine/runner.py`)": ("lean_pass",),
+    "without attention in two parts (`engine/two_part.py`)": ("split_attention",),
+    "without copies of small prompts (`engine/decode.py`)": ("copied_prompts",),
+    "without shared prompts: every row its own": ("shared_prompts",),
+}
+"""By name: what is left out (`engine/speedups.py`)."""
 
 
 def measure_parts(console: Console, out: Path, steps: int) -> None:
@@ -49,10 +40,8 @@ def measure_cell(bench: Bench, cell: Cell, steps: int) -> dict[str, dict[str, fl
     step = OurStep(policy, bench.domain, bench.prompts(policy, PROMPTS, cell.prompt), cell)
     taken: dict[str, list[dict[str, float]]] = {name: [] for name in WITHOUT}
     for _ in range(steps + 1):
-        for name, changes in WITHOUT.items():
-            with ExitStack() as stack:
-                for target, value in changes.items():
-                    stack.enter_context(patch(target, value))
+        for name, left_out in WITHOUT.items():
+            with without(*left_out):
                 taken[name].append(step())
     return {
         name: {part: median(row[part] for row in rows[1:]) for part in ("generation", "update")}

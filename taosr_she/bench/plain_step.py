@@ -10,7 +10,7 @@ from taosr_she.bench.work import PROMPTS, Cell
 from taosr_she.credit.config import LossConfig
 from taosr_she.credit.loss import policy_loss
 from taosr_she.model.policy import Policy
-from taosr_she.train.loop import Clock
+from taosr_she.train.rl.loop import Clock
 
 
 class PlainStep:

@@ -17,7 +17,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "matrix products": ("mm", "addmm", "dot"),
     "attention, forwards and backwards": (
         "_scaled_dot_product_flash_attention_for_cpu", "_scaled_dot_product_flash_attention_for_cpu_backward",
-        "bmm", "baddbmm", "_softmax", "logaddexp",  # decoding (model/decode.py), two parts (model/two_part.py)
+        "bmm", "baddbmm", "_softmax", "logaddexp",  # decoding (engine/decode.py), two parts (engine/two_part.py)
     ),
     "element-wise work and sums (norms, rotary embedding, activation, optimiser)": (
         "mul", "mul_", "add", "add_", "sub", "sub_", "div", "div_", "pow", "sum", "mean", "neg", "exp", "exp_", "sqrt",

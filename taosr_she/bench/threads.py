@@ -23,7 +23,7 @@ SETTINGS: dict[str, tuple[dict[str, str], bool]] = {
     "the same, all threads in generation": ({"GOMP_SPINCOUNT": "1000"}, True),
     "OMP_NUM_THREADS=1": ({"OMP_NUM_THREADS": "1"}, False),
 }
-"""By name: the environment, and whether generation keeps all threads where `model/threads.py` would take one."""
+"""By name: the environment, and whether generation keeps all threads where `engine/threads.py` would take one."""
 VARIABLES = ("GOMP_SPINCOUNT", "OMP_NUM_THREADS", "OMP_WAIT_POLICY")
 PLACES = ("quiet machine", "beside one busy process")
 
@@ -83,7 +83,7 @@ def generation_seconds(steps: int, all_threads: bool) -> float:
     """What one process measures."""
     from taosr_she.bench.speed import QUICK
     from taosr_she.bench.work import PROMPTS, Bench
-    from taosr_she.model import threads
+    from taosr_she.engine import threads
     from taosr_she.model.sampler import Sampling, sample_groups
 
     if all_threads:

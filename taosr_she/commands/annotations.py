@@ -5,10 +5,10 @@ from typing import Annotated, Any
 
 import typer
 
+from taosr_she.base.errors import UserError
+from taosr_she.base.terminal import terminal
 from taosr_she.commands.options import DomainOption
 from taosr_she.commands.paths import path_argument, path_option
-from taosr_she.errors import UserError
-from taosr_she.terminal import terminal
 
 StoreArgument = Annotated[str, typer.Argument(help="SQLite file (.db) or database URL.")]
 AnnotationLayout = Annotated[str, typer.Option("--layout", help="jsonl, label_studio, stepwise (TRL).")]
@@ -21,7 +21,7 @@ def import_(
     domain: DomainOption = "taobao",
 ) -> None:
     """Add the records of a file to a store."""
-    from taosr_she.annotation_commands import import_file
+    from taosr_she.examine.command import import_file
 
     import_file(terminal(), path, store, _annotation_layout(layout), domain)
 
@@ -34,14 +34,14 @@ def export(
     domain: DomainOption = "taobao",
 ) -> None:
     """Write all records of a store to a file."""
-    from taosr_she.annotation_commands import export_file
+    from taosr_she.examine.command import export_file
 
     export_file(terminal(), store, path, _annotation_layout(layout), domain, pairs)
 
 
 def agreement(store: StoreArgument, domain: DomainOption = "taobao") -> None:
     """How well annotators agree, and who stands out. Also for a JSONL file of annotations."""
-    from taosr_she.annotation_commands import show_agreement
+    from taosr_she.examine.command import show_agreement
 
     show_agreement(terminal(), store, domain)
 

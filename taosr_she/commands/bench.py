@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
+from taosr_she.base.errors import UserError
+from taosr_she.base.terminal import terminal
 from taosr_she.commands.paths import path_option
-from taosr_she.errors import UserError
-from taosr_she.terminal import terminal
 
 
 def speed(

@@ -3,7 +3,7 @@
 import tempfile
 from pathlib import Path
 
-from taosr_she.errors import UserError
+from taosr_she.base.errors import UserError
 
 
 def check_file(option: str, out: Path, *inputs: Path) -> None:

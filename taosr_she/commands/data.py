@@ -5,11 +5,11 @@ from typing import Annotated
 
 import typer
 
+from taosr_she.base.terminal import terminal
 from taosr_she.commands.checks import check_file, check_folder, check_place, not_an_input, quarantine_of
 from taosr_she.commands.options import ColumnOption, DefuseOption, DomainOption, EncodingOption, LayoutOption, columns
 from taosr_she.commands.paths import path_argument, path_option
 from taosr_she.commands.say import say_loaded
-from taosr_she.terminal import terminal
 
 
 def validate(

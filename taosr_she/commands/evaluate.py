@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from taosr_she.base.errors import UserError
+from taosr_she.base.terminal import terminal
 from taosr_she.commands.checks import check_folder, not_an_input
 from taosr_she.commands.options import (
     ColumnOption,
@@ -19,8 +21,6 @@ from taosr_she.commands.options import (
 )
 from taosr_she.commands.paths import path_argument, path_option
 from taosr_she.commands.say import said_when_stopped, say_loaded
-from taosr_she.errors import UserError
-from taosr_she.terminal import terminal
 
 if TYPE_CHECKING:
     from taosr_she.evaluate.prediction import Prediction
@@ -59,11 +59,11 @@ def evaluate(
         raise UserError(f"{pairs}: no labelled pair to measure (see {quarantine})")
     screen.print(f"measuring {model} on {len(loaded.pairs)} pairs, domain '{shop.name}'", soft_wrap=True)
 
+    from taosr_she.base.files import write_json
     from taosr_she.evaluate.prediction import write_predictions
     from taosr_she.evaluate.results import model_results
     from taosr_she.evaluate.run import predict_in_parts
     from taosr_she.examine.verifier import Verifier
-    from taosr_she.files import write_json
     from taosr_she.model.policy import load_policy
     from taosr_she.recipe.progress import Progress
     from taosr_she.recipe.table import results_table

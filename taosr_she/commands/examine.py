@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
+from taosr_she.base.errors import UserError
+from taosr_she.base.terminal import terminal
 from taosr_she.commands.checks import check_file, not_an_input, quarantine_of
 from taosr_she.commands.options import (
     ColumnOption,
@@ -22,8 +24,6 @@ from taosr_she.commands.options import (
 )
 from taosr_she.commands.paths import path_argument, path_option
 from taosr_she.commands.say import said_when_stopped, say_loaded
-from taosr_she.errors import UserError
-from taosr_she.terminal import terminal
 
 if TYPE_CHECKING:
     from taosr_she.domain.domain import Domain

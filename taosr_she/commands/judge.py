@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from taosr_she.base.errors import UserError
+from taosr_she.base.terminal import terminal
 from taosr_she.commands.checks import check_file, quarantine_of
 from taosr_she.commands.options import (
     ColumnOption,
@@ -20,8 +22,6 @@ from taosr_she.commands.options import (
 )
 from taosr_she.commands.paths import path_argument, path_option
 from taosr_she.commands.say import said_when_stopped, say_loaded
-from taosr_she.errors import UserError
-from taosr_she.terminal import terminal
 
 if TYPE_CHECKING:
     from taosr_she.domain.domain import Domain

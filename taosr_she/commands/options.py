@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from taosr_she.errors import UserError
+from taosr_she.base.errors import UserError
 
 Overrides = Annotated[list[str] | None, typer.Argument(help="key.sub=value, e.g. seed=2", show_default=False)]
 DomainOption = Annotated[str, typer.Option("--domain", help="taobao, esci, wands, or a YAML file.")]

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
+from taosr_she.base.escape import plain
 from taosr_she.commands.paths import path_argument, path_option
-from taosr_she.escape import plain
 
 
 def report(run_folder: Annotated[Path, path_argument("Folder of a run.")]) -> None:

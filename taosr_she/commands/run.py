@@ -4,9 +4,9 @@ from typing import Annotated
 
 import typer
 
+from taosr_she.base.escape import plain
+from taosr_she.base.terminal import terminal
 from taosr_she.commands.options import Overrides
-from taosr_she.escape import plain
-from taosr_she.terminal import terminal
 
 
 def demo(overrides: Overrides = None) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from taosr_she.errors import Stopped
+from taosr_she.base.errors import Stopped
 
 if TYPE_CHECKING:
     from taosr_she.data.validate import LoadResult

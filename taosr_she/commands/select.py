@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from taosr_she.base.terminal import terminal
 from taosr_she.commands.checks import check_folder, not_an_input
 from taosr_she.commands.options import (
     ColumnOption,
@@ -18,7 +19,6 @@ from taosr_she.commands.options import (
     columns,
 )
 from taosr_she.commands.paths import path_argument, path_option
-from taosr_she.terminal import terminal
 
 
 def select(

@@ -5,8 +5,8 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from taosr_she.domain.domain import Strict
-from taosr_she.errors import UserError
+from taosr_she.base.config import Strict
+from taosr_she.base.errors import UserError
 
 _RECIPE = " (in a recipe `columns`)"
 _MOST_NAMES = 40  # shown in a message

@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from taosr_she.errors import UserError
-from taosr_she.files import write_jsonl
+from taosr_she.base.errors import UserError
+from taosr_she.base.files import write_jsonl
 
 
 @dataclass(frozen=True)

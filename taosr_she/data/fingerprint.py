@@ -7,8 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from taosr_she.base.errors import UserError
 from taosr_she.domain.pair import Pair
-from taosr_she.errors import UserError
 
 LENGTH = 16  # hex digits kept: 64 bits, so ids of ten million pairs still differ
 _CHUNK = 1 << 20

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
 
+from taosr_she.base.errors import UserError
 from taosr_she.data.columns import shown_names
-from taosr_she.errors import UserError
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 _MAX_RECORD_LINES = 10_000  # an open quote that runs on longer than this is a mistake, not a text

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from taosr_she.base.errors import UserError
 from taosr_she.data.columns import shown_names
 from taosr_she.data.formats import ReadError, Row, check_encoding, file_format, read_csv, read_jsonl
 from taosr_she.data.tables import read_parquet
-from taosr_she.errors import UserError
 
 Keep = Callable[[dict[str, Any]], bool]
 

@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from taosr_she.base.errors import UserError
 from taosr_she.data.columns import LAYOUTS
 from taosr_she.data.formats import SUFFIXES, ReadError, Row
 from taosr_she.data.join import JOINS, Keep, find_join, read_file, read_joined
 from taosr_she.data.rows import BadRow, pair_from_row
 from taosr_she.data.tables import is_dataset, read_dataset
 from taosr_she.domain.pair import Pair
-from taosr_she.errors import UserError
 
 
 def read_rows(

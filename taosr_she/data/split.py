@@ -4,10 +4,10 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
+from taosr_she.base.errors import UserError
 from taosr_she.data.fingerprint import fingerprint_config
 from taosr_she.data.rows import normal_query, plain_query
 from taosr_she.domain.pair import Pair
-from taosr_she.errors import UserError
 
 FEW = 500
 """With fewer queries than this, shares that hold on average only would miss by too much: they are cut to fit."""

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from taosr_she.base.errors import UserError
 from taosr_she.data.columns import shown_names
 from taosr_she.data.formats import Row
-from taosr_she.errors import UserError
 
 if TYPE_CHECKING:
     import pyarrow

@@ -7,6 +7,9 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from taosr_she.base.errors import UserError
+from taosr_she.base.files import write_jsonl
+from taosr_she.base.strict_yaml import parse_yaml
 from taosr_she.data.columns import ColumnMap, choose_layout, column_map, shown_names
 from taosr_she.data.formats import ReadError, Row
 from taosr_she.data.join import find_join
@@ -14,9 +17,6 @@ from taosr_she.data.read import read_rows
 from taosr_she.data.rows import BadRow, ReadPair, carried, normal_query, pair_from_row
 from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Pair
-from taosr_she.errors import UserError
-from taosr_she.files import write_jsonl
-from taosr_she.strict_yaml import parse_yaml
 
 RESPONSE = "response"
 """The column of a file of responses that holds their text."""

@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
+from taosr_she.base.errors import UserError
+from taosr_she.base.files import dumps, replacing
 from taosr_she.data.formats import file_format
 from taosr_she.data.rows import row_from_pair
 from taosr_she.data.tables import is_dataset
 from taosr_she.domain.pair import Pair, Product
-from taosr_she.errors import UserError
-from taosr_she.files import dumps, replacing
 
 if TYPE_CHECKING:
     import pyarrow

@@ -7,9 +7,9 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+from taosr_she.base.errors import UserError
+from taosr_she.base.files import write_jsonl
 from taosr_she.domain.pair import Annotation
-from taosr_she.errors import UserError
-from taosr_she.files import write_jsonl
 
 VERDICTS = ("correct", "wrong", "unsure")
 FIELDS = tuple(f.name for f in fields(Annotation))

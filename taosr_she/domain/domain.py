@@ -8,10 +8,10 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 
-from taosr_she.config import Strict
-from taosr_she.errors import UserError
-from taosr_she.escape import one_line
-from taosr_she.strict_yaml import parse_yaml, read_yaml
+from taosr_she.base.config import Strict
+from taosr_she.base.errors import UserError
+from taosr_she.base.escape import one_line
+from taosr_she.base.strict_yaml import parse_yaml, read_yaml
 
 SHIPPED = ("taobao", "esci", "wands")
 

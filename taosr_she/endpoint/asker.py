@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Lock
 
+from taosr_she.base.errors import UserError
 from taosr_she.endpoint.budget import Budget, Usage
 from taosr_she.endpoint.chat import Message, clean_answer
 from taosr_she.endpoint.client import ChatClient
@@ -16,7 +17,6 @@ from taosr_she.endpoint.records import Record, RecordFile
 from taosr_she.endpoint.reply import Answer
 from taosr_she.endpoint.retry import pause_seconds
 from taosr_she.endpoint.settings import EndpointConfig
-from taosr_she.errors import UserError
 
 BYTES_A_TOKEN = 4
 """For estimates where an answer comes without usage."""

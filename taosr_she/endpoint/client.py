@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from taosr_she.base.errors import UserError
+from taosr_she.base.secret import MASK, masked, without_secrets_of
 from taosr_she.endpoint.chat import Message
 from taosr_she.endpoint.failures import Refused, TryAgain
 from taosr_she.endpoint.reply import Answer, Damaged, ErrorBody, NoEndpoint, read_answer, read_error
 from taosr_she.endpoint.retry import retry_after_seconds
 from taosr_she.endpoint.settings import EndpointConfig
 from taosr_she.endpoint.transport import Reply, Transport
-from taosr_she.errors import UserError
-from taosr_she.secret import MASK, masked, without_secrets_of
 
 _RETRY = {408, 409, 425, 429}  # and everything from 500
 _QUOTED_CHARS = 200

@@ -8,9 +8,9 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from taosr_she.base.errors import UserError
+from taosr_she.base.files import dumps
 from taosr_she.endpoint.budget import Usage
-from taosr_she.errors import UserError
-from taosr_she.files import dumps
 
 OUTCOMES = ("kept", "wrong", "refused", "lost")
 

@@ -5,9 +5,9 @@ from urllib.parse import urlsplit
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from taosr_she.config import Strict
+from taosr_she.base.config import Strict
+from taosr_she.base.secret import is_masked
 from taosr_she.endpoint.budget import Usage
-from taosr_she.secret import is_masked
 
 DAY = 86_400.0
 """Seconds."""

@@ -12,9 +12,9 @@ from http.cookiejar import CookieJar, DefaultCookiePolicy
 from threading import Lock, Thread
 from typing import TYPE_CHECKING
 
+from taosr_she.base.errors import UserError
+from taosr_she.base.secret import masked
 from taosr_she.endpoint.failures import TryAgain
-from taosr_she.errors import UserError
-from taosr_she.secret import masked
 
 if TYPE_CHECKING:
     import httpx

@@ -13,9 +13,9 @@ from contextlib import AbstractContextManager
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from taosr_she.base.errors import UserError
 from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Pair
-from taosr_she.errors import UserError
 from taosr_she.evaluate.prediction import Prediction
 
 if TYPE_CHECKING:

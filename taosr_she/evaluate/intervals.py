@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from taosr_she.base.errors import UserError
 from taosr_she.domain.domain import Domain
-from taosr_she.errors import UserError
 from taosr_she.evaluate.metrics import compute_metrics, metrics_of_sums, pair_columns
 from taosr_she.evaluate.prediction import Prediction
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from taosr_she.errors import UserError
+from taosr_she.base.errors import UserError
 from taosr_she.evaluate.intervals import intervals_of
 
 PRIMARY = "first_error_f1"

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from taosr_she.base.errors import UserError
 from taosr_she.domain.domain import Domain
-from taosr_she.errors import UserError
 from taosr_she.evaluate.prediction import Prediction
 
 PRIMARY = "macro_f1"

@@ -10,8 +10,8 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from taosr_she.errors import UserError
-from taosr_she.files import write_jsonl
+from taosr_she.base.errors import UserError
+from taosr_she.base.files import write_jsonl
 
 
 @dataclass(frozen=True)

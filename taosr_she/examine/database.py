@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from taosr_she.errors import UserError
-from taosr_she.secret import is_masked, masked, without_secrets_of
+from taosr_she.base.errors import UserError
+from taosr_she.base.secret import is_masked, masked, without_secrets_of
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Engine, MetaData, Table

@@ -32,17 +32,17 @@ import torch
 from pydantic import ValidationError
 from torch.nn.attention import sdpa_kernel
 
+from taosr_she.base.errors import UserError
+from taosr_she.base.files import write_text
 from taosr_she.domain.conclusions import canonical
 from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Pair
 from taosr_she.domain.response import Response, parse_response
 from taosr_she.domain.spans import decode_response
-from taosr_she.errors import UserError
+from taosr_she.engine.logprobs import logits_at
 from taosr_she.examine.gsrm_config import GSRMConfig
 from taosr_she.examine.gsrm_prompt import Check, JudgeForm, Shown, shown_steps
 from taosr_she.examine.verdicts import CODE, Critiques, Examination, Verdicts
-from taosr_she.files import write_text
-from taosr_she.model.logprobs import logits_at
 from taosr_she.model.policy import Policy, load_policy
 from taosr_she.model.sampler import ATTENTION, Sampling, sample_groups
 

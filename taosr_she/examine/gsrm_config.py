@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from taosr_she.domain.domain import Strict
+from taosr_she.base.config import Strict
 
 
 class GSRMConfig(Strict):

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field, model_validator
 
+from taosr_she.base.errors import UserError
 from taosr_she.data.fingerprint import fingerprint_config
 from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Pair
@@ -21,7 +22,6 @@ from taosr_she.endpoint.asker import Asker, Progress, Question
 from taosr_she.endpoint.budget import Usage
 from taosr_she.endpoint.chat import CHAT_TOKENS
 from taosr_she.endpoint.settings import EndpointConfig
-from taosr_she.errors import UserError
 from taosr_she.examine.gsrm_chat import judge_messages, read_judgement
 from taosr_she.examine.gsrm_prompt import shown_steps
 from taosr_she.examine.verdicts import CODE, Critiques, Examination, Verdicts

@@ -28,11 +28,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from taosr_she.base.errors import UserError
 from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Pair
 from taosr_she.domain.prompt import neutralise
 from taosr_she.domain.response import Response
-from taosr_she.errors import UserError
 
 if TYPE_CHECKING:
     from taosr_she.model.policy import Policy

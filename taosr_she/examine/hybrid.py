@@ -7,9 +7,9 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from taosr_she.base.errors import UserError
 from taosr_she.domain.pair import Pair
 from taosr_she.domain.response import Response
-from taosr_she.errors import UserError
 from taosr_she.examine.verdicts import CODE, Examiner, Verdicts
 
 Mode = Literal["human_first", "judge_only", "human_only", "agree"]

@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from taosr_she.base.errors import UserError
+from taosr_she.base.files import write_json, write_jsonl
 from taosr_she.data.formats import ReadError, read_jsonl
 from taosr_she.data.validate import Rejected
 from taosr_she.domain.annotation import BadAnnotation, annotation_from_row, row_from_annotation
 from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Annotation, Pair
-from taosr_she.errors import UserError
 from taosr_she.examine.label_studio import annotations_from_task, is_json_min, tasks_from_annotations
 from taosr_she.examine.stepwise import annotations_from_stepwise, rows_from_annotations
-from taosr_she.files import write_json, write_jsonl
 
 Layout = Literal["jsonl", "label_studio", "stepwise"]
 _Parsed = Iterator[Annotation | tuple[BadAnnotation, Any]]

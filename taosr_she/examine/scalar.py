@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from taosr_she.base.errors import UserError
 from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Pair
 from taosr_she.domain.response import Response
-from taosr_she.errors import UserError
 from taosr_she.examine.verdicts import CODE, Verdicts
 from taosr_she.model.loading import load_parts
 from taosr_she.model.policy import Policy, resolve_device

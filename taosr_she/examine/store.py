@@ -12,11 +12,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from taosr_she.base.errors import UserError
+from taosr_she.base.secret import masked
 from taosr_she.domain.annotation import FIELDS, is_reference, normal_text, read_annotations
 from taosr_she.domain.pair import Annotation
-from taosr_she.errors import UserError
 from taosr_she.examine.database import begin_write, check_table, create_tables, open_engine, patiently, told
-from taosr_she.secret import masked
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Row, Select, Table

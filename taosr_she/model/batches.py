@@ -10,10 +10,10 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
-from taosr_she.errors import UserError
-from taosr_she.model.decode import CopiedPrompts
-from taosr_she.model.logprobs import logits_at
-from taosr_she.model.shared_prefix import unshareable
+from taosr_she.base.errors import UserError
+from taosr_she.engine.decode import CopiedPrompts
+from taosr_she.engine.logprobs import logits_at
+from taosr_she.engine.shared_prefix import unshareable
 
 _one_by_one: WeakKeyDictionary[torch.nn.Module, bool] = WeakKeyDictionary()
 

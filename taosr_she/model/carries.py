@@ -7,12 +7,12 @@ writes malformed responses alone. So it is asked once for each domain, before an
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from taosr_she.base.errors import UserError
 from taosr_she.domain.conclusions import canonical
 from taosr_she.domain.domain import Domain, StepSpec
 from taosr_she.domain.pair import Pair, Product
 from taosr_she.domain.response import parse_response, render_response
 from taosr_she.domain.spans import decode_response
-from taosr_she.errors import UserError
 
 if TYPE_CHECKING:
     from taosr_she.model.policy import Policy

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from taosr_she.errors import UserError
+from taosr_she.base.errors import UserError
 
 PROBE = "query: red shoes\ntitle: blue & green <b>\nanswer:"
 """Lines as a user turn holds them. They must come through as they are: a list of parts in brackets is not the text."""

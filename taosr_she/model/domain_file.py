@@ -9,9 +9,9 @@ from typing import Any
 
 import yaml
 
+from taosr_she.base.errors import UserError
+from taosr_she.base.files import write_text
 from taosr_she.domain.domain import SHIPPED, Domain, load_domain
-from taosr_she.errors import UserError
-from taosr_she.files import write_text
 
 DOMAIN_FILE = "domain.yaml"
 """Its name in a model folder."""

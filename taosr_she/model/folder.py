@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from taosr_she.errors import UserError
+from taosr_she.base.errors import UserError
 
 OBJECTS = (
     "config.json", "generation_config.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",

@@ -3,7 +3,7 @@
 import copy
 from pathlib import Path
 
-from taosr_she.errors import UserError, disk_errors
+from taosr_she.base.errors import UserError, disk_errors
 from taosr_she.model.policy import no_progress_bars
 
 

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from taosr_she.base.errors import UserError
 from taosr_she.domain.domain import Domain
-from taosr_she.errors import UserError
-from taosr_she.model.logprobs import response_logprobs
+from taosr_she.engine.logprobs import response_logprobs
+from taosr_she.engine.shared_prefix import next_logits
 from taosr_she.model.policy import Policy
-from taosr_she.model.shared_prefix import next_logits
 
 
 @torch.inference_mode()

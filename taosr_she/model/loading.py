@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
-from taosr_she.errors import UserError
+from taosr_she.base.errors import UserError
 from taosr_she.model.folder import check_folder
 
 log = logging.getLogger(__name__)

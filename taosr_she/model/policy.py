@@ -10,11 +10,11 @@ from typing import Any
 
 import torch
 
+from taosr_she.base.errors import UserError, disk_errors
+from taosr_she.base.files import PART, sync_tree
 from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Pair
 from taosr_she.domain.prompt import render_pair, render_prompt, render_system
-from taosr_she.errors import UserError, disk_errors
-from taosr_she.files import PART, sync_tree
 from taosr_she.model.carries import check_carries
 from taosr_she.model.chat import Chat
 from taosr_she.model.domain_file import save_domain, saved_domain

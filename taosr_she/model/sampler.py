@@ -7,16 +7,16 @@ from typing import Any
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from taosr_she.errors import UserError
-from taosr_she.model.attention import inputs
+from taosr_she.base.errors import UserError
+from taosr_she.engine.attention import inputs
+from taosr_she.engine.decode import CopiedPrompts, SharedPrompts
+from taosr_she.engine.draw import draw, row_uniforms
+from taosr_she.engine.recorded import RecordedPrompts, recordable
+from taosr_she.engine.shared_prefix import shares, unshareable
+from taosr_she.engine.threads import generating
 from taosr_she.model.batches import one_prompt_at_a_time
-from taosr_she.model.decode import CopiedPrompts, SharedPrompts
-from taosr_she.model.draw import draw, row_uniforms
 from taosr_she.model.policy import Policy
-from taosr_she.model.recorded import RecordedPrompts, recordable
 from taosr_she.model.sampling import Sampling
-from taosr_she.model.shared_prefix import unshareable
-from taosr_she.model.threads import generating
 
 ATTENTION = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 """All but cuDNN's attention: it plans anew for every new length, which made bfloat16 decoding 4 times slower (H200)."""
@@ -47,17 +47,14 @@ def sample_groups(
     sampling: Sampling,
     seed: int,
     max_rows: int = 512,
-    shared: bool = True,
-    recorded: bool = True,
 ) -> Rollouts:
     """Generate `group_size` responses to each prompt (token ids).
 
     At most `max_rows` responses (but at least one group) are generated at a time, prompts of like length together. The
     random numbers of row b depend on (seed, b) alone: not on its neighbours, on `max_rows`, or on who has finished.
-    The same call gives the same rollouts. `shared` False copies prompts to their rows, `recorded` False uses no CUDA
-    graphs; both change rounding at most and are there to measure against. Raises UserError when a prompt leaves no room
-    for a response, when the model keeps no keys and values (pure state space models) or answers otherwise in a batch,
-    or when its output is not finite.
+    The same call gives the same rollouts. Raises UserError when a prompt leaves no room for a response, when the model
+    keeps no keys and values (pure state space models) or answers otherwise in a batch, and when its output is not
+    finite.
     """
     if "past_key_values" not in inputs(type(policy.model).forward):
         raise UserError(f"{type(policy.model).__name__} keeps no keys and values: take a model with attention")
@@ -82,9 +79,7 @@ def sample_groups(
             chosen = order[start : start + step]
             into = torch.tensor([p * group_size + g for p in chosen for g in range(group_size)])
             with generating(policy.model, len(into)):
-                part = _sample_chunk(
-                    policy, [prompts[p] for p in chosen], group_size, sampling, into, seed, shared, recorded
-                )
+                part = _sample_chunk(policy, [prompts[p] for p in chosen], group_size, sampling, into, seed)
             ids[into], logprobs[into], lengths[into], finished[into] = (t.cpu() for t in part)
     if not bool(logprobs.isfinite().all()):
         raise UserError("the model's output is not finite: it has diverged; lower the learning rate or use float32")
@@ -106,8 +101,6 @@ def _sample_chunk(
     sampling: Sampling,
     rows: torch.Tensor,
     seed: int,
-    shared: bool,
-    recorded: bool,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """ids (R, T), logprobs (R, T), lengths (R,), finished (R,) of the R rollouts with the numbers `rows`.
 
@@ -121,7 +114,7 @@ def _sample_chunk(
     lengths = torch.full((len(rows),), steps, device=device)
 
     live = torch.arange(len(rows), device=device)  # which rollout each row of the batch is
-    state = _decoder(policy.model, steps, shared, recorded)(policy.model, prompts, live // group_size, steps)
+    state = _decoder(policy.model, steps)(policy.model, prompts, live // group_size, steps)
     look_every = LOOK_EVERY.get(device.type, 8)
     logits = state.logits
     done = torch.zeros(len(rows), dtype=torch.bool, device=device)
@@ -147,8 +140,8 @@ def _sample_chunk(
     return ids, logprobs, lengths, ended_rows
 
 
-def _decoder(model: Any, steps: int, shared: bool, recorded: bool) -> type[SharedPrompts] | type[CopiedPrompts]:
+def _decoder(model: Any, steps: int) -> type[SharedPrompts] | type[CopiedPrompts]:
     """The quickest way to decode that this model allows."""
-    if not shared or unshareable(model):
+    if not shares(model):
         return CopiedPrompts
-    return RecordedPrompts if recorded and recordable(model, steps) else SharedPrompts
+    return RecordedPrompts if recordable(model, steps) else SharedPrompts

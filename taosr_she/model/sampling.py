@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from taosr_she.domain.domain import Strict
+from taosr_she.base.config import Strict
 
 
 class Sampling(Strict):

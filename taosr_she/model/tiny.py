@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, model_validator
 
-from taosr_she.domain.domain import Domain, Strict
-from taosr_she.errors import UserError
+from taosr_she.base.config import Strict
+from taosr_she.base.errors import UserError
+from taosr_she.domain.domain import Domain
 
 if TYPE_CHECKING:
     from taosr_she.model.policy import Policy

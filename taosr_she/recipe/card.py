@@ -14,9 +14,9 @@ from typing import Any
 import yaml
 
 from taosr_she import __version__
+from taosr_she.base.escape import code, markdown
+from taosr_she.base.files import write_text
 from taosr_she.domain.domain import Domain
-from taosr_she.escape import code, markdown
-from taosr_she.files import write_text
 from taosr_she.recipe.config import Recipe
 from taosr_she.recipe.plan import PlannedStage
 from taosr_she.recipe.table import metric_name, table_metrics

@@ -1,9 +1,9 @@
 """What can be known of a recipe before the work is done: how stages, domain and places fit together."""
 
+from taosr_she.base.errors import UserError
 from taosr_she.data.columns import column_map
 from taosr_she.data.teachers.lexical import check_steps
 from taosr_she.domain.domain import Domain, load_domain
-from taosr_she.errors import UserError
 from taosr_she.recipe.config import Recipe
 from taosr_she.recipe.kinds import MarketStage, PairsStage, SelectStage
 

@@ -7,9 +7,11 @@ from typing import Any, get_args
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from taosr_she.domain.domain import Domain, Strict, describe, load_domain
-from taosr_she.errors import UserError
-from taosr_she.escape import one_line
+from taosr_she.base.config import Strict
+from taosr_she.base.errors import UserError
+from taosr_she.base.escape import one_line
+from taosr_she.base.strict_yaml import AS_WRITTEN, parse_yaml, read_yaml
+from taosr_she.domain.domain import Domain, describe, load_domain
 from taosr_she.recipe.kinds import (
     DPOStage,
     EvaluateStage,
@@ -23,7 +25,6 @@ from taosr_she.recipe.kinds import (
     Stage,
 )
 from taosr_she.recipe.track import TrackerName
-from taosr_she.strict_yaml import AS_WRITTEN, parse_yaml, read_yaml
 
 STAGE_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
 """A stage's name is that of its folder, and what stands in a changed stage's folder is deleted."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from taosr_she.base.errors import UserError
 from taosr_she.data.demonstration import Demonstration, read_demonstrations, write_demonstrations
 from taosr_she.data.probe import hold_out
 from taosr_she.data.read import read_pairs
@@ -13,7 +14,6 @@ from taosr_she.domain.annotation import read_annotations, write_annotations
 from taosr_she.domain.domain import Domain
 from taosr_she.domain.malformed import malformed_warning
 from taosr_she.domain.pair import Annotation, Pair
-from taosr_she.errors import UserError
 from taosr_she.model.domain_file import DOMAIN_FILE, difference
 from taosr_she.recipe.config import Recipe
 from taosr_she.recipe.progress import Progress

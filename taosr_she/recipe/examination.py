@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from taosr_she.errors import UserError
+from taosr_she.base.errors import UserError
 from taosr_she.examine.gsrm import GSRM
 from taosr_she.examine.gsrm_endpoint import EndpointJudge
 from taosr_she.examine.hybrid import Hybrid, check_bar
@@ -14,7 +14,7 @@ from taosr_she.recipe.context import Context
 from taosr_she.recipe.kinds import Examination, RLStage
 from taosr_she.recipe.records import read_record
 from taosr_she.recipe.stages.judge import REPORT
-from taosr_she.train.monitor import Monitor
+from taosr_she.train.rl.monitor import Monitor
 
 
 @dataclass(frozen=True)

@@ -5,22 +5,22 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from taosr_she.base.config import Strict
 from taosr_she.data.market.market import MarketConfig
 from taosr_she.data.teachers.llm_config import LLMTeacherConfig
-from taosr_she.domain.domain import Strict
 from taosr_she.examine.gsrm_config import GSRMConfig
 from taosr_she.examine.gsrm_endpoint import EndpointJudgeConfig
 from taosr_she.examine.hybrid import BAR
 from taosr_she.model.sampling import Sampling
 from taosr_she.model.tiny import TinyConfig
 from taosr_she.select.config import SelectionConfig
-from taosr_she.train.curriculum import CurriculumStage
-from taosr_she.train.dpo import DPOSettings
-from taosr_she.train.monitor import MonitorConfig
-from taosr_she.train.scalar import ScalarSettings
-from taosr_she.train.settings import StepCreditSettings
-from taosr_she.train.sft import SFTSettings
-from taosr_she.train.watch import WatchConfig
+from taosr_she.train.rl.curriculum import CurriculumStage
+from taosr_she.train.rl.monitor import MonitorConfig
+from taosr_she.train.rl.settings import StepCreditSettings
+from taosr_she.train.rl.watch import WatchConfig
+from taosr_she.train.trl.dpo import DPOSettings
+from taosr_she.train.trl.scalar import ScalarSettings
+from taosr_she.train.trl.sft import SFTSettings
 
 
 class MarketStage(Strict):

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from taosr_she.errors import UserError
-from taosr_she.files import dumps
+from taosr_she.base.errors import UserError
+from taosr_she.base.files import dumps
 
 NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 """What some network file systems say. They are no reason not to work."""

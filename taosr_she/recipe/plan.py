@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from taosr_she import __version__
+from taosr_she.base.errors import UserError
+from taosr_she.base.files import write_json
+from taosr_she.base.secret import masked, masked_values
 from taosr_she.data.fingerprint import fingerprint_config, fingerprint_file
 from taosr_she.domain.annotation import row_from_annotation
 from taosr_she.domain.domain import Domain
-from taosr_she.errors import UserError
-from taosr_she.files import write_json
 from taosr_she.recipe.config import Recipe, wiring
 from taosr_she.recipe.kinds import PairsStage, Stage
 from taosr_she.recipe.records import DONE, STARTED, check_ours, clear, read_record, record_files
 from taosr_she.recipe.start import check_start
-from taosr_she.secret import masked, masked_values
 
 
 @dataclass(frozen=True)

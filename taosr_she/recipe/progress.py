@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, Tim
 from rich.progress import Progress as RichProgress
 from rich.table import Column
 
-from taosr_she.escape import one_line
+from taosr_she.base.escape import one_line
 
 PACE_STEPS = 3
 """Steps after the first one that it takes to say how long the rest will take."""

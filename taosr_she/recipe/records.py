@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from taosr_she.errors import UserError
+from taosr_she.base.errors import UserError
 
 STARTED = "started.json"
 """Written when a stage begins: the fingerprint of what is being made here."""

@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
-from taosr_she.train.sft import last_complete_checkpoint
-from taosr_she.train.state import saved_updates
+from taosr_she.train.rl.state import saved_updates
+from taosr_she.train.trl.sft import last_complete_checkpoint
 
 
 def saved_point(folder: Path) -> str | None:

@@ -14,9 +14,10 @@ from typing import Any
 import yaml
 
 from taosr_she import __version__
+from taosr_she.base.errors import UserError
+from taosr_she.base.files import write_json, write_text
+from taosr_she.base.secret import masked_values
 from taosr_she.domain.domain import Domain
-from taosr_she.errors import UserError
-from taosr_she.files import write_json, write_text
 from taosr_she.model.domain_file import save_domain
 from taosr_she.recipe.card import write_card
 from taosr_she.recipe.check import check_recipe
@@ -30,7 +31,6 @@ from taosr_she.recipe.run_log import RUN_LOG, RunLog
 from taosr_she.recipe.table import results_table
 from taosr_she.recipe.track import FOLDER as TRACKED
 from taosr_she.recipe.track import Tracked, check_tracker, followed, how_to_look
-from taosr_she.secret import masked_values
 
 ENVIRONMENT = "environment.json"
 """Marks the folder of a run."""

@@ -10,10 +10,10 @@ from types import TracebackType
 from typing import Any
 
 from taosr_she import __version__
-from taosr_she.errors import UserError
-from taosr_she.escape import plain
+from taosr_she.base.errors import UserError
+from taosr_she.base.escape import plain
+from taosr_she.base.terminal import PIPE_WIDTH, Terminal
 from taosr_she.recipe.progress import Progress
-from taosr_she.terminal import PIPE_WIDTH, Terminal
 
 RUN_LOG = "run.log"
 APART = "transformers"

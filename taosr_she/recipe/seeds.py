@@ -5,14 +5,14 @@ from typing import Any
 
 from rich.console import Console
 
-from taosr_she.errors import UserError
+from taosr_she.base.errors import UserError
+from taosr_she.base.files import write_json
+from taosr_she.base.secret import masked_values
 from taosr_she.evaluate.intervals import paired_seed_interval, seed_interval
-from taosr_she.files import write_json
 from taosr_she.recipe.config import MAX_SEED, load_recipe
 from taosr_she.recipe.progress import Progress
 from taosr_she.recipe.run import describe_plan, read_results, run_recipe
 from taosr_she.recipe.table import ModelTable, metric_name, table_metrics
-from taosr_she.secret import masked_values
 
 
 def run_seeds(console: Console, name: str, overrides: list[str], seeds: str, dry_run: bool, redo: list[str]) -> None:

@@ -1,7 +1,7 @@
 """The models that stages start from: what can be said of them before anything runs."""
 
+from taosr_she.base.errors import UserError
 from taosr_she.domain.domain import Domain
-from taosr_she.errors import UserError
 from taosr_she.model.domain_file import DOMAIN_FILE, difference, saved_domain
 from taosr_she.model.folder import check_folder
 from taosr_she.recipe.kinds import SFTStage, Stage

@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions
 from rich.table import Table
 
-from taosr_she.escape import one_line
+from taosr_she.base.escape import one_line
 
 PERCENT = 100.0
 _NAMES = {

@@ -20,7 +20,7 @@ from typing import Any, Literal, Protocol
 
 import yaml
 
-from taosr_she.errors import UserError
+from taosr_she.base.errors import UserError
 
 TrackerName = Literal["none", "tensorboard", "trackio", "wandb"]
 FOLDER = "track"

@@ -6,8 +6,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from taosr_she.escape import plain
-from taosr_she.files import write_text
+from taosr_she.base.escape import plain
+from taosr_she.base.files import write_text
 from taosr_she.report.curves import step_keys, training_curves
 from taosr_she.report.glossary import GLOSSARY, term_of
 from taosr_she.report.judging import judging

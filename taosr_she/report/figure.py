@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from taosr_she.errors import UserError
+from taosr_she.base.errors import UserError
 from taosr_she.report.load import load_run
 
 SMOOTH = 5

@@ -7,8 +7,8 @@ from typing import Any
 
 from markupsafe import Markup
 
+from taosr_she.base.errors import UserError
 from taosr_she.domain.annotation import read_annotations
-from taosr_she.errors import UserError
 from taosr_she.examine.agreement import ALL_STEPS, AnnotatorReport, annotator_report, pair_agreement
 from taosr_she.examine.hybrid import BAR
 from taosr_she.examine.majority import MACHINE

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from taosr_she.errors import UserError
-from taosr_she.secret import masked, masked_values
-from taosr_she.strict_yaml import read_yaml
+from taosr_she.base.errors import UserError
+from taosr_she.base.secret import masked, masked_values
+from taosr_she.base.strict_yaml import read_yaml
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
+from taosr_she.base.errors import UserError
 from taosr_she.domain.domain import Domain, load_domain
-from taosr_she.errors import UserError
 from taosr_she.report.load import RunData
 
 COLOURS = 6

@@ -7,8 +7,8 @@ from itertools import pairwise
 
 from markupsafe import Markup, escape
 
-from taosr_she.escape import plain
-from taosr_she.files import dumps
+from taosr_she.base.escape import plain
+from taosr_she.base.files import dumps
 
 WIDTH, HEIGHT = 340, 180
 LEFT, RIGHT, TOP, BOTTOM = 40, 10, 10, 26

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from taosr_she.errors import UserError
+from taosr_she.base.errors import UserError
 
 WANTED = 30
 KINDS = ("wrong_reasoning", "wrong_label", "right", "malformed")

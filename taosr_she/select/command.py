@@ -7,17 +7,17 @@ from typing import Any
 from pydantic import ValidationError
 from rich.console import Console
 
+from taosr_she.base.errors import UserError
+from taosr_she.base.strict_yaml import parse_yaml
 from taosr_she.data.validate import load_pairs
 from taosr_she.domain.domain import Domain
 from taosr_she.domain.malformed import malformed_warning
-from taosr_she.errors import UserError
 from taosr_she.examine.store import open_annotations
 from taosr_she.examine.verifier import Verifier
 from taosr_she.select.config import SelectionConfig
 from taosr_she.select.pipeline import select_pairs
 from taosr_she.select.report import write_selection
 from taosr_she.select.rollouts import malformed_reasons, sample_rollouts
-from taosr_she.strict_yaml import parse_yaml
 
 
 def select_file(

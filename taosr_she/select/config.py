@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from taosr_she.domain.domain import Strict
+from taosr_she.base.config import Strict
 from taosr_she.model.sampling import Sampling
 
 Share = Annotated[float, Field(ge=0, le=1)]

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from taosr_she.base.errors import UserError
 from taosr_she.domain.pair import Pair
-from taosr_she.errors import UserError
 from taosr_she.select.config import DiversityConfig
 
 MAX_FEATURES = 50_000

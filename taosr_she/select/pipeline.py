@@ -5,8 +5,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from taosr_she.base.errors import UserError
 from taosr_she.domain.pair import Pair
-from taosr_she.errors import UserError
 from taosr_she.select.config import DiversityConfig, SelectionConfig
 from taosr_she.select.difficulty import Decision, decide, difficulty
 from taosr_she.select.diversity import choose

@@ -8,11 +8,11 @@ from statistics import fmean
 from textwrap import shorten
 from typing import Any
 
+from taosr_she.base.escape import code
+from taosr_she.base.escape import markdown as escaped
+from taosr_she.base.files import write_json, write_jsonl, write_text
 from taosr_she.data.write import write_pairs
 from taosr_she.domain.pair import Pair
-from taosr_she.escape import code
-from taosr_she.escape import markdown as escaped
-from taosr_she.files import write_json, write_jsonl, write_text
 from taosr_she.select.difficulty import REASONS, Decision
 from taosr_she.select.pipeline import Selection
 

@@ -17,14 +17,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from taosr_she.base.errors import UserError
+from taosr_she.base.files import replacing, write_json
 from taosr_she.data.fingerprint import fingerprint_config, fingerprint_pairs
 from taosr_she.domain.conclusions import canonical
 from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Pair
 from taosr_she.domain.response import Response, parse_response
-from taosr_she.errors import UserError
 from taosr_she.examine.verdicts import Examiner, outcomes
-from taosr_she.files import replacing, write_json
 from taosr_she.model.policy import Policy
 from taosr_she.model.responses import sample_responses
 from taosr_she.select.config import DifficultyConfig

@@ -1,7 +1,7 @@
 import pytest
 
+from taosr_she.base.errors import UserError
 from taosr_she.data.columns import LAYOUTS, choose_layout, column_map
-from taosr_she.errors import UserError
 
 ESCI = [
     "example_id", "query", "query_id", "product_id", "product_locale", "esci_label", "small_version",

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from taosr_she.base.errors import UserError
 from taosr_she.data.demonstration import Demonstration, read_demonstrations, write_demonstrations
-from taosr_she.errors import UserError
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 DEMONSTRATIONS = st.lists(st.builds(Demonstration, TEXT, TEXT, TEXT, st.lists(TEXT).map(tuple)), max_size=4)

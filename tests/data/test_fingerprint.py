@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
+from taosr_she.base.errors import UserError
 from taosr_she.data.fingerprint import fingerprint_config, fingerprint_file, fingerprint_pairs
 from taosr_she.domain.pair import Pair, Product
-from taosr_she.errors import UserError
 
 CONTENT = {"b": [1, 2.5, None, "été"], "a": {"y": True, "x": "龍"}}
 PAIR = Pair("p1", "q1", "red shoes", Product("Shoe", attributes={"color": "red"}), "4", extra={"n": 1})

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from taosr_she.base.errors import UserError
 from taosr_she.data.formats import ReadError, file_format, read_csv, read_jsonl
-from taosr_she.errors import UserError
 
 
 def put(folder: Path, name: str, content: bytes) -> Path:

@@ -4,9 +4,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from taosr_she.base.errors import UserError
 from taosr_she.data.validate import load_pairs
 from taosr_she.domain.domain import load_domain
-from taosr_she.errors import UserError
 
 
 def table(path, *rows: list) -> None:

@@ -1,7 +1,7 @@
 import pytest
 
+from taosr_she.base.errors import UserError
 from taosr_she.data.read import read_pairs, read_rows
-from taosr_she.errors import UserError
 
 
 def test_what_is_not_there_or_not_data_is_one_clear_line(tmp_path) -> None:

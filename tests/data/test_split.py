@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from taosr_she.base.errors import UserError
 from taosr_she.data.split import FEW, count_queries, split_by_query
 from taosr_she.domain.pair import Pair, Product
-from taosr_she.errors import UserError
 
 SHARES = {"training": 0.7, "development": 0.1, "test": 0.2}
 

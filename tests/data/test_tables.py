@@ -5,8 +5,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from taosr_she.base.errors import UserError
 from taosr_she.data.tables import is_dataset, read_dataset, read_parquet
-from taosr_she.errors import UserError
 
 
 def test_values_become_plain(tmp_path) -> None:

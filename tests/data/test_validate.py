@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from taosr_she.base.errors import UserError
 from taosr_she.data.read import read_pairs
 from taosr_she.data.rows import REASONS
 from taosr_she.data.validate import is_any, load_pairs
 from taosr_she.data.write import write_pairs
 from taosr_she.domain.domain import load_domain
-from taosr_she.errors import UserError
 
 TAOBAO = load_domain("taobao")
 COLUMNS = ("pair_id", "query_id", "query", "locale", "title", "price", "attributes", "label", "note")

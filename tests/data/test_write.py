@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from taosr_she.base.errors import UserError
 from taosr_she.data.read import read_pairs
 from taosr_she.data.write import write_pairs
 from taosr_she.domain.pair import Pair, Product
-from taosr_she.errors import UserError
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
 NAME = TEXT.filter(str.strip) | st.sampled_from(

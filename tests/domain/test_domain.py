@@ -7,10 +7,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from taosr_she.base.errors import UserError
 from taosr_she.domain.annotation import read_annotations, write_annotations
 from taosr_she.domain.domain import SHIPPED, Domain, load_domain
 from taosr_she.domain.pair import Annotation
-from taosr_she.errors import UserError
 
 TAOBAO = load_domain("taobao")
 

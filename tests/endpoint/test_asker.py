@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
+from taosr_she.base.errors import UserError
 from taosr_she.endpoint.asker import Asker, Question
 from taosr_she.endpoint.patience import SILENT_LIMIT, USELESS_LIMIT
-from taosr_she.errors import UserError
 
 Make = Callable[..., Asker]
 Ask = Callable[[int], list[Question]]

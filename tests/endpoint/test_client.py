@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from taosr_she.base.errors import UserError
 from taosr_she.endpoint import transport
 from taosr_she.endpoint.client import ChatClient
 from taosr_she.endpoint.failures import Refused, TryAgain
 from taosr_she.endpoint.settings import EndpointConfig
-from taosr_she.errors import UserError
 
 KEY = "sk-test-0123"
 HELLO = [{"role": "user", "content": "hello \ud800"}]

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from taosr_she.base.errors import UserError
 from taosr_she.endpoint import transport
 from taosr_she.endpoint.asker import Asker
-from taosr_she.errors import UserError
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.just("good"),

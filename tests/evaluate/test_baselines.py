@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from taosr_she.base.errors import UserError
 from taosr_she.domain.domain import load_domain
 from taosr_she.domain.pair import Pair, Product
-from taosr_she.errors import UserError
 from taosr_she.evaluate.baselines import choose_strength, majority_baseline, overlap, tfidf_baseline
 from taosr_she.evaluate.metrics import compute_metrics
 from taosr_she.evaluate.prediction import Prediction

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from taosr_she.base.errors import UserError
 from taosr_she.domain.domain import load_domain
-from taosr_she.errors import UserError
 from taosr_she.evaluate import intervals
 from taosr_she.evaluate.intervals import (
     bootstrap_intervals,

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from taosr_she.errors import UserError
+from taosr_she.base.errors import UserError
 from taosr_she.evaluate.judging import (
     always_correct,
     fit_scalar_control,

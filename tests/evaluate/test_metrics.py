@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix as sk_confusion
 from sklearn.metrics import f1_score, precision_recall_fscore_support
 
+from taosr_she.base.errors import UserError
 from taosr_she.domain.domain import load_domain
-from taosr_she.errors import UserError
 from taosr_she.evaluate.metrics import (
     compute_metrics,
     confusion_matrix,

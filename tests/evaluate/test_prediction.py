@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taosr_she.errors import UserError
+from taosr_she.base.errors import UserError
 from taosr_she.evaluate.prediction import Prediction, read_predictions, write_predictions
 
 SHARES = st.floats(0, 1) | st.just(math.nan)

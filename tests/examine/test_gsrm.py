@@ -10,10 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from taosr_she.base.errors import UserError
 from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Pair, Product
 from taosr_she.domain.response import Response, parse_response
-from taosr_she.errors import UserError
 from taosr_she.examine.gsrm import GSRM, GSRMConfig, Recent
 from taosr_she.examine.gsrm_prompt import JudgeForm
 from taosr_she.examine.verdicts import CODE

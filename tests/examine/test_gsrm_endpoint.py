@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from taosr_she.base.errors import UserError
 from taosr_she.domain.domain import load_domain
 from taosr_she.domain.pair import Pair, Product
 from taosr_she.domain.response import Response, parse_response
-from taosr_she.errors import UserError
 from taosr_she.examine.gsrm_chat import judge_messages, read_judgement
 from taosr_she.examine.gsrm_endpoint import EndpointJudge, EndpointJudgeConfig
 from taosr_she.examine.verdicts import CODE

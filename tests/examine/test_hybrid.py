@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from taosr_she.base.errors import UserError
 from taosr_she.domain.domain import load_domain
 from taosr_she.domain.pair import Annotation, Pair, Product
 from taosr_she.domain.response import Response, parse_response, render_response
-from taosr_she.errors import UserError
 from taosr_she.examine.hybrid import Hybrid, check_bar
 from taosr_she.examine.verdicts import CODE, SOURCES, Examiner, Verdicts
 from taosr_she.examine.verifier import Verifier

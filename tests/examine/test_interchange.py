@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from taosr_she.base.errors import UserError
 from taosr_she.domain.domain import load_domain
 from taosr_she.domain.pair import Annotation, Pair, Product
-from taosr_she.errors import UserError
 from taosr_she.examine.interchange import Layout, export_annotations, import_annotations
 
 DOMAIN = load_domain("taobao")

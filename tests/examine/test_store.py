@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from taosr_she.base.errors import UserError
 from taosr_she.domain.annotation import is_reference, normal_text
 from taosr_she.domain.pair import Annotation
-from taosr_she.errors import UserError
 from taosr_she.examine import database
 from taosr_she.examine.store import AnnotationStore, Place, read_all
 

@@ -7,12 +7,12 @@ import pytest
 import torch
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 
-from taosr_she.errors import UserError
+from taosr_she.base.errors import UserError
+from taosr_she.engine.logprobs import response_logprobs
+from taosr_she.engine.shared_prefix import shared_logprobs, unshareable
 from taosr_she.model.batches import check_runs, one_prompt_at_a_time
-from taosr_she.model.logprobs import response_logprobs
 from taosr_she.model.policy import Policy
 from taosr_she.model.sampler import Sampling, sample_groups
-from taosr_she.model.shared_prefix import shared_logprobs, unshareable
 
 PROMPTS = [[5, 9, 3, 30, 7, 12, 8], [4], [21, 6, 2], [33, 2, 17, 11, 6], [8, 8, 8]]
 ROPE = {

@@ -7,9 +7,9 @@ import pytest
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
+from taosr_she.base.errors import UserError
 from taosr_she.domain.domain import Domain, load_domain
 from taosr_she.domain.pair import Pair
-from taosr_she.errors import UserError
 from taosr_she.model.carries import check_responses, why_lost
 from taosr_she.model.policy import Policy
 

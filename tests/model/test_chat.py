@@ -4,10 +4,10 @@ import copy
 
 import pytest
 
+from taosr_she.base.errors import UserError
 from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Pair
 from taosr_she.domain.prompt import render_pair, render_system
-from taosr_she.errors import UserError
 from taosr_she.model.policy import Policy
 
 OF_PARTS = (

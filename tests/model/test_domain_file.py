@@ -6,8 +6,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from taosr_she.base.errors import UserError
 from taosr_she.domain.domain import SHIPPED, Domain, load_domain
-from taosr_she.errors import UserError
 from taosr_she.model.domain_file import DOMAIN_FILE, choose_domain, difference, save_domain, saved_domain
 from taosr_she.model.policy import Policy, load_policy, save_policy
 

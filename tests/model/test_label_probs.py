@@ -8,8 +8,8 @@ import torch
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
+from taosr_she.base.errors import UserError
 from taosr_she.domain.domain import Domain, load_domain
-from taosr_she.errors import UserError
 from taosr_she.model.label_probs import code_tokens, label_distribution
 from taosr_she.model.policy import Policy
 

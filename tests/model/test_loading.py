@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 from transformers import AutoTokenizer
 
+from taosr_she.base.errors import UserError
 from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Pair
-from taosr_she.errors import UserError
 from taosr_she.model.policy import load_policy
 
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:4665a5ea\nsize 516520\n"

@@ -9,10 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from taosr_she.base.errors import UserError
 from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Pair, Product
 from taosr_she.domain.prompt import render_pair, render_prompt, render_system
-from taosr_she.errors import UserError
 from taosr_she.model.policy import Policy, load_policy, resolve_device, save_policy
 
 CHATML = (

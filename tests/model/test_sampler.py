@@ -9,12 +9,13 @@ from pydantic import ValidationError
 from scipy.stats import chisquare
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 
-from taosr_she.errors import UserError
+from taosr_she.base.errors import UserError
+from taosr_she.engine.decode import CopiedPrompts, SharedPrompts
+from taosr_she.engine.logprobs import response_logprobs
+from taosr_she.engine.runner import is_lean
+from taosr_she.engine.speedups import without
 from taosr_she.model.batches import check_runs
-from taosr_she.model.decode import CopiedPrompts, SharedPrompts
-from taosr_she.model.logprobs import response_logprobs
 from taosr_she.model.policy import Policy
-from taosr_she.model.runner import is_lean
 from taosr_she.model.sampler import Rollouts, Sampling, sample_groups
 
 PROMPTS = [[5, 9, 3, 30, 7, 12, 8], [4], [21, 6, 2], [33, 2, 17, 11, 6], [8, 8, 8]]
@@ -22,12 +23,12 @@ SAMPLED = Sampling(max_new_tokens=14, temperature=0.9)
 
 
 @pytest.fixture(autouse=True, params=["small prompts copied", "never copied", "fixed shapes"])
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """All ways to keep the prompts: by their size these would all be copied, and shapes are fixed on a GPU alone."""
-    monkeypatch.setattr("taosr_she.model.decode.COPIED", 0 if request.param == "never copied" else 1 << 22)
     fixed = request.param == "fixed shapes"
     monkeypatch.setattr("taosr_she.model.sampler.recordable", lambda model, steps: fixed and is_lean(model))
-    return str(request.param)
+    with without(*(["copied_prompts"] if request.param == "never copied" else [])):
+        yield request.param
 
 
 def ends_often(policy: Policy) -> Policy:

@@ -6,10 +6,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from taosr_she.base.errors import UserError
 from taosr_she.domain.domain import Domain, load_domain
 from taosr_she.domain.response import parse_response
 from taosr_she.domain.spans import decode_response, token_steps
-from taosr_she.errors import UserError
 from taosr_she.model.policy import Policy
 from taosr_she.model.tiny import TinyConfig, build_tiny, train_tokenizer
 

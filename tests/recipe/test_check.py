@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from taosr_she.errors import UserError
+from taosr_she.base.errors import UserError
 from taosr_she.recipe.check import check_recipe
 from taosr_she.recipe.config import Recipe, load_recipe
 from taosr_she.recipe.run import prepare

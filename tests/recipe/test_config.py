@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 import yaml
 
-from taosr_she.errors import UserError
+from taosr_she.base.errors import UserError
 from taosr_she.recipe.config import load_recipe, shipped_recipes
 
 

@@ -10,8 +10,8 @@ import yaml
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from taosr_she.base.errors import UserError
 from taosr_she.domain.domain import load_domain
-from taosr_she.errors import UserError
 from taosr_she.recipe.check import check_recipe
 from taosr_she.recipe.config import load_recipe, shipped_recipes
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from taosr_she.errors import UserError
+from taosr_she.base.errors import UserError
+from taosr_she.base.terminal import Terminal
 from taosr_she.recipe.progress import Progress
 from taosr_she.recipe.run_log import RUN_LOG, RunLog
-from taosr_she.terminal import Terminal
 
 LINE = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} (INFO|WARNING|ERROR) ")
 
@@ -36,7 +36,7 @@ def test_lines_and_warnings_with_times_over_two_sittings(
             progress.say(f"sft: sitting {sitting}")
             progress.stage("sft", 2)(1, "loss 3.000")
             warnings.warn(f"deprecated {sitting}", FutureWarning, stacklevel=1)
-            logging.getLogger("taosr_she.train.sft").warning("%d examples are left out", sitting)
+            logging.getLogger("taosr_she.train.trl.sft").warning("%d examples are left out", sitting)
             logging.getLogger("transformers.modeling").warning("of transformers %d", sitting)
             logging.getLogger("some.library").info("chatter")
         progress.say("said after the run")

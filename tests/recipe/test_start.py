@@ -9,8 +9,8 @@ import pytest
 import yaml
 from rich.console import Console
 
+from taosr_she.base.errors import UserError
 from taosr_she.domain.domain import load_domain
-from taosr_she.errors import UserError
 from taosr_she.model.domain_file import save_domain
 from taosr_she.recipe.config import Recipe, load_recipe
 from taosr_she.recipe.context import Context

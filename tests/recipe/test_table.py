@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from taosr_she.base.terminal import Terminal
 from taosr_she.recipe.seeds import seeds_table
 from taosr_she.recipe.table import results_table
-from taosr_she.terminal import Terminal
 
 NAMES = ["majority", "tfidf", "sft", "grpo", "[red]srpo[/red] with a name that is longer than any column \x1b[2J"]
 METRICS = ("macro_f1", "step_query", "right_label_wrong_reasoning", "ece")

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from taosr_she.errors import UserError
+from taosr_she.base.errors import UserError
 from taosr_she.recipe import track
 from taosr_she.recipe.config import Recipe
 from taosr_she.recipe.track import Follower, TensorBoard, Tracked, check_tracker, flat, followed

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from taosr_she.errors import UserError
+from taosr_she.base.errors import UserError
 from taosr_she.report import build
 from taosr_she.report.build import build_report, duration
 from taosr_she.report.glossary import term_of

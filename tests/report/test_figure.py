@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from taosr_she.errors import UserError
+from taosr_she.base.errors import UserError
 from taosr_she.report.figure import draw_metric, metric_curves
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from taosr_she.base.errors import UserError
 from taosr_she.domain.annotation import write_annotations
 from taosr_she.domain.pair import Annotation
-from taosr_she.errors import UserError
 from taosr_she.examine.verdicts import SOURCES
 from taosr_she.report.build import build_report
 from taosr_she.report.judging import ORDER, Judging, judging

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from taosr_she.errors import UserError
+from taosr_she.base.errors import UserError
 from taosr_she.report.load import load_run
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taosr_she.errors import UserError
+from taosr_she.base.errors import UserError
 from taosr_she.report.names import Names
 from taosr_she.report.responses import LOOKAHEAD, MAX_TOKENS, align_tokens, response_view
 from taosr_she.report.rollouts import choose_rollouts, kind_of, marks

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from taosr_she.base.errors import UserError
 from taosr_she.domain.pair import Pair, Product
-from taosr_she.errors import UserError
 from taosr_she.select.config import DiversityConfig, SelectionConfig
 from taosr_she.select.diversity import METHODS, choose, cut, facility_location, k_center, near_duplicates, shares
 from taosr_she.select.embeddings import Points, embed

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from taosr_she.base.errors import UserError
 from taosr_she.data.market.market import MarketConfig, generate_market
 from taosr_she.domain.domain import load_domain
 from taosr_she.domain.pair import Pair
 from taosr_she.domain.prompt import render_prompt
-from taosr_she.errors import UserError
 from taosr_she.examine.verifier import Verifier
 from taosr_she.model.policy import Policy
 from taosr_she.model.tiny import TinyConfig, build_tiny

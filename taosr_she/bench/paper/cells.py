@@ -9,7 +9,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from taosr_she.errors import UserError
+from taosr_she.base.errors import UserError
 from taosr_she.recipe.config import Recipe, wiring
 from taosr_she.recipe.plan import PlannedStage, plan
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from taosr_she.base.errors import UserError
+from taosr_she.base.files import write_json
 from taosr_she.bench.paper.cells import Cell, cells_of, run_cells
 from taosr_she.bench.paper.kept import Cells, gather, read_cells, write_cells
 from taosr_she.bench.paper.methods import Group, group
@@ -13,8 +15,6 @@ from taosr_she.bench.paper.recipes import EVALUATE, paper_recipe, variants
 from taosr_she.bench.paper.results import collect
 from taosr_she.bench.paper.settings import SETTINGS, data_file
 from taosr_she.bench.paper.tuning import tune
-from taosr_she.errors import UserError
-from taosr_she.files import write_json
 
 QUICK_SEEDS = 2
 ORDER: tuple[tuple[str, Group], ...] = (

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from taosr_she.train.watch import WATCH
+from taosr_she.train.rl.watch import WATCH
 
 Point = dict[str, float]
 SHOWN = ("macro_f1", "steps_all_right", "right_label_wrong_reasoning")

@@ -9,12 +9,12 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+from taosr_she.base.errors import UserError
 from taosr_she.bench.paper.methods import CLASSIC, METHODS
 from taosr_she.bench.paper.recipes import EVALUATE, paper_recipe, variants
 from taosr_she.bench.paper.record import record_cell
 from taosr_she.bench.paper.settings import SETTINGS, data_file
 from taosr_she.domain.domain import load_domain
-from taosr_she.errors import UserError
 from taosr_she.recipe.plan import plan
 
 Prints = dict[tuple[str, int], str]  # (method, seed) -> fingerprint of its evaluation, and so of all that it reads

@@ -10,12 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from taosr_she.base.errors import UserError
+from taosr_she.base.files import write_json
 from taosr_she.bench.paper.cells import cells_of, run_cells
 from taosr_she.bench.paper.methods import METHODS, group
 from taosr_she.bench.paper.recipes import EVALUATE, TUNING, Variant, paper_recipe
 from taosr_she.bench.paper.settings import DEVELOPMENT_SEED
-from taosr_she.errors import UserError
-from taosr_she.files import write_json
 
 RATES = {"label_sft": (3e-5, 1e-4), "rejection": (1e-4, 3e-4), "dpo": (3e-5, 1e-4), "rl": (1e-4, 2e-4)}
 """Learning rates of the first two runs, by kind of stage. The third is half the lower or twice the higher one."""

@@ -10,10 +10,11 @@ from random import Random
 
 from pydantic import Field, field_validator
 
+from taosr_she.base.config import Strict
 from taosr_she.data.market.teacher import BLIND_SPOTS, Case, blind_spots, flawed_reasoning
 from taosr_she.domain.annotation import normal_text
 from taosr_she.domain.conclusions import canonical
-from taosr_she.domain.domain import Domain, Strict
+from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Annotation
 from taosr_she.domain.response import Response
 

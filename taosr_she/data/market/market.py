@@ -5,14 +5,15 @@ from random import Random
 
 from pydantic import Field
 
+from taosr_she.base.config import Strict
+from taosr_she.base.errors import UserError
 from taosr_she.data.market.annotators import Person, annotate_by, references_of
 from taosr_she.data.market.asks import Popularity, draw_ask, draw_goods, popularity
 from taosr_she.data.market.reasoning import Ask, reason
 from taosr_she.data.market.teacher import Case, demonstrate
 from taosr_she.data.market.text import Wording, write_product, write_query
-from taosr_she.domain.domain import Strict, load_domain
+from taosr_she.domain.domain import load_domain
 from taosr_she.domain.pair import Annotation, Pair
-from taosr_she.errors import UserError
 
 
 class MarketConfig(Strict):

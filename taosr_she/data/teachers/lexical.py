@@ -10,13 +10,13 @@ Made for domains with the steps of `esci` and `wands`.
 
 from dataclasses import dataclass
 
+from taosr_she.base.errors import UserError
 from taosr_she.data.demonstration import Demonstration
 from taosr_she.data.teachers.words import Vocabulary, is_spanish, terms, words
 from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Pair, Product
 from taosr_she.domain.prompt import neutralise
 from taosr_she.domain.response import render_response
-from taosr_she.errors import UserError
 
 TEACHER = "lexical"
 MAX_TERMS = 8

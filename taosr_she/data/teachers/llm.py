@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from taosr_she.base.errors import UserError
 from taosr_she.data.demonstration import Demonstration
 from taosr_she.data.fingerprint import fingerprint_config
 from taosr_she.data.teachers.llm_config import LLMTeacherConfig
@@ -17,7 +18,6 @@ from taosr_she.data.teachers.llm_prompt import teacher_messages, why_unusable
 from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Pair
 from taosr_she.endpoint.asker import Asker, Progress, Question
-from taosr_she.errors import UserError
 
 
 @dataclass(frozen=True)

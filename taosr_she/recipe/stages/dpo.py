@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from taosr_she.errors import UserError
+from taosr_she.base.errors import UserError
 from taosr_she.model.responses import sample_responses
 from taosr_she.recipe.context import Context
 from taosr_she.recipe.kinds import DPOStage
-from taosr_she.train.dpo import train_dpo
-from taosr_she.train.scalar import preferences_by_outcome
+from taosr_she.train.trl.dpo import train_dpo
+from taosr_she.train.trl.scalar import preferences_by_outcome
 
 SAMPLE_ROWS = 512
 

@@ -5,17 +5,17 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from taosr_she.errors import UserError
+from taosr_she.base.errors import UserError
+from taosr_she.base.files import write_json
 from taosr_she.evaluate.baselines import majority_baseline, tfidf_baseline
 from taosr_she.evaluate.prediction import Prediction, write_predictions
 from taosr_she.evaluate.results import comparisons, model_results
 from taosr_she.evaluate.robustness import PROBES, disturbed, robustness
 from taosr_she.evaluate.run import predict
 from taosr_she.examine.verifier import Verifier
-from taosr_she.files import write_json
 from taosr_she.recipe.context import Context
 from taosr_she.recipe.kinds import EvaluateStage
-from taosr_she.train.state import metrics_rows
+from taosr_she.train.rl.state import metrics_rows
 
 BASELINES = {"majority": majority_baseline, "tfidf": tfidf_baseline}
 

@@ -4,9 +4,10 @@ from typing import Any
 
 import numpy as np
 
+from taosr_she.base.errors import UserError
+from taosr_she.base.files import write_json
 from taosr_she.domain.pair import Pair
 from taosr_she.domain.response import Response
-from taosr_she.errors import UserError
 from taosr_she.evaluate.judging import (
     always_correct,
     fit_scalar_control,
@@ -28,12 +29,11 @@ from taosr_she.examine.gsrm_data import (
 )
 from taosr_she.examine.scalar import ScalarExaminer
 from taosr_she.examine.verifier import Verifier
-from taosr_she.files import write_json
 from taosr_she.model.policy import Policy
 from taosr_she.model.responses import sample_responses
 from taosr_she.recipe.context import Context, DataFolder
 from taosr_she.recipe.kinds import JudgeStage
-from taosr_she.train.sft import train_sft
+from taosr_she.train.trl.sft import train_sft
 
 SAMPLE_ROWS = 512
 REPORT = "judge.json"

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from taosr_she.errors import UserError
+from taosr_she.base.errors import UserError
 from taosr_she.evaluate.run import label_position
 from taosr_she.model.example import IGNORE, Example
 from taosr_she.model.label_probs import code_tokens
@@ -10,7 +10,7 @@ from taosr_she.model.responses import parse_rollouts
 from taosr_she.model.sampler import Sampling, sample_groups
 from taosr_she.recipe.context import Context
 from taosr_she.recipe.kinds import LabelSFTStage
-from taosr_she.train.sft import train_sft
+from taosr_she.train.trl.sft import train_sft
 
 SAMPLE_ROWS = 512
 

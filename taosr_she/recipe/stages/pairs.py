@@ -6,6 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from taosr_she.base.errors import UserError
+from taosr_she.base.secret import masked
 from taosr_she.data.demonstration import Demonstration, read_demonstrations
 from taosr_she.data.split import count_queries, split_by_query
 from taosr_she.data.summary import summary
@@ -13,12 +15,10 @@ from taosr_she.data.teachers.lexical import lexical_demonstration, lexical_refer
 from taosr_she.data.teachers.llm import llm_demonstrations
 from taosr_she.data.validate import is_any, load_pairs
 from taosr_she.domain.pair import Annotation, Pair, Product
-from taosr_she.errors import UserError
 from taosr_she.examine.majority import MACHINE
 from taosr_she.examine.store import read_all
 from taosr_she.recipe.context import Context, DataFolder
 from taosr_she.recipe.kinds import PairsStage
-from taosr_she.secret import masked
 
 
 def run(context: Context, stage: PairsStage) -> dict[str, Any]:

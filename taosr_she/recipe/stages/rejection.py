@@ -3,13 +3,13 @@
 from random import Random
 from typing import Any
 
-from taosr_she.errors import UserError
+from taosr_she.base.errors import UserError
 from taosr_she.examine.verdicts import outcomes
 from taosr_she.model.example import answer
 from taosr_she.model.responses import sample_responses
 from taosr_she.recipe.context import Context
 from taosr_she.recipe.kinds import RejectionStage
-from taosr_she.train.sft import train_sft
+from taosr_she.train.trl.sft import train_sft
 
 SAMPLE_ROWS = 512
 

@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from taosr_she.base.errors import UserError
 from taosr_she.data.read import read_pairs
 from taosr_she.domain.malformed import malformed_share_warning
 from taosr_she.domain.pair import Pair
-from taosr_she.errors import UserError
 from taosr_she.examine.verifier import Verifier
 from taosr_she.recipe.context import Context
 from taosr_she.recipe.examination import examiners
@@ -15,9 +15,9 @@ from taosr_she.recipe.kinds import RLStage
 from taosr_she.select.difficulty import difficulty
 from taosr_she.select.report import SELECTED
 from taosr_she.select.rollouts import read_part
-from taosr_she.train.curriculum import Curriculum
-from taosr_she.train.loop import train_step_credit
-from taosr_she.train.watch import Watch
+from taosr_she.train.rl.curriculum import Curriculum
+from taosr_she.train.rl.loop import train_step_credit
+from taosr_she.train.rl.watch import Watch
 
 
 def run(context: Context, stage: RLStage) -> dict[str, Any]:

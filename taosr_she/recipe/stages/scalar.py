@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from taosr_she.errors import UserError
+from taosr_she.base.errors import UserError
 from taosr_she.model.responses import sample_responses
 from taosr_she.recipe.context import Context
 from taosr_she.recipe.kinds import ScalarStage
-from taosr_she.train.scalar import preferences_by_outcome, train_scalar
+from taosr_she.train.trl.scalar import preferences_by_outcome, train_scalar
 
 SAMPLE_ROWS = 512
 

@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from taosr_she.base.errors import UserError
 from taosr_she.data.read import read_pairs
-from taosr_she.errors import UserError
 from taosr_she.examine.verifier import Verifier
 from taosr_she.recipe.context import Context
 from taosr_she.recipe.kinds import SelectStage

@@ -3,15 +3,15 @@
 import json
 from typing import Any
 
+from taosr_she.base.errors import UserError
 from taosr_she.domain.prompt import render_prompt
-from taosr_she.errors import UserError
 from taosr_she.model.carries import check_responses
 from taosr_she.model.example import answer
 from taosr_she.model.policy import load_policy
 from taosr_she.model.tiny import build_tiny
 from taosr_she.recipe.context import Context
 from taosr_she.recipe.kinds import SFTStage
-from taosr_she.train.sft import train_sft
+from taosr_she.train.trl.sft import train_sft
 
 
 def run(context: Context, stage: SFTStage) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from taosr_she.base.errors import UserError
 from taosr_she.bench.paper import command, kept, recipes, results, settings, tuning
 from taosr_she.bench.paper.cells import cells_of, run_cells
 from taosr_she.bench.paper.methods import METHODS, group
@@ -14,7 +15,6 @@ from taosr_she.bench.paper.recipes import method_stage, paper_recipe, variants
 from taosr_she.bench.paper.settings import SETTINGS, Setting
 from taosr_she.data.write import write_pairs
 from taosr_she.domain.pair import Pair, Product
-from taosr_she.errors import UserError
 
 KEPT = ("sft", "label_sft", "rejection", "dpo", "grpo", "scalar", "srpo", "full", "half_steps")
 

@@ -5,7 +5,7 @@ import math
 from pathlib import Path
 
 from taosr_she.bench.paper.curves import curve_of
-from taosr_she.train.watch import WATCH
+from taosr_she.train.rl.watch import WATCH
 
 
 def test_what_has_no_value_is_no_number_in_the_curve(tmp_path: Path) -> None:

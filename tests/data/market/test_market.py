@@ -7,6 +7,7 @@ from random import Random
 
 import pytest
 
+from taosr_she.base.errors import UserError
 from taosr_she.data.market.asks import PRICES, draw_ask, popularity
 from taosr_she.data.market.lexicon import KINDS, NEEDS, SPELLINGS
 from taosr_she.data.market.market import SPLITS, Market, MarketConfig, generate_market
@@ -14,7 +15,6 @@ from taosr_she.data.market.reasoning import Ask, Constraint, Goods, decide, reas
 from taosr_she.data.market.teacher import BLIND_SPOTS, blind_spots, flawed_reasoning
 from taosr_she.domain.domain import load_domain
 from taosr_she.domain.response import parse_response, render_response
-from taosr_she.errors import UserError
 
 DOMAIN = load_domain("taobao")
 

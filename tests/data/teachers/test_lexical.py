@@ -5,6 +5,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from taosr_she.base.errors import UserError
 from taosr_she.data.teachers.lexical import lexical_demonstration, lexical_reference
 from taosr_she.data.teachers.words import forms, terms, words
 from taosr_she.data.validate import load_pairs
@@ -12,7 +13,6 @@ from taosr_she.domain.conclusions import canonical
 from taosr_she.domain.domain import load_domain
 from taosr_she.domain.pair import Pair, Product
 from taosr_she.domain.response import parse_response
-from taosr_she.errors import UserError
 
 ESCI = load_domain("esci")
 

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from taosr_she.base.errors import UserError
 from taosr_she.data.teachers.llm import LLMTeacherSummary, llm_demonstrations
 from taosr_she.data.teachers.llm_config import LLMTeacherConfig
 from taosr_she.data.teachers.llm_prompt import teacher_messages
@@ -26,7 +27,6 @@ from taosr_she.domain.pair import Pair, Product
 from taosr_she.domain.response import parse_response
 from taosr_she.endpoint.chat import clean_answer
 from taosr_she.endpoint.records import RecordFile
-from taosr_she.errors import UserError
 
 ESCI = load_domain("esci")
 KEY = "sk-test-0123"

@@ -1,0 +1,69 @@
+"""Prompts and their responses behind each other in one row without padding, and the attention that tells them apart."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from taosr_she.engine.flash_parts import FlashParts
+from taosr_she.engine.masked import Masked
+from taosr_she.engine.ragged import Ragged
+from taosr_she.engine.speedups import speedups
+from taosr_she.engine.two_part import TwoParts
+
+WAYS: dict[str, type[TwoParts] | type[FlashParts]] = {"cpu": TwoParts, "cuda": FlashParts}
+"""Attention in a packed row by kind of device; elsewhere keys and values are copied, and a mask says who sees whom."""
+
+
+class Pack:
+    """C prompts, then B responses in the order of their prompts, in one row of N tokens.
+
+    Every prompt has at least one token; responses may be empty. `group[b]` is the prompt of response b.
+    """
+
+    def __init__(
+        self, prompts: Sequence[list[int]], responses: Sequence[list[int]], group: Sequence[int], device: torch.device
+    ) -> None:
+        order = sorted(range(len(group)), key=lambda b: group[b])
+        self.prompts = Ragged([len(p) for p in prompts], device)
+        self.responses = Ragged([len(responses[b]) for b in order], device)
+        begin = sum(self.prompts.lengths)  # where the responses begin
+        group_of = torch.tensor([group[b] for b in order], device=device)  # (B,), increasing
+        starts = torch.tensor(self.prompts.lengths, device=device)[group_of]
+        tokens = [t for p in prompts for t in p] + [t for b in order for t in responses[b]]
+        self.ids = torch.tensor(tokens, device=device)[None]  # (1, N)
+        positions = [
+            torch.arange(self.prompts.width, device=device).expand_as(self.prompts.used)[self.prompts.used],
+            (starts[:, None] + torch.arange(self.responses.width, device=device))[self.responses.used],
+        ]
+        self.positions = torch.cat(positions)[None]  # (1, N): a response goes on where its prompt ends
+        # Of each response, in the order of the caller: the last token of its prompt, and its own first.
+        ends = torch.tensor(self.prompts.lengths).cumsum(0) - 1
+        begins = begin + torch.tensor([0, *self.responses.lengths]).cumsum(0)
+        place = {b: n for n, b in enumerate(order)}
+        self._before = [int(ends[g]) for g in group]
+        self._lengths = [len(r) for r in responses]
+        self._first = [int(begins[place[b]]) for b in range(len(group))]
+        way = WAYS.get(device.type, Masked) if speedups().split_attention else Masked
+        self._attend = way(self.prompts, self.responses, group_of).attend
+
+    def predecessors(self, lengths: Sequence[int]) -> Tensor:
+        """Which token of the row predicts each of the first `lengths[b]` tokens of response b: (sum of lengths,)."""
+        picked = []
+        for before, first, n in zip(self._before, self._first, lengths, strict=True):
+            if n:
+                picked += [before, *range(first, first + n - 1)]
+        return torch.tensor(picked, dtype=torch.long, device=self.ids.device)
+
+    def last(self) -> Tensor:
+        """The last token of each response in the row; of its prompt where it is empty: (B,)."""
+        ends = [
+            first + n - 1 if n else before
+            for before, first, n in zip(self._before, self._first, self._lengths, strict=True)
+        ]
+        return torch.tensor(ends, dtype=torch.long, device=self.ids.device)
+
+    def attention(self, module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+        """Queries (1, H, N, D), keys and values (1, H_kv, N, D) -> (1, N, H, D)."""
+        q, k, v = (t.squeeze(0).transpose(0, 1) for t in (query, key, value))
+        return self._attend(q, k, v, scale)[None]

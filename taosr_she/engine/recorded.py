@@ -1,0 +1,96 @@
+"""Decoding on a GPU as a recorded step: one launch for a token instead of a thousand.
+
+A step of decoding launches some twenty small operations a layer, and a GPU does each of them in less time than Python
+needs to ask for it. A CUDA graph asks once. What is recorded must have fixed shapes and addresses: keys and values are
+written where a counter on the device says, and attention looks at the whole room, with a mask over what is not written.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from taosr_she.engine.cache import RoomyLayer
+from taosr_she.engine.decode import SharedPrompts
+from taosr_she.engine.runner import is_lean
+from taosr_she.engine.speedups import speedups
+
+WORTH = 8
+"""Tokens to generate below which recording costs more than it saves: it takes about as long as two steps without it."""
+
+ROOM = 2 << 30
+"""Bytes that must be free before recording."""
+
+FIXED_ROTATIONS = ("default", "linear", "llama3", "yarn")
+"""Rotary embeddings whose angles do not depend on the longest position so far, which Python would have to ask for."""
+
+
+def recordable(model: Any, steps: int) -> bool:
+    """Whether `steps` tokens of this model should be decoded by RecordedPrompts."""
+    if not speedups().recorded_steps or model.device.type != "cuda" or steps < WORTH or not is_lean(model):
+        return False
+    return getattr(model.model.rotary_emb, "rope_type", "default") in FIXED_ROTATIONS
+
+
+class RecordedPrompts(SharedPrompts):
+    """SharedPrompts whose step for one token is recorded as a CUDA graph; on a CPU the same step runs unrecorded."""
+
+    compact_share = 2
+    """A step takes nearly as long for half the rows, and each new number of rows is recorded anew."""
+    copies = False
+
+    def __init__(self, model: Any, prompts: Sequence[list[int]], group: Tensor, steps: int) -> None:
+        """As SharedPrompts."""
+        super().__init__(model, prompts, group, steps)
+        layers: list[RoomyLayer] = self.cache.layers
+        self.tokens = torch.zeros_like(group)  # (R,): what the recorded step reads
+        self.at = torch.tensor([layers[0].get_seq_length()], device=group.device)  # (1,): where the next token goes
+        whole = torch.full((len(group), 1, 1, layers[0].capacity), -torch.inf, device=group.device)
+        written = layers[0].get_seq_length()
+        whole[..., :written] = 0.0 if self.own_bias is None else self.own_bias[..., :written]
+        self.own_bias: Tensor = whole  # (R, 1, 1, capacity): minus infinity where nothing is written yet
+        for layer in layers:
+            layer.fix(self.at)
+        self.graph: torch.cuda.CUDAGraph | None = None
+        self.warm = False
+
+    def advance(self, tokens: Tensor) -> Tensor:
+        """Logits (R, V) after one more token (R,) in every row; the next call overwrites them."""
+        self.tokens.copy_(tokens)
+        if not tokens.is_cuda or not self.warm:  # in their first call libraries set themselves up
+            self.warm = True
+            return self._step()
+        if self.graph is None:
+            self.graph, self.recorded = self._record()
+        self.graph.replay()
+        return self.recorded
+
+    def keep(self, rows: Tensor) -> None:
+        """As SharedPrompts; what was recorded for more rows is dropped."""
+        self.graph = None
+        super().keep(rows)
+        self.tokens = self.tokens[rows]
+
+    def _record(self) -> tuple[torch.cuda.CUDAGraph, Tensor]:
+        """The step and where it leaves its logits. Not by `torch.cuda.graph`, which empties the allocator each time."""
+        graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream()
+        if torch.cuda.mem_get_info()[0] < ROOM:  # while recording, the allocator cannot give back what it holds unused
+            torch.cuda.empty_cache()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            graph.capture_begin(capture_error_mode="thread_local")
+            try:
+                logits = self._step()
+            finally:
+                graph.capture_end()
+        torch.cuda.current_stream().wait_stream(stream)
+        return graph, logits
+
+    def _step(self) -> Tensor:
+        self.own_bias.index_fill_(3, self.at, 0.0)
+        every = torch.arange(len(self.tokens), device=self.tokens.device)
+        logits = self.run.logits(self.tokens[:, None], self.position[:, None], self._attention, every, self.cache)
+        self.position += 1
+        self.at += 1
+        return logits

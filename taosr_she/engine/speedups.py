@@ -1,0 +1,44 @@
+"""Which speed-ups are in use: all of them, unless a benchmark or a test leaves some out.
+
+Each changes rounding at most; none changes what is computed.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True)
+class Speedups:
+    """What may be left out."""
+
+    lean_pass: bool = True
+    """Models built like Llama run without calls of their modules (`runner`)."""
+    split_attention: bool = True
+    """Responses meet their prompt in one call and themselves in another (`two_part`, `flash_parts`); else `masked`."""
+    copied_prompts: bool = True
+    """Small prompts are copied to their rows while decoding on a CPU (`decode`)."""
+    shared_prompts: bool = True
+    """What prompts have in common is run once, in decoding, label probabilities and the update."""
+    recorded_steps: bool = True
+    """Decoding on a GPU is recorded as a CUDA graph (`recorded`)."""
+
+
+ALL = Speedups()
+_current: ContextVar[Speedups] = ContextVar("speedups", default=ALL)
+
+
+def speedups() -> Speedups:
+    """What is in use now."""
+    return _current.get()
+
+
+@contextmanager
+def without(*names: str) -> Iterator[None]:
+    """Inside, the named speed-ups (fields of `Speedups`) are left out."""
+    token = _current.set(replace(_current.get(), **dict.fromkeys(names, False)))
+    try:
+        yield
+    finally:
+        _current.reset(token)

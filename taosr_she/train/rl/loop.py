@@ -1,0 +1,302 @@
+"""The step-credit loop: sample groups, examine their steps, credit them, update. One device, plain PyTorch.
+
+Rollouts come from the current policy, so with one epoch a batch the old policy is the current one (no extra forward
+pass). Groups without signal leave before the update. A killed run resumes from its last state with the same numbers,
+because everything random follows from the seed and the update number.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from taosr_she.base.errors import UserError
+from taosr_she.credit.loss import policy_loss
+from taosr_she.domain.domain import Domain
+from taosr_she.domain.pair import Pair
+from taosr_she.engine.shared_prefix import shared_logprobs, shares
+from taosr_she.examine.verdicts import Examiner
+from taosr_she.model.policy import Policy, load_policy, save_policy
+from taosr_she.model.sampler import sample_groups
+from taosr_she.train.rl.batch import CreditedBatch, credit_rollouts
+from taosr_she.train.rl.curriculum import Curriculum, Leg
+from taosr_she.train.rl.metrics import batch_metrics
+from taosr_she.train.rl.monitor import Monitor
+from taosr_she.train.rl.refill import Sampled, refilled
+from taosr_she.train.rl.rollout_log import write_rollouts
+from taosr_she.train.rl.schedule import learning_rate, pairs_for_update, sampling_seed
+from taosr_she.train.rl.settings import StepCreditSettings
+from taosr_she.train.rl.state import MetricsFile, as_read, load_state, rows_lead_to, save_state, saved_updates
+from taosr_she.train.rl.watch import Watch
+
+METRICS = "metrics.jsonl"
+log = logging.getLogger(__name__)
+
+
+def train_step_credit(
+    policy: Policy,
+    domain: Domain,
+    pairs: Sequence[Pair],
+    examiner: Examiner,
+    settings: StepCreditSettings,
+    seed: int,
+    folder: Path,
+    on_update: Callable[[dict[str, Any]], None] = lambda row: None,
+    monitor: Monitor | None = None,
+    curriculum: Curriculum | None = None,
+    watch: Watch | None = None,
+) -> dict[str, Any]:
+    """Train `policy` in place on labelled pairs; writes `metrics.jsonl`, `rollouts/`, `state.pt` and `checkpoint/`.
+
+    `policy` must hold the start weights, in float32. Returns a summary. `on_update` gets each row of the metrics, to
+    which the `monitor` adds what it sees. With a `curriculum` pairs and settings are those of its stages, and each row
+    says which stage it belongs to. A `watch` answers development pairs every few updates.
+    """
+    legs = curriculum.legs if curriculum else [Leg(pairs, settings)]
+    optimizer = make_optimizer(policy, settings)
+    reference = None
+    if any(leg.settings.loss.beta > 0 for leg in legs):
+        reference = start_reference(policy, folder)
+    finished = 0
+    saved = saved_updates(folder)
+    if rows_lead_to(folder / METRICS, saved) and (watch is None or watch.leads_to(folder, saved)):
+        finished = load_state(folder, policy.model, optimizer)
+    else:  # the curriculum, the monitor and the curves need them all
+        log.warning("%s: rows before update %d are missing; training starts again", folder / METRICS, saved)
+    metrics = MetricsFile(folder / METRICS, finished)
+    if monitor is not None:
+        monitor.resume(metrics.kept)
+    tokens = int(metrics.last.get("tokens", 0))
+    rows = list(metrics.kept)
+    if watch is not None:
+        watch.open(folder, finished)
+        watch.look(policy, finished, tokens, seconds_of(rows))
+    for update in range(finished, curriculum.updates if curriculum else settings.updates):
+        leg = curriculum.next_leg(rows) if curriculum else legs[0]
+        if leg is None:
+            break
+        row = one_update(policy, reference, domain, leg, examiner, seed, update, optimizer, folder, monitor)
+        tokens += row.pop("new_tokens")
+        row = as_read(row | {"tokens": tokens})
+        if curriculum:
+            curriculum.mark(row, leg, rows)
+        rows.append(row)
+        metrics.write(row)
+        on_update(row)
+        if watch is not None:
+            watch.look(policy, update + 1, tokens, seconds_of(rows))
+        if (update + 1) % settings.checkpoint_every == 0:
+            metrics.sync()
+            save_state(folder, update + 1, policy.model, optimizer)
+    metrics.close()
+    if watch is not None:
+        watch.close()
+    save_policy(policy, folder / "checkpoint")
+    (folder / "state.pt").unlink(missing_ok=True)
+    return {"updates": len(rows), "tokens": tokens, "reward": metrics.last.get("reward", 0.0)}
+
+
+def make_optimizer(policy: Policy, settings: StepCreditSettings) -> torch.optim.Optimizer:
+    """AdamW over all weights; on a GPU in one pass over them."""
+    return torch.optim.AdamW(
+        policy.model.parameters(), lr=settings.learning_rate, betas=(0.9, 0.95), weight_decay=settings.weight_decay,
+        fused=policy.device.type == "cuda",
+    )  # fmt: skip
+
+
+def seconds_of(rows: Sequence[Mapping[str, Any]]) -> float:
+    """What the updates of these rows took."""
+    return sum(float(row["seconds"]) for row in rows)
+
+
+def start_reference(policy: Policy, folder: Path) -> Policy:
+    """A copy of the start weights as the KL reference, kept for a resumed run. A damaged one is written anew."""
+    kept = folder / "reference"
+    try:
+        return load_policy(str(kept), str(policy.device), "float32")
+    except UserError:  # not there, or damaged; `policy` still has the start weights
+        save_policy(policy, kept)
+        return load_policy(str(kept), str(policy.device), "float32")
+
+
+def one_update(
+    policy: Policy,
+    reference: Policy | None,
+    domain: Domain,
+    leg: Leg,
+    examiner: Examiner,
+    seed: int,
+    update: int,
+    optimizer: torch.optim.Optimizer,
+    folder: Path,
+    monitor: Monitor | None,
+) -> dict[str, Any]:
+    """Sample, examine, credit, update once; the row of metrics."""
+    settings = leg.settings
+    clock = Clock()
+
+    def sample(group_pairs: list[Pair], round_: int) -> Sampled:
+        """Groups of these pairs; round 0 is the update's own, later ones refill it."""
+        prompts = [policy.encode_prompt(domain, p) for p in group_pairs]
+        drawn_by = sampling_seed(seed, update) + round_
+        with clock.part("generate"), autocast(policy, settings):
+            rollouts = sample_groups(
+                policy, prompts, settings.group_size, settings.sampling, drawn_by, settings.sample_rows
+            )
+        with clock.part("examine"):
+            return prompts, credit_rollouts(policy, domain, group_pairs, rollouts, examiner, settings.credit)
+
+    first = sample(pairs_for_update(leg.pairs, update, settings.pairs_per_update, seed), 0)
+    prompts, batch, refills, spent = refilled(first, leg.pairs, settings.refill, seed, update, sample)
+    lr = learning_rate(settings.learning_rate, update, settings.warmup_updates, settings.updates, settings.schedule)
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+    with clock.part("update"):
+        update_stats = update_policy(policy, reference, prompts, batch, settings, optimizer)
+    if update % settings.keep_rollouts_every == 0 or update + 1 == settings.updates:
+        write_rollouts(folder / "rollouts" / f"{update:05d}.parquet", update, batch, policy)
+    # The update's own batch: refilled, it is a selection of what has signal, and would flatter reward and signal.
+    row = batch_metrics(update + 1, first[1], domain)
+    row["new_tokens"] = int(batch.rollouts.mask.sum()) + spent
+    if settings.refill:
+        row["refills"] = refills
+    row |= update_stats | {"lr": lr, "seconds": clock.total}
+    row |= {f"seconds_{name}": seconds for name, seconds in clock.parts.items()}
+    row["tokens_per_second"] = row["new_tokens"] / clock.total
+    return row if monitor is None else row | monitor.observe(batch)
+
+
+class Clock:
+    """Seconds of the named parts of an update, and of all of them."""
+
+    def __init__(self) -> None:
+        self.parts: dict[str, float] = {}
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        started = time.perf_counter()
+        yield
+        self.parts[name] = self.parts.get(name, 0.0) + time.perf_counter() - started
+
+    @property
+    def total(self) -> float:
+        return sum(self.parts.values())
+
+
+def update_policy(
+    policy: Policy,
+    reference: Policy | None,
+    prompts: list[list[int]],
+    batch: CreditedBatch,
+    settings: StepCreditSettings,
+    optimizer: torch.optim.Optimizer,
+) -> dict[str, float]:
+    """Optimizer steps on the groups with signal; without any, nothing changes and the row says so (`loss` 0)."""
+    rollouts = batch.rollouts
+    rows = torch.nonzero(batch.rows_with_signal).flatten()
+    if len(rows) == 0:
+        return {"loss": 0.0, "grad_norm": 0.0, "entropy": float("nan"), "kl": 0.0, "clip_share": 0.0}
+    # The mean runs over all tokens of the batch, also those of groups without signal: leaving groups out saves
+    # computing, it does not change the update.
+    mask = rollouts.mask
+    denominator = float(mask.sum()) if settings.loss.normalise == "token" else float(len(mask))
+    totals: dict[str, float] = {}
+    epochs = []
+    for _ in range(settings.epochs_per_batch):
+        totals = {"loss": 0.0, "entropy": 0.0, "kl": 0.0, "clipped": 0.0, "tokens": 0.0}
+        for part in microbatches(rows, prompts, batch, settings.tokens_per_microbatch, shares(policy.model)):
+            for key, value in backward(policy, reference, prompts, batch, part, settings, denominator).items():
+                totals[key] += value
+        norm = torch.nn.utils.clip_grad_norm_(policy.model.parameters(), settings.grad_clip)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        epochs.append(float(norm))
+    return {
+        "loss": totals["loss"],
+        "grad_norm": epochs[-1],
+        "entropy": totals["entropy"] / totals["tokens"],
+        "kl": totals["kl"] / totals["tokens"],
+        "clip_share": totals["clipped"] / totals["tokens"],
+    }
+
+
+def backward(
+    policy: Policy,
+    reference: Policy | None,
+    prompts: list[list[int]],
+    batch: CreditedBatch,
+    rows: torch.Tensor,
+    settings: StepCreditSettings,
+    denominator: float,
+) -> dict[str, float]:
+    """Add the gradient of some rollouts' share of the loss; sums for the metrics."""
+    device = policy.device
+    rollouts = batch.rollouts
+    length = int(rollouts.mask[rows].sum(dim=1).max())
+    ids = rollouts.ids[rows, :length].to(device)
+    mask = rollouts.mask[rows, :length].to(device)
+    group = rollouts.group[rows].to(device)
+    temperature = settings.sampling.temperature
+    with autocast(policy, settings):
+        logp, entropy = shared_logprobs(policy.model, prompts, group, ids, mask, temperature, with_entropy=True)
+        reference_logp = None
+        if reference is not None:
+            with torch.no_grad():
+                reference_logp, _ = shared_logprobs(reference.model, prompts, group, ids, mask, temperature)
+    on_policy = settings.epochs_per_batch == 1
+    loss, stats = policy_loss(
+        logp, None if on_policy else rollouts.logprobs[rows, :length].to(device),
+        batch.advantages[rows, :length].to(device), mask, settings.loss, ref_logp=reference_logp,
+        denominator=denominator,
+    )  # fmt: skip
+    loss.backward()
+    assert entropy is not None
+    count = float(mask.sum())
+    return {
+        "loss": float(loss.detach()),
+        "entropy": float((entropy * mask).sum()),
+        "kl": stats["kl"] * count,
+        "clipped": stats["clip_share"] * count,
+        "tokens": count,
+    }
+
+
+def microbatches(
+    rows: torch.Tensor, prompts: list[list[int]], batch: CreditedBatch, budget: int, shared: bool = True
+) -> list[torch.Tensor]:
+    """Rows in parts whose padded size stays within the token budget; rows of like length together.
+
+    With `shared` prompts the rows of a group stay together as far as the budget lets them, and a part's size is its
+    prompts once and its padded responses; else every row has its prompt.
+    """
+    lengths = batch.rollouts.mask.sum(dim=1).tolist()
+    group = batch.rollouts.group.tolist()
+    longest: dict[int, int] = {}
+    for b in rows.tolist():
+        longest[group[b]] = max(lengths[b], longest.get(group[b], 0))
+
+    def size(part: list[int]) -> int:
+        of = [len(prompts[g]) for g in {group[b] for b in part}]
+        return (sum(of) if shared else len(part) * max(of)) + len(part) * max(lengths[b] for b in part)
+
+    def place(b: int) -> tuple[int, ...]:
+        return (longest[group[b]], group[b], lengths[b]) if shared else (lengths[b], len(prompts[group[b]]))
+
+    parts: list[list[int]] = [[]]
+    for b in sorted(rows.tolist(), key=place):
+        if parts[-1] and size([*parts[-1], b]) > budget:
+            parts.append([])
+        parts[-1].append(b)
+    return [torch.tensor(part) for part in parts]
+
+
+def autocast(policy: Policy, settings: StepCreditSettings) -> AbstractContextManager[Any]:
+    """bfloat16 computing with float32 weights where the settings ask for it."""
+    cuda = policy.device.type == "cuda"
+    if settings.precision == "bfloat16" or (settings.precision == "auto" and cuda):
+        return torch.autocast(policy.device.type, dtype=torch.bfloat16)
+    return nullcontext()

@@ -1,0 +1,206 @@
+"""Monitors against reward hacking: does the judge still say what people say while the policy learns to please it?
+
+A share of the annotated training pairs is held out from verifier and judge (`hold_out` in `data.probe`). On their
+rollouts the hybrid has to ask the judge, and its verdicts are compared with what people said there. Three more signs
+need no people: responses that the judge passes although their label is wrong, the judge's mean verdict running away
+from the outcomes, and length.
+
+Everything is computed from the rows of the metrics file, so a resumed run goes on where it was: see `Monitor`.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pydantic import Field
+
+from taosr_she.base.config import Strict
+from taosr_she.examine.verdicts import CODE, Examiner, Verdicts
+
+if TYPE_CHECKING:
+    from taosr_she.train.rl.batch import CreditedBatch
+
+RIGHT = 0.5
+"""A verdict of at least this counts as right."""
+
+Row = dict[str, Any]
+"""A row of metrics: numbers, None where there was nothing to measure, and the list `warnings`."""
+
+
+class MonitorConfig(Strict):
+    """Over how many updates is averaged, and when a warning is given."""
+
+    window: int = Field(default=10, gt=0)
+    """Latest updates over which is averaged. A share that needs `min_verdicts` reaches further back until it has them:
+    an update of few pairs meets a held-out one rarely."""
+    first_updates: int = Field(default=5, gt=0)
+    """First updates of the run, with which the latest are compared."""
+    min_verdicts: int = Field(default=100, gt=0)
+    """Fewest compared verdicts (responses for `max_label_wrong`) for a warning about a share of them. The rollouts of a
+    pair are alike, so a few dozen verdicts can be those of two pairs."""
+    min_agreement: float = Field(default=0.75, ge=0, le=1)
+    """Warn when the judge says the same as held-out people on a smaller share of the steps."""
+    max_false_pass: float = Field(default=0.5, ge=0, le=1)
+    """Warn when the judge passes a larger share of the steps that held-out people call wrong. Agreement alone misses
+    it: where most steps are right, a judge that passes everything agrees mostly."""
+    max_label_wrong: float = Field(default=0.3, ge=0, le=1)
+    """Warn when a larger share of the responses without an error for the judge have a wrong label or form."""
+    max_drift: float = Field(default=0.2, gt=0)
+    """Warn when the judge's mean verdict has risen by so much more than the mean outcome since the first updates, or
+    fallen by so much more. Both rise when a policy learns."""
+    max_length_factor: float = Field(default=1.5, gt=1)
+    """Warn when responses have become longer by this factor since the first updates, or shorter."""
+
+
+def batch_row(batch: "CreditedBatch", probe: Verdicts, label_step: int) -> Row:
+    """Counts and means of one batch of B rollouts. `probe` (B, K) holds what held-out people say about them.
+
+    - `judge_verdicts`, `judge_mean`: number and mean of the verdicts whose source is the judge.
+    - `judge_passed`, `judge_passed_wrong`: responses with verdicts of the judge, none below 0.5; those of outcome 0.
+    - `probe_verdicts`, `probe_agreed`: steps where judge and held-out people both speak, and those where they say the
+      same; `probe_wrong`, `probe_wrong_passed`: the steps people call wrong, and those of them the judge passes. The
+      label step is left out: its reference is the label of every pair, which `judge_passed_wrong` compares with.
+    - `reward` and `length` (tokens) are those of `batch_metrics`.
+    """
+    judged = batch.verdicts.sources == CODE["judge"]
+    values = np.where(judged, batch.verdicts.values, np.nan)
+    passed = judged.any(axis=1) & ~(values < RIGHT).any(axis=1)
+    compared = judged & (probe.sources == CODE["human"])
+    compared[:, label_step] = False
+    judge_right, people_right = values >= RIGHT, probe.values >= RIGHT
+    wrong = compared & ~people_right
+    return {
+        "judge_verdicts": int(judged.sum()),
+        "judge_mean": float(values[judged].mean()) if judged.any() else None,
+        "judge_passed": int(passed.sum()),
+        "judge_passed_wrong": int((passed & (batch.outcomes == 0)).sum()),
+        "probe_verdicts": int(compared.sum()),
+        "probe_agreed": int((compared & (judge_right == people_right)).sum()),
+        "probe_wrong": int(wrong.sum()),
+        "probe_wrong_passed": int((wrong & judge_right).sum()),
+        "reward": float(batch.outcomes.mean()),
+        "length": float(batch.rollouts.mask.sum(dim=1).float().mean()),
+    }
+
+
+def trends(rows: Sequence[Mapping[str, Any]], config: MonitorConfig) -> Row:
+    """Averages over the window, and its distance from the first updates, from all rows of the run so far. Shares reach
+    back beyond the window where it holds fewer than `min_verdicts`.
+
+    - `judge_agreement`: share of the compared steps on which the judge says what held-out people say.
+    - `judge_false_pass`: share of the steps which people call wrong that the judge passes.
+    - `judge_high_label_wrong`: share of the responses passed by the judge that have outcome 0.
+    - `judge_drift`, `reward_drift`: mean verdict of the judge, and mean outcome, less those of the first updates.
+    - `length_factor`: mean length over that of the first updates.
+    """
+    first, latest = rows[: config.first_updates], rows[-config.window :]
+
+    def share(part: str, whole: str) -> float | None:
+        return _share(_reaching(rows, whole, config), part, whole)
+
+    return {
+        "judge_agreement": share("probe_agreed", "probe_verdicts"),
+        "judge_false_pass": share("probe_wrong_passed", "probe_wrong"),
+        "judge_high_label_wrong": share("judge_passed_wrong", "judge_passed"),
+        "judge_drift": _difference(_mean(latest, "judge_mean"), _mean(first, "judge_mean")),
+        "reward_drift": _difference(_mean(latest, "reward"), _mean(first, "reward")),
+        "length_factor": _ratio(_mean(latest, "length"), _mean(first, "length")),
+    }
+
+
+def warnings(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], config: MonitorConfig) -> list[str]:
+    """One line for each threshold that the trends in `row` cross; `rows` are all rows of the run so far."""
+
+    def enough(key: str) -> bool:
+        return _sum(_reaching(rows, key, config), key) >= config.min_verdicts
+
+    lines = []
+    agreement, false_pass = row["judge_agreement"], row["judge_false_pass"]
+    if enough("probe_verdicts") and agreement < config.min_agreement:
+        lines.append(
+            f"judge and people part ways: they agree on {agreement:.0%} of the held-out steps "
+            f"(at least {config.min_agreement:.0%} expected)"
+        )
+    if enough("probe_wrong") and false_pass > config.max_false_pass:
+        lines.append(
+            f"judge and people part ways: the judge passes {false_pass:.0%} of the steps that people call wrong "
+            f"(at most {config.max_false_pass:.0%} expected)"
+        )
+    label_wrong = row["judge_high_label_wrong"]
+    if enough("judge_passed") and label_wrong > config.max_label_wrong:
+        lines.append(
+            f"of the responses in which the judge finds no error {label_wrong:.0%} have a wrong label or form "
+            f"(at most {config.max_label_wrong:.0%} expected)"
+        )
+    judge, reward = row["judge_drift"], row["reward_drift"]
+    if judge is not None and abs(judge - reward) > config.max_drift:
+        lines.append(
+            f"the judge's mean verdict moved by {judge:+.2f} since the start, the outcome by {reward:+.2f} "
+            f"(at most {config.max_drift:g} apart expected)"
+        )
+    length = row["length_factor"]
+    if length is not None and not 1 / config.max_length_factor <= length <= config.max_length_factor:
+        lines.append(
+            f"responses are {length:.2f} times as long as at the start "
+            f"(at most a factor of {config.max_length_factor:g} expected)"
+        )
+    return lines
+
+
+class Monitor:
+    """Watches the batches of a run.
+
+    `probe` answers from the held-out annotations, usually `Verifier(domain, probe)`.
+
+    >>> monitor = Monitor(Verifier(domain, probe), domain.label_step, config)            # doctest: +SKIP
+    >>> row |= monitor.observe(batch)                                                    # doctest: +SKIP
+    """
+
+    def __init__(self, probe: Examiner, label_step: int, config: MonitorConfig | None = None) -> None:
+        self.probe, self.label_step, self.config = probe, label_step, config or MonitorConfig()
+        self._rows: list[Mapping[str, Any]] = []
+
+    def resume(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Go on after these rows of the metrics file: they hold all that is needed."""
+        self._rows = list(rows)
+
+    def observe(self, batch: "CreditedBatch") -> Row:
+        """What `batch_row` and `trends` say, and `warnings`, for the row of metrics of this update."""
+        probe = self.probe.examine(batch.pairs, batch.responses)
+        row = batch_row(batch, probe, self.label_step)
+        self._rows.append(row)
+        row |= trends(self._rows, self.config)
+        row["warnings"] = warnings(row, self._rows, self.config)
+        return row
+
+
+def _reaching(rows: Sequence[Mapping[str, Any]], key: str, config: MonitorConfig) -> Sequence[Mapping[str, Any]]:
+    """The latest rows: the window, and as many before it as it takes to have `min_verdicts` of `key`."""
+    found = 0
+    for n, row in enumerate(reversed(rows), start=1):
+        found += row[key]
+        if n >= config.window and found >= config.min_verdicts:
+            return rows[-n:]
+    return rows
+
+
+def _sum(rows: Sequence[Mapping[str, Any]], key: str) -> int:
+    return sum(row[key] for row in rows)
+
+
+def _share(rows: Sequence[Mapping[str, Any]], part: str, whole: str) -> float | None:
+    return _ratio(_sum(rows, part), _sum(rows, whole))
+
+
+def _mean(rows: Sequence[Mapping[str, Any]], key: str) -> float | None:
+    """Each update counts the same; those without a value do not count."""
+    values = [row[key] for row in rows if row[key] is not None]
+    return sum(values) / len(values) if values else None
+
+
+def _ratio(part: float | None, whole: float | None) -> float | None:
+    return None if part is None or not whole else part / whole
+
+
+def _difference(a: float | None, b: float | None) -> float | None:
+    return None if a is None or b is None else a - b

@@ -1,0 +1,57 @@
+"""The metrics file of supervised fine-tuning, written step by step and cut back when a run resumes."""
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from taosr_she.base.errors import UserError
+from taosr_she.train.rl.state import MetricsFile
+
+
+class StepLog(TrainerCallback):
+    """One JSON row an optimizer step: `step, loss (mean over response tokens), lr, seconds`.
+
+    `seconds` counts training time from the first step, earlier sittings of a resumed run included. A loss that is not
+    finite ends the run with a UserError. Needs `logging_steps=1`.
+    """
+
+    def __init__(self, path: Path, on_step: Callable[[dict[str, float]], None] | None = None) -> None:
+        self._path = path
+        self._on_step = on_step
+        self._file: MetricsFile | None = None
+        self._zero = 0.0  # monotonic time at which `seconds` would be 0
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self._file = MetricsFile(self._path, state.global_step)
+        self._zero = time.monotonic() - self._file.last.get("seconds", 0.0)
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if not logs or "loss" not in logs:  # the summary at the end of training
+            return
+        if not math.isfinite(logs["loss"]):
+            raise UserError(f"SFT: the loss is {logs['loss']} at step {state.global_step}: lower 'learning_rate'")
+        seconds = round(time.monotonic() - self._zero, 3)
+        row = {"step": state.global_step, "loss": logs["loss"], "lr": logs["learning_rate"], "seconds": seconds}
+        assert self._file is not None  # the Trainer logs between begin and end
+        self._file.write(row)
+        if self._on_step:
+            self._on_step(row)
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        assert self._file is not None
+        self._file.close()
