@@ -5,9 +5,7 @@
 from the run's own text. What cannot be used is refused before the work: `folder` looks at files, `loading` at what
 libraries make of them, `carries` at what a tokenizer loses, `batches` at architectures whose rows do not go together.
 
-`sampler` generates groups of rollouts (`decode` shares their prompts, `recorded` decodes by CUDA graphs, `cache` keeps
-keys and values, `draw` picks tokens), `logprobs` recomputes the log-probabilities of given responses, `label_probs`
-reads the label distribution. `runner` is the forward pass (`fused` and, in training on a GPU, `compiled` its formulas);
-`shared_prefix` runs each prompt once (`packing`, `ragged`, `prefix_tree`; attention in `two_part`, `flash_parts`,
-`masked`).
+`sampler` generates groups of rollouts as `sampling` says, `responses` reads their steps and spans, `label_probs` the
+label distribution, `example` is one text to train on with what is learnt of it. What happens to tokens stands in the
+room `engine`.
 """

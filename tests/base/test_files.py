@@ -179,4 +179,4 @@ def test_jsonl_and_json_files_are_json_and_utf8(tmp_path):
 
 
 def _here():
-    return os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[1])}
+    return os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}

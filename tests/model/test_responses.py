@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from toy_models import RESPONSE
 
 from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Pair, Product
@@ -11,8 +12,6 @@ from taosr_she.model.policy import Policy
 from taosr_she.model.responses import parse_rollouts, sample_responses
 from taosr_she.model.sampler import Rollouts, Sampling, sample_groups
 from taosr_she.model.tiny import TinyConfig, build_tiny
-
-from .conftest import RESPONSE
 
 PAIRS = [Pair(f"p{n}", "q", f"red shoes {n}", Product("Blue shoes")) for n in range(3)]
 
