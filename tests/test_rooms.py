@@ -71,11 +71,8 @@ def test_what_knows_little_stays_so() -> None:
 
 
 def test_every_room_says_what_lives_there() -> None:
-    """The paragraph at the top of a room names its files."""
-    for room in FLOOR:
-        folder = HOUSE / room
-        if not folder.is_dir():
-            continue
-        said = ast.get_docstring(ast.parse((folder / "__init__.py").read_text("utf-8"))) or ""
-        unnamed = [p.stem for p in folder.glob("*.py") if p.stem != "__init__" and f"`{p.stem}`" not in said]
-        assert not unnamed, f"{room}/__init__.py does not name {unnamed}"
+    """The paragraph at the top of a folder names its files."""
+    for top in HOUSE.rglob("*/__init__.py"):
+        said = ast.get_docstring(ast.parse(top.read_text("utf-8"))) or ""
+        unnamed = [p.stem for p in top.parent.glob("*.py") if p != top and f"`{p.stem}`" not in said]
+        assert not unnamed, f"{top.parent.relative_to(HOUSE)}/__init__.py does not name {unnamed}"

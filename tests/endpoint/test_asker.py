@@ -202,4 +202,4 @@ def test_the_room_stands_on_the_ground_floor_and_loads_no_http_client() -> None:
     done = subprocess.run(
         [sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": root}, capture_output=True, text=True, check=True
     )
-    assert done.stdout.strip() == "['config', 'endpoint', 'errors', 'files', 'secret'] False"
+    assert done.stdout.strip() == "['base', 'endpoint'] False"
