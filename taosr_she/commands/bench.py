@@ -16,7 +16,7 @@ def speed(
     quick: Annotated[bool, typer.Option("--quick", help="Two settings instead of all.")] = False,
     steps: Annotated[int, typer.Option(min=1, help="Measured steps of each side.")] = 3,
 ) -> None:
-    """Our training step against TRL's on the same work, one after the other in turn, on the CPU."""
+    """Our training step and TRL's on the same work, in turn, on the CPU."""
     from taosr_she.bench.speed import measure_speed
 
     measure_speed(terminal(), out, quick, steps)
@@ -44,7 +44,7 @@ def parts(
     out: Annotated[Path, path_option("Folder for parts.json and parts.md.")] = Path("speed"),
     steps: Annotated[int, typer.Option(min=1, help="Measured steps of each way.")] = 9,
 ) -> None:
-    """What each of the means that make our training step fast brings, by leaving it out."""
+    """Ablation: the time of our training step without each speed-up."""
     from taosr_she.bench.parts import measure_parts
 
     measure_parts(terminal(), out, steps)
@@ -54,7 +54,7 @@ def profile(
     out: Annotated[Path, path_option("Folder for profile.json and profile.md.")] = Path("speed"),
     steps: Annotated[int, typer.Option(min=1, help="Profiled steps.")] = 3,
 ) -> None:
-    """In which kinds of operation our training step spends its time, on one CPU thread."""
+    """Profile: share of each kind of operation in our training step, on one CPU thread."""
     from taosr_she.bench.profile import measure_profile
 
     measure_profile(terminal(), out, steps)
@@ -64,7 +64,7 @@ def threads(
     out: Annotated[Path, path_option("Folder for threads.json and threads.md.")] = Path("speed"),
     steps: Annotated[int, typer.Option(min=1, help="Measured steps of each setting.")] = 9,
 ) -> None:
-    """Which thread settings suit this machine, quiet and beside another busy process."""
+    """Generation time under different thread settings, on a quiet machine and beside a busy process."""
     from taosr_she.bench.threads import measure_threads
 
     measure_threads(terminal(), out, steps)
