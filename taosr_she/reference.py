@@ -60,6 +60,12 @@ def reference() -> str:
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 
+def is_stage(model: Model) -> bool:
+    """Whether a model is a kind of stage: it has a `kind` that is chosen already."""
+    kind = model.model_fields.get("kind")
+    return kind is not None and (kind.annotation is str or len(get_args(kind.annotation)) == 1)
+
+
 def kind_of(stage: Model) -> str:
     """The value of `kind` that chooses this stage."""
     return str(get_args(stage.model_fields["kind"].annotation)[0])
@@ -127,7 +133,7 @@ def table(model: Model) -> str:
     texts = texts_under_fields(model)
     lines = ["| option | type | default | |", "| --- | --- | --- | --- |"]
     for name, field in model.model_fields.items():
-        if name == "kind" and get_origin(field.annotation) is Literal and len(get_args(field.annotation)) == 1:
+        if name == "kind" and is_stage(model):
             continue
         limits = ", ".join(
             f"{sign} {plain(getattr(limit, key))}" for limit in field.metadata for key, sign in LIMITS.items()
@@ -146,8 +152,8 @@ def type_text(annotation: Any) -> str:
     if origin is Literal:
         return ", ".join(f"`{value}`" for value in parts)
     if origin in (Union, UnionType):
-        known = [type_text(part) for part in parts if part is not type(None)]
-        return " or ".join(known) + (" or null" if len(known) < len(parts) else "")
+        known = dict.fromkeys(type_text(part) for part in parts if part is not type(None))
+        return " or ".join(known) + (" or null" if type(None) in parts else "")
     if origin is dict:
         return f"mapping of {type_text(parts[0])} to {type_text(parts[1])}"
     if origin is tuple and parts[-1] is not Ellipsis:
@@ -155,10 +161,8 @@ def type_text(annotation: Any) -> str:
     if origin in (tuple, list):
         return f"list of {type_text(parts[0])}"
     if isinstance(annotation, type) and issubclass(annotation, Strict):
-        if "kind" in annotation.model_fields and get_origin(annotation.model_fields["kind"].annotation) is Literal:
-            values = get_args(annotation.model_fields["kind"].annotation)
-            if len(values) == 1:
-                return f"`{values[0]}`"
+        if is_stage(annotation):
+            return "[stage](#kinds-of-stage)"
         return f"[{annotation.__name__}](#{annotation.__name__.lower()})"
     names = {str: "text", int: "whole number", float: "number", bool: "true or false", Any: "anything"}
     if annotation not in names:
@@ -228,7 +232,7 @@ def parameter_default(parameter: Any) -> str:
         return "required"
     if isinstance(parameter.show_default, str):
         return parameter.show_default
-    if parameter.default is None or getattr(parameter, "is_flag", False):
+    if parameter.default in (None, "") or getattr(parameter, "is_flag", False):
         return ""
     return f"`{parameter.default}`"
 
