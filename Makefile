@@ -13,14 +13,14 @@ export TOKENIZERS_PARALLELISM ?= false
 export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo screenshot test test-slow lint types format clean
+.PHONY: help setup demo screenshot test test-slow lint types format reference clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(INSTALLED) ## create .venv with pinned versions (a minute or two, 2 GB of disk)
 
-demo: $(INSTALLED) ## data, training, evaluation and report of the market in a few minutes
+demo: $(INSTALLED) ## data, training, evaluation and report of the market
 	$(BIN)/taosr-she demo
 
 screenshot: $(INSTALLED) ## docs/report.png from the demo's report, taken in headless chromium
@@ -41,9 +41,12 @@ lint: $(INSTALLED) ## style
 types: $(INSTALLED) ## static types
 	$(BIN)/mypy
 
-format: $(INSTALLED) ## mend style in place
+format: $(INSTALLED) ## fix style in place
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+reference: $(INSTALLED) ## docs/reference.md from the options in the code
+	$(BIN)/python -m taosr_she.reference docs/reference.md
 
 clean: ## remove .venv and caches; runs stay
 	rm -rf .venv build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -18,6 +18,7 @@ FLOORS = (
     {"bench"},
     {"commands"},
     {"cli"},
+    {"reference"},
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 HOUSE = Path(taosr_she.__file__).parent

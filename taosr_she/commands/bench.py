@@ -77,7 +77,9 @@ def paper(
     tune: Annotated[bool, typer.Option("--tune", help="Choose settings on the development seed instead.")] = False,
     render: Annotated[bool, typer.Option("--render", help="Run nothing; write the page of what is there.")] = False,
     only: Annotated[list[str] | None, typer.Option(help="long_tail, standard or esci. Repeatable.")] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Processes, of one thread each.")] = os.cpu_count() or 1,
+    workers: Annotated[
+        int, typer.Option(min=1, help="Processes, of one thread each.", show_default="number of cores")
+    ] = os.cpu_count() or 1,
 ) -> None:
     """Every method, ablation and noise level on every setting and seed; resumable, one process a core."""
     from taosr_she.bench.paper.command import paper as measure_paper

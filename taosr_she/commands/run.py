@@ -10,7 +10,7 @@ from taosr_she.commands.options import Overrides
 
 
 def demo(overrides: Overrides = None) -> None:
-    """SFT, vanilla GRPO and SRPO on the embedded market: about five minutes on two cores, no download."""
+    """SFT, vanilla GRPO and SRPO on the embedded market. Nothing is downloaded."""
     _run("demo", overrides or [], dry_run=False, redo=[])
 
 

@@ -63,7 +63,7 @@ def _body(results: dict[str, Any], folder: Path, name: str) -> Iterable[str]:
         titles = {rule: results["methods"][rule]["title"] for rule in results["noise"]["rules"]}
         yield "### Noise tolerance of the credit rules"
         yield (
-            "Exact verdicts on every step, of which the stated share is turned around. Differences from GRPO on the "
+            "Exact verdicts on every step, of which the stated share is flipped. Differences from GRPO on the "
             "same seeds: macro-F1 / all steps right / right label with wrong reasoning; intervals in the plot."
         )
         yield _noise(results["noise"], titles)
@@ -206,7 +206,7 @@ def _probe(name: str) -> Callable[[Row], str]:
         if found is None:
             return "–"
         lost = 100 * (found["macro_f1"] - found["clean"])
-        return f"{_points(found['macro_f1'])} ({lost:+.1f}; {_points(found['changed'])}% turned)"
+        return f"{_points(found['macro_f1'])} ({lost:+.1f}; {_points(found['changed'])}% changed)"
 
     return cell
 

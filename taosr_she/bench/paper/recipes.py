@@ -12,8 +12,8 @@ from taosr_she.recipe.config import Recipe, wiring
 
 EVALUATE = "evaluate_"
 """Prefix of the stage that measures a method."""
-TUNING = Path(__file__).with_name("tuning.json")
-"""Written by `bench paper --tune` and kept with the code: the defaults of a report are its choices."""
+SHIPPED_TUNING = Path(__file__).with_name("tuning.json")
+"""The settings of the comparison, kept with the code. `bench paper --tune` writes such a file among its runs."""
 DEFAULTS: dict[str, dict[str, Any]] = {
     "label_sft": {"epochs": 1, "learning_rate": 1.0e-4},
     "rejection": {"epochs": 1, "learning_rate": 1.0e-4},
@@ -39,10 +39,8 @@ def variants(setting_name: str, names: Iterable[str]) -> dict[str, Variant]:
 
 
 def tuned(setting_name: str) -> dict[str, dict[str, Any]]:
-    """Method -> settings chosen on development seeds: what `--tune` has written, nothing before it has run."""
-    if not TUNING.is_file():
-        return {}
-    chosen: dict[str, dict[str, Any]] = json.loads(TUNING.read_text("utf-8"))["settings"].get(setting_name, {})
+    """Method -> settings chosen on development seeds; empty for a setting that was not tuned."""
+    chosen: dict[str, dict[str, Any]] = json.loads(SHIPPED_TUNING.read_text("utf-8"))["settings"].get(setting_name, {})
     return {method: row["chosen"] for method, row in chosen.items()}
 
 

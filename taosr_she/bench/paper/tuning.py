@@ -14,7 +14,7 @@ from taosr_she.base.errors import UserError
 from taosr_she.base.files import write_json
 from taosr_she.bench.paper.cells import cells_of, run_cells
 from taosr_she.bench.paper.methods import METHODS, group
-from taosr_she.bench.paper.recipes import EVALUATE, TUNING, Variant, paper_recipe
+from taosr_she.bench.paper.recipes import EVALUATE, SHIPPED_TUNING, Variant, paper_recipe
 from taosr_she.bench.paper.settings import DEVELOPMENT_SEED
 
 RATES = {"label_sft": (3e-5, 1e-4), "rejection": (1e-4, 3e-4), "dpo": (3e-5, 1e-4), "rl": (1e-4, 2e-4)}
@@ -28,7 +28,11 @@ STRONG = {"scalar": {"beta": 0.1}}
 
 
 def tune(setting: str, base: Path, workers: int, say: Callable[[str], None]) -> None:
-    """Run what is missing and write the choices of this setting into TUNING."""
+    """Run what is missing and write the choices of this setting into `base/tuning.json`.
+
+    The comparison itself reads SHIPPED_TUNING, which no command changes: the defaults of a report change only with the
+    code.
+    """
     folder = base / setting / f"tuning-{DEVELOPMENT_SEED}"
     names = [n for n in group("main") if METHODS[n].kind != "none"]
     first = {n: [{"learning_rate": rate} for rate in RATES[METHODS[n].kind]] for n in names}
@@ -38,11 +42,12 @@ def tune(setting: str, base: Path, workers: int, say: Callable[[str], None]) -> 
     tied = {n: [_best(tried[n])["settings"] | STRONG.get(n, TIES[METHODS[n].kind])] for n in names}
     last = _scores(setting, folder, tied, workers, say)
     tried = {n: tried[n] + last[n] for n in names}
-    known = json.loads(TUNING.read_text("utf-8")) if TUNING.is_file() else {"settings": {}}
+    file = base / "tuning.json"
+    known = json.loads(file.read_text("utf-8")) if file.is_file() else {"settings": {}}
     known |= {"command": "taosr-she bench paper --tune", "seed": DEVELOPMENT_SEED, "split": "development"}
     known["settings"][setting] = {n: {"chosen": _best(tried[n])["settings"], "tried": tried[n]} for n in names}
-    write_json(TUNING, known)
-    say(f"tuned: {TUNING}")
+    write_json(file, known)
+    say(f"wrote {file}; the comparison goes on with the settings it ships with: {SHIPPED_TUNING}")
 
 
 def next_rate(tried: list[dict[str, Any]]) -> float:

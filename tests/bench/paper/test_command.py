@@ -61,8 +61,9 @@ def bench(toy: Setting, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
             monkeypatch.delitem(METHODS, key)
     monkeypatch.setattr(results, "STEP_RULES", ())
     monkeypatch.setattr(recipes, "WATCH_EVERY", 3)
-    for module in (recipes, tuning):
-        monkeypatch.setattr(module, "TUNING", tmp_path / "tuning.json")
+    untuned = tmp_path / "untuned.json"
+    untuned.write_text('{"settings": {}}')
+    monkeypatch.setattr(recipes, "SHIPPED_TUNING", untuned)
 
 
 @pytest.mark.slow
@@ -142,12 +143,33 @@ def test_tuning_tries_four_settings_of_every_method_and_keeps_the_best(
     for key in [k for k in METHODS if k not in ("sft", "rejection", "grpo")]:
         monkeypatch.delitem(METHODS, key)
     tuning.tune("long_tail", tmp_path / "runs", 2, lambda line: None)
-    written = json.loads((tmp_path / "tuning.json").read_text())
+    written = json.loads((tmp_path / "runs" / "tuning.json").read_text())
     for row in written["settings"]["long_tail"].values():
         assert len(row["tried"]) == 4
         best = max(row["tried"], key=lambda t: t["macro_f1"])
         assert row["chosen"] == best["settings"]
-    assert recipes.tuned("long_tail").keys() == {"rejection", "grpo"}
+    assert written["settings"]["long_tail"].keys() == {"rejection", "grpo"}
+    assert recipes.tuned("long_tail") == {}  # what the comparison uses is changed by hand
+
+
+def test_tuning_writes_among_its_runs_and_leaves_the_package_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = Path(recipes.__file__).parent
+    before = {file: file.read_bytes() for file in package.iterdir() if file.is_file()}
+
+    def scores(setting: str, folder: Path, grid: dict[str, list[dict[str, float]]], *_: object) -> dict[str, list]:
+        return {n: [{"settings": s, "macro_f1": -s["learning_rate"]} for s in every] for n, every in grid.items()}
+
+    monkeypatch.setattr(tuning, "_scores", scores)
+    said: list[str] = []
+    for setting in ("long_tail", "esci"):
+        tuning.tune(setting, tmp_path, 1, said.append)
+    written = json.loads((tmp_path / "tuning.json").read_text())["settings"]
+    assert written.keys() == {"long_tail", "esci"}
+    assert written["esci"]["grpo"]["chosen"] == {"learning_rate": 5e-5}
+    assert str(tmp_path / "tuning.json") in said[0]
+    assert {file: file.read_bytes() for file in package.iterdir() if file.is_file()} == before
 
 
 @pytest.mark.parametrize("name", SETTINGS)

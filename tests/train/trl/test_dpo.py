@@ -1,6 +1,7 @@
 """DPO: the loss of the formula, and preferred responses become likelier than rejected ones."""
 
 import json
+import logging
 import math
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from taosr_she.domain.domain import load_domain
 from taosr_she.model.policy import Policy
 from taosr_she.model.tiny import TinyConfig, build_tiny
 from taosr_she.train.trl.dpo import DPOSettings, train_dpo
-from taosr_she.train.trl.scalar import Preference
+from taosr_she.train.trl.scalar import Preference, longer_side
 
 DOMAIN = load_domain("taobao")
 TEXT = "[query] category: boots\n[product] category: boots\n[category] same\n[attributes] none\n[label] 4"
@@ -68,6 +69,16 @@ def test_it_learns_and_leaves_the_reference_alone(tmp_path: Path) -> None:
     assert all(margin(trained, p) > margin(reference, p) for p in wanted)
     assert all(torch.equal(before[name], w) for name, w in reference.model.state_dict().items())
     assert (tmp_path / "checkpoint" / "config.json").is_file() and not (tmp_path / "trainer").exists()
+
+
+def test_what_is_too_long_is_left_out_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    longest = longer_side(max(preferences(4), key=longer_side))
+    one = preferences(1)[0]
+    long = Preference(one.prompt * 20, one.preferred, one.rejected)
+    settings = DPOSettings(batch_size=4, max_length=longest)
+    with caplog.at_level(logging.WARNING):
+        train_dpo(policy(), policy(), [*preferences(4), long], settings, 1, tmp_path)
+    assert f"DPO preferences: 1 of 5 exceed max_length={longest} " in caplog.text
 
 
 def test_nothing_that_fits_is_one_line(tmp_path: Path) -> None:
