@@ -2,16 +2,16 @@
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, overload
 
 from taosr_she.data.columns import LAYOUTS
-from taosr_she.data.rows import BadRow, pair_from_row
+from taosr_she.data.rows import BadRow, pair_from_row, row_from_pair
 from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Pair
 from taosr_she.judge.judgement import Judgement, refusal
-from taosr_she.judge.pairs import in_parts, judge_pairs, part_size
+from taosr_she.judge.pairs import judge_in_parts
 from taosr_she.model.domain_file import choose_domain
 from taosr_she.model.policy import Policy, load_policy
 from taosr_she.model.sampling import Sampling
@@ -44,8 +44,8 @@ class Judge:
     ) -> Judgement | list[Judgement]:
         """The judgement of one pair, or the judgements of several in their order.
 
-        A row that is no pair (no title, an attribute that is no text, ...) and a pair too long for the model get a
-        judgement with a reason and no label; the others are judged. Human labels, in pairs or rows, are not looked at.
+        What cannot be judged (no title, an attribute that is no text, too long for the model, ...) has a judgement with
+        a reason and no label; the others are judged. Human labels, in pairs or rows, are not looked at.
         `progress` is called after every part with the number of pairs judged so far.
 
         Raises TypeError for what is neither Pair nor dict, and UserError for what is wrong with the model.
@@ -63,31 +63,24 @@ class Judge:
         """The same, part by part, for more pairs than memory holds: pairs are read as they are needed."""
         if isinstance(pairs, str | bytes):
             raise TypeError("pairs are Pair objects or dicts with `query` and `title`, not text")
-        size = part_size(self.policy)
-        for number, rows in enumerate(in_parts(pairs, size)):
-            read = [self._read(row) for row in rows]
-            asked = [pair for pair in read if isinstance(pair, Pair)]
-            answers = judge_pairs(self.policy, self.domain, asked, self.sampling, size, self.seed + number).judgements
-            judged = iter(answers)
-            yield [next(judged) if isinstance(pair, Pair) else pair for pair in read]
+        return judge_in_parts(self.policy, self.domain, map(self._read, pairs), self.sampling, self.seed)
 
     def _read(self, row: PairLike) -> Pair | Judgement:
-        """The pair, or the judgement of a row that is none."""
-        if isinstance(row, Pair):
-            return row
-        if not isinstance(row, Mapping):
+        """The pair, or the judgement of a row that is none. A Pair is checked as a row is."""
+        if not isinstance(row, Pair | Mapping):
             raise TypeError(
                 f"{str(row)[:40]!r} is neither a Pair nor a dict with `query` and `title`; of a pandas DataFrame give "
                 'frame.to_dict("records")'
             )
+        cells = row_from_pair(row) if isinstance(row, Pair) else row
         try:
-            read = pair_from_row({column: row[column] for column in _READ if column in row}, _PLAIN)
+            read = pair_from_row({column: cells[column] for column in _READ if column in cells}, _PLAIN)
         except BadRow as bad:
-            named = row.get("pair_id")
-            return refusal(self.domain, named if isinstance(named, str) else "", str(bad))
+            pair_id = cells.get("pair_id")
+            return refusal(self.domain, str(pair_id) if isinstance(pair_id, str | int) else "", str(bad))
         if read.bad_price:
-            log.warning("price %r cannot be read: the pair is judged without it", row["price"])
-        return read.pair
+            log.warning("price %r cannot be read: the pair is judged without it", cells["price"])
+        return replace(read.pair, pair_id=row.pair_id) if isinstance(row, Pair) else read.pair
 
 
 def load_judge(

@@ -71,13 +71,15 @@ def judge_pairs(
 
 
 def judge_in_parts(
-    policy: Policy, domain: Domain, pairs: Iterable[Pair], sampling: Sampling, seed: int = 0
+    policy: Policy, domain: Domain, pairs: Iterable[Pair | Judgement], sampling: Sampling, seed: int = 0
 ) -> Iterator[list[Judgement]]:
     """Judgements of all pairs in order, part by part: memory is that of one part, and whoever asks can tell how far it
-    is. The pairs are read as they are needed."""
+    is. The pairs are read as they are needed. What is a judgement already (a refusal) keeps its place."""
     size = part_size(policy)
     for number, part in enumerate(in_parts(pairs, size)):
-        yield judge_pairs(policy, domain, part, sampling, size, seed + number).judgements
+        asked = [pair for pair in part if isinstance(pair, Pair)]
+        judged = iter(judge_pairs(policy, domain, asked, sampling, size, seed + number).judgements)
+        yield [next(judged) if isinstance(pair, Pair) else pair for pair in part]
 
 
 def part_size(policy: Policy) -> int:

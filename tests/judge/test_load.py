@@ -95,8 +95,17 @@ def test_what_is_no_pair_has_a_reason_and_the_others_are_judged(row: Any, reason
     assert judge(row) == bad
 
 
-def test_a_refused_row_keeps_its_name(judge: Judge) -> None:
-    assert judge({"pair_id": "mine", "query": "red boots"}).pair_id == "mine"
+@pytest.mark.parametrize(("title", "reason"), [("", "empty title"), ("red \ud800", "wrong encoding")])
+def test_a_pair_is_checked_as_a_row_is(title: str, reason: str, judge: Judge) -> None:
+    before, bad, after = judge([RED, Pair(" a ", "b", "red boots", Product(title)), RED])
+    assert before.label == after.label == "E"
+    assert bad.reason is not None and bad.reason.startswith(reason) and bad.pair_id == " a "
+    assert judge(Pair(" a ", "b", "red boots", Product("red boots"))).pair_id == " a "
+
+
+@pytest.mark.parametrize(("name", "pair_id"), [("mine", "mine"), (7, "7"), (None, ""), (1.5, "")])
+def test_a_refused_row_keeps_its_name(name: Any, pair_id: str, judge: Judge) -> None:
+    assert judge({"pair_id": name, "query": "red boots"}).pair_id == pair_id
 
 
 @pytest.mark.parametrize("given", ["red boots", b"red boots", ["red boots"], [None], [RED, 3]])
