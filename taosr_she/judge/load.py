@@ -47,6 +47,7 @@ class Judge:
         What cannot be judged (no title, an attribute that is no text, too long for the model, ...) has a judgement with
         a reason and no label; the others are judged. Human labels, in pairs or rows, are not looked at.
         `progress` is called after every part with the number of pairs judged so far.
+        Probabilities may differ by rounding with what else is judged in the same part.
 
         Raises TypeError for what is neither Pair nor dict, and UserError for what is wrong with the model.
         """
