@@ -10,6 +10,7 @@ FLOORS = (
     {"base", "engine"},
     {"credit", "domain", "endpoint"},
     {"data", "model"},
+    {"judge"},
     {"examine"},
     {"evaluate", "select"},
     {"train"},
@@ -45,6 +46,8 @@ def arrows() -> dict[tuple[str, str], list[str]]:
     found: dict[tuple[str, str], list[str]] = {}
     for file in HOUSE.rglob("*.py"):
         parts = file.relative_to(HOUSE).parts
+        if parts == ("__init__.py",):
+            continue  # the public names, imported when somebody asks for them
         room = parts[0] if len(parts) > 1 else file.stem
         for other in imported(file):
             if other != room:

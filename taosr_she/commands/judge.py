@@ -24,9 +24,8 @@ from taosr_she.commands.paths import path_argument, path_option
 from taosr_she.commands.say import said_when_stopped, say_loaded
 
 if TYPE_CHECKING:
-    from taosr_she.domain.domain import Domain
     from taosr_she.domain.pair import Pair
-    from taosr_she.evaluate.prediction import Prediction
+    from taosr_she.judge.judgement import Judgement
 
 
 def judge(
@@ -42,7 +41,7 @@ def judge(
     encoding: EncodingOption = None,
     defuse: DefuseOption = False,
 ) -> None:
-    """Score pairs: label, probabilities and steps of each."""
+    """Judge pairs: label, probabilities, expected grade and steps of each."""
     from taosr_she.data.validate import load_pairs
     from taosr_she.data.write import write_pairs
     from taosr_she.domain.malformed import malformed_warning
@@ -58,15 +57,18 @@ def judge(
         raise UserError(f"{pairs}: no usable pair (see {quarantine})")
     screen.print(f"judging {len(loaded.pairs)} pairs with {model}, domain '{shop.name}'", soft_wrap=True)
 
-    from taosr_she.evaluate.run import predict_in_parts
-    from taosr_she.examine.verifier import Verifier
+    from taosr_she.judge.judgement import judgement_columns
+    from taosr_she.judge.pairs import greedy, judge_in_parts
     from taosr_she.model.policy import load_policy
     from taosr_she.recipe.progress import Progress
 
-    answers: list[Prediction] = []
+    answers: list[Judgement] = []
 
     def judged() -> "list[Pair]":
-        return [judgement(shop, pair, answer) for pair, answer in zip(loaded.pairs, answers, strict=False)]
+        return [
+            replace(pair, extra={**pair.extra, **judgement_columns(shop, answer)})
+            for pair, answer in zip(loaded.pairs, answers, strict=False)
+        ]
 
     def kept() -> str:
         if not answers:
@@ -81,7 +83,7 @@ def judge(
     with said_when_stopped(kept), Progress(screen) as progress:
         policy = load_policy(model, device, "auto")
         update = progress.stage("judging", len(loaded.pairs))
-        for part in predict_in_parts(policy, shop, loaded.pairs, Verifier(shop, []), max_new_tokens):
+        for part in judge_in_parts(policy, shop, loaded.pairs, greedy(max_new_tokens)):
             answers += part
             update(len(answers), f"{sum(answer.reason is not None for answer in answers)} malformed")
     write_pairs(out, judged(), defuse)
@@ -89,17 +91,3 @@ def judge(
         screen.print(warning, soft_wrap=True)
     malformed = sum(answer.reason is not None for answer in answers)
     screen.print(f"wrote {len(answers)} judgements to {out} ({malformed} malformed responses)", soft_wrap=True)
-
-
-def judgement(domain: "Domain", pair: "Pair", prediction: "Prediction") -> "Pair":
-    """The pair as it came, with columns for the predicted grade, the probability of every grade, the text of every
-    step, the response, and why it is malformed."""
-    probabilities = prediction.probs or (None,) * len(domain.codes)
-    found = {
-        "predicted": prediction.predicted,
-        **{f"p_{code}": p for code, p in zip(domain.codes, probabilities, strict=True)},
-        **{f"step_{key}": text for key, text in zip(domain.step_keys, prediction.steps, strict=True)},
-        "response": prediction.response,
-        "malformed": prediction.reason,
-    }
-    return replace(pair, extra={**pair.extra, **found})

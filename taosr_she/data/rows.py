@@ -257,6 +257,8 @@ def _attributes(row: dict[str, Any], columns: ColumnMap) -> dict[str, str]:
             raise BadRow("bad attributes", f"{columns.attributes} is not a JSON object: {_short(value)}") from error
     if not isinstance(value, dict):
         raise BadRow("bad attributes", f"{columns.attributes} is {_short(value)}, not an object")
+    if not all(isinstance(name, str) for name in value):  # no file has such a name, a Python dict may
+        raise BadRow("bad attributes", f"{columns.attributes} is {_short(value)}: names must be texts")
     _check_characters(value)  # JSON text can hide what the raw cell did not show
     return {name: _attribute(name, v) for name, v in value.items() if v is not None}
 

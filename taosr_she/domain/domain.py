@@ -1,8 +1,10 @@
 """The domain: label scale, step schema, rule book and prompt of one shop, read from one YAML file."""
 
 import json
+import math
 import re
 from importlib import resources
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -179,6 +181,20 @@ class Domain(Strict):
     def label_step(self) -> int:
         """Index of the step that holds the label."""
         return next(i for i, s in enumerate(self.steps) if s.form == "label")
+
+    @property
+    def grade_values(self) -> tuple[float, ...]:
+        """A number for every grade, in the order of `codes`, larger for a better one.
+
+        It is the code itself where all codes are numbers that fall from best to worst, as 4, 3, 2, 1. Elsewhere the
+        grades are counted from the worst, which is 1: E, S, C, I are 4, 3, 2, 1.
+        """
+        try:
+            values = tuple(float(code) for code in self.codes)
+        except ValueError:
+            values = ()
+        falling = all(math.isfinite(a - b) and a > b for a, b in pairwise(values))
+        return values if values and falling else tuple(float(n) for n in range(len(self.codes), 0, -1))
 
     def parse_label(self, value: object) -> str | None:
         """The code for a spelling of a label ("Excellent", 4, "4.00", "4,0", "exact"), or None when it is none."""

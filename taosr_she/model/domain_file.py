@@ -41,8 +41,8 @@ def saved_domain(model: str | Path) -> Domain | None:
     return load_domain(path) if path is not None and path.is_file() else None
 
 
-def choose_domain(asked: str | None, model: str | Path, force: bool = False) -> Domain:
-    """The domain to use a model with: `asked` (a name or file, as of `--domain`), else the model's own.
+def choose_domain(asked: str | Path | Domain | None, model: str | Path, force: bool = False) -> Domain:
+    """The domain to use a model with: `asked` (a name, a file or a domain), else the model's own.
 
     Raises UserError when nobody names one, and when `asked` differs from the model's own without `force`.
     """
@@ -53,14 +53,15 @@ def choose_domain(asked: str | None, model: str | Path, force: bool = False) -> 
         if own is None:
             raise UserError(
                 f"model {model}: no {DOMAIN_FILE} there says which domain it was trained for; name it with --domain "
-                f"({', '.join(SHIPPED)}, or a YAML file)"
+                f"({', '.join(SHIPPED)}, or a YAML file), in Python with domain="
             )
         return own
-    chosen = load_domain(asked)
+    chosen = asked if isinstance(asked, Domain) else load_domain(asked)
+    named = chosen.name if asked is chosen else asked
     if own is not None and not force and (where := difference(own, chosen)) is not None:
         raise UserError(
-            f"model {model} was trained for the domain '{own.name}' of its {DOMAIN_FILE}, and --domain {asked} differs "
-            f"from it in {where}; leave --domain out, or insist with --force-domain"
+            f"model {model} was trained for the domain '{own.name}' of its {DOMAIN_FILE}, and --domain {named} differs "
+            f"from it in {where}; leave --domain out, or insist with --force-domain (in Python force_domain=True)"
         )
     return chosen
 

@@ -7,6 +7,8 @@ import torch
 
 from taosr_she.base.errors import UserError
 from taosr_she.domain.domain import Domain
+from taosr_she.domain.response import Response
+from taosr_she.domain.spans import token_ends
 from taosr_she.engine.logprobs import response_logprobs
 from taosr_she.engine.shared_prefix import next_logits
 from taosr_she.model.policy import Policy
@@ -40,6 +42,16 @@ def label_distribution(
     probabilities = np.exp(scores - scores.max(axis=1, keepdims=True))
     normalised: np.ndarray = probabilities / probabilities.sum(axis=1, keepdims=True)
     return normalised
+
+
+def label_position(domain: Domain, policy: Policy, ids: list[int], response: Response) -> int:
+    """How many generated tokens stand before the label: up to and including the label section's header."""
+    step = response.steps[domain.label_step]
+    if step is None:
+        return len(ids)
+    header_end = step.start + len(step.key) + 2
+    ends = token_ends(policy.tokenizer, ids)
+    return next((i + 1 for i, end in enumerate(ends) if end >= header_end), len(ids))
 
 
 def code_tokens(policy: Policy, domain: Domain) -> list[list[int]]:

@@ -127,17 +127,13 @@ def _use(checkpoint: Path, domain: Domain, is_policy: bool, kind: str) -> Iterat
     yield "In this folder, for a file of pairs (`query`, `title`, ...):"
     yield f"```bash\ntaosr-she judge . pairs.jsonl --out judged.jsonl{option}\n```"
     yield "In Python:"
+    domain_argument = "" if own else f', domain="{place}"'
     yield f"""```python
-from taosr_she.domain.domain import load_domain
-from taosr_she.domain.pair import Pair, Product
-from taosr_she.evaluate.run import predict
-from taosr_she.examine.verifier import Verifier
-from taosr_she.model.policy import load_policy
+from taosr_she import load_judge
 
-domain, policy = load_domain("{place}"), load_policy(".")
-pairs = [Pair("1", "red boots", "red boots", Product("Norvik trail boots, red"))]
-answers, _ = predict(policy, domain, pairs, Verifier(domain, []), max_new_tokens=128, batch_rows=32)
-print(answers[0].predicted, dict(zip(domain.codes, answers[0].probs or ())), answers[0].response)
+judge = load_judge("."{domain_argument})
+answer = judge({{"query": "red boots", "title": "Norvik trail boots, red"}})
+print(answer.label, answer.probabilities, answer.expected_grade, answer.response)
 ```"""
     yield (
         "The folder opens with `AutoModelForCausalLM.from_pretrained` and vLLM as any other. The prompt matters: it is "

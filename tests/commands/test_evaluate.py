@@ -55,7 +55,7 @@ def test_ctrl_c_is_one_line(
     def pressed(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("taosr_she.evaluate.run.predict", pressed)
+    monkeypatch.setattr("taosr_she.judge.pairs.judge_pairs", pressed)
     code, _, error = cli("evaluate", model, pairs, "--out", tmp_path / "e")
     assert code == 130
     (line,) = error.splitlines()

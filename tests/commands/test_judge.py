@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from taosr_she.commands.judge import judgement
 from taosr_she.data.write import write_pairs
 from taosr_she.domain.domain import Domain, load_domain
 from taosr_she.domain.pair import Pair, Product
-from taosr_she.evaluate.prediction import Prediction
+from taosr_she.domain.response import parse_response
+from taosr_she.judge.judgement import judgement, judgement_columns
 
 Cli = Callable[..., tuple[int, str, str]]
 SHORT = ("--max-new-tokens", 4)
@@ -125,10 +125,9 @@ def test_what_can_be_known_is_said_in_one_line_before_the_model_is_loaded(
 @pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".parquet"])
 def test_probabilities_that_are_no_numbers_are_null(suffix: str, tmp_path: Path) -> None:
     domain = load_domain("taobao")
-    k, grades = len(domain.step_keys), len(domain.codes)
-    prediction = Prediction("p", "q", None, "4", (math.nan,) * grades, "text", None, ("a",) * k, (math.nan,) * k)
+    found = judgement(domain, "p", parse_response(domain, "[label] 4"), dict.fromkeys(domain.codes, math.nan), 3)
     out = tmp_path / f"o{suffix}"
-    write_pairs(out, [judgement(domain, Pair("p", "q", "boots", Product("boots")), prediction)])
+    write_pairs(out, [Pair("p", "q", "boots", Product("boots"), extra=judgement_columns(domain, found))])
     if suffix == ".jsonl":
         assert "NaN" not in out.read_text()
         json.loads(out.read_text(), parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))

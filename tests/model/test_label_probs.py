@@ -10,7 +10,9 @@ from transformers import PreTrainedTokenizerFast
 
 from taosr_she.base.errors import UserError
 from taosr_she.domain.domain import Domain, load_domain
-from taosr_she.model.label_probs import code_tokens, label_distribution
+from taosr_she.domain.response import parse_response
+from taosr_she.domain.spans import decode_response
+from taosr_she.model.label_probs import code_tokens, label_distribution, label_position
 from taosr_she.model.policy import Policy
 
 CONTEXTS = [[5, 9, 3, 30, 7, 12], [4], [21, 6, 2], [8, 8, 8, 8]]
@@ -102,3 +104,12 @@ def test_tokenizers_that_cannot_serve(by_letter: Policy) -> None:
     by_letter.tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, eos_token="<end>")
     with pytest.raises(UserError, match=r"joins '\[label\]' with label '1'"):
         label_distribution(by_letter, with_codes("1", "2"), CONTEXTS)
+
+
+def test_the_label_stands_behind_its_header(tiny: Policy, domain: Domain) -> None:
+    text = "[query] red shoes\n[product] shoes\n[category] same\n[attributes] color: unknown\n[label] 3"
+    ids = tiny.encode_response(text)[:-1]
+    found = label_position(domain, tiny, ids, parse_response(domain, text))
+    assert decode_response(tiny.tokenizer, ids[:found]).rstrip() == text[:-2]
+    early = text[: text.index("[label]")]
+    assert label_position(domain, tiny, ids, parse_response(domain, early)) == len(ids)

@@ -3,9 +3,8 @@
 from typing import Any
 
 from taosr_she.base.errors import UserError
-from taosr_she.evaluate.run import label_position
 from taosr_she.model.example import IGNORE, Example
-from taosr_she.model.label_probs import code_tokens
+from taosr_she.model.label_probs import code_tokens, label_position
 from taosr_she.model.responses import parse_rollouts
 from taosr_she.model.sampler import Sampling, sample_groups
 from taosr_she.recipe.context import Context

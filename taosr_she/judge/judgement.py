@@ -1,0 +1,79 @@
+"""What a model says of one pair: label, probabilities, expected grade, steps, and why where there is no label."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from taosr_she.domain.domain import Domain
+from taosr_she.domain.response import Response, parse_response
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A model's judgement of one pair. Either `label` or `reason` is None, never both.
+
+    A malformed response has no label, but it has probabilities where it comes as far as the label's section.
+    """
+
+    pair_id: str
+    label: str | None  # a code of the domain's label scale
+    probabilities: dict[str, float] | None  # code -> probability, adding up to 1, best grade first
+    expected_grade: float | None  # a number for ranking, see `expected_grade`; None without probabilities
+    steps: dict[str, str | None]  # key -> text, in the order of the step schema; None where the section is missing
+    reason: str | None  # why there is no label
+    response: str  # the model's text; "" where it was not asked
+    tokens: int = 0  # generated tokens, end token included
+    parsed: Response = field(kw_only=True, repr=False, compare=False)  # the response with its spans, for an examiner
+
+
+def judgement(
+    domain: Domain, pair_id: str, parsed: Response, probabilities: Mapping[str, float] | None, tokens: int
+) -> Judgement:
+    """The judgement in a parsed response and the label distribution behind it."""
+    steps = zip(domain.step_keys, parsed.steps, strict=True)
+    return Judgement(
+        pair_id=pair_id,
+        label=parsed.label if parsed.well_formed else None,
+        probabilities=None if probabilities is None else dict(probabilities),
+        expected_grade=None if probabilities is None else expected_grade(domain, probabilities),
+        steps={key: step.text if step else None for key, step in steps},
+        reason=parsed.reason,
+        response=parsed.text,
+        tokens=tokens,
+        parsed=parsed,
+    )
+
+
+def refusal(domain: Domain, pair_id: str, reason: str) -> Judgement:
+    """The judgement of a pair that the model was not asked about."""
+    empty = parse_response(domain, "")
+    return Judgement(pair_id, None, None, None, dict.fromkeys(domain.step_keys), reason, "", parsed=empty)
+
+
+def expected_grade(domain: Domain, probabilities: Mapping[str, float]) -> float:
+    """The mean of the grades' values under the label distribution: sum of `Domain.grade_values` x probability.
+
+    It lies between the values of the worst and the best grade: 1 to 4 for the domains `taobao` and `esci`, 1 to 3 for
+    `wands`. Higher is more relevant, so it ranks products that share a label.
+
+    >>> from taosr_she.domain.domain import load_domain
+    >>> expected_grade(load_domain("esci"), {"E": 0.5, "S": 0.25, "C": 0.0, "I": 0.25})
+    3.0
+    """
+    values = zip(domain.codes, domain.grade_values, strict=True)
+    return math.fsum(value * probabilities[code] for code, value in values)
+
+
+def judgement_columns(domain: Domain, judged: Judgement) -> dict[str, Any]:
+    """The columns of a judgement in a file: `predicted` (the label), `p_<code>` for every grade, `expected_grade`,
+    `step_<key>` for every step, `response`, and `malformed` (the reason)."""
+    probabilities = judged.probabilities or {}
+    return {
+        "predicted": judged.label,
+        **{f"p_{code}": probabilities.get(code) for code in domain.codes},
+        "expected_grade": judged.expected_grade,
+        **{f"step_{key}": text for key, text in judged.steps.items()},
+        "response": judged.response,
+        "malformed": judged.reason,
+    }

@@ -1,0 +1,112 @@
+"""The Python interface: a model folder becomes a function from pairs to judgements."""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, overload
+
+from taosr_she.data.columns import LAYOUTS
+from taosr_she.data.rows import BadRow, pair_from_row, row_from_pair
+from taosr_she.domain.domain import Domain
+from taosr_she.domain.pair import Pair
+from taosr_she.judge.judgement import Judgement, refusal
+from taosr_she.judge.pairs import judge_in_parts
+from taosr_she.model.domain_file import choose_domain
+from taosr_she.model.policy import Policy, load_policy
+from taosr_she.model.sampling import Sampling
+
+log = logging.getLogger(__name__)
+
+PairLike = Pair | Mapping[str, Any]
+"""A pair, or a row with the columns of the `plain` layout (docs/data.md): `query`, `title`, and where known
+`description`, `brand`, `category`, `price`, `attributes`, `locale`, `pair_id`. Other columns are not read."""
+
+_PLAIN = LAYOUTS["plain"]
+_READ = (_PLAIN.consumed() | {"product_id"}) - {"label", "tags"}  # a judge asks for neither
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A loaded model that judges pairs. `load_judge` makes one."""
+
+    policy: Policy
+    domain: Domain
+    sampling: Sampling
+    seed: int = 0  # counts when `sampling` has a temperature
+
+    @overload
+    def __call__(self, pairs: PairLike, progress: Callable[[int], None] | None = None) -> Judgement: ...
+    @overload
+    def __call__(self, pairs: Iterable[PairLike], progress: Callable[[int], None] | None = None) -> list[Judgement]: ...
+    def __call__(
+        self, pairs: PairLike | Iterable[PairLike], progress: Callable[[int], None] | None = None
+    ) -> Judgement | list[Judgement]:
+        """The judgement of one pair, or the judgements of several in their order.
+
+        What cannot be judged (no title, an attribute that is no text, too long for the model, ...) has a judgement with
+        a reason and no label; the others are judged. Human labels, in pairs or rows, are not looked at.
+        `progress` is called after every part with the number of pairs judged so far.
+        Probabilities may differ by rounding with what else is judged in the same part.
+
+        Raises TypeError for what is neither Pair nor dict, and UserError for what is wrong with the model.
+        """
+        if isinstance(pairs, Pair | Mapping):
+            return self([pairs], progress)[0]
+        judgements: list[Judgement] = []
+        for part in self.in_parts(pairs):
+            judgements += part
+            if progress is not None:
+                progress(len(judgements))
+        return judgements
+
+    def in_parts(self, pairs: Iterable[PairLike]) -> Iterator[list[Judgement]]:
+        """The same, part by part, for more pairs than memory holds: pairs are read as they are needed."""
+        if isinstance(pairs, str | bytes):
+            raise TypeError("pairs are Pair objects or dicts with `query` and `title`, not text")
+        return judge_in_parts(self.policy, self.domain, map(self._read, pairs), self.sampling, self.seed)
+
+    def _read(self, row: PairLike) -> Pair | Judgement:
+        """The pair, or the judgement of a row that is none. A Pair is checked as a row is."""
+        if not isinstance(row, Pair | Mapping):
+            raise TypeError(
+                f"{str(row)[:40]!r} is neither a Pair nor a dict with `query` and `title`; of a pandas DataFrame give "
+                'frame.to_dict("records")'
+            )
+        cells = row_from_pair(row) if isinstance(row, Pair) else row
+        try:
+            read = pair_from_row({column: cells[column] for column in _READ if column in cells}, _PLAIN)
+        except BadRow as bad:
+            pair_id = cells.get("pair_id")
+            return refusal(self.domain, str(pair_id) if isinstance(pair_id, str | int) else "", str(bad))
+        if read.bad_price:
+            log.warning("price %r cannot be read: the pair is judged without it", cells["price"])
+        return replace(read.pair, pair_id=row.pair_id) if isinstance(row, Pair) else read.pair
+
+
+def load_judge(
+    model: str | Path,
+    device: str = "auto",
+    dtype: str = "auto",
+    domain: str | Path | Domain | None = None,
+    force_domain: bool = False,
+    max_new_tokens: int = 128,
+    temperature: float = 0.0,
+    seed: int = 0,
+) -> Judge:
+    """A judge from a model folder, or by name from the Hugging Face hub.
+
+    `device` is `auto` (a GPU if there is one), `cpu`, `cuda`, ...; `dtype` is `auto` (float32 on the CPU, bfloat16 on a
+    GPU), `float32` or `bfloat16`. The domain is the model's own (`domain.yaml` in its folder). `domain` gives another
+    one, by name, as a YAML file or as a `Domain`; one that differs from the model's own needs `force_domain`. Responses
+    are greedy and at most `max_new_tokens` long. With a `temperature` they are drawn, the same for the same `seed`.
+
+        judge = load_judge("runs/demo/stages/srpo/checkpoint")
+        one = judge({"query": "red boots", "title": "Norvik trail boots, red"})
+        print(one.label, one.expected_grade, one.steps)
+
+    Raises UserError when there is no such model, it cannot be used, or nobody says its domain.
+    """
+    chosen = choose_domain(domain, model, force_domain)
+    policy = load_policy(model, device, dtype)
+    return Judge(policy, chosen, Sampling(max_new_tokens=max_new_tokens, temperature=temperature), seed)

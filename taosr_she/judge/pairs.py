@@ -1,0 +1,94 @@
+"""Judgements of pairs by a loaded policy: prompt, response, steps and label, label distribution."""
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import NamedTuple, TypeVar
+
+from taosr_she.domain.domain import Domain
+from taosr_she.domain.pair import Pair
+from taosr_she.judge.judgement import Judgement, judgement, refusal
+from taosr_she.model.label_probs import label_distribution, label_position
+from taosr_she.model.policy import Policy
+from taosr_she.model.responses import parse_rollouts
+from taosr_she.model.sampler import sample_groups
+from taosr_she.model.sampling import Sampling
+
+T = TypeVar("T")
+
+PART_PAIRS = {"cpu": 64, "cuda": 256}
+"""Pairs of one part of `judge_in_parts`, all generated at the same time. On a CPU more at a time are no faster."""
+
+
+class Judged(NamedTuple):
+    """Judgements in the order of the pairs."""
+
+    judgements: list[Judgement]
+    seconds: float  # that the responses took, label distributions not counted
+
+
+def greedy(max_new_tokens: int) -> Sampling:
+    """The likeliest token at every place: how judging and evaluation read a model."""
+    return Sampling(max_new_tokens=max_new_tokens, temperature=0.0)
+
+
+def judge_pairs(
+    policy: Policy, domain: Domain, pairs: Sequence[Pair], sampling: Sampling, batch_rows: int, seed: int = 0
+) -> Judged:
+    """Judgements of all pairs, at most `batch_rows` responses generated at a time; `seed` counts when sampling.
+
+    A pair whose prompt leaves no room for a response of `max_new_tokens` is not put to the model: its judgement has a
+    reason instead of a label, and the other pairs are judged. Raises UserError for what is wrong with the model.
+    """
+    started = time.perf_counter()
+    prompts = [policy.encode_prompt(domain, pair) for pair in pairs]
+    room = None if policy.positions is None else policy.positions - sampling.max_new_tokens
+    asked = [i for i, prompt in enumerate(prompts) if room is None or len(prompt) <= room]
+    rollouts = sample_groups(policy, [prompts[i] for i in asked], 1, sampling, seed, batch_rows)
+    generated = [row[keep].tolist() for row, keep in zip(rollouts.ids.cpu(), rollouts.mask.cpu(), strict=True)]
+    seconds = time.perf_counter() - started
+    responses = parse_rollouts(policy, domain, rollouts)
+    labelled, contexts = [], []
+    for i, ids, response in zip(asked, generated, responses, strict=True):
+        if response.steps[domain.label_step] is not None:
+            labelled.append(i)
+            contexts.append(prompts[i] + ids[: label_position(domain, policy, ids, response)])
+    rows = label_distribution(policy, domain, contexts, batch_rows).tolist()
+    probabilities = {i: dict(zip(domain.codes, row, strict=True)) for i, row in zip(labelled, rows, strict=True)}
+    answers = dict(zip(asked, zip(responses, generated, strict=True), strict=True))
+    judgements = []
+    for i, pair in enumerate(pairs):
+        if i in answers:
+            response, ids = answers[i]
+            judgements.append(judgement(domain, pair.pair_id, response, probabilities.get(i), len(ids)))
+        else:
+            reason = (
+                f"prompt too long: with {sampling.max_new_tokens} new tokens it exceeds the model's {policy.positions} "
+                "positions"
+            )
+            judgements.append(refusal(domain, pair.pair_id, reason))
+    return Judged(judgements, seconds)
+
+
+def judge_in_parts(
+    policy: Policy, domain: Domain, pairs: Iterable[Pair | Judgement], sampling: Sampling, seed: int = 0
+) -> Iterator[list[Judgement]]:
+    """Judgements of all pairs in order, part by part: memory is that of one part, and whoever asks can tell how far it
+    is. The pairs are read as they are needed. What is a judgement already (a refusal) keeps its place."""
+    size = part_size(policy)
+    for number, part in enumerate(in_parts(pairs, size)):
+        asked = [pair for pair in part if isinstance(pair, Pair)]
+        judged = iter(judge_pairs(policy, domain, asked, sampling, size, seed + number).judgements)
+        yield [next(judged) if isinstance(pair, Pair) else pair for pair in part]
+
+
+def part_size(policy: Policy) -> int:
+    """How many pairs a part has on the policy's device."""
+    return PART_PAIRS.get(policy.device.type, PART_PAIRS["cuda"])
+
+
+def in_parts(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """The items in lists of `size`, the last one shorter."""
+    left = iter(items)
+    while part := list(islice(left, size)):
+        yield part
