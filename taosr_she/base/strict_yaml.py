@@ -34,7 +34,25 @@ _KEPT_TAGS = {
     "tag:yaml.org,2002:null": re.compile(r"^(?:~|null|Null|NULL|)$"),
     "tag:yaml.org,2002:merge": re.compile(r"^<<$"),
 }
-# All of them are read the same by YAML 1.1, so what `yaml.safe_dump` writes is read back as it was.
+# All of them are read the same by YAML 1.1, so what `dump_yaml` writes is read back as it was.
+
+
+class _Dumper(yaml.SafeDumper):
+    """Line breaks of Unicode are escaped: PyYAML would write them so that it reads a blank."""
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
+    style = '"' if any(c in text for c in "\x85\u2028\u2029") else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _text)
+
+
+def dump_yaml(content: Any) -> str:
+    """YAML of plain values, for people to read and for `parse_yaml` to give back unchanged."""
+    text: str = yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    return text
 
 
 def read_yaml(path: Path, what: str) -> Any:

@@ -7,10 +7,9 @@ malformed or worth nothing, so another one is refused unless the user insists.
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from taosr_she.base.errors import UserError
 from taosr_she.base.files import write_text
+from taosr_she.base.strict_yaml import dump_yaml
 from taosr_she.domain.domain import SHIPPED, Domain, load_domain
 
 DOMAIN_FILE = "domain.yaml"
@@ -19,20 +18,7 @@ DOMAIN_FILE = "domain.yaml"
 
 def save_domain(domain: Domain, folder: Path) -> None:
     """Write the whole domain, overrides included; `load_domain` reads it by itself."""
-    text = yaml.dump(domain.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
-    write_text(folder / DOMAIN_FILE, text)
-
-
-class _Dumper(yaml.SafeDumper):
-    """Line breaks of Unicode are escaped: PyYAML would write them so that it reads a blank."""
-
-
-def _text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
-    style = '"' if any(c in text for c in "\x85\u2028\u2029") else None
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
-
-
-_Dumper.add_representer(str, _text)
+    write_text(folder / DOMAIN_FILE, dump_yaml(domain.model_dump(mode="json")))
 
 
 def saved_domain(model: str | Path) -> Domain | None:

@@ -16,6 +16,7 @@ import yaml
 from taosr_she import __version__
 from taosr_she.base.escape import code, markdown
 from taosr_she.base.files import write_text
+from taosr_she.base.strict_yaml import dump_yaml
 from taosr_she.domain.domain import Domain
 from taosr_she.recipe.config import Recipe
 from taosr_she.recipe.plan import PlannedStage
@@ -168,7 +169,7 @@ def _training(
     numbers = {key: last[key] for key in SHOWN if isinstance(last.get(key), int | float)}
     if numbers:
         yield "Last step of training: " + ", ".join(f"{markdown(k)} {v:.4g}" for k, v in numbers.items()) + "."
-    text = yaml.safe_dump(dict(settings), sort_keys=False, allow_unicode=True).rstrip()
+    text = dump_yaml(dict(settings)).rstrip()
     fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
     yield f"All settings of the stage:\n\n{fence}yaml\n{text}\n{fence}"
 

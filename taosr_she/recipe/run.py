@@ -17,6 +17,7 @@ from taosr_she import __version__
 from taosr_she.base.errors import UserError
 from taosr_she.base.files import write_json, write_text
 from taosr_she.base.secret import masked_values
+from taosr_she.base.strict_yaml import dump_yaml
 from taosr_she.domain.domain import Domain
 from taosr_she.model.domain_file import save_domain
 from taosr_she.recipe.card import write_card
@@ -104,7 +105,7 @@ def write_head(recipe: Recipe, domain: Domain) -> None:
     set_threads(recipe.threads)
     write_json(folder / ENVIRONMENT, environment(recipe))  # first: it marks the folder as that of a run
     resolved = masked_values(recipe.model_dump(mode="json", exclude={"shared"}))
-    write_text(folder / "recipe.yaml", yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True))
+    write_text(folder / "recipe.yaml", dump_yaml(resolved))
     save_domain(domain, folder)
 
 
@@ -152,7 +153,7 @@ def describe_plan(recipe: Recipe, redo: Sequence[str] = ()) -> str:
     _, stages = prepare(recipe)
     anew = redone(stages, redo)
     resolved = masked_values(recipe.model_dump(mode="json", exclude={"shared"}))
-    lines = [yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True)]
+    lines = [dump_yaml(resolved)]
     lines.append(f"run folder: {recipe.folder}")
     for planned in stages:
         intent = "runs anew" if planned in anew and planned.state != "new" else INTENTS[planned.state]

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from taosr_she.base.errors import UserError
+from taosr_she.base.strict_yaml import dump_yaml
 from taosr_she.domain.domain import load_domain
 from taosr_she.recipe.check import check_recipe
 from taosr_she.recipe.config import load_recipe, shipped_recipes
@@ -79,7 +80,7 @@ def load_whole(path: Path, overrides: tuple[str, ...] = ()) -> None:
     recipe = load_recipe(path, overrides)
     check_recipe(recipe, recipe.load_domain())
     again = path.with_name("again.yaml")
-    kept = yaml.safe_dump(recipe.model_dump(mode="json", exclude={"shared"}), sort_keys=False, allow_unicode=True)
+    kept = dump_yaml(recipe.model_dump(mode="json", exclude={"shared"}))
     again.write_text(kept, "utf-8")
     assert load_recipe(again) == recipe.model_copy(update={"shared": {}})  # the run folder keeps this very recipe
 
