@@ -142,11 +142,11 @@ RL = {"kind": "rl", "start": "sft"}
     ("examination", "message"),
     [
         ({"judge": "judg"}, "stage 'rl' needs an earlier judge stage called 'judg'"),
-        ({"mode": "judge_only"}, "mode `judge_only` needs a `judge` stage or an `endpoint`"),
+        ({"mode": "judge_only"}, "mode `judge_only` needs a `judge` stage or an `endpoint`, or an `examiner`"),
         ({"mode": "scalar"}, "mode `scalar` and the name of a `scalar` stage go together"),
         ({"scalar": "sft"}, "mode `scalar` and the name of a `scalar` stage go together"),
         ({"mode": "scalar", "scalar": "sft"}, "stage 'rl' needs an earlier scalar stage called 'sft'"),
-        ({"mode": "majority"}, "stages.rl.rl.examination.mode"),
+        ({"mode": "majority"}, "stages.rl.examination.mode"),
         ({"flip": 1.5}, "flip: Input should be less than or equal to 1"),
         ({"mode": "scalar", "scalar": "s", "flip": 0.1}, "mode `scalar` has none"),
     ],
