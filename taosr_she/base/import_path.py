@@ -66,7 +66,7 @@ def check_call(path: str, named: Any, arguments: tuple[str, ...], options: Mappi
         )
     try:
         inspect.signature(named).bind(*arguments, **options)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:  # ValueError: a builtin without a signature
         raise ValueError(f"{path}: cannot be called as ({wanted}): {one_line(str(error))}") from error
 
 

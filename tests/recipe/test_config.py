@@ -53,6 +53,9 @@ def test_overrides_replace_values_at_any_depth() -> None:
         (["stages.evaluate.compare=[[sft, nobody]]"], "`compare` names 'nobody', which is not among majority, tfidf"),
         (["stages.evaluate.compare=[[sft, sft]]"], "`compare` sets 'sft' against itself"),
         (["stages.evaluate.models=[sft, sft]"], "'sft' stands twice in `models` and `baselines`"),
+        (["stages.evaluate.baselines=[bm25]"], "'bm25' is none of majority, tfidf, and no import path"),
+        (["stages.evaluate.baselines=[json:dumps]"], "json:dumps: cannot be called as (domain, train, test, seed)"),
+        (["stages.srpo.settings.credit.rule=srop"], "credit.rule: 'srop' is none of outcome, scalar, process"),
         (["stages.evaluate.models=[]", "stages.evaluate.baselines=[]"], "nothing to measure"),
     ],
 )
@@ -146,6 +149,13 @@ RL = {"kind": "rl", "start": "sft"}
         ({"mode": "scalar"}, "mode `scalar` and the name of a `scalar` stage go together"),
         ({"scalar": "sft"}, "mode `scalar` and the name of a `scalar` stage go together"),
         ({"mode": "scalar", "scalar": "sft"}, "stage 'rl' needs an earlier scalar stage called 'sft'"),
+        (
+            {"examiner": "json:dumps"},
+            "examination: json:dumps: expected a class with a method examine(pairs, responses)",
+        ),
+        ({"examiner": "gsrm"}, "'gsrm' is no import path"),
+        ({"examiner": "json:dumps", "judge": "judge"}, "stands in the place of `judge` and `endpoint`: name one"),
+        ({"examiner_options": {"a": 1}}, "`examiner_options` belong to an `examiner`"),
         ({"mode": "majority"}, "stages.rl.examination.mode"),
         ({"flip": 1.5}, "flip: Input should be less than or equal to 1"),
         ({"mode": "scalar", "scalar": "s", "flip": 0.1}, "mode `scalar` has none"),
