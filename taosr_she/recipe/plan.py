@@ -13,7 +13,7 @@ from taosr_she.data.fingerprint import fingerprint_config
 from taosr_she.domain.domain import Domain
 from taosr_she.recipe.config import Recipe
 from taosr_she.recipe.records import DONE, STARTED, check_ours, clear, read_record, record_files
-from taosr_she.recipe.stage import Stage
+from taosr_she.recipe.stage import Stage, code_fingerprints
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,7 @@ def plan(recipe: Recipe, domain: Domain) -> list[PlannedStage]:
     planned = []
     for name, stage in recipe.stages.items():
         inputs = {wanted: prints[wanted] for _, wanted in stage.reads()} | stage.files()
+        inputs |= code_fingerprints([stage.kind])
         content = {
             "stage": masked_values(stage.computed()),  # a new password changes nothing that is computed
             "seed": recipe.seed,

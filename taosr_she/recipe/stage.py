@@ -32,8 +32,8 @@ class Stage(Strict):
         return []
 
     def files(self) -> dict[str, str]:
-        """Name -> fingerprint of what it reads from outside of the run: files, and code that is not ours."""
-        return code_fingerprints([self.kind])
+        """Name -> fingerprint of what it reads from outside of the run: files, and code that its settings name."""
+        return {}
 
     def computed(self) -> dict[str, Any]:
         """The settings that decide what it computes. An option that came later is left out where it is not used, so
