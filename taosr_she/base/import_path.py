@@ -6,6 +6,7 @@ import re
 import sys
 import traceback
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +31,10 @@ def import_named(path: str) -> Any:
     if not is_import_path(path):
         raise ValueError(f"'{one_line(str(path))}' is no import path; expected e.g. my_package.my_module:my_name")
     module_name, _, name = path.partition(":")
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.append(here)  # last: a file of the working folder never hides an installed module
+    here, top = str(Path.cwd()), module_name.partition(".")[0]
     importlib.invalidate_caches()
+    if here not in sys.path and top not in sys.modules and find_spec(top) is None:
+        sys.path.append(here)  # last, and only where it is needed: a file here never hides an installed module
     try:
         module = importlib.import_module(module_name)
     except Exception as error:
@@ -71,5 +72,8 @@ def check_call(path: str, named: Any, arguments: tuple[str, ...], options: Mappi
 
 
 def source_files(paths: list[str]) -> dict[str, Path]:
-    """Import path -> the file of its module."""
-    return {p: Path(inspect.getfile(import_named(p))) for p in paths}
+    """Import path -> the file of its module. A module that is built into Python has none and is left out."""
+    for path in paths:
+        import_named(path)
+    files = {path: getattr(sys.modules[path.partition(":")[0]], "__file__", None) for path in paths}
+    return {path: Path(file) for path, file in files.items() if file is not None}

@@ -35,7 +35,7 @@ def test_no_import_paths(name: object) -> None:
 
 def test_a_module_of_the_working_folder_is_found_and_hides_nothing(module: str, tmp_path: Path) -> None:
     assert import_named("own_code:double")(4) == 8
-    assert source_files(["own_code:double"]) == {"own_code:double": tmp_path / "own_code.py"}
+    assert source_files(["own_code:double", "sys:exit"]) == {"own_code:double": tmp_path / "own_code.py"}
     with pytest.raises(ValueError, match="json:MINE: the module has no 'MINE'"):
         import_named("json:MINE")
 
