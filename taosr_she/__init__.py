@@ -18,7 +18,7 @@ Rooms, from the ground up (a room imports only rooms below it):
 6. `evaluate` (metrics) and `select` (which pairs to train on)
 7. `train` (the step-credit loop, SFT, DPO)
 8. `report` (one HTML page) and `recipe` (a run from one file)
-9. `bench` (measurements), `commands` and `cli` (the command line)
+9. `bench` (measurements), `commands` and `cli` (the command line), `reference` (the page of all options)
 """
 
 from importlib import import_module

@@ -22,6 +22,7 @@ from taosr_she.base.files import write_text
 from taosr_she.cli import app
 from taosr_she.domain.domain import Domain
 from taosr_she.recipe.config import Recipe
+from taosr_she.recipe.stages import KINDS
 
 Model = type[Strict]
 LIMITS = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤", "min_length": "length ≥", "max_length": "length ≤"}
@@ -43,7 +44,7 @@ An unknown key is an error. An option whose default is "required" must be given.
 
 def reference() -> str:
     """The whole page."""
-    stages = {kind_of(model): model for model in models_in(Recipe.model_fields["stages"])}
+    stages: dict[str, Model] = dict(KINDS)
     sections = below(stages)
     parts = [
         HEAD.format(kinds=", ".join(f"[{kind}](#kind-{kind})" for kind in stages)),
@@ -64,11 +65,6 @@ def is_stage(model: Model) -> bool:
     """Whether a model is a kind of stage: it has a `kind` that is chosen already."""
     kind = model.model_fields.get("kind")
     return kind is not None and (kind.annotation is str or len(get_args(kind.annotation)) == 1)
-
-
-def kind_of(stage: Model) -> str:
-    """The value of `kind` that chooses this stage."""
-    return str(get_args(stage.model_fields["kind"].annotation)[0])
 
 
 def models_in(field: Any) -> list[Model]:

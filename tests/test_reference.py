@@ -7,7 +7,7 @@ import pytest
 from pydantic import Field
 
 from taosr_she.base.config import Strict
-from taosr_she.recipe.config import KINDS
+from taosr_she.recipe.stages import KINDS
 from taosr_she.reference import below, reference, table, type_text
 
 PAGE = Path(__file__).parent.parent / "docs" / "reference.md"

@@ -70,11 +70,11 @@ def market(
     """Generate a market: pairs by split, demonstrations, annotations and the truth of every step."""
     from taosr_she.data.market.market import SPLITS, generate_market
     from taosr_she.recipe.config import load_recipe
-    from taosr_she.recipe.context import DataFolder
+    from taosr_she.recipe.data_folder import DataFolder
 
     check_folder("output", out)
     recipe = load_recipe("demo", [f"stages.data.market.{o}" for o in overrides or []])
-    config = recipe.stages["data"].market  # type: ignore[union-attr]
+    config = recipe.stages["data"].market  # type: ignore[attr-defined]
     generated = generate_market(config, seed)
     out.mkdir(parents=True, exist_ok=True)
     truth = [annotation for split in SPLITS for annotation in generated.truth(split)]

@@ -1,33 +1,14 @@
 """From verdicts and outcomes to per-token advantages: where the step advantage is computed."""
 
 from collections import Counter
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
+from taosr_she.base.errors import UserError
 from taosr_she.credit.config import CreditConfig
 from taosr_she.credit.groups import group_index, group_sum
-from taosr_she.credit.mask import mask
-from taosr_she.credit.min_form import min_form
-from taosr_she.credit.outcome import outcome
-from taosr_she.credit.pivot import pivot
-from taosr_she.credit.process import process
-from taosr_she.credit.scalar import scalar
-from taosr_she.credit.srpo import srpo
-from taosr_she.credit.token_penalty import token_penalty
-
-RULES: dict[str, Callable[[CreditConfig, Tensor, Tensor, Tensor, int], Tensor]] = {
-    "outcome": outcome,
-    "scalar": scalar,
-    "process": process,
-    "pivot": pivot,
-    "mask": mask,
-    "token_penalty": token_penalty,
-    "min_form": min_form,
-    "srpo": srpo,
-}
-"""Rule name -> `(config, verdicts (B, K), outcomes (B,), groups (B,), label_step) -> advantages (B, K)`."""
+from taosr_she.credit.rules import RULES, find_rule
 
 _ZERO = 1e-6  # where the two terms cancel, rounding leaves dust that would count as signal
 
@@ -38,9 +19,22 @@ def step_advantages(
     """The advantage of every step: verdicts (B, K) in [0, 1] or NaN, outcomes (B,) 0 or 1, groups (B,) -> (B, K).
 
     Rollouts with the same group id answer the same pair. Unknown verdicts fall back to the outcome term alone.
+    Raises UserError where a rule of somebody else's returns another shape or numbers that are not finite.
     """
-    advantages = RULES[config.rule](config, verdicts, outcomes.to(verdicts.dtype), groups, label_step)
+    advantages = find_rule(config.rule)(config, verdicts, outcomes.to(verdicts.dtype), groups, label_step)
+    if config.rule not in RULES:
+        _check(config.rule, advantages, verdicts)
     return torch.where(advantages.abs() > _ZERO, advantages, torch.zeros_like(advantages))
+
+
+def _check(rule: str, advantages: object, verdicts: Tensor) -> None:
+    if not isinstance(advantages, Tensor) or advantages.shape != verdicts.shape:
+        found = tuple(advantages.shape) if isinstance(advantages, Tensor) else type(advantages).__name__
+        raise UserError(f"credit rule {rule}: returned {found}, expected a tensor of shape {tuple(verdicts.shape)}")
+    if not advantages.is_floating_point() or not bool(advantages.isfinite().all()):
+        raise UserError(
+            f"credit rule {rule}: returned numbers that are not finite floats; a verdict is NaN where it is unknown"
+        )
 
 
 def token_advantages(advantages: Tensor, token_steps: Tensor) -> Tensor:

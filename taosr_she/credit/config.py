@@ -2,9 +2,10 @@
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from taosr_she.base.config import Strict
+from taosr_she.credit.rules import RULES, find_rule
 
 
 class CreditConfig(Strict):
@@ -14,11 +15,12 @@ class CreditConfig(Strict):
     not public. Rules other than `srpo` read `std` alone; `token_penalty` also the two weights.
     """
 
-    rule: Literal["outcome", "scalar", "process", "pivot", "mask", "token_penalty", "min_form", "srpo"] = "srpo"
+    rule: str = "srpo"
     """`outcome` is vanilla GRPO: the group-centred outcome on every token. `scalar` is GRPO on the score of a scalar
     reward model. `srpo` adds a step advantage to the outcome's. `process` sums step rewards from a step on, `min_form`
     takes the least of them, `pivot` puts the outcome's advantage on the right prefix or the first error, `mask` on the
-    steps that agree with it, `token_penalty` takes wrong steps off the outcome: each in the file of its name."""
+    steps that agree with it, `token_penalty` takes wrong steps off the outcome: each in the file of its name. A rule of
+    your own by import path: `my_package.rules:my_rule` (docs/extending.md)."""
     outcome_weight: float = Field(default=1.0, ge=0)
     """Weight of the outcome term. 1: the scale of vanilla GRPO, so learning rates carry over."""
     step_weight: float = Field(default=1.0, ge=0)
@@ -46,6 +48,13 @@ class CreditConfig(Strict):
     """Share of the outcome that a right label earns when some known step is wrong, applied before the group's mean is
     taken. 1 switches this guard rail off, because the step term already tells the steps apart; 0 asks for right
     reasoning throughout."""
+
+    @field_validator("rule")
+    @classmethod
+    def _check_rule(cls, rule: str) -> str:
+        if rule not in RULES:  # ours are known to be there, and need torch
+            find_rule(rule)
+        return rule
 
     @model_validator(mode="after")
     def _outcome_leads(self) -> "CreditConfig":

@@ -14,6 +14,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from taosr_she.base.errors import UserError
+from taosr_she.base.import_path import check_call, import_named, is_import_path
 from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Pair
 from taosr_she.evaluate.prediction import Prediction
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
     from sklearn.linear_model import LogisticRegression
 
+Baseline = Callable[[Domain, Sequence[Pair], Sequence[Pair], int], list[Prediction]]
+"""`(domain, training pairs, pairs to answer, seed) -> one prediction a pair to answer, in order`."""
 STRENGTHS = (0.1, 0.3, 1.0, 3.0, 10.0)
 """Values of the inverse regularisation C among which cross-validation chooses."""
 FOLDS = 3
@@ -36,7 +39,7 @@ def majority_baseline(domain: Domain, train: Sequence[Pair], test: Sequence[Pair
     """
     counts = Counter(p.label for p in _labelled(train))
     probs = [counts[code] / counts.total() for code in domain.codes]
-    return [_prediction(domain, pair, probs) for pair in test]
+    return [prediction(domain, pair, probs) for pair in test]
 
 
 def tfidf_baseline(domain: Domain, train: Sequence[Pair], test: Sequence[Pair], seed: int = 0) -> list[Prediction]:
@@ -60,9 +63,40 @@ def tfidf_baseline(domain: Domain, train: Sequence[Pair], test: Sequence[Pair], 
         rows = model.predict_proba(blocks.transform(test)).tolist()
     column = {str(code): i for i, code in enumerate(model.classes_)}
     return [
-        _prediction(domain, pair, [row[column[code]] if code in column else 0.0 for code in domain.codes])
+        prediction(domain, pair, [row[column[code]] if code in column else 0.0 for code in domain.codes])
         for pair, row in zip(test, rows, strict=True)
     ]
+
+
+BASELINES: dict[str, Baseline] = {"majority": majority_baseline, "tfidf": tfidf_baseline}
+"""Name in a recipe -> baseline. To add one: a function, and a line here; or by import path, from anywhere."""
+
+
+def find_baseline(name: str) -> Baseline:
+    """The function of a name in BASELINES, or of an import path. Raises ValueError of one line for anything else."""
+    if name in BASELINES:
+        return BASELINES[name]
+    if not is_import_path(name):
+        known = ", ".join(BASELINES)
+        raise ValueError(f"'{name}' is none of {known}, and no import path such as my_package.baselines:my_baseline")
+    named: Baseline = import_named(name)
+    check_call(name, named, ("domain", "train", "test", "seed"))
+    return named
+
+
+def checked_predictions(
+    name: str, domain: Domain, test: Sequence[Pair], found: Sequence[Prediction]
+) -> list[Prediction]:
+    """The answers of a baseline, one a pair of `test` and in its order. UserError where they are not."""
+    ids = [p.pair_id for p in found if isinstance(p, Prediction)]
+    if ids != [p.pair_id for p in test]:
+        raise UserError(f"baseline {name}: expected one Prediction for each of the {len(test)} pairs, in their order")
+    wrong = [p for p in found if len(p.probs or ()) != len(domain.codes)]
+    if wrong:
+        raise UserError(
+            f"baseline {name}: pair {wrong[0].pair_id} needs {len(domain.codes)} probabilities, one a grade"
+        )
+    return list(found)
 
 
 def choose_strength(pairs: Sequence[Pair], seed: int) -> float:
@@ -212,8 +246,10 @@ def _labels(pairs: Sequence[Pair]) -> list[str]:
     return [str(p.label) for p in pairs]
 
 
-def _prediction(domain: Domain, pair: Pair, probs: Sequence[float]) -> Prediction:
-    """The most probable grade (the better one of equals), without response and steps: no verdict is known."""
+def prediction(domain: Domain, pair: Pair, probs: Sequence[float]) -> Prediction:
+    """What a model of labels alone answers: `probs` in the order of `domain.codes`, summing to 1.
+
+    The most probable grade (the better one of equals), without response and steps: no verdict is known."""
     best = max(range(len(probs)), key=lambda i: probs[i])
     k = len(domain.step_keys)
     return Prediction(

@@ -1,9 +1,8 @@
 """A run from one file: stages wired together, fingerprinted, resumed where they stopped.
 
-`config` is the recipe file, `kinds` the stages in it, `check` and `start` what can be known to be wrong before the
-work (in the recipe, in a start model); `plan` decides what must run, `run` runs it; `records` are what a stage's
-folder says about itself, `lock` keeps a second process out, `resume` says where a stopped stage goes on; `seeds`
-repeats a recipe over seeds. `track` shows metrics to a tracker, `run_log` keeps what the terminal said, `card` writes
-the model card of a checkpoint, `table` is the table at the end. `context`, `examination` and `progress` serve the
-stages; `stages/` holds one file a kind of stage, `recipes/` the shipped recipes.
+`config` is the recipe file, `stage` what a kind of stage is; `stages/` holds one file a kind, `recipes/` the shipped
+recipes. `plan` decides what must run, `run` runs it; `records` are what a stage's folder says about itself, `lock`
+keeps a second process out, `resume` says where a stopped stage goes on; `seeds` repeats a recipe over seeds. `track`
+shows metrics to a tracker, `run_log` keeps what the terminal said, `card` writes the model card of a checkpoint,
+`table` is the table at the end. `context`, `data_folder`, `examination` and `progress` serve the stages.
 """

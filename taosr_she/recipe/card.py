@@ -20,6 +20,7 @@ from taosr_she.base.strict_yaml import dump_yaml
 from taosr_she.domain.domain import Domain
 from taosr_she.recipe.config import Recipe
 from taosr_she.recipe.plan import PlannedStage
+from taosr_she.recipe.stages.evaluate import EvaluateStage
 from taosr_she.recipe.table import metric_name, table_metrics
 
 CARD = "README.md"
@@ -27,29 +28,18 @@ CARD = "README.md"
 DOMAIN_FILE = "domain.yaml"
 """The domain beside the weights, or in the run folder three floors up."""
 
-WHAT = {
-    "sft": "a language model fine-tuned on demonstrations of stepwise judging",
-    "label_sft": "a language model that judges in steps, fine-tuned further on labels without reasoning (a baseline)",
-    "rejection": "a language model that judges in steps, fine-tuned on own responses with the right label (a baseline)",
-    "dpo": "a language model that judges in steps, trained on preferences among its own responses (a baseline)",
-    "rl": "a language model that judges in steps, trained by reinforcement learning",
-    "scalar": "a scalar reward model: one number for a whole response (a baseline)",
-    "judge": "a generative stepwise reward model: it writes a critique and a verdict for each step of a response",
-}
-"""Kind of stage -> what its checkpoint is."""
 SHOWN = ("step", "loss", "reward", "accuracy", "signal_share", "malformed_rate", "entropy", "kl", "tokens")
 """What of the last row of the metrics stands in the card."""
-POLICIES = ("sft", "label_sft", "rejection", "dpo", "rl")
-"""Kinds whose checkpoint judges pairs."""
 
 
 def write_card(recipe: Recipe, domain: Domain, planned: PlannedStage, summary: Mapping[str, Any]) -> None:
     """Write the card of the checkpoint of a stage, if it has one; of an evaluation, those of the models it measured."""
     stages = recipe.folder / "stages"
-    if planned.stage.kind in WHAT and (stages / planned.name / "checkpoint").is_dir():
+    if planned.stage.checkpoint_is and (stages / planned.name / "checkpoint").is_dir():
         _write(recipe, domain, planned.name, {"fingerprint": planned.fingerprint, "summary": summary})
-    for name in planned.stage.models if planned.stage.kind == "evaluate" else ():
-        _write(recipe, domain, name, _read(stages / name / "stage.json"))
+    for name in planned.stage.models if isinstance(planned.stage, EvaluateStage) else ():
+        if recipe.stages[name].checkpoint_is:
+            _write(recipe, domain, name, _read(stages / name / "stage.json"))
 
 
 def _write(recipe: Recipe, domain: Domain, name: str, record: Mapping[str, Any]) -> None:
@@ -63,7 +53,8 @@ def model_card(recipe: Recipe, domain: Domain, name: str, record: Mapping[str, A
     settings: dict[str, Any] = written[name]
     kind = settings["kind"]
     base = base_model(written, name)
-    is_policy = kind in POLICIES
+    stage = recipe.stages[name]
+    is_policy = stage.offers == "checkpoint"
     head: dict[str, Any] = {
         "library_name": "transformers",
         "pipeline_tag": "text-classification" if kind == "scalar" else "text-generation",
@@ -75,7 +66,7 @@ def model_card(recipe: Recipe, domain: Domain, name: str, record: Mapping[str, A
     parts = [
         f"---\n{yaml.safe_dump(head, sort_keys=False)}---",
         f"# {markdown(recipe.name)}: {markdown(name)}",
-        f"This is {WHAT[kind]}{f', credit rule {code(rule)}' if rule else ''}. It was trained with TaoSR-SHE "
+        f"This is {stage.checkpoint_is}{f', credit rule {code(rule)}' if rule else ''}. It was trained with TaoSR-SHE "
         f"{__version__} (stage {code(name)} of recipe {code(recipe.name)}, seed {recipe.seed}, fingerprint "
         f"{code(str(record.get('fingerprint', 'unknown')))}).",
         *_task(domain),
@@ -149,7 +140,11 @@ def _training(
     data = stages[settings["data"]]
     facts = _read(recipe.folder / "stages" / settings["data"] / "stage.json")
     yield "## What it was trained on"
-    source = "the embedded market, which is synthetic" if data["kind"] == "market" else _last_name(data["path"])
+    source = (
+        "the embedded market, which is synthetic"
+        if data["kind"] == "market"
+        else _last_name(data["path"] if "path" in data else data["kind"])
+    )
     sizes = ", ".join(
         f"{value:,} {key.replace('_', ' ')}"
         for key, value in (facts.get("summary") or {}).items()

@@ -3,27 +3,17 @@
 import re
 from importlib import resources
 from pathlib import Path
-from typing import Any, get_args
+from typing import Annotated, Any
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError, field_validator, model_validator
 
 from taosr_she.base.config import Strict
 from taosr_she.base.errors import UserError
 from taosr_she.base.escape import one_line
 from taosr_she.base.strict_yaml import AS_WRITTEN, parse_yaml, read_yaml
 from taosr_she.domain.domain import Domain, describe, load_domain
-from taosr_she.recipe.kinds import (
-    DPOStage,
-    EvaluateStage,
-    JudgeStage,
-    LabelSFTStage,
-    RejectionStage,
-    RLStage,
-    ScalarStage,
-    SelectStage,
-    SFTStage,
-    Stage,
-)
+from taosr_she.recipe.stage import Stage
+from taosr_she.recipe.stages import KINDS, find_kind
 from taosr_she.recipe.track import TrackerName
 
 STAGE_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
@@ -31,8 +21,10 @@ STAGE_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
 MAX_SEED = 2**32 - 1
 """What numpy, and with it the trainers, take as a seed."""
 MAX_THREADS = 1024
-KINDS = tuple(get_args(kind.model_fields["kind"].annotation)[0] for kind in get_args(get_args(Stage)[0]))
-"""Names of the kinds of stage."""
+
+
+def _of_its_kind(stage: Any) -> Any:
+    return stage if isinstance(stage, Stage) else find_kind(stage["kind"]).model_validate(stage)
 
 
 class Recipe(Strict):
@@ -58,7 +50,7 @@ class Recipe(Strict):
     """Sentences for the head of the report."""
     shared: dict[str, Any] = Field(default_factory=dict)
     """A place for YAML anchors; not read."""
-    stages: dict[str, Stage]
+    stages: dict[str, Annotated[SerializeAsAny[Stage], BeforeValidator(_of_its_kind)]]
     """Name -> stage, in the order in which they run. A name is made of letters, digits, `_` and `-`."""
 
     @field_validator("seed")
@@ -76,7 +68,7 @@ class Recipe(Strict):
         for name, stage in stages.items():
             if not isinstance(name, str) or not STAGE_NAME.fullmatch(name):
                 raise ValueError(f"a stage cannot be called '{name}': letters, digits, _ and - make its name")
-            if (isinstance(stage, dict) and "kind" not in stage) or not isinstance(stage, dict | Strict):
+            if (isinstance(stage, dict) and "kind" not in stage) or not isinstance(stage, dict | Stage):
                 raise ValueError(f"stage '{name}' must be a mapping with `kind`, which is one of {', '.join(KINDS)}")
         return stages
 
@@ -88,13 +80,13 @@ class Recipe(Strict):
 
     @model_validator(mode="after")
     def _check_wiring(self) -> "Recipe":
-        kinds: dict[str, str] = {}
+        offered: dict[str, str] = {}
         for name, stage in self.stages.items():
-            for role, wanted in wiring(stage):
-                allowed = ROLES[role]
-                if kinds.get(wanted) not in allowed:
-                    raise ValueError(f"stage '{name}' needs an earlier {' or '.join(allowed)} stage called '{wanted}'")
-            kinds[name] = stage.kind
+            for needed, wanted in stage.reads():
+                if offered.get(wanted) != needed:
+                    kinds = " or ".join(kind for kind, known in KINDS.items() if known.offers == needed)
+                    raise ValueError(f"stage '{name}' needs an earlier {kinds or needed} stage called '{wanted}'")
+            offered[name] = stage.offers
         return self
 
     @property
@@ -102,43 +94,15 @@ class Recipe(Strict):
         """The run folder."""
         return Path(self.out or f"runs/{self.name}")
 
+    def check(self, domain: Domain) -> None:
+        """Raises UserError for a stage that would only fail when its turn comes."""
+        for name, stage in self.stages.items():
+            stage.check(name, domain)
+
     def load_domain(self) -> Domain:
         """The domain with this run's overrides."""
         domain = load_domain(self.domain)
         return domain.with_overrides(self.domain_overrides) if self.domain_overrides else domain
-
-
-ROLES = {
-    "data": ("market", "pairs"),
-    "checkpoint": ("sft", "label_sft", "rejection", "dpo", "rl"),
-    "select": ("select",),
-    "judge": ("judge",),
-    "scalar": ("scalar",),
-}
-"""What a stage may read -> the kinds of stage that offer it."""
-
-
-def wiring(stage: Stage) -> list[tuple[str, str]]:
-    """(role, stage name) of everything a stage reads."""
-    if isinstance(stage, SFTStage):
-        return [("data", stage.data)]
-    if isinstance(stage, ScalarStage | LabelSFTStage | RejectionStage | DPOStage):
-        return [("data", stage.data), ("checkpoint", stage.start)]
-    if isinstance(stage, SelectStage):
-        among = [("select", stage.pairs)] if stage.pairs else []
-        return [("data", stage.data), ("checkpoint", stage.start), *among]
-    if isinstance(stage, JudgeStage):
-        control = [("scalar", stage.scalar)] if stage.scalar else []
-        return [("data", stage.data), ("checkpoint", stage.start), *control]
-    if isinstance(stage, RLStage):
-        how = stage.examination
-        optional = [("select", stage.pairs), ("judge", how.judge), ("scalar", how.scalar)]
-        optional += [("select", leg.pairs) for leg in stage.curriculum]
-        named = [(role, name) for role, name in optional if name is not None]
-        return [("data", stage.data), ("checkpoint", stage.start), *named]
-    if isinstance(stage, EvaluateStage):
-        return [("data", stage.data), *(("checkpoint", m) for m in stage.models)]
-    return []
 
 
 def shipped_recipes() -> list[str]:

@@ -8,14 +8,12 @@ from typing import Any
 from taosr_she import __version__
 from taosr_she.base.errors import UserError
 from taosr_she.base.files import write_json
-from taosr_she.base.secret import masked, masked_values
-from taosr_she.data.fingerprint import fingerprint_config, fingerprint_file
-from taosr_she.domain.annotation import row_from_annotation
+from taosr_she.base.secret import masked_values
+from taosr_she.data.fingerprint import fingerprint_config
 from taosr_she.domain.domain import Domain
-from taosr_she.recipe.config import Recipe, wiring
-from taosr_she.recipe.kinds import PairsStage, Stage
+from taosr_she.recipe.config import Recipe
 from taosr_she.recipe.records import DONE, STARTED, check_ours, clear, read_record, record_files
-from taosr_she.recipe.start import check_start
+from taosr_she.recipe.stage import Stage, code_fingerprints
 
 
 @dataclass(frozen=True)
@@ -68,7 +66,7 @@ def redone(planned: Sequence[PlannedStage], names: Sequence[str]) -> list[Planne
             raise UserError(f"--redo {name}: no stage of that name; the stages are {', '.join(known)}")
     chosen: list[PlannedStage] = []
     for p in planned:
-        if p.name in names or {c.name for c in chosen} & {wanted for _, wanted in wiring(p.stage)}:
+        if p.name in names or {c.name for c in chosen} & {wanted for _, wanted in p.stage.reads()}:
             chosen.append(p)
     return chosen
 
@@ -90,13 +88,10 @@ def plan(recipe: Recipe, domain: Domain) -> list[PlannedStage]:
     prints: dict[str, str] = {}
     planned = []
     for name, stage in recipe.stages.items():
-        inputs = {wanted: prints[wanted] for _, wanted in wiring(stage)}
-        if isinstance(stage, PairsStage):
-            inputs |= {p: fingerprint_file(Path(p)) for p in (stage.path, stage.demonstrations) if p}
-            if stage.annotations:
-                inputs[masked(stage.annotations)] = _fingerprint_annotations(stage.annotations)
+        inputs = {wanted: prints[wanted] for _, wanted in stage.reads()} | stage.files()
+        inputs |= code_fingerprints([stage.kind])
         content = {
-            "stage": masked_values(_computed(stage)),  # a new password changes nothing that is computed
+            "stage": masked_values(stage.computed()),  # a new password changes nothing that is computed
             "seed": recipe.seed,
             "domain": domain.model_dump(mode="json"),
             "version": __version__,
@@ -105,19 +100,5 @@ def plan(recipe: Recipe, domain: Domain) -> list[PlannedStage]:
         prints[name] = fingerprint_config(content)
         planned.append(PlannedStage(name, stage, recipe.folder / "stages" / name, prints[name], inputs))
         if planned[-1].state != "done":
-            check_start(name, stage, domain)
+            stage.check_start(name, domain)
     return planned
-
-
-def _computed(stage: Stage) -> dict[str, Any]:
-    """The settings that decide what a stage computes. An option that came later is left out where it is not used, so
-    that what was run before it still counts."""
-    settings = stage.model_dump(mode="json", exclude={"other_domain"})
-    return {name: value for name, value in settings.items() if (name, value) != ("encoding", None)}
-
-
-def _fingerprint_annotations(source: str) -> str:
-    """Of what is said, not of a file: a database has no file, or several."""
-    from taosr_she.examine.store import read_all
-
-    return fingerprint_config([row_from_annotation(a) for a in read_all(source)])

@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,8 +20,7 @@ from taosr_she.base.strict_yaml import dump_yaml
 from taosr_she.domain.domain import Domain
 from taosr_she.model.domain_file import save_domain
 from taosr_she.recipe.card import write_card
-from taosr_she.recipe.check import check_recipe
-from taosr_she.recipe.config import Recipe, wiring
+from taosr_she.recipe.config import Recipe
 from taosr_she.recipe.context import Context
 from taosr_she.recipe.lock import only_process
 from taosr_she.recipe.plan import PlannedStage, forget, plan, redone
@@ -78,7 +76,7 @@ def run_recipe(recipe: Recipe, progress: Progress, redo: Sequence[str] = ()) -> 
 def prepare(recipe: Recipe) -> tuple[Domain, list[PlannedStage]]:
     """The domain and the plan. Raises UserError for what can be known to be wrong before the work."""
     domain = recipe.load_domain()
-    check_recipe(recipe, domain)
+    recipe.check(domain)
     return domain, plan(recipe, domain)
 
 
@@ -116,7 +114,7 @@ def run_stage(recipe: Recipe, domain: Domain, planned: PlannedStage, progress: P
     """
     for name in damaged_records(planned.folder):
         progress.say(f"{planned.name}: {name} is damaged and counts as not there")
-    for wanted in dict.fromkeys(wanted for _, wanted in wiring(planned.stage)):
+    for wanted in dict.fromkeys(wanted for _, wanted in planned.stage.reads()):
         verify_files(planned.folder.parent / wanted, wanted)
     progress.say(f"{planned.name}: {_beginning(planned)}")
     planned.begin()
@@ -124,8 +122,7 @@ def run_stage(recipe: Recipe, domain: Domain, planned: PlannedStage, progress: P
     started = time.monotonic()
     with followed(recipe.track, planned.folder, lambda: tracked(recipe, planned)) as follow:
         progress.each_update = follow
-        # A kind is the name of the file in stages/ that runs it; only what a recipe uses is imported.
-        summary = import_module(f"taosr_she.recipe.stages.{planned.stage.kind}").run(context, planned.stage)
+        summary = planned.stage.run(context)
     progress.each_update = lambda: None
     write_card(recipe, domain, planned, summary)
     planned.finish(time.monotonic() - started, summary)

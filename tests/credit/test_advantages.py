@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from taosr_she.credit.advantages import RULES, no_signal_reasons, signal, step_advantages, token_advantages
+from taosr_she.credit.advantages import no_signal_reasons, signal, step_advantages, token_advantages
 from taosr_she.credit.config import CreditConfig
+from taosr_she.credit.rules import RULES
 
 spec = importlib.util.spec_from_file_location("credit_reference", Path(__file__).with_name("reference.py"))
 reference = importlib.util.module_from_spec(spec)

@@ -8,7 +8,14 @@ import pytest
 from taosr_she.base.errors import UserError
 from taosr_she.domain.domain import load_domain
 from taosr_she.domain.pair import Pair, Product
-from taosr_she.evaluate.baselines import choose_strength, majority_baseline, overlap, tfidf_baseline
+from taosr_she.evaluate.baselines import (
+    checked_predictions,
+    choose_strength,
+    find_baseline,
+    majority_baseline,
+    overlap,
+    tfidf_baseline,
+)
 from taosr_she.evaluate.metrics import compute_metrics
 from taosr_she.evaluate.prediction import Prediction
 
@@ -145,3 +152,24 @@ def test_overlap_counts_words_and_compares_a_number_with_the_price() -> None:
     assert found[8:] == [1.0, 0.0]
     assert overlap(Pair("p", "q", "boots under 30", product))[8:] == [0.0, 1.0]
     assert overlap(Pair("p", "q", "boots", product))[8:] == [0.0, 0.0]
+
+
+def test_baselines_are_found_by_name_and_by_import_path() -> None:
+    assert find_baseline("majority") is majority_baseline
+    assert find_baseline("taosr_she.evaluate.baselines:majority_baseline") is majority_baseline
+    with pytest.raises(ValueError, match="'bm25' is none of majority, tfidf, and no import path"):
+        find_baseline("bm25")
+    with pytest.raises(ValueError, match=r"words: cannot be called as \(domain, train, test, seed\)"):
+        find_baseline("taosr_she.evaluate.baselines:words")
+
+
+def test_a_baseline_answers_every_pair_in_order_with_a_probability_a_grade() -> None:
+    domain = load_domain("esci")
+    pairs = [Pair(str(i), f"q{i}", "boots", Product("boots"), label="E") for i in range(3)]
+    found = majority_baseline(domain, pairs, pairs)
+    assert checked_predictions("m:x", domain, pairs, found) == found
+    for wrong in (found[:2], found[::-1], [None] * 3):
+        with pytest.raises(UserError, match="baseline m:x: expected one Prediction for each of the 3 pairs"):
+            checked_predictions("m:x", domain, pairs, wrong)
+    with pytest.raises(UserError, match="baseline m:x: pair 0 needs 4 probabilities, one a grade"):
+        checked_predictions("m:x", domain, pairs, [replace(found[0], probs=(1.0,)), *found[1:]])

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from taosr_she.base.errors import UserError
-from taosr_she.recipe.check import check_recipe
 from taosr_she.recipe.config import Recipe, load_recipe
 from taosr_she.recipe.run import prepare
 
@@ -44,10 +43,10 @@ def test_a_device_that_is_not_there_is_refused_before_anything_is_written(device
 def test_a_quota_of_a_label_that_is_none_is_refused() -> None:
     made = load_recipe("selection", ["stages.by_both.selection.diversity.label_quota={Q: 0.5}"])
     with pytest.raises(UserError, match="label_quota names 'Q', which is no label of domain 'taobao': 4, 3, 2, 1"):
-        check_recipe(made, made.load_domain())
+        made.check(made.load_domain())
 
 
 @pytest.mark.parametrize("name", ["demo", "hybrid", "selection", "smoke"])
 def test_shipped_recipes_pass(name: str) -> None:
     made = load_recipe(name)
-    check_recipe(made, made.load_domain())
+    made.check(made.load_domain())

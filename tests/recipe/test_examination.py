@@ -19,10 +19,10 @@ from taosr_she.domain.annotation import read_annotations, write_annotations
 from taosr_she.domain.domain import load_domain
 from taosr_she.domain.pair import Annotation
 from taosr_she.recipe.config import Recipe
-from taosr_she.recipe.context import Context, DataFolder
-from taosr_she.recipe.kinds import MarketStage
+from taosr_she.recipe.context import Context
+from taosr_she.recipe.data_folder import DataFolder
 from taosr_she.recipe.progress import Progress
-from taosr_she.recipe.stages import market
+from taosr_she.recipe.stages.market import MarketStage
 
 from .conftest import hybrid_stage, run_toy, toy_recipe
 
@@ -230,7 +230,7 @@ def test_a_market_keeps_a_probe_of_its_annotated_pairs(tmp_path: Path) -> None:
     stage = MarketStage(kind="market", market=MarketConfig(**sizes, annotation_coverage=0.3), probe_share=0.2)
     recipe = Recipe(name="x", stages={"data": stage})
     context = Context("data", tmp_path, recipe, load_domain("taobao"), Progress(Console(quiet=True)), tmp_path)
-    counts = market.run(context, stage)
+    counts = stage.run(context)
     annotated, probe, held_out = (
         {a.pair_id for a in read_annotations(tmp_path / f"{name}.jsonl")}
         for name in ("annotations", "probe", "held_out")

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from taosr_she.base.errors import UserError
 from taosr_she.base.strict_yaml import dump_yaml
 from taosr_she.domain.domain import load_domain
-from taosr_she.recipe.check import check_recipe
 from taosr_she.recipe.config import load_recipe, shipped_recipes
 
 RECIPES = [
@@ -78,7 +77,7 @@ def reads_or_refuses(load: Any) -> None:
 def load_whole(path: Path, overrides: tuple[str, ...] = ()) -> None:
     """As a dry run does, but for files that the stages read."""
     recipe = load_recipe(path, overrides)
-    check_recipe(recipe, recipe.load_domain())
+    recipe.check(recipe.load_domain())
     again = path.with_name("again.yaml")
     kept = dump_yaml(recipe.model_dump(mode="json", exclude={"shared"}))
     again.write_text(kept, "utf-8")

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from taosr_she.base.errors import UserError
-from taosr_she.recipe.config import Recipe, wiring
+from taosr_she.recipe.config import Recipe
 from taosr_she.recipe.plan import PlannedStage, plan
 
 
@@ -40,7 +40,7 @@ def cells_of(recipes: Sequence[Recipe]) -> list[Cell]:
     found: dict[tuple[str, str], Cell] = {}
     for recipe in recipes:
         for planned in plan(recipe, recipe.load_domain()):
-            after = tuple((str(recipe.folder), wanted) for _, wanted in wiring(planned.stage))
+            after = tuple((str(recipe.folder), wanted) for _, wanted in planned.stage.reads())
             cell = Cell(recipe, planned, after)
             known = found.setdefault(cell.key, cell)
             if known.planned.fingerprint != planned.fingerprint:

@@ -8,7 +8,7 @@ from typing import Any
 
 from taosr_she.bench.paper.methods import METHODS, Method
 from taosr_she.bench.paper.settings import CURRICULUM, RL, SETTINGS, WATCH_EVERY, Setting
-from taosr_she.recipe.config import Recipe, wiring
+from taosr_she.recipe.config import Recipe
 
 EVALUATE = "evaluate_"
 """Prefix of the stage that measures a method."""
@@ -147,7 +147,7 @@ def _needed(recipe: Recipe, wanted: list[str]) -> dict[str, Any]:
     """The stages that `wanted` read, directly or not, in the order of the recipe."""
     needed, open_ = set(wanted), list(wanted)
     while open_:
-        for _, read in wiring(recipe.stages[open_.pop()]):
+        for _, read in recipe.stages[open_.pop()].reads():
             if read not in needed:
                 needed.add(read)
                 open_.append(read)

@@ -1,5 +1,51 @@
-"""One file a kind of stage: each has `run(context)`, which fills the stage's folder and nothing else.
+"""One file a kind of stage: a class with its settings, what it reads, what it offers, and its run.
 
 Data: `market`, `pairs`, `select`. Training: `sft`, `label_sft` (no reasoning), `rejection`, `dpo`, `rl`, `judge`,
-`scalar`. Measuring: `evaluate`.
+`scalar`. Measuring: `evaluate`. To add a kind: one file, and one line in KINDS; a kind outside of this package is named
+by import path (docs/extending.md).
 """
+
+import inspect
+
+from taosr_she.base.import_path import import_named, is_import_path
+from taosr_she.recipe.stage import Stage
+from taosr_she.recipe.stages.dpo import DPOStage
+from taosr_she.recipe.stages.evaluate import EvaluateStage
+from taosr_she.recipe.stages.judge import JudgeStage
+from taosr_she.recipe.stages.label_sft import LabelSFTStage
+from taosr_she.recipe.stages.market import MarketStage
+from taosr_she.recipe.stages.pairs import PairsStage
+from taosr_she.recipe.stages.rejection import RejectionStage
+from taosr_she.recipe.stages.rl import RLStage
+from taosr_she.recipe.stages.scalar import ScalarStage
+from taosr_she.recipe.stages.select import SelectStage
+from taosr_she.recipe.stages.sft import SFTStage
+
+KINDS: dict[str, type[Stage]] = {
+    "market": MarketStage,
+    "pairs": PairsStage,
+    "sft": SFTStage,
+    "select": SelectStage,
+    "label_sft": LabelSFTStage,
+    "rejection": RejectionStage,
+    "dpo": DPOStage,
+    "scalar": ScalarStage,
+    "judge": JudgeStage,
+    "rl": RLStage,
+    "evaluate": EvaluateStage,
+}
+"""Name of the kind -> its class."""
+
+
+def find_kind(name: object) -> type[Stage]:
+    """The class of a kind in KINDS, or at an import path. Raises ValueError of one line for anything else."""
+    if isinstance(name, str) and name in KINDS:
+        return KINDS[name]
+    if not isinstance(name, str) or not is_import_path(name):
+        raise ValueError(
+            f"kind '{name}' is none of {', '.join(KINDS)}, and no import path such as my_package.my_stages:MyStage"
+        )
+    named = import_named(name)
+    if not inspect.isclass(named) or not issubclass(named, Stage) or named.run is Stage.run:
+        raise ValueError(f"{name}: expected a subclass of taosr_she.recipe.stage.Stage with a `run`")
+    return named

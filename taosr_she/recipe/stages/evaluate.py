@@ -3,80 +3,142 @@
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
 
 from taosr_she.base.errors import UserError
 from taosr_she.base.files import write_json
-from taosr_she.evaluate.baselines import majority_baseline, tfidf_baseline
+from taosr_she.evaluate.baselines import checked_predictions, find_baseline
 from taosr_she.evaluate.prediction import Prediction, write_predictions
 from taosr_she.evaluate.results import comparisons, model_results
 from taosr_she.evaluate.robustness import PROBES, disturbed, robustness
-from taosr_she.evaluate.run import predict
 from taosr_she.examine.verifier import Verifier
 from taosr_she.recipe.context import Context
-from taosr_she.recipe.kinds import EvaluateStage
-from taosr_she.train.rl.state import metrics_rows
-
-BASELINES = {"majority": majority_baseline, "tfidf": tfidf_baseline}
+from taosr_she.recipe.stage import Stage, code_fingerprints
 
 
-def run(context: Context, stage: EvaluateStage) -> dict[str, Any]:
-    """Write `results.json` and one file of predictions a model."""
-    data, domain, seed = context.data(stage.data), context.domain, context.recipe.seed
-    pairs = data.pairs(stage.split)
-    if not pairs:
-        raise UserError(f"stage '{context.name}': the {stage.split} split of '{stage.data}' is empty")
-    verifier = Verifier(domain, data.truth())
-    predictions: dict[str, list[Prediction]] = {}
-    probed: dict[str, dict[str, list[Prediction]]] = {}
-    speed: dict[str, float] = {}
-    for baseline in stage.baselines:
-        context.progress.say(f"{context.name}: {baseline} is fitted on the training split")
-        predictions[baseline] = BASELINES[baseline](domain, data.pairs("training"), pairs, seed)
-    update = context.progress.stage(context.name, len(stage.models))
-    for done, name in enumerate(stage.models, start=1):
-        context.progress.say(f"{context.name}: {name} answers {len(pairs)} pairs")
-        policy = context.policy(name, "auto")
-        predictions[name], speed[name] = predict(
-            policy, domain, pairs, verifier, stage.max_new_tokens, stage.batch_rows
-        )
-        context.tell_malformed((p.reason for p in predictions[name]), name)
-        probed[name] = {
-            probe: predict(
-                policy, domain, disturbed(probe, domain, pairs[: stage.robustness_pairs], seed), verifier,
-                stage.max_new_tokens, stage.batch_rows,
-            )[0]
-            for probe in (PROBES if stage.robustness_pairs else ())
-        }  # fmt: skip
-        update(done, name)
-    context.progress.say(f"{context.name}: metrics and their intervals, {stage.resamples} resamples")
-    results: dict[str, Any] = {
-        "models": {},
-        "codes": list(domain.codes),
-        "step_keys": list(domain.step_keys),
-        "split": stage.split,
-        "pairs": len(pairs),
-        "notes": list(context.recipe.notes),
-    }
-    for name, rows in predictions.items():
-        write_predictions(context.folder / f"predictions-{name}.jsonl", rows)
-        results["models"][name] = model_results(domain, rows, stage.resamples, seed)
-        for probe, answers in probed.get(name, {}).items():
-            write_predictions(context.folder / f"predictions-{name}-{probe}.jsonl", answers)
-        if probed.get(name):
-            results["models"][name]["robustness"] = robustness(domain, rows, probed[name])
-        if name in speed:
-            results["models"][name]["metrics"]["tokens_per_second"] = round(speed[name], 1)
-            results["models"][name]["metrics"]["training_tokens_per_second"] = training_speed(context.stages / name)
-    names = list(stage.models)
-    chosen = list(stage.compare) or list(pairwise(names))
-    results["paired"] = comparisons(domain, predictions, chosen, stage.resamples, seed)
-    write_json(context.folder / "results.json", results)
-    return {name: results["models"][name]["metrics"]["macro_f1"] for name in predictions}
+class EvaluateStage(Stage):
+    """Measure models on a split that none of them was trained on."""
+
+    kind: Literal["evaluate"]
+    """Name of the kind."""
+    models: tuple[str, ...]
+    """Stages whose checkpoints are measured, in the order of the table."""
+    data: str = "data"
+    """Name of the data stage."""
+    split: Literal["development", "test"] = "test"
+    """Which pairs."""
+    baselines: tuple[str, ...] = ()
+    """Baselines fitted on the training split: `majority`, `tfidf`, or one of your own by import path
+    (`my_package.baselines:my_baseline`, docs/extending.md), which the table calls by its last name."""
+    compare: tuple[tuple[str, str], ...] = ()
+    """Pairs (a, b) for the paired comparison b - a; empty: every model against the one before it."""
+    max_new_tokens: int = Field(default=128, gt=0)
+    """Length limit of a response."""
+    batch_rows: int = Field(default=256, gt=0)
+    """Responses generated at the same time."""
+    resamples: int = Field(default=1000, ge=100)
+    """Bootstrap resamples (over queries)."""
+    robustness_pairs: int = Field(default=0, ge=0)
+    """Pairs that are answered again under every robustness probe, the first ones of the split. 0: none."""
+
+    @field_validator("baselines")
+    @classmethod
+    def _check_baselines(cls, baselines: tuple[str, ...]) -> tuple[str, ...]:
+        for name in baselines:
+            find_baseline(name)
+        return baselines
+
+    @model_validator(mode="after")
+    def _check(self) -> "EvaluateStage":
+        names = [*map(short_name, self.baselines), *self.models]
+        if not names:
+            raise ValueError("neither `models` nor `baselines`: nothing to measure")
+        twice = [name for name in names if names.count(name) > 1]
+        if twice:
+            raise ValueError(f"'{twice[0]}' stands twice in `models` and `baselines`")
+        for a, b in self.compare:
+            unknown = [name for name in (a, b) if name not in names]
+            if unknown:
+                raise ValueError(f"`compare` names '{unknown[0]}', which is not among {', '.join(names)}")
+            if a == b:
+                raise ValueError(f"`compare` sets '{a}' against itself")
+        return self
+
+    def reads(self) -> list[tuple[str, str]]:
+        return [("data", self.data), *(("checkpoint", m) for m in self.models)]
+
+    def files(self) -> dict[str, str]:
+        return code_fingerprints(list(self.baselines))
+
+    def run(self, context: Context) -> dict[str, Any]:
+        """Write `results.json` and one file of predictions a model."""
+        from taosr_she.evaluate.run import predict
+
+        data, domain, seed = context.data(self.data), context.domain, context.recipe.seed
+        pairs = data.pairs(self.split)
+        if not pairs:
+            raise UserError(f"stage '{context.name}': the {self.split} split of '{self.data}' is empty")
+        verifier = Verifier(domain, data.truth())
+        predictions: dict[str, list[Prediction]] = {}
+        probed: dict[str, dict[str, list[Prediction]]] = {}
+        speed: dict[str, float] = {}
+        for baseline in self.baselines:
+            context.progress.say(f"{context.name}: {short_name(baseline)} is fitted on the training split")
+            found = find_baseline(baseline)(domain, data.pairs("training"), pairs, seed)
+            predictions[short_name(baseline)] = checked_predictions(baseline, domain, pairs, found)
+        update = context.progress.stage(context.name, len(self.models))
+        for done, name in enumerate(self.models, start=1):
+            context.progress.say(f"{context.name}: {name} answers {len(pairs)} pairs")
+            policy = context.policy(name, "auto")
+            predictions[name], speed[name] = predict(
+                policy, domain, pairs, verifier, self.max_new_tokens, self.batch_rows
+            )
+            context.tell_malformed((p.reason for p in predictions[name]), name)
+            probed[name] = {
+                probe: predict(
+                    policy, domain, disturbed(probe, domain, pairs[: self.robustness_pairs], seed), verifier,
+                    self.max_new_tokens, self.batch_rows,
+                )[0]
+                for probe in (PROBES if self.robustness_pairs else ())
+            }  # fmt: skip
+            update(done, name)
+        context.progress.say(f"{context.name}: metrics and their intervals, {self.resamples} resamples")
+        results: dict[str, Any] = {
+            "models": {},
+            "codes": list(domain.codes),
+            "step_keys": list(domain.step_keys),
+            "split": self.split,
+            "pairs": len(pairs),
+            "notes": list(context.recipe.notes),
+        }
+        for name, rows in predictions.items():
+            write_predictions(context.folder / f"predictions-{name}.jsonl", rows)
+            results["models"][name] = model_results(domain, rows, self.resamples, seed)
+            for probe, answers in probed.get(name, {}).items():
+                write_predictions(context.folder / f"predictions-{name}-{probe}.jsonl", answers)
+            if probed.get(name):
+                results["models"][name]["robustness"] = robustness(domain, rows, probed[name])
+            if name in speed:
+                results["models"][name]["metrics"]["tokens_per_second"] = round(speed[name], 1)
+                results["models"][name]["metrics"]["training_tokens_per_second"] = training_speed(context.stages / name)
+        names = list(self.models)
+        chosen = list(self.compare) or list(pairwise(names))
+        results["paired"] = comparisons(domain, predictions, chosen, self.resamples, seed)
+        write_json(context.folder / "results.json", results)
+        return {name: results["models"][name]["metrics"]["macro_f1"] for name in predictions}
+
+
+def short_name(baseline: str) -> str:
+    """What the results call a baseline: of an import path, the name behind the module."""
+    return baseline.rpartition(":")[2]
 
 
 def training_speed(stage: Path) -> float | None:
     """Median tokens a second of the updates of a training stage, sampling to weights; None where it samples nothing."""
+    from taosr_she.train.rl.state import metrics_rows
+
     rows = metrics_rows(stage / "metrics.jsonl")
     speeds = [row["tokens_per_second"] for row in rows if "tokens_per_second" in row]
     return round(median(speeds), 1) if speeds else None

@@ -1,8 +1,9 @@
 """The generative judge (GSRM): trained on what people said of the training split, measured on what others said."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
+from pydantic import Field
 
 from taosr_she.base.errors import UserError
 from taosr_she.base.files import write_json
@@ -16,56 +17,98 @@ from taosr_she.evaluate.judging import (
     reliability,
     scalar_control,
 )
-from taosr_she.examine.gsrm import GSRM, compared_steps
-from taosr_she.examine.gsrm_data import (
-    Judged,
-    clean_demonstrations,
-    clean_references,
-    corrupt_to_balance,
-    judge_examples,
-    judged_rollouts,
-    right_conclusions,
-    shares_wrong,
-)
-from taosr_she.examine.scalar import ScalarExaminer
+from taosr_she.examine.gsrm_config import GSRMConfig
 from taosr_she.examine.verifier import Verifier
-from taosr_she.model.policy import Policy
-from taosr_she.model.responses import sample_responses
-from taosr_she.recipe.context import Context, DataFolder
-from taosr_she.recipe.kinds import JudgeStage
-from taosr_she.train.trl.sft import train_sft
+from taosr_she.model.sampling import Sampling
+from taosr_she.recipe.context import Context
+from taosr_she.recipe.data_folder import DataFolder
+from taosr_she.recipe.stage import SAMPLE_ROWS, Stage
+from taosr_she.train.trl.sft import SFTSettings, train_sft
 
-SAMPLE_ROWS = 512
+if TYPE_CHECKING:
+    from taosr_she.examine.gsrm import GSRM
+    from taosr_she.examine.gsrm_data import Judged
+    from taosr_she.model.policy import Policy
+
 REPORT = "judge.json"
 """What the report and the bar read: metrics of the judge and of its controls on held-out people."""
 
 
-def run(context: Context, stage: JudgeStage) -> dict[str, Any]:
-    """Train the judge, then write `judge.json`."""
-    data, domain, seed = context.data(stage.data), context.domain, context.recipe.seed
-    policy = context.policy(stage.start)
-    judged = training_set(context, stage, data, policy)
-    examples = judge_examples(policy, domain, judged, stage.gsrm)
-    update = context.progress.stage(context.name, stage.settings.total_steps(len(examples)))
-    judge_policy = train_sft(
-        context.policy(stage.start),
-        examples, stage.settings, seed, context.folder,
-        lambda row: update(int(row["step"]), f"loss {row['loss']:.3f}"),
-    )  # fmt: skip
-    judge = GSRM(judge_policy, domain, stage.gsrm, seed)
-    judge.save_config(context.checkpoint(context.name))
-    report = measure(context, stage, data, policy, judge)
-    report["training"] = {
-        "judged": len(judged), "examples": len(examples), "rollouts": sum(j.kind == "rollout" for j in judged),
-        "shares_wrong": shares_wrong(domain, judged),
-    }  # fmt: skip
-    write_json(context.folder / REPORT, report)
-    own = report["examiners"]["judge"]["metrics"]
-    return {"examples": len(examples), "first_error_f1": own["first_error_f1"], "accuracy": own["accuracy"]}
+class JudgeStage(Stage):
+    """Train a generative stepwise reward model (GSRM) on what people said, and measure it on what other people said."""
+
+    kind: Literal["judge"]
+    """Name of the kind."""
+    offers: ClassVar[str] = "judge"
+    checkpoint_is: ClassVar[str] = (
+        "a generative stepwise reward model: it writes a critique and a verdict for each step of a response"
+    )
+    start: str = "sft"
+    """Name of the stage whose checkpoint is examined by the judge, and is its start."""
+    data: str = "data"
+    """Name of the data stage."""
+    group_size: int = Field(default=4, gt=0)
+    """Where steps are read: responses of the start policy to each annotated pair, the errors the judge will meet."""
+    corrupted: int = Field(default=2000, ge=0)
+    """Where steps are read: examples made by named corruptions from what people said is right."""
+    corrupted_demonstrations: int = Field(default=8000, ge=0)
+    """Where steps are read: examples made so from demonstrations that end in the right label; they teach to compare."""
+    report_group_size: int = Field(default=2, gt=0)
+    """Responses of the start policy sampled for each pair that held-out people annotated."""
+    sampling: Sampling = Sampling()
+    """Length limit and temperature of the responses."""
+    gsrm: GSRMConfig = GSRMConfig()
+    """How the judge judges."""
+    settings: SFTSettings = SFTSettings()
+    """How to train."""
+    scalar: str | None = None
+    """Name of an earlier scalar stage, to stand beside the judge as a control."""
+    resamples: int = Field(default=1000, ge=100)
+    """Bootstrap resamples (over pairs) of the intervals."""
+
+    def reads(self) -> list[tuple[str, str]]:
+        control = [("scalar", self.scalar)] if self.scalar else []
+        return [("data", self.data), ("checkpoint", self.start), *control]
+
+    def run(self, context: Context) -> dict[str, Any]:
+        """Train the judge, then write `judge.json`."""
+        from taosr_she.examine.gsrm import GSRM
+        from taosr_she.examine.gsrm_data import judge_examples, shares_wrong
+
+        data, domain, seed = context.data(self.data), context.domain, context.recipe.seed
+        policy = context.policy(self.start)
+        judged = training_set(context, self, data, policy)
+        examples = judge_examples(policy, domain, judged, self.gsrm)
+        update = context.progress.stage(context.name, self.settings.total_steps(len(examples)))
+        judge_policy = train_sft(
+            context.policy(self.start),
+            examples, self.settings, seed, context.folder,
+            lambda row: update(int(row["step"]), f"loss {row['loss']:.3f}"),
+        )  # fmt: skip
+        judge = GSRM(judge_policy, domain, self.gsrm, seed)
+        judge.save_config(context.checkpoint(context.name))
+        report = measure(context, self, data, policy, judge)
+        report["training"] = {
+            "judged": len(judged), "examples": len(examples), "rollouts": sum(j.kind == "rollout" for j in judged),
+            "shares_wrong": shares_wrong(domain, judged),
+        }  # fmt: skip
+        write_json(context.folder / REPORT, report)
+        own = report["examiners"]["judge"]["metrics"]
+        return {"examples": len(examples), "first_error_f1": own["first_error_f1"], "accuracy": own["accuracy"]}
 
 
-def training_set(context: Context, stage: JudgeStage, data: DataFolder, policy: Policy) -> list[Judged]:
+def training_set(context: Context, stage: JudgeStage, data: DataFolder, policy: "Policy") -> "list[Judged]":
     """Right reasonings; where steps are read, also rollouts with people's verdicts, and corrupted responses."""
+    from taosr_she.examine.gsrm import compared_steps
+    from taosr_she.examine.gsrm_data import (
+        clean_demonstrations,
+        clean_references,
+        corrupt_to_balance,
+        judged_rollouts,
+        right_conclusions,
+    )
+    from taosr_she.model.responses import sample_responses
+
     domain, seed, annotations = context.domain, context.recipe.seed, data.annotations()
     said = {a.pair_id for a in annotations}
     pairs = [p for p in data.pairs("training") if p.pair_id in said]
@@ -91,8 +134,10 @@ def training_set(context: Context, stage: JudgeStage, data: DataFolder, policy: 
     return rollouts + corrupted + compared
 
 
-def measure(context: Context, stage: JudgeStage, data: DataFolder, policy: Policy, judge: GSRM) -> dict[str, Any]:
+def measure(context: Context, stage: JudgeStage, data: DataFolder, policy: "Policy", judge: "GSRM") -> dict[str, Any]:
     """The judge and its controls on rollouts of the start policy to the pairs that held-out people annotated."""
+    from taosr_she.model.responses import sample_responses
+
     domain, keys = context.domain, context.domain.step_keys
     held_out = data.held_out()
     said = {a.pair_id for a in held_out}
@@ -133,11 +178,14 @@ def _scalar(
     context: Context,
     stage: JudgeStage,
     data: DataFolder,
-    policy: Policy,
+    policy: "Policy",
     sampled: list[Pair],
     responses: list[Response],
 ) -> np.ndarray:
     """The scalar model as a judge of steps; its threshold is chosen on the training split."""
+    from taosr_she.examine.scalar import ScalarExaminer
+    from taosr_she.model.responses import sample_responses
+
     assert stage.scalar is not None
     domain, annotations = context.domain, data.annotations()
     examiner = ScalarExaminer(context.checkpoint(stage.scalar), domain, context.recipe.device)

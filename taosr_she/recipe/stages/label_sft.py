@@ -1,43 +1,71 @@
 """SFT continued on labelled pairs without reasoning: the policy reads its own reasoning and learns the human label."""
 
-from typing import Any
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
 
 from taosr_she.base.errors import UserError
 from taosr_she.model.example import IGNORE, Example
-from taosr_she.model.label_probs import code_tokens, label_position
-from taosr_she.model.responses import parse_rollouts
-from taosr_she.model.sampler import Sampling, sample_groups
+from taosr_she.model.sampling import Sampling
 from taosr_she.recipe.context import Context
-from taosr_she.recipe.kinds import LabelSFTStage
-from taosr_she.train.trl.sft import train_sft
-
-SAMPLE_ROWS = 512
+from taosr_she.recipe.stage import SAMPLE_ROWS, Stage
+from taosr_she.train.trl.sft import SFTSettings, train_sft
 
 
-def run(context: Context, stage: LabelSFTStage) -> dict[str, Any]:
-    """Write reasoning, put the label behind it, train on the label and the end alone."""
-    domain, seed = context.domain, context.recipe.seed
-    policy = context.policy(stage.start)
-    pairs = [p for p in context.data(stage.data).pairs("training") if p.label is not None]
-    prompts = [policy.encode_prompt(domain, pair) for pair in pairs]
-    sampling = Sampling(max_new_tokens=stage.max_new_tokens, temperature=0.0)
-    rollouts = sample_groups(policy, prompts, 1, sampling, seed, SAMPLE_ROWS)
-    codes = dict(zip(domain.codes, code_tokens(policy, domain), strict=True))
-    examples, responses = [], parse_rollouts(policy, domain, rollouts)
-    context.tell_malformed((r.reason for r in responses), stage.start)
-    written = zip(rollouts.ids.cpu(), rollouts.mask.cpu(), responses, strict=True)
-    for pair, prompt, (ids, mask, response) in zip(pairs, prompts, written, strict=True):
-        if response.steps[domain.label_step] is None:
-            continue  # there is no place for a label
-        own = ids[mask].tolist()
-        context_ids = prompt + own[: label_position(domain, policy, own, response)]
-        answer = [*codes[str(pair.label)], policy.tokenizer.eos_token_id]
-        examples.append(Example([*context_ids, *answer], [IGNORE] * len(context_ids) + answer))
-    if not examples:
-        raise UserError(f"stage '{context.name}': '{stage.start}' wrote no reasoning that comes to a label")
-    update = context.progress.stage(context.name, stage.settings.total_steps(len(examples)))
-    train_sft(
-        policy, examples, stage.settings, seed, context.folder,
-        lambda row: update(int(row["step"]), f"loss {row['loss']:.3f}"),
-    )  # fmt: skip
-    return {"examples": len(examples), "without_label": len(pairs) - len(examples), "tokens": int(rollouts.mask.sum())}
+class LabelSFTStage(Stage):
+    """SFT continued on labelled pairs that have no reasoning, a baseline: the start policy's own greedy reasoning is
+    read, the human label and the end behind it are learnt."""
+
+    kind: Literal["label_sft"]
+    """Name of the kind."""
+    offers: ClassVar[str] = "checkpoint"
+    checkpoint_is: ClassVar[str] = (
+        "a language model that judges in steps, fine-tuned further on labels without reasoning (a baseline)"
+    )
+    start: str = "sft"
+    """Name of the stage whose checkpoint writes the reasoning, and is the start."""
+    data: str = "data"
+    """Name of the data stage."""
+    max_new_tokens: int = Field(default=128, gt=0)
+    """Length limit of the reasoning."""
+    settings: SFTSettings = SFTSettings(epochs=1, learning_rate=1e-4)
+    """How to train."""
+
+    def reads(self) -> list[tuple[str, str]]:
+        return [("data", self.data), ("checkpoint", self.start)]
+
+    def run(self, context: Context) -> dict[str, Any]:
+        """Write reasoning, put the label behind it, train on the label and the end alone."""
+        from taosr_she.model.label_probs import code_tokens, label_position
+        from taosr_she.model.responses import parse_rollouts
+        from taosr_she.model.sampler import sample_groups
+
+        domain, seed = context.domain, context.recipe.seed
+        policy = context.policy(self.start)
+        pairs = [p for p in context.data(self.data).pairs("training") if p.label is not None]
+        prompts = [policy.encode_prompt(domain, pair) for pair in pairs]
+        sampling = Sampling(max_new_tokens=self.max_new_tokens, temperature=0.0)
+        rollouts = sample_groups(policy, prompts, 1, sampling, seed, SAMPLE_ROWS)
+        codes = dict(zip(domain.codes, code_tokens(policy, domain), strict=True))
+        examples, responses = [], parse_rollouts(policy, domain, rollouts)
+        context.tell_malformed((r.reason for r in responses), self.start)
+        written = zip(rollouts.ids.cpu(), rollouts.mask.cpu(), responses, strict=True)
+        for pair, prompt, (ids, mask, response) in zip(pairs, prompts, written, strict=True):
+            if response.steps[domain.label_step] is None:
+                continue  # there is no place for a label
+            own = ids[mask].tolist()
+            context_ids = prompt + own[: label_position(domain, policy, own, response)]
+            answer = [*codes[str(pair.label)], policy.tokenizer.eos_token_id]
+            examples.append(Example([*context_ids, *answer], [IGNORE] * len(context_ids) + answer))
+        if not examples:
+            raise UserError(f"stage '{context.name}': '{self.start}' wrote no reasoning that comes to a label")
+        update = context.progress.stage(context.name, self.settings.total_steps(len(examples)))
+        train_sft(
+            policy, examples, self.settings, seed, context.folder,
+            lambda row: update(int(row["step"]), f"loss {row['loss']:.3f}"),
+        )  # fmt: skip
+        return {
+            "examples": len(examples),
+            "without_label": len(pairs) - len(examples),
+            "tokens": int(rollouts.mask.sum()),
+        }

@@ -1,63 +1,151 @@
 """Data from a file of labelled pairs."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field, field_validator, model_validator
 
 from taosr_she.base.errors import UserError
 from taosr_she.base.secret import masked
+from taosr_she.data.columns import column_map
 from taosr_she.data.demonstration import Demonstration, read_demonstrations
+from taosr_she.data.fingerprint import fingerprint_config, fingerprint_file
 from taosr_she.data.split import count_queries, split_by_query
 from taosr_she.data.summary import summary
-from taosr_she.data.teachers.lexical import lexical_demonstration, lexical_reference
+from taosr_she.data.teachers.lexical import check_steps, lexical_demonstration, lexical_reference
 from taosr_she.data.teachers.llm import llm_demonstrations
+from taosr_she.data.teachers.llm_config import LLMTeacherConfig
 from taosr_she.data.validate import is_any, load_pairs
+from taosr_she.domain.annotation import row_from_annotation
+from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Annotation, Pair, Product
 from taosr_she.examine.majority import MACHINE
 from taosr_she.examine.store import read_all
-from taosr_she.recipe.context import Context, DataFolder
-from taosr_she.recipe.kinds import PairsStage
+from taosr_she.recipe.context import Context
+from taosr_she.recipe.data_folder import DataFolder
+from taosr_she.recipe.stage import Stage
 
 
-def run(context: Context, stage: PairsStage) -> dict[str, Any]:
-    """Read, validate, split by query, and let the teacher write demonstrations for the training split.
+class PairsStage(Stage):
+    """Data from a file of labelled pairs."""
 
-    The lexical teacher's conclusions also serve as machine references for the steps that no person annotated, in
-    training and in evaluation: they say whether the reasoning follows the words, not whether a person would agree.
-    """
-    loaded = load_pairs(
-        Path(stage.path), context.domain, layout=stage.layout, columns=stage.columns or None, where=stage.where or None,
-        require_label=True, quarantine=context.folder / "quarantine.jsonl", encoding=stage.encoding,
-    )  # fmt: skip
-    if not loaded.pairs:
-        raise UserError(f"{stage.path}: no usable pair (see {context.folder / 'quarantine.jsonl'})")
-    splits = split_by_query(loaded.pairs, stage.split, context.recipe.seed)
-    _check_columns(loaded.pairs, stage.not_scored)
-    for name in ("development", "test"):
-        splits[name] = [p for p in splits.get(name, []) if not _matches(p, stage.not_scored)]
-    queries = {name: count_queries(kept) for name, kept in splits.items()}
-    for line in summary(Path(stage.path), loaded, context.folder / "quarantine.jsonl"):
-        context.progress.say(line)
-    context.progress.say("  " + ", ".join(f"{n}: {len(splits[n])} pairs of {queries[n]} queries" for n in splits))
-    splits["demonstration"] = splits["training"]
-    demonstrations = _demonstrations(context, stage, splits["demonstration"])
-    people = read_all(stage.annotations) if stage.annotations else []
-    said = {name: _said_of(splits[name], people) for name in ("training", "development", "test")}
-    if stage.annotations and not any(said.values()):
-        raise UserError(
-            f"{masked(stage.annotations)}: no annotation belongs to a pair of {stage.path}: compare the pair_ids"
-        )
-    # People first: a step that nobody annotated has the machine's reference, if any.
-    machine = {name: _references(context, stage, splits[name], said[name]) for name in said}
-    counts = DataFolder(context.folder).write(
-        splits, demonstrations, said["training"] + machine["training"], said["development"],
-        [a for name in ("development", "test") for a in said[name] + machine[name]], stage.probe_share,
-        context.recipe.seed,
-    )  # fmt: skip
-    told = {"rejected": len(loaded.rejected), "rejected_reasons": loaded.counts, "bad_prices": len(loaded.bad_prices)}
-    return counts | {"queries": queries} | told
+    kind: Literal["pairs"]
+    """Name of the kind."""
+    offers: ClassVar[str] = "data"
+    path: str
+    """CSV, TSV, JSONL, Parquet (or .gz of the text formats), or a folder (WANDS, a saved Hugging Face dataset).
+    Relative paths start at the working folder."""
+    layout: str = "auto"
+    """Column layout: auto, plain, esci, esci-sample, wands, rair."""
+    columns: dict[str, str] = Field(default_factory=dict)
+    """Our field -> the file's column, on top of the layout."""
+    encoding: str | None = None
+    """Of a text file that is not UTF-8: cp1252, gb18030, shift_jis, ..."""
+    where: dict[str, Any] = Field(default_factory=dict)
+    """Keep only rows with these values, e.g. `{locale: us}`."""
+    not_scored: dict[str, Any] = Field(default_factory=dict)
+    """Rows with these values may train but are left out of the development and test splits."""
+    split: dict[str, float] = Field(default_factory=lambda: {"training": 0.7, "development": 0.1, "test": 0.2})
+    """Shares of the splits, by query."""
+    teacher: Literal["lexical", "llm", "none"] = "lexical"
+    """Who writes demonstrations for the training split. `lexical` also gives machine references for the steps; `llm`
+    asks an OpenAI-compatible endpoint."""
+    llm: LLMTeacherConfig | None = None
+    """Endpoint, model and limits of `teacher: llm`. Answers are kept in `llm-answers.jsonl` of the run folder."""
+    demonstrations: str | None = None
+    """A file of demonstrations (JSONL of `pair_id, response, teacher`) instead of the teacher's."""
+    annotations: str | None = None
+    """What people said: a JSONL file, a SQLite file (.db, .sqlite), or a database URL. What they said of the training
+    split examines rollouts and trains judges, of the development split measures judges, of both scored splits gives the
+    truth of the step metrics."""
+    probe_share: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the annotated training pairs that are kept from verifier and judge, to watch the judge in training."""
+
+    @field_validator("where", "not_scored")
+    @classmethod
+    def _check_values(cls, values: dict[str, Any]) -> dict[str, Any]:
+        for name, wanted in values.items():
+            if any(isinstance(v, dict | list) for v in (wanted if isinstance(wanted, list) else [wanted])):
+                raise ValueError(f"'{name}' must be a value or a list of values")
+        return values
+
+    @model_validator(mode="after")
+    def _check(self) -> "PairsStage":
+        if (self.teacher == "llm") != (self.llm is not None):
+            raise ValueError("`teacher: llm` and the section `llm` go together")
+        if "training" not in self.split or "test" not in self.split:
+            raise ValueError("`split` needs shares for `training` and `test`")
+        unknown = self.split.keys() - {"training", "development", "test"}
+        if unknown:
+            raise ValueError(f"`split` knows training, development and test, not '{min(unknown)}'")
+        if min(self.split.values()) < 0 or not math.isclose(sum(self.split.values()), 1):
+            raise ValueError("`split`: the shares must not be negative and must sum to 1")
+        return self
+
+    def files(self) -> dict[str, str]:
+        read = {p: fingerprint_file(Path(p)) for p in (self.path, self.demonstrations) if p}
+        if self.annotations:
+            # Of what is said, not of a file: a database has no file, or several.
+            said = [row_from_annotation(a) for a in read_all(self.annotations)]
+            read[masked(self.annotations)] = fingerprint_config(said)
+        return read
+
+    def computed(self) -> dict[str, Any]:
+        settings = self.model_dump(mode="json")
+        if self.encoding is None:
+            del settings["encoding"]
+        return settings
+
+    def check(self, name: str, domain: Domain) -> None:
+        column_map("plain" if self.layout == "auto" else self.layout, self.columns)
+        if self.teacher == "lexical":
+            check_steps(domain)
+
+    def run(self, context: Context) -> dict[str, Any]:
+        """Read, validate, split by query, and let the teacher write demonstrations for the training split.
+
+        The lexical teacher's conclusions also serve as machine references for the steps that no person annotated, in
+        training and in evaluation: they say whether the reasoning follows the words, not whether a person would agree.
+        """
+        loaded = load_pairs(
+            Path(self.path), context.domain, layout=self.layout, columns=self.columns or None, where=self.where or None,
+            require_label=True, quarantine=context.folder / "quarantine.jsonl", encoding=self.encoding,
+        )  # fmt: skip
+        if not loaded.pairs:
+            raise UserError(f"{self.path}: no usable pair (see {context.folder / 'quarantine.jsonl'})")
+        splits = split_by_query(loaded.pairs, self.split, context.recipe.seed)
+        _check_columns(loaded.pairs, self.not_scored)
+        for name in ("development", "test"):
+            splits[name] = [p for p in splits.get(name, []) if not _matches(p, self.not_scored)]
+        queries = {name: count_queries(kept) for name, kept in splits.items()}
+        for line in summary(Path(self.path), loaded, context.folder / "quarantine.jsonl"):
+            context.progress.say(line)
+        context.progress.say("  " + ", ".join(f"{n}: {len(splits[n])} pairs of {queries[n]} queries" for n in splits))
+        splits["demonstration"] = splits["training"]
+        demonstrations = _demonstrations(context, self, splits["demonstration"])
+        people = read_all(self.annotations) if self.annotations else []
+        said = {name: _said_of(splits[name], people) for name in ("training", "development", "test")}
+        if self.annotations and not any(said.values()):
+            raise UserError(
+                f"{masked(self.annotations)}: no annotation belongs to a pair of {self.path}: compare the pair_ids"
+            )
+        # People first: a step that nobody annotated has the machine's reference, if any.
+        machine = {name: _references(context, self, splits[name], said[name]) for name in said}
+        counts = DataFolder(context.folder).write(
+            splits, demonstrations, said["training"] + machine["training"], said["development"],
+            [a for name in ("development", "test") for a in said[name] + machine[name]], self.probe_share,
+            context.recipe.seed,
+        )  # fmt: skip
+        told = {
+            "rejected": len(loaded.rejected),
+            "rejected_reasons": loaded.counts,
+            "bad_prices": len(loaded.bad_prices),
+        }
+        return counts | {"queries": queries} | told
 
 
 def _matches(pair: Pair, values: dict[str, Any]) -> bool:

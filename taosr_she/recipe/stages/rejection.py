@@ -1,43 +1,70 @@
 """Rejection-sampling fine-tuning: SFT on the start policy's own responses that end in the right label."""
 
 from random import Random
-from typing import Any
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
 
 from taosr_she.base.errors import UserError
 from taosr_she.examine.verdicts import outcomes
 from taosr_she.model.example import answer
-from taosr_she.model.responses import sample_responses
+from taosr_she.model.sampling import Sampling
 from taosr_she.recipe.context import Context
-from taosr_she.recipe.kinds import RejectionStage
-from taosr_she.train.trl.sft import train_sft
-
-SAMPLE_ROWS = 512
+from taosr_she.recipe.stage import SAMPLE_ROWS, Stage
+from taosr_she.train.trl.sft import SFTSettings, train_sft
 
 
-def run(context: Context, stage: RejectionStage) -> dict[str, Any]:
-    """Sample, keep what is right, train."""
-    domain, seed = context.domain, context.recipe.seed
-    policy = context.policy(stage.start)
-    training = context.data(stage.data).pairs("training")
-    sampled, responses, tokens = sample_responses(
-        policy, domain, training, stage.group_size, stage.sampling, seed, SAMPLE_ROWS
+class RejectionStage(Stage):
+    """Rejection-sampling fine-tuning, a baseline: SFT on the start policy's own responses with the right label."""
+
+    kind: Literal["rejection"]
+    """Name of the kind."""
+    offers: ClassVar[str] = "checkpoint"
+    checkpoint_is: ClassVar[str] = (
+        "a language model that judges in steps, fine-tuned on own responses with the right label (a baseline)"
     )
-    context.tell_malformed((r.reason for r in responses), stage.start)
-    right: dict[str, list[tuple[Any, str]]] = {}
-    for pair, response, outcome in zip(sampled, responses, outcomes(sampled, responses), strict=True):
-        known = right.setdefault(pair.pair_id, [])
-        if outcome and all(text != response.text for _, text in known):
-            known.append((pair, response.text))
-    rng = Random(seed)
-    kept = [one for found in right.values() for one in rng.sample(found, min(stage.per_pair, len(found)))]
-    if not kept:
-        raise UserError(
-            f"stage '{context.name}': '{stage.start}' wrote no response with the right label: nothing to keep"
+    start: str = "sft"
+    """Name of the stage whose checkpoint samples, and is the start."""
+    data: str = "data"
+    """Name of the data stage."""
+    group_size: int = Field(default=8, gt=0)
+    """Responses sampled for each training pair."""
+    per_pair: int = Field(default=2, gt=0)
+    """Most different responses kept of one pair."""
+    sampling: Sampling = Sampling()
+    """Length limit and temperature of the responses."""
+    settings: SFTSettings = SFTSettings(epochs=1, learning_rate=1e-4)
+    """How to train."""
+
+    def reads(self) -> list[tuple[str, str]]:
+        return [("data", self.data), ("checkpoint", self.start)]
+
+    def run(self, context: Context) -> dict[str, Any]:
+        """Sample, keep what is right, train."""
+        from taosr_she.model.responses import sample_responses
+
+        domain, seed = context.domain, context.recipe.seed
+        policy = context.policy(self.start)
+        training = context.data(self.data).pairs("training")
+        sampled, responses, tokens = sample_responses(
+            policy, domain, training, self.group_size, self.sampling, seed, SAMPLE_ROWS
         )
-    examples = [answer(policy.encode_prompt(domain, pair), policy.encode_response(text)) for pair, text in kept]
-    update = context.progress.stage(context.name, stage.settings.total_steps(len(examples)))
-    train_sft(
-        policy, examples, stage.settings, seed, context.folder,
-        lambda row: update(int(row["step"]), f"loss {row['loss']:.3f}"),
-    )  # fmt: skip
-    return {"examples": len(examples), "tokens": sum(tokens)}
+        context.tell_malformed((r.reason for r in responses), self.start)
+        right: dict[str, list[tuple[Any, str]]] = {}
+        for pair, response, outcome in zip(sampled, responses, outcomes(sampled, responses), strict=True):
+            known = right.setdefault(pair.pair_id, [])
+            if outcome and all(text != response.text for _, text in known):
+                known.append((pair, response.text))
+        rng = Random(seed)
+        kept = [one for found in right.values() for one in rng.sample(found, min(self.per_pair, len(found)))]
+        if not kept:
+            raise UserError(
+                f"stage '{context.name}': '{self.start}' wrote no response with the right label: nothing to keep"
+            )
+        examples = [answer(policy.encode_prompt(domain, pair), policy.encode_response(text)) for pair, text in kept]
+        update = context.progress.stage(context.name, self.settings.total_steps(len(examples)))
+        train_sft(
+            policy, examples, self.settings, seed, context.folder,
+            lambda row: update(int(row["step"]), f"loss {row['loss']:.3f}"),
+        )  # fmt: skip
+        return {"examples": len(examples), "tokens": sum(tokens)}

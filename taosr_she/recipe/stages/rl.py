@@ -2,7 +2,9 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal
+
+from pydantic import model_validator
 
 from taosr_she.base.errors import UserError
 from taosr_she.data.read import read_pairs
@@ -10,54 +12,109 @@ from taosr_she.domain.malformed import malformed_share_warning
 from taosr_she.domain.pair import Pair
 from taosr_she.examine.verifier import Verifier
 from taosr_she.recipe.context import Context
-from taosr_she.recipe.examination import examiners
-from taosr_she.recipe.kinds import RLStage
-from taosr_she.select.difficulty import difficulty
-from taosr_she.select.report import SELECTED
-from taosr_she.select.rollouts import read_part
-from taosr_she.train.rl.curriculum import Curriculum
-from taosr_she.train.rl.loop import train_step_credit
-from taosr_she.train.rl.watch import Watch
+from taosr_she.recipe.examination import Examination, examiners
+from taosr_she.recipe.stage import Stage, code_fingerprints
+from taosr_she.train.rl.curriculum import Curriculum, CurriculumStage
+from taosr_she.train.rl.settings import StepCreditSettings
+from taosr_she.train.rl.watch import Watch, WatchConfig
 
 
-def run(context: Context, stage: RLStage) -> dict[str, Any]:
-    """Train from the start stage's checkpoint on the training split."""
-    source = context.stages / stage.pairs / SELECTED if stage.pairs else context.data(stage.data).file("training")
-    pairs = read_pairs(source)
-    if not pairs:
-        raise UserError(f"stage '{context.name}': stage '{stage.pairs or stage.data}' has no training pairs")
-    policy = context.policy(stage.start)
-    who = examiners(context, stage)
-    curriculum = curriculum_of(context, stage, pairs) if stage.curriculum else None
-    updates = curriculum.updates if curriculum else stage.settings.updates
-    update = context.progress.stage(context.name, updates)
-    told_malformed = False
+class RLStage(Stage):
+    """Reinforcement learning with credit on steps."""
 
-    def on_update(row: dict[str, Any]) -> None:
-        update(
-            int(row["step"]), f"reward {row['reward']:.3f}, signal {row['signal_share']:.2f}, "
-            f"{row['tokens_per_second']:.0f} tok/s",
+    kind: Literal["rl"]
+    """Name of the kind."""
+    offers: ClassVar[str] = "checkpoint"
+    checkpoint_is: ClassVar[str] = "a language model that judges in steps, trained by reinforcement learning"
+    start: str = "sft"
+    """Name of the stage whose checkpoint is the start."""
+    data: str = "data"
+    """Name of the data stage."""
+    pairs: str | None = None
+    """Name of a select stage, to train on the pairs that it chose; unset: on the whole training split."""
+    curriculum: tuple[CurriculumStage, ...] = ()
+    """Stages of the training, with bands of the pass rates that the select stage `pairs` has measured. Their `updates`
+    replace that of the settings."""
+    examination: Examination = Examination()
+    """Who examines the rollouts."""
+    watch: WatchConfig | None = None
+    """Answer development pairs every few updates, for learning curves (`watch.jsonl`); unset: not."""
+    settings: StepCreditSettings = StepCreditSettings()
+    """How to train."""
+
+    @model_validator(mode="after")
+    def _check_curriculum(self) -> "RLStage":
+        names = [stage.name for stage in self.curriculum]
+        if len(set(names)) < len(names):
+            raise ValueError("curriculum: two stages have the same name")
+        for stage in self.curriculum:
+            if (stage.pass_low, stage.pass_high) != (0, 1) and self.pairs is None and stage.pairs is None:
+                raise ValueError("curriculum: bands of pass rates need `pairs`, the name of a select stage")
+        for stage in self.curriculum:
+            stage.resolve(self.settings)
+        return self
+
+    def reads(self) -> list[tuple[str, str]]:
+        how = self.examination
+        optional = [("select", self.pairs), ("judge", how.judge), ("scalar", how.scalar)]
+        optional += [("select", leg.pairs) for leg in self.curriculum]
+        named = [(role, name) for role, name in optional if name is not None]
+        return [("data", self.data), ("checkpoint", self.start), *named]
+
+    def files(self) -> dict[str, str]:
+        legs = [leg.resolve(self.settings) for leg in self.curriculum]
+        names = [settings.credit.rule for settings in (self.settings, *legs)]
+        return code_fingerprints([*names, *([self.examination.examiner] if self.examination.examiner else [])])
+
+    def computed(self) -> dict[str, Any]:
+        settings = self.model_dump(mode="json")
+        if self.examination.examiner is None:
+            del settings["examination"]["examiner"], settings["examination"]["examiner_options"]
+        return settings
+
+    def run(self, context: Context) -> dict[str, Any]:
+        """Train from the start stage's checkpoint on the training split."""
+        from taosr_she.select.report import SELECTED
+        from taosr_she.train.rl.loop import train_step_credit
+
+        source = context.stages / self.pairs / SELECTED if self.pairs else context.data(self.data).file("training")
+        pairs = read_pairs(source)
+        if not pairs:
+            raise UserError(f"stage '{context.name}': stage '{self.pairs or self.data}' has no training pairs")
+        policy = context.policy(self.start)
+        who = examiners(context, self.examination, context.data(self.data))
+        curriculum = curriculum_of(context, self, pairs) if self.curriculum else None
+        updates = curriculum.updates if curriculum else self.settings.updates
+        update = context.progress.stage(context.name, updates)
+        told_malformed = False
+
+        def on_update(row: dict[str, Any]) -> None:
+            update(
+                int(row["step"]), f"reward {row['reward']:.3f}, signal {row['signal_share']:.2f}, "
+                f"{row['tokens_per_second']:.0f} tok/s",
+            )  # fmt: skip
+            nonlocal told_malformed
+            malformed = malformed_share_warning(row["malformed_rate"])
+            if malformed and (not told_malformed or row["step"] == updates):  # not at every update
+                told_malformed = True
+                context.progress.say(f"{context.name}, update {row['step']}: {malformed}")
+            for line in row.get("warnings", ()):
+                context.progress.say(f"{context.name}, update {row['step']}: {line}")
+            if row.get("stage_ended"):
+                context.progress.say(
+                    f"{context.name}, update {row['step']}: {row['stage']} ends ({row['stage_ended']})"
+                )
+
+        summary = train_step_credit(
+            policy, context.domain, pairs, who.examiner, self.settings, context.recipe.seed, context.folder, on_update,
+            who.monitor, curriculum, watch_of(context, self),
         )  # fmt: skip
-        nonlocal told_malformed
-        malformed = malformed_share_warning(row["malformed_rate"])
-        if malformed and (not told_malformed or row["step"] == updates):  # not at every update
-            told_malformed = True
-            context.progress.say(f"{context.name}, update {row['step']}: {malformed}")
-        for line in row.get("warnings", ()):
-            context.progress.say(f"{context.name}, update {row['step']}: {line}")
-        if row.get("stage_ended"):
-            context.progress.say(f"{context.name}, update {row['step']}: {row['stage']} ends ({row['stage_ended']})")
-
-    summary = train_step_credit(
-        policy, context.domain, pairs, who.examiner, stage.settings, context.recipe.seed, context.folder, on_update,
-        who.monitor, curriculum, watch_of(context, stage),
-    )  # fmt: skip
-    mode = stage.examination.resolved_mode
-    hits = hit_rate(context.folder / "metrics.jsonl") if mode in ("human_first", "human_only") else {}
-    if who.endpoint is not None:
-        summary["endpoint"] = who.endpoint.account()[2]
-        who.endpoint.close()
-    return summary | {"examined_by": mode, "hit_rate": hits}
+        mode = self.examination.resolved_mode
+        hits = hit_rate(context.folder / "metrics.jsonl") if mode in ("human_first", "human_only") else {}
+        if who.endpoint is not None:
+            summary["endpoint"] = who.endpoint.account()[2]
+            who.endpoint.close()
+        return summary | {"examined_by": mode, "hit_rate": hits}
 
 
 def watch_of(context: Context, stage: RLStage) -> Watch | None:
@@ -86,6 +143,8 @@ def hit_rate(metrics: Path) -> dict[str, float]:
 
 def curriculum_of(context: Context, stage: RLStage, pairs: list[Pair]) -> Curriculum:
     """The stages with their pairs. Raises UserError for a band that holds no pair, or that nobody has measured."""
+    from taosr_she.select.report import SELECTED
+
     pools = []
     for leg in stage.curriculum:
         chosen = leg.pairs or stage.pairs
@@ -106,5 +165,8 @@ def curriculum_of(context: Context, stage: RLStage, pairs: list[Pair]) -> Curric
 
 def _pass_rates(folder: Path) -> dict[str, float]:
     """pair_id -> pass rate, from the rollouts that a select stage has kept."""
+    from taosr_she.select.difficulty import difficulty
+    from taosr_she.select.rollouts import read_part
+
     parts = sorted((folder / "rollouts").glob("part-*.parquet"))
     return {pair_id: difficulty(r).pass_rate for part in parts for pair_id, r in read_part(part).items()}

@@ -1,43 +1,88 @@
 """Supervised fine-tuning of the start model on the demonstrations."""
 
 import json
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 from taosr_she.base.errors import UserError
+from taosr_she.domain.domain import Domain
 from taosr_she.domain.prompt import render_prompt
 from taosr_she.model.carries import check_responses
+from taosr_she.model.domain_file import DOMAIN_FILE, difference, saved_domain
 from taosr_she.model.example import answer
-from taosr_she.model.policy import load_policy
-from taosr_she.model.tiny import build_tiny
+from taosr_she.model.folder import check_folder
+from taosr_she.model.tiny import TinyConfig
 from taosr_she.recipe.context import Context
-from taosr_she.recipe.kinds import SFTStage
-from taosr_she.train.trl.sft import train_sft
+from taosr_she.recipe.stage import Stage
+from taosr_she.train.trl.sft import SFTSettings, train_sft
 
 
-def run(context: Context, stage: SFTStage) -> dict[str, Any]:
-    """Build or load the model, tokenise the demonstrations, train, save the checkpoint."""
-    data, domain, seed = context.data(stage.data), context.domain, context.recipe.seed
-    pairs = {p.pair_id: p for p in data.pairs("demonstration")}
-    demonstrations = data.demonstrations()
-    if not demonstrations:
-        raise UserError(f"stage '{context.name}': the data stage '{stage.data}' has no demonstrations")
-    if stage.model == "tiny":
-        texts = [render_prompt(domain, pairs[d.pair_id]) + d.response for d in demonstrations]
-        policy = build_tiny(texts, domain, stage.tiny, seed).to(context.recipe.device)
-    else:
-        policy = load_policy(stage.model, context.recipe.device, "float32")
-        policy.domain = domain  # from here on; `start.py` has seen to it that another one was asked for
-    examples = [
-        answer(policy.encode_prompt(domain, pairs[d.pair_id]), policy.encode_response(d.response))
-        for d in demonstrations
-    ]
-    check_responses(policy, domain, [(d.pair_id, d.response) for d in demonstrations])
-    total = stage.settings.total_steps(len(examples))
-    update = context.progress.stage(context.name, total)
-    policy = train_sft(
-        policy, examples, stage.settings, seed, context.folder,
-        lambda row: update(int(row["step"]), f"loss {row['loss']:.3f}"),
-    )  # fmt: skip
-    parameters = sum(p.numel() for p in policy.model.parameters())
-    counts = json.loads((context.folder / "sft.json").read_text("utf-8"))  # without what was too long
-    return {key: counts[key] for key in ("examples", "too_long", "steps")} | {"parameters": parameters}
+class SFTStage(Stage):
+    """Supervised fine-tuning on the demonstrations of a data stage."""
+
+    kind: Literal["sft"]
+    """Name of the kind."""
+    offers: ClassVar[str] = "checkpoint"
+    checkpoint_is: ClassVar[str] = "a language model fine-tuned on demonstrations of stepwise judging"
+    data: str = "data"
+    """Name of the data stage."""
+    model: str = "tiny"
+    """`tiny`, a folder, or a name on the Hugging Face hub."""
+    other_domain: bool = False
+    """Start from `model` although its `domain.yaml` says that it was trained for another domain."""
+    tiny: TinyConfig = TinyConfig()
+    """Size of the tiny model."""
+    settings: SFTSettings = SFTSettings()
+    """How to train."""
+
+    def reads(self) -> list[tuple[str, str]]:
+        return [("data", self.data)]
+
+    def computed(self) -> dict[str, Any]:
+        return self.model_dump(mode="json", exclude={"other_domain"})
+
+    def check_start(self, name: str, domain: Domain) -> None:
+        """UserError when the model is not there or cannot be used, or was trained for another domain than the recipe's
+        and `other_domain` does not say that this is meant."""
+        if self.model == "tiny":
+            return
+        check_folder(self.model)
+        if self.other_domain:
+            return
+        own = saved_domain(self.model)
+        if own is not None and (where := difference(own, domain)) is not None:
+            raise UserError(
+                f"stage '{name}': model {self.model} was trained for the domain '{own.name}' of its {DOMAIN_FILE}, and "
+                f"the recipe's domain '{domain.name}' differs from it in {where}; give the recipe "
+                f"`domain: {self.model}/{DOMAIN_FILE}`, or this stage `other_domain: true`"
+            )
+
+    def run(self, context: Context) -> dict[str, Any]:
+        """Build or load the model, tokenise the demonstrations, train, save the checkpoint."""
+        from taosr_she.model.policy import load_policy
+        from taosr_she.model.tiny import build_tiny
+
+        data, domain, seed = context.data(self.data), context.domain, context.recipe.seed
+        pairs = {p.pair_id: p for p in data.pairs("demonstration")}
+        demonstrations = data.demonstrations()
+        if not demonstrations:
+            raise UserError(f"stage '{context.name}': the data stage '{self.data}' has no demonstrations")
+        if self.model == "tiny":
+            texts = [render_prompt(domain, pairs[d.pair_id]) + d.response for d in demonstrations]
+            policy = build_tiny(texts, domain, self.tiny, seed).to(context.recipe.device)
+        else:
+            policy = load_policy(self.model, context.recipe.device, "float32")
+            policy.domain = domain  # from here on; `check_start` has seen to it that another one was asked for
+        examples = [
+            answer(policy.encode_prompt(domain, pairs[d.pair_id]), policy.encode_response(d.response))
+            for d in demonstrations
+        ]
+        check_responses(policy, domain, [(d.pair_id, d.response) for d in demonstrations])
+        total = self.settings.total_steps(len(examples))
+        update = context.progress.stage(context.name, total)
+        policy = train_sft(
+            policy, examples, self.settings, seed, context.folder,
+            lambda row: update(int(row["step"]), f"loss {row['loss']:.3f}"),
+        )  # fmt: skip
+        parameters = sum(p.numel() for p in policy.model.parameters())
+        counts = json.loads((context.folder / "sft.json").read_text("utf-8"))  # without what was too long
+        return {key: counts[key] for key in ("examples", "too_long", "steps")} | {"parameters": parameters}

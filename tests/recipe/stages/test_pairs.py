@@ -5,9 +5,8 @@ from rich.console import Console
 
 from taosr_she.recipe.config import Recipe
 from taosr_she.recipe.context import Context
-from taosr_she.recipe.kinds import PairsStage
 from taosr_she.recipe.progress import Progress
-from taosr_she.recipe.stages import pairs
+from taosr_she.recipe.stages.pairs import PairsStage
 
 
 def test_the_stage_says_rows_queries_of_each_split_and_reads_another_encoding(tmp_path: Path) -> None:
@@ -19,7 +18,7 @@ def test_the_stage_says_rows_queries_of_each_split_and_reads_another_encoding(tm
     said = io.StringIO()
     (tmp_path / "data").mkdir()
     context = Context("data", tmp_path / "data", recipe, recipe.load_domain(), Progress(Console(file=said, width=200)))
-    counts = pairs.run(context, stage)
+    counts = stage.run(context)
     lines = said.getvalue().splitlines()
     assert "40 of 41 rows come through" in lines[0]
     assert "queries: 20; labels: 4: 10, 3: 10, 2: 10, 1: 10" in lines[1]
