@@ -17,7 +17,7 @@ from taosr_she.bench.machine import matrix_rate, needed_operations
 from taosr_she.bench.our_step import OurStep
 from taosr_she.bench.plain_step import PlainStep
 from taosr_she.bench.results import write_result
-from taosr_she.bench.work import PROMPTS, Bench, Cell, Endless
+from taosr_she.bench.work import PROMPTS, Bench, Endless, StepSize
 from taosr_she.engine.speedups import without
 from taosr_she.model.policy import Policy, resolve_device
 from taosr_she.train.rl.loop import autocast
@@ -47,7 +47,7 @@ WATCHED = 16
 """Tokens of a response whose kernels are looked at."""
 
 
-def measure_device(console: Console, out: Path, shape: str, cell: Cell, steps: int, tokens: int) -> None:
+def measure_device(console: Console, out: Path, shape: str, cell: StepSize, steps: int, tokens: int) -> None:
     """Measure, print, and write `device-SHAPE.json` and `.md` to `out`. Medians over `steps` after one to warm up.
 
     `tokens` go through the model at a time in the updates of both sides.
@@ -108,7 +108,11 @@ def measure_device(console: Console, out: Path, shape: str, cell: Cell, steps: i
 
 
 def figures(
-    taken: Mapping[str, list[dict[str, float]]], memory: Mapping[str, int], operations: float, rate: float, cell: Cell
+    taken: Mapping[str, list[dict[str, float]]],
+    memory: Mapping[str, int],
+    operations: float,
+    rate: float,
+    cell: StepSize,
 ) -> dict[str, Any]:
     """Medians of the rounds after the first, and what they come to."""
     sides: dict[str, Any] = {

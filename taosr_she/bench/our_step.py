@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from taosr_she.bench.machine import wait_for
-from taosr_she.bench.work import PROMPTS, Cell
+from taosr_she.bench.work import PROMPTS, StepSize
 from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Pair, Product
 from taosr_she.domain.response import Response
@@ -35,7 +35,7 @@ class OurStep:
     """Everything a step needs, made once."""
 
     def __init__(
-        self, policy: Policy, domain: Domain, prompts: list[list[int]], cell: Cell, tokens: int | None = None
+        self, policy: Policy, domain: Domain, prompts: list[list[int]], cell: StepSize, tokens: int | None = None
     ) -> None:
         """`tokens` a micro-batch, if not as many as by default."""
         self.policy, self.domain, self.prompts = policy, domain, prompts

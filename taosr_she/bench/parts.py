@@ -9,7 +9,7 @@ from rich.console import Console
 from taosr_she.bench.our_step import OurStep
 from taosr_she.bench.results import write_result
 from taosr_she.bench.speed import QUICK
-from taosr_she.bench.work import PROMPTS, Bench, Cell
+from taosr_she.bench.work import PROMPTS, Bench, StepSize
 from taosr_she.engine.speedups import without
 
 WITHOUT: dict[str, tuple[str, ...]] = {
@@ -34,7 +34,7 @@ def measure_parts(console: Console, out: Path, steps: int) -> None:
     write_result(console, out, "parts", result, table(result))
 
 
-def measure_cell(bench: Bench, cell: Cell, steps: int) -> dict[str, dict[str, float]]:
+def measure_cell(bench: Bench, cell: StepSize, steps: int) -> dict[str, dict[str, float]]:
     """Seconds of generation and update for each way, medians over `steps` steps of all in turn after one to warm up."""
     policy = bench.policy(cell.size)
     step = OurStep(policy, bench.domain, bench.prompts(policy, PROMPTS, cell.prompt), cell)

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 import torch
 
 from taosr_she.bench.machine import wait_for
-from taosr_she.bench.work import PROMPTS, Cell
+from taosr_she.bench.work import PROMPTS, StepSize
 from taosr_she.credit.config import LossConfig
 from taosr_she.credit.loss import policy_loss
 from taosr_she.model.policy import Policy
@@ -17,7 +17,7 @@ class PlainStep:
     """Every row of a group has its own prompt, in generation and in the update; a group of advantages is random."""
 
     def __init__(
-        self, policy: Policy, prompts: list[list[int]], cell: Cell, budget: int,
+        self, policy: Policy, prompts: list[list[int]], cell: StepSize, budget: int,
         autocast: Callable[[], AbstractContextManager[object]],
     ) -> None:  # fmt: skip
         """`budget` tokens go through the model at a time in the update, as in our own settings."""

@@ -10,7 +10,7 @@ from torch.profiler import ProfilerActivity, profile
 from taosr_she.bench.our_step import OurStep
 from taosr_she.bench.results import write_result
 from taosr_she.bench.speed import QUICK
-from taosr_she.bench.work import PROMPTS, Bench, Cell
+from taosr_she.bench.work import PROMPTS, Bench, StepSize
 
 REST = "the rest (shapes, views, Python's calls)"
 KINDS: dict[str, tuple[str, ...]] = {
@@ -46,7 +46,7 @@ def measure_profile(console: Console, out: Path, steps: int) -> None:
     write_result(console, out, "profile", result, table(result))
 
 
-def profile_cell(bench: Bench, cell: Cell, steps: int) -> dict[str, float]:
+def profile_cell(bench: Bench, cell: StepSize, steps: int) -> dict[str, float]:
     """Share of the time of `steps` steps by kind of operation, each operation without those that it calls."""
     policy = bench.policy(cell.size)
     step = OurStep(policy, bench.domain, bench.prompts(policy, PROMPTS, cell.prompt), cell)

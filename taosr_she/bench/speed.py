@@ -12,21 +12,21 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from taosr_she.bench.judging import growth, judge_speed
+from taosr_she.bench.judge_speed import growth, judge_speed
 from taosr_she.bench.machine import PeakMemory, matrix_rate, needed_operations
 from taosr_she.bench.our_step import OurStep
 from taosr_she.bench.results import write_result
 from taosr_she.bench.trl_step import WATCHED, run_trl
-from taosr_she.bench.work import PROMPTS, Bench, Cell
+from taosr_she.bench.work import PROMPTS, Bench, StepSize
 
-QUICK = [Cell("tiny", 64, 96, 8), Cell("tiny", 768, 64, 8)]
+QUICK = [StepSize("tiny", 64, 96, 8), StepSize("tiny", 768, 64, 8)]
 FULL = [
     *QUICK,
-    *(Cell("tiny", 64, 96, group) for group in (4, 16)),
-    *(Cell("tiny", prompt, 64, 8) for prompt in (64, 256)),
-    *(Cell("tiny", prompt, 192, 8) for prompt in (64, 768)),
-    *(Cell("tiny", prompt, response, 8, 0.5) for prompt, response in ((64, 96), (768, 64))),
-    *(Cell("30M", prompt, response, 8) for prompt, response in ((64, 96), (768, 64))),
+    *(StepSize("tiny", 64, 96, group) for group in (4, 16)),
+    *(StepSize("tiny", prompt, 64, 8) for prompt in (64, 256)),
+    *(StepSize("tiny", prompt, 192, 8) for prompt in (64, 768)),
+    *(StepSize("tiny", prompt, response, 8, 0.5) for prompt, response in ((64, 96), (768, 64))),
+    *(StepSize("30M", prompt, response, 8) for prompt, response in ((64, 96), (768, 64))),
 ]
 PARTS = ("generation", "examination", "update", "rest")
 
@@ -49,7 +49,7 @@ def measure_speed(console: Console, out: Path, quick: bool, steps: int) -> None:
     print(json.dumps(result))
 
 
-def measure_cell(bench: Bench, cell: Cell, steps: int) -> dict[str, Any]:
+def measure_cell(bench: Bench, cell: StepSize, steps: int) -> dict[str, Any]:
     """Medians over `steps` steps of each side, one after the other in turn.
 
     Before them come one step of each to warm up and one to watch its memory: that costs time, so it is not among them.

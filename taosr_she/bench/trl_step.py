@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from taosr_she.bench.machine import PeakMemory
-from taosr_she.bench.work import PROMPTS, Cell
+from taosr_she.bench.work import PROMPTS, StepSize
 from taosr_she.model.policy import Policy
 
 WATCHED = 1
@@ -18,7 +18,7 @@ TOKENS_AT_ONCE = 16384
 
 
 def run_trl(
-    policy: Policy, prompts: list[list[int]], cell: Cell, steps: int, between: Callable[[], None]
+    policy: Policy, prompts: list[list[int]], cell: StepSize, steps: int, between: Callable[[], None]
 ) -> list[dict[str, float]]:
     """Train for `steps` updates and call `between` after each; for each step its seconds by part, and `memory`.
 

@@ -20,7 +20,7 @@ SIZES = {"tiny": TinyConfig(), "30M": TinyConfig(hidden=512, layers=9, ffn=1536,
 
 
 @dataclass(frozen=True)
-class Cell:
+class StepSize:
     """One setting: tokens of a prompt and of a response, group size, share of groups without signal."""
 
     size: str

@@ -33,11 +33,11 @@ def device(
 ) -> None:
     """Our training step against plain transformers (generate, then an update row by row), on a GPU if there is one."""
     from taosr_she.bench.device import SHAPES, measure_device
-    from taosr_she.bench.work import Cell
+    from taosr_she.bench.work import StepSize
 
     if shape not in SHAPES:
         raise UserError(f"--shape {shape}: expected one of {', '.join(SHAPES)}")
-    measure_device(terminal(), out, shape, Cell(shape, prompt, response, group), steps, tokens)
+    measure_device(terminal(), out, shape, StepSize(shape, prompt, response, group), steps, tokens)
 
 
 def parts(

@@ -4,5 +4,5 @@
 models answer (to add one: docs/extending.md). `metrics` turns predictions into numbers, `slices` does so for every tag.
 `intervals` says how far the numbers can be trusted: bootstrap over queries, paired comparison of two models, spread
 over training seeds. `results` gathers all of it for the report. `robustness` disturbs pairs without changing the right
-answer; `judging` measures examiners instead of models.
+answer; `examiners` measures examiners instead of models.
 """

@@ -9,8 +9,8 @@ from markupsafe import Markup, escape
 from taosr_she.base.escape import plain
 from taosr_she.base.files import write_text
 from taosr_she.report.curves import step_keys, training_curves
+from taosr_she.report.examination import judging
 from taosr_she.report.glossary import GLOSSARY, term_of
-from taosr_she.report.judging import judging
 from taosr_she.report.load import RunData, load_run
 from taosr_she.report.models import FEW, model_cards, slice_rows
 from taosr_she.report.names import Names, label_only, read_names

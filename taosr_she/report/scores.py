@@ -23,7 +23,7 @@ ALPHA = 0.05
 
 
 @dataclass(frozen=True)
-class Cell:
+class ScoreCell:
     """One model's value of one metric."""
 
     text: str
@@ -39,7 +39,7 @@ class Row:
     key: str
     name: str
     hint: str  # "lower is better", or how it was measured; or empty
-    cells: list[Cell]
+    cells: list[ScoreCell]
 
 
 @dataclass(frozen=True)
@@ -109,11 +109,11 @@ def _robustness_rows(models: dict[str, Any]) -> list[Row]:
     ]
 
 
-def _disturbed(cell: dict[str, float] | None) -> Cell:
+def _disturbed(cell: dict[str, float] | None) -> ScoreCell:
     if cell is None:
-        return Cell(MISSING, "", False, Markup(""))
+        return ScoreCell(MISSING, "", False, Markup(""))
     lost = signed(100 * (cell["macro_f1"] - cell["clean"]))
-    return Cell(f"{100 * cell['macro_f1']:.1f}", f"{lost}; {cell['changed']:.0%} turned", False, Markup(""))
+    return ScoreCell(f"{100 * cell['macro_f1']:.1f}", f"{lost}; {cell['changed']:.0%} turned", False, Markup(""))
 
 
 def _row(models: dict[str, Any], key: str, names: Names) -> Row | None:
@@ -138,14 +138,14 @@ def metric_row(
     cells = []
     for model, value in values.items():
         if value is None:
-            cells.append(Cell(MISSING, "", False, Markup("")))
+            cells.append(ScoreCell(MISSING, "", False, Markup("")))
             continue
         interval, mark = "", Markup("")
         if found := bounds[model]:
             interval = f"[{shown(key, found[0])}, {shown(key, found[1])}]"
             mark = Markup("") if key in NOT_SHARES else interval_mark(value, found, colour(model))
         is_best = marked and model in rival and best is not None and shown(key, value) == shown(key, best)
-        cells.append(Cell(shown(key, value), interval, is_best, mark))
+        cells.append(ScoreCell(shown(key, value), interval, is_best, mark))
     return Row(key, name, HINTS.get(key, ""), cells)
 
 

@@ -12,7 +12,7 @@ from transformers import Qwen3Config, Qwen3ForCausalLM
 from taosr_she.bench import device
 from taosr_she.bench.our_step import EveryOther
 from taosr_she.bench.plain_step import PlainStep
-from taosr_she.bench.work import PROMPTS, Bench, Cell, Endless
+from taosr_she.bench.work import PROMPTS, Bench, Endless, StepSize
 from taosr_she.domain.pair import Pair, Product
 
 TINY = {
@@ -25,7 +25,7 @@ def test_both_sides_are_measured_and_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(device.SHAPES, "small", TINY | {"model_type": "qwen3"})
-    device.measure_device(Console(), tmp_path / "out", "small", Cell("small", 9, 4, 3), 1, 16384)
+    device.measure_device(Console(), tmp_path / "out", "small", StepSize("small", 9, 4, 3), 1, 16384)
     printed = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert printed == json.loads((tmp_path / "out/device-small.json").read_text())
     for side in printed["sides"].values():
@@ -43,7 +43,7 @@ def test_a_side_without_memory_is_left_out_and_the_rest_is_written(
 
     monkeypatch.setitem(device.SHAPES, "small", TINY | {"model_type": "qwen3"})
     monkeypatch.setattr(PlainStep, "__call__", full)
-    device.measure_device(Console(), tmp_path, "small", Cell("small", 9, 4, 3), 1, 16384)
+    device.measure_device(Console(), tmp_path, "small", StepSize("small", 9, 4, 3), 1, 16384)
     assert "plain: out of memory" in capsys.readouterr().out
     kept = json.loads((tmp_path / "device-small.json").read_text())
     assert list(kept["sides"]) == ["ours"] and kept["factors"] == {}
@@ -71,7 +71,7 @@ def test_the_plain_update_does_not_depend_on_how_many_rows_go_at_once(monkeypatc
         torch.manual_seed(3)
         model = Qwen3ForCausalLM(Qwen3Config(**TINY))
         policy = Endless(model, tiny.tokenizer, torch.device("cpu"))
-        PlainStep(policy, prompts, Cell("tiny", 9, 4, 3), budget, nullcontext)()
+        PlainStep(policy, prompts, StepSize("tiny", 9, 4, 3), budget, nullcontext)()
     assert gradients[0].abs().max() > 0
     for other in gradients[1:]:
         torch.testing.assert_close(other, gradients[0], rtol=1e-4, atol=1e-7)

@@ -8,7 +8,7 @@ import torch
 from rich.console import Console
 
 from taosr_she.bench import parts, work
-from taosr_she.bench.work import Bench, Cell
+from taosr_she.bench.work import Bench, StepSize
 from taosr_she.engine.masked import Masked
 from taosr_she.engine.runner import LeanModel, WholeModel
 from taosr_she.engine.speedups import without
@@ -20,7 +20,7 @@ from taosr_she.model.tiny import TinyConfig
 def test_each_way_is_taken_in_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small = TinyConfig(hidden=16, layers=1, heads=2, kv_heads=1, ffn=16)
     monkeypatch.setattr(work, "SIZES", {"tiny": small})
-    monkeypatch.setattr(parts, "QUICK", [Cell("tiny", 12, 5, 4)])
+    monkeypatch.setattr(parts, "QUICK", [StepSize("tiny", 12, 5, 4)])
     seen: list[str] = []
     for kind in (LeanModel, WholeModel, TwoParts, Masked):
         name = "attend" if kind in (TwoParts, Masked) else "logits"

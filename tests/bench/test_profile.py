@@ -8,14 +8,14 @@ import torch
 from rich.console import Console
 
 from taosr_she.bench import profile, work
-from taosr_she.bench.work import Cell
+from taosr_she.bench.work import StepSize
 from taosr_she.model.tiny import TinyConfig
 
 
 def test_shares_are_of_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small = TinyConfig(hidden=16, layers=1, heads=2, kv_heads=1, ffn=16)
     monkeypatch.setattr(work, "SIZES", {"tiny": small})
-    monkeypatch.setattr(profile, "QUICK", [Cell("tiny", 12, 5, 4)])
+    monkeypatch.setattr(profile, "QUICK", [StepSize("tiny", 12, 5, 4)])
     threads = torch.get_num_threads()
     try:
         profile.measure_profile(Console(), tmp_path, 1)

@@ -11,7 +11,7 @@ from transformers import Qwen3Config, Qwen3ForCausalLM
 from taosr_she.bench import speed, work
 from taosr_she.bench.machine import PeakMemory, matrix_rate, needed_operations
 from taosr_she.bench.our_step import OurStep
-from taosr_she.bench.work import Bench, Cell
+from taosr_she.bench.work import Bench, StepSize
 from taosr_she.model.tiny import TinyConfig
 
 SMALL = TinyConfig(hidden=16, layers=1, heads=2, kv_heads=1, ffn=16)
@@ -27,7 +27,7 @@ def test_both_sides_do_the_same_work_and_everything_is_written(
 ) -> None:
     monkeypatch.setattr(work, "SIZES", {"tiny": SMALL})
     monkeypatch.setattr(speed, "Bench", lambda: bench)
-    monkeypatch.setattr(speed, "QUICK", [Cell("tiny", 12, 5, 4, 0.5)])
+    monkeypatch.setattr(speed, "QUICK", [StepSize("tiny", 12, 5, 4, 0.5)])
     monkeypatch.setattr(speed, "judge_speed", lambda bench, products, rounds: speed_of_judging)
     speed_of_judging = {"products": 9, "pairs_per_second": 20.0, "copied": 5.0, "factor": 4.0}
     speed.measure_speed(Console(), tmp_path, quick=True, steps=1)
@@ -59,7 +59,7 @@ def test_our_step_generates_all_tokens_and_skips_groups_without_signal(
         return update(policy, reference, prompts, batch, settings, optimizer)
 
     monkeypatch.setattr(module, "update_policy", spy)
-    OurStep(policy, bench.domain, prompts, Cell("tiny", 12, 5, 8, 0.5))()
+    OurStep(policy, bench.domain, prompts, StepSize("tiny", 12, 5, 8, 0.5))()
     assert rows and min(rows) >= 8 * 4  # the first four groups are silent
 
 

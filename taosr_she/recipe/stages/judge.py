@@ -9,7 +9,7 @@ from taosr_she.base.errors import UserError
 from taosr_she.base.files import write_json
 from taosr_she.domain.pair import Pair
 from taosr_she.domain.response import Response
-from taosr_she.evaluate.judging import (
+from taosr_she.evaluate.examiners import (
     always_correct,
     fit_scalar_control,
     judging_intervals,

@@ -26,7 +26,7 @@ from taosr_she.train.rl.batch import CreditedBatch, credit_rollouts
 from taosr_she.train.rl.curriculum import Curriculum, Leg
 from taosr_she.train.rl.metrics import batch_metrics
 from taosr_she.train.rl.monitor import Monitor
-from taosr_she.train.rl.refill import Sampled, refilled
+from taosr_she.train.rl.refill import CreditedGroups, refilled
 from taosr_she.train.rl.rollout_log import write_rollouts
 from taosr_she.train.rl.schedule import learning_rate, pairs_for_update, sampling_seed
 from taosr_she.train.rl.settings import StepCreditSettings
@@ -139,7 +139,7 @@ def one_update(
     settings = leg.settings
     clock = Clock()
 
-    def sample(group_pairs: list[Pair], round_: int) -> Sampled:
+    def sample(group_pairs: list[Pair], round_: int) -> CreditedGroups:
         """Groups of these pairs; round 0 is the update's own, later ones refill it."""
         prompts = [policy.encode_prompt(domain, p) for p in group_pairs]
         drawn_by = sampling_seed(seed, update) + round_

@@ -18,17 +18,17 @@ from taosr_she.model.sampler import Rollouts
 from taosr_she.train.rl.batch import CreditedBatch
 
 Prompts = list[list[int]]
-Sampled = tuple[Prompts, CreditedBatch]
+CreditedGroups = tuple[Prompts, CreditedBatch]
 """Prompts of n groups, and their credited rollouts; `rollouts.group` indexes the prompts."""
 
 
 def refilled(
-    first: Sampled,
+    first: CreditedGroups,
     pool: Sequence[Pair],
     bound: int,
     seed: int,
     update: int,
-    sample: Callable[[list[Pair], int], Sampled],
+    sample: Callable[[list[Pair], int], CreditedGroups],
 ) -> tuple[Prompts, CreditedBatch, int, int]:
     """The batch with groups without signal replaced, as far as `bound` further groups of the pool have some.
 
@@ -61,7 +61,7 @@ def _without_signal(batch: CreditedBatch) -> int:
     return int((~signal(batch.step_advantages, batch.rollouts.group.cpu())).sum())
 
 
-def join(parts: Sequence[Sampled]) -> Sampled:
+def join(parts: Sequence[CreditedGroups]) -> CreditedGroups:
     """Several batches as one; shorter responses are padded on the right."""
     width = max(batch.advantages.shape[1] for _, batch in parts)
 
@@ -98,7 +98,7 @@ def join(parts: Sequence[Sampled]) -> Sampled:
     )
 
 
-def subset(prompts: Prompts, batch: CreditedBatch, groups: Sequence[int]) -> Sampled:
+def subset(prompts: Prompts, batch: CreditedBatch, groups: Sequence[int]) -> CreditedGroups:
     """The batch with these groups alone, numbered anew in their order."""
     place = {group: n for n, group in enumerate(groups)}
     rows = [b for b, group in enumerate(batch.rollouts.group.tolist()) if group in place]

@@ -11,14 +11,14 @@ from taosr_she.domain.response import parse_response
 from taosr_she.examine.verdicts import Verdicts
 from taosr_she.model.sampler import Rollouts
 from taosr_she.train.rl.batch import CreditedBatch
-from taosr_she.train.rl.refill import Sampled, join, refilled, subset
+from taosr_she.train.rl.refill import CreditedGroups, join, refilled, subset
 
 DOMAIN = load_domain("taobao")
 POOL = [Pair(f"p{i}", f"q{i}", "boots", Product("boots"), "4") for i in range(40)]
 G = 2
 
 
-def groups(pairs: list[Pair], width: int = 3) -> Sampled:
+def groups(pairs: list[Pair], width: int = 3) -> CreditedGroups:
     """Groups of two rollouts; pairs with an odd number have signal. Every value tells pair and rollout."""
     numbers = [int(p.pair_id[1:]) for p in pairs for _ in range(G)]
     n = len(numbers)
@@ -57,7 +57,7 @@ def test_replaced_up_to_the_bound(bound: int) -> None:
     first = groups([POOL[i] for i in (0, 1, 2, 3, 4, 6)])  # four without signal
     asked: list[list[str]] = []
 
-    def sample(pairs: list[Pair], round_: int) -> Sampled:
+    def sample(pairs: list[Pair], round_: int) -> CreditedGroups:
         asked.append([p.pair_id for p in pairs])
         assert round_ == len(asked)
         return groups(pairs, width=3 + round_)

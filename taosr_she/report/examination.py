@@ -12,7 +12,7 @@ from taosr_she.domain.annotation import read_annotations
 from taosr_she.examine.agreement import ALL_STEPS, AnnotatorReport, annotator_report, pair_agreement
 from taosr_she.examine.hybrid import BAR
 from taosr_she.examine.majority import MACHINE
-from taosr_she.report.judging_plots import reliability_chart, sources_chart
+from taosr_she.report.examination_plots import reliability_chart, sources_chart
 from taosr_she.report.load import RunData, StageData, read_json
 from taosr_she.report.names import MISSING, Names, number
 from taosr_she.report.scores import Row, metric_row

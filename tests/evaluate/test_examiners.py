@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from taosr_she.base.errors import UserError
-from taosr_she.evaluate.judging import (
+from taosr_she.evaluate.examiners import (
     always_correct,
     fit_scalar_control,
     judging_intervals,

@@ -12,8 +12,8 @@ from taosr_she.domain.annotation import write_annotations
 from taosr_she.domain.pair import Annotation
 from taosr_she.examine.verdicts import SOURCES
 from taosr_she.report.build import build_report
-from taosr_she.report.judging import ORDER, Judging, judging
-from taosr_she.report.judging_plots import MAX_COLUMNS, MAX_RADIUS, reliability_chart, sources_chart
+from taosr_she.report.examination import ORDER, Judging, judging
+from taosr_she.report.examination_plots import MAX_COLUMNS, MAX_RADIUS, reliability_chart, sources_chart
 from taosr_she.report.load import load_run
 from taosr_she.report.names import read_names
 

@@ -9,7 +9,7 @@ from statistics import median
 import torch
 
 from taosr_she.bench.our_step import OurStep
-from taosr_she.bench.work import Bench, Cell
+from taosr_she.bench.work import Bench, StepSize
 from taosr_she.engine.shared_prefix import next_logits
 from taosr_she.engine.speedups import without
 from taosr_she.model.policy import Policy
@@ -48,7 +48,7 @@ def judge_speed(bench: Bench, products: int, rounds: int) -> dict[str, float]:
 
 def growth(bench: Bench, rounds: int) -> dict[str, float]:
     """How many times longer a step takes when one thing is doubled (2 is linear), and judging for twice the pairs."""
-    base = Cell("tiny", 256, 64, 8)
+    base = StepSize("tiny", 256, 64, 8)
     cells = {
         "group": replace(base, group=16), "prompt": replace(base, prompt=512), "response": replace(base, response=128),
     }  # fmt: skip
