@@ -11,8 +11,8 @@ from taosr_she.credit.rules import RULES, find_rule
 class CreditConfig(Strict):
     """How verdicts and outcomes become advantages.
 
-    Follows the abstract of TaoSR-SHE (arXiv 2510.07972), with these documented choices; the paper's own equations are
-    not public. Rules other than `srpo` read `std` alone; `token_penalty` also the two weights.
+    Follows the abstract of TaoSR-SHE (arXiv 2510.07972), with these documented choices of our own in place of the
+    paper's equations. Rules other than `srpo` read `std` alone; `token_penalty` also the two weights.
     """
 
     rule: str = "srpo"
