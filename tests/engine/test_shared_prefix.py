@@ -2,15 +2,17 @@
 
 import logging
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from taosr_she.engine import shared_prefix
 from taosr_she.engine.attention import say_once
 from taosr_she.engine.logprobs import response_logprobs
-from taosr_she.engine.shared_prefix import shared_logprobs, unshareable
+from taosr_she.engine.shared_prefix import gradient_difference, shared_logprobs, unshareable
 from taosr_she.model.policy import Policy
 
 Result = tuple[torch.Tensor, torch.Tensor, list[torch.Tensor]]
@@ -107,3 +109,37 @@ def test_a_model_that_mixes_neighbours_is_found_out(make_policy: Callable[..., P
     layer = policy.model.model.layers[0]
     layer.register_forward_hook(lambda _, args, out: out + 0.5 * out.roll(1, dims=1))
     assert unshareable(policy.model) == "packed rows change its output"
+
+
+def test_a_device_whose_gradients_are_wrong_is_found_out(
+    make_policy: Callable[..., Policy], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Values alone do not say so: a kernel may be right forwards and wrong backwards."""
+    policy = make_policy("llama")
+    assert gradient_difference(policy.model) == ""
+    own = shared_prefix._packed_logprobs
+
+    class Wrong(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+            return gradient * 1.5
+
+    def wrong(*arguments: Any) -> tuple[torch.Tensor, torch.Tensor | None]:
+        logprobs, entropy = own(*arguments)
+        return Wrong.apply(logprobs), entropy
+
+    monkeypatch.setattr(shared_prefix, "_packed_logprobs", wrong)
+    assert gradient_difference(policy.model).startswith("its gradients differ by 50.0% on")
+    assert unshareable(policy.model) == ""
+    # Where a device has kernels of its own, training then takes the plain path and says so.
+    monkeypatch.setattr(shared_prefix, "wrong_gradient", gradient_difference)
+    say_once.cache_clear()
+    prompts, group, ids, mask = random_groups(4, policy.device)
+    with caplog.at_level(logging.WARNING):
+        ours, _ = shared_logprobs(policy.model, prompts, group, ids, mask)
+    plain, _ = response_logprobs(policy.model, [prompts[g] for g in group.tolist()], ids, mask)
+    assert torch.equal(ours, plain) and "its gradients differ" in caplog.text
