@@ -1,7 +1,7 @@
 """Element-wise formulas of training on a GPU, each compiled into a kernel or two by torch.compile.
 
-Written out operation by operation, as engine/fused.py does for a CPU, they read and write memory a dozen times: on a
-GPU that takes longer than the matrix products (docs/performance.md). Only training pays for compiling, some seconds a
+Written out operation by operation, as engine/fused.py does for a CPU, they read and write memory many times over:
+docs/performance.md has what that costs on a GPU. Only training pays for compiling, some seconds a
 formula in its first update; judging and sampling run the formulas as they are.
 """
 

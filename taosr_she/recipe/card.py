@@ -18,6 +18,7 @@ from taosr_she.base.escape import code, markdown
 from taosr_she.base.files import write_text
 from taosr_she.base.strict_yaml import dump_yaml
 from taosr_she.domain.domain import Domain
+from taosr_she.model.domain_file import DOMAIN_FILE
 from taosr_she.recipe.config import Recipe
 from taosr_she.recipe.plan import PlannedStage
 from taosr_she.recipe.stages.evaluate import EvaluateStage
@@ -25,8 +26,6 @@ from taosr_she.recipe.table import metric_name, table_metrics
 
 CARD = "README.md"
 """Its name in the checkpoint. Not a part of the model: it may be edited, and changes when the model is measured."""
-DOMAIN_FILE = "domain.yaml"
-"""The domain beside the weights, or in the run folder three floors up."""
 
 SHOWN = ("step", "loss", "reward", "accuracy", "signal_share", "malformed_rate", "entropy", "kl", "tokens")
 """What of the last row of the metrics stands in the card."""
@@ -109,7 +108,7 @@ def _use(checkpoint: Path, domain: Domain, is_policy: bool, kind: str) -> Iterat
             "`examination: {mode: scalar, scalar: <this stage>}`."
         )
         return
-    own = (checkpoint / DOMAIN_FILE).is_file()
+    own = (checkpoint / DOMAIN_FILE).is_file()  # else the run folder's, three floors up
     place = DOMAIN_FILE if own else f"../../../{DOMAIN_FILE}"
     option = "" if own else f" --domain {place}"
     if not is_policy:

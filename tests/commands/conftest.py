@@ -1,14 +1,11 @@
 """A model folder with a domain of its own, and pairs to ask it about; the command line in this process."""
 
 import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from taosr_she.cli import main
 from taosr_she.domain.domain import Domain, load_domain
 from taosr_she.domain.pair import Pair, Product
 from taosr_she.domain.prompt import render_prompt
@@ -41,19 +38,6 @@ def pairs(tmp_path: Path) -> Path:
     rows = [{"query": f"{a} boots", "title": f"{b} boots", "label": "ES"[a != b]} for a in COLORS for b in COLORS[:2]]
     path.write_text("".join(json.dumps(row) + "\n" for row in [*rows, {"query": "red boots"}]))
     return path
-
-
-@pytest.fixture
-def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
-    """`cli("judge", ...)` gives exit code, standard output and standard error."""
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["taosr-she", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        return int(stop.value.code or 0), *capsys.readouterr()
-
-    return call
 
 
 def strict(text: str) -> Any:

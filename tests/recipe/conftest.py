@@ -1,7 +1,6 @@
 """A toy shop that a very small model learns in seconds, and one whole run on it: people, a judge, a scalar model."""
 
 import itertools
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,6 @@ import pytest
 import yaml
 from rich.console import Console
 
-from taosr_she.cli import main
 from taosr_she.data.demonstration import Demonstration, write_demonstrations
 from taosr_she.data.split import split_by_query
 from taosr_she.data.write import write_pairs
@@ -129,19 +127,6 @@ def toy_run(shop: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     }  # fmt: skip
     recipe = toy_recipe(shop, tmp_path_factory.mktemp("toy") / "run", stages) | {"track": "tensorboard"}
     return run_toy(recipe).parent
-
-
-@pytest.fixture
-def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
-    """`cli("run", "x.yaml")` gives exit code, standard output and standard error."""
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["taosr-she", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        return int(stop.value.code or 0), *capsys.readouterr()
-
-    return call
 
 
 @pytest.fixture

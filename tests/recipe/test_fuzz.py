@@ -1,6 +1,7 @@
 """Whatever stands in a recipe or domain file: it is read, or refused with one line, and nothing else happens."""
 
 import copy
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -84,18 +85,23 @@ def load_whole(path: Path, overrides: tuple[str, ...] = ()) -> None:
     assert load_recipe(again) == recipe.model_copy(update={"shared": {}})  # the run folder keeps this very recipe
 
 
-@pytest.mark.fuzz
-@FUZZ
-@given(st.data())
-def test_any_value_anywhere_in_a_recipe(tmp_path: Path, data: st.DataObject) -> None:
-    content = yaml.safe_load(data.draw(st.sampled_from(RECIPES)))
+def mutated(data: st.DataObject, texts: Sequence[str]) -> bytes:
+    """One of the texts, as YAML, with up to three of its values set to anything, left out, or renamed."""
+    content = yaml.safe_load(data.draw(st.sampled_from(texts)))
     for _ in range(data.draw(st.integers(1, 3))):
         paths = places(content)
         assume(paths)
         how = data.draw(st.sampled_from(["set", "set", "drop", "rename"]))
         content = changed(content, data.draw(st.sampled_from(paths)), data.draw(values), how)
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True).encode("utf-8", "surrogatepass")
+
+
+@pytest.mark.fuzz
+@FUZZ
+@given(st.data())
+def test_any_value_anywhere_in_a_recipe(tmp_path: Path, data: st.DataObject) -> None:
     path = tmp_path / "recipe.yaml"
-    path.write_bytes(yaml.safe_dump(content, sort_keys=False, allow_unicode=True).encode("utf-8", "surrogatepass"))
+    path.write_bytes(mutated(data, RECIPES))
     reads_or_refuses(lambda: load_whole(path))
 
 
@@ -129,12 +135,6 @@ def test_any_override(tmp_path: Path, text: str, data: st.DataObject) -> None:
 @FUZZ
 @given(st.data())
 def test_any_value_anywhere_in_a_domain(tmp_path: Path, data: st.DataObject) -> None:
-    content = yaml.safe_load(data.draw(st.sampled_from(DOMAINS)))
-    for _ in range(data.draw(st.integers(1, 3))):
-        paths = places(content)
-        assume(paths)
-        how = data.draw(st.sampled_from(["set", "set", "drop", "rename"]))
-        content = changed(content, data.draw(st.sampled_from(paths)), data.draw(values), how)
     path = tmp_path / "shop.yaml"
-    path.write_bytes(yaml.safe_dump(content, sort_keys=False, allow_unicode=True).encode("utf-8", "surrogatepass"))
+    path.write_bytes(mutated(data, DOMAINS))
     reads_or_refuses(lambda: load_domain(path))
