@@ -221,22 +221,22 @@ def test_examine_with_annotations(
     assert first["verdict_query"] is None and first["source_query"] == "unknown"
 
 
-def test_examine_with_a_judge_says_what_each_step_should_be(
+def test_examine_with_a_gsrm_says_what_each_step_should_be(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    domain, folder = load_domain("taobao"), tmp_path / "judge"
+    domain, folder = load_domain("taobao"), tmp_path / "gsrm"
     tiny = TinyConfig(hidden=32, layers=1, heads=2, kv_heads=1, ffn=32, vocab_size=600, max_positions=4096)
     policy = build_tiny([RESPONSE] * 4, domain, tiny, 1)
     save_policy(policy, folder)
     path, out = responses_file(tmp_path / "responses.jsonl"), tmp_path / "examined.jsonl"
-    arguments = ["examine", str(path), "--judge", str(folder), "--out", str(out)]
-    assert call(monkeypatch, *arguments) == 2  # a model that was never trained as a judge
+    arguments = ["examine", str(path), "--gsrm", str(folder), "--out", str(out)]
+    assert call(monkeypatch, *arguments) == 2  # a model that was never trained as a GSRM
     assert "no gsrm.json there" in capsys.readouterr().err
     GSRM(policy, domain, GSRMConfig(max_reasoning_tokens=16)).save_config(folder)
     assert call(monkeypatch, *arguments) == 0
     row = json.loads(out.read_text().splitlines()[0])
     assert {f"critique_{key}" for key in domain.step_keys} <= row.keys()
-    assert row["source_label"] == "human" and row["source_query"] in ("judge", "unknown")
+    assert row["source_label"] == "human" and row["source_query"] in ("gsrm", "unknown")
 
 
 def test_examine_needs_annotations_that_are_there_and_a_known_mode(
@@ -247,7 +247,7 @@ def test_examine_needs_annotations_that_are_there_and_a_known_mode(
     assert call(monkeypatch, *arguments) == 2
     assert "people.db: no such file" in capsys.readouterr().err and not people.exists()
     AnnotationStore(people).close()
-    for mode, said in (("judge_only", "needs a judge"), ("people", "expected one of human_first, judge_only")):
+    for mode, said in (("gsrm_only", "needs a GSRM"), ("people", "expected one of human_first, gsrm_only")):
         assert call(monkeypatch, *arguments, "--mode", mode) == 2
         assert said in capsys.readouterr().err
 

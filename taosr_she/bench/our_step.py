@@ -28,7 +28,7 @@ class EveryOther:
         """Verdicts on the label step."""
         values = np.full((len(responses), 5), np.nan, dtype=np.float32)
         values[:, 4] = [int(p.pair_id) < self.silent or i % 2 == 0 for i, p in enumerate(pairs)]
-        return Verdicts(values, np.full(values.shape, CODE["judge"], dtype=np.int8))
+        return Verdicts(values, np.full(values.shape, CODE["gsrm"], dtype=np.int8))
 
 
 class OurStep:

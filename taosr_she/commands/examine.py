@@ -28,7 +28,7 @@ from taosr_she.commands.say import said_when_stopped, say_loaded
 if TYPE_CHECKING:
     from taosr_she.domain.domain import Domain
     from taosr_she.domain.pair import Pair
-    from taosr_she.examine.gsrm_endpoint import EndpointJudgeConfig
+    from taosr_she.examine.gsrm_endpoint import EndpointGSRMConfig
 
 CHUNK = 64
 """Responses examined between two lines of the progress."""
@@ -42,14 +42,14 @@ def examine(
     annotations: Annotated[
         str | None, typer.Option(help="What people said: JSONL, a SQLite file (.db), or a database URL.")
     ] = None,
-    judge: Annotated[Path | None, path_option("Checkpoint folder of a judge stage.")] = None,
-    endpoint: Annotated[str | None, typer.Option(help="Judge behind an OpenAI-compatible endpoint: its URL.")] = None,
+    gsrm: Annotated[Path | None, path_option("Checkpoint folder of a GSRM stage.")] = None,
+    endpoint: Annotated[str | None, typer.Option(help="GSRM behind an OpenAI-compatible endpoint: its URL.")] = None,
     endpoint_model: Annotated[str | None, typer.Option(help="Name of the model there.")] = None,
     api_key_env: Annotated[
         str, typer.Option(help="Environment variable with the endpoint's key. Left out or empty: no key is sent.")
     ] = "",
     mode: Annotated[
-        str | None, typer.Option(help="human_first, judge_only, human_only, agree. Default: as there are examiners.")
+        str | None, typer.Option(help="human_first, gsrm_only, human_only, agree. Default: as there are examiners.")
     ] = None,
     layout: LayoutOption = "auto",
     column: ColumnOption = None,
@@ -57,9 +57,9 @@ def examine(
     encoding: EncodingOption = None,
     defuse: DefuseOption = False,
 ) -> None:
-    """Examine the steps of responses: verdicts, who gave them, and the judge's critiques.
+    """Examine the steps of responses: verdicts, who gave them, and the GSRM's critiques.
 
-    Without --judge the domain is taobao unless --domain says another.
+    Without --gsrm the domain is taobao unless --domain says another.
     """
     from taosr_she.data.validate import RESPONSE, load_pairs
     from taosr_she.data.write import write_pairs
@@ -69,32 +69,32 @@ def examine(
     from taosr_she.examine.hybrid import RIGHT, Hybrid, Mode
     from taosr_she.model.domain_file import choose_domain
 
-    if (endpoint is None) != (endpoint_model is None) or (endpoint and judge):
-        raise UserError("give --judge, or --endpoint together with --endpoint-model")
+    if (endpoint is None) != (endpoint_model is None) or (endpoint and gsrm):
+        raise UserError("give --gsrm, or --endpoint together with --endpoint-model")
     if api_key_env and endpoint is None:
         raise UserError("--api-key-env names the key of an endpoint: give --endpoint, too")
-    if annotations is None and judge is None and endpoint is None:
-        raise UserError("nobody is there to examine: give --annotations, --judge or --endpoint with --endpoint-model")
-    asks = judge is not None or endpoint is not None
+    if annotations is None and gsrm is None and endpoint is None:
+        raise UserError("nobody is there to examine: give --annotations, --gsrm or --endpoint with --endpoint-model")
+    asks = gsrm is not None or endpoint is not None
     chosen = mode or ("human_first" if asks else "human_only")
     if chosen not in get_args(Mode):
         raise UserError(f"--mode {chosen}: expected one of {', '.join(get_args(Mode))}")
     if chosen != "human_only" and not asks:
-        raise UserError(f"--mode {chosen} needs a judge: give --judge, or --endpoint with --endpoint-model")
+        raise UserError(f"--mode {chosen} needs a GSRM: give --gsrm, or --endpoint with --endpoint-model")
     mapped = columns(column)
     check_file("--out", out, responses, *([Path(annotations)] if annotations else []))
     quarantine = quarantine_of(out)
-    paid = out.with_name(f"{out.name}.judge-answers.jsonl")
+    paid = out.with_name(f"{out.name}.gsrm-answers.jsonl")
     not_an_input(f"the answers beside --out {out},", paid, responses)
     there = (
         _endpoint(endpoint, endpoint_model, api_key_env)
         if endpoint is not None and endpoint_model is not None
         else None
     )
-    if judge is not None and not judge.is_dir():
-        raise UserError(f"--judge {judge}: no such folder; name the checkpoint folder of a judge stage")
+    if gsrm is not None and not gsrm.is_dir():
+        raise UserError(f"--gsrm {gsrm}: no such folder; name the checkpoint folder of a GSRM stage")
     screen = terminal()
-    shop = choose_domain(domain, judge, force_domain) if judge else load_domain(domain or "taobao")
+    shop = choose_domain(domain, gsrm, force_domain) if gsrm else load_domain(domain or "taobao")
     loaded = load_pairs(
         responses, shop, layout=layout, columns=mapped, quarantine=quarantine, responses=True, encoding=encoding
     )
@@ -106,13 +106,13 @@ def examine(
         screen.print(warning, soft_wrap=True)
 
     from taosr_she.examine.gsrm import GSRM
-    from taosr_she.examine.gsrm_endpoint import EndpointJudge
+    from taosr_she.examine.gsrm_endpoint import EndpointGSRM
     from taosr_she.examine.store import open_annotations
     from taosr_she.examine.verdicts import SOURCES
     from taosr_she.examine.verifier import Verifier
     from taosr_she.recipe.progress import Progress
 
-    asked: GSRM | EndpointJudge | None = None
+    asked: GSRM | EndpointGSRM | None = None
     verifier = Verifier(shop, open_annotations(annotations) if annotations else [])
     examined: list[Pair] = []
     sources: Counter[str] = Counter()
@@ -124,10 +124,10 @@ def examine(
         return f"{so_far}; what the endpoint answered is kept in {paid}: run the same command again to go on"
 
     with said_when_stopped(kept), Progress(screen) as progress:
-        if judge is not None:
-            asked = GSRM.load(judge, shop, device)
+        if gsrm is not None:
+            asked = GSRM.load(gsrm, shop, device)
         elif there is not None:
-            asked = EndpointJudge(there, shop, paid)
+            asked = EndpointGSRM(there, shop, paid)
             asked.progress = partial(progress.stage, "endpoint")  # it says how far it is, question by question
         hybrid = Hybrid(verifier, asked, chosen)  # type: ignore[arg-type] # one of Mode
         update = progress.stage("examining", len(loaded.pairs))
@@ -136,7 +136,7 @@ def examine(
             verdicts = hybrid.examine(pairs, part)
             critiques = None
             if asked and chosen != "human_only":
-                # What was judged is remembered: critiques cost a reasoning only for pairs that people decided alone.
+                # What was examined is remembered: critiques cost a reasoning only for pairs that people decided alone.
                 critiques = asked.examine_with_critiques(pairs, part).critiques
             for b, pair in enumerate(pairs):
                 said = [SOURCES[code] for code in verdicts.sources[b]]
@@ -150,7 +150,7 @@ def examine(
     write_pairs(out, examined, defuse)
     by_whom = ", ".join(f"{source} {count}" for source, count in sources.most_common())
     screen.print(f"wrote {len(examined)} examined responses to {out}; steps by source: {by_whom}", soft_wrap=True)
-    if isinstance(asked, EndpointJudge):
+    if isinstance(asked, EndpointGSRM):
         questions, usable, account = asked.account()
         screen.print(f"endpoint: {account}", soft_wrap=True)
         asked.close()
@@ -158,14 +158,14 @@ def examine(
             raise UserError(f"the endpoint gave no usable answer, so its steps in {out} are unknown: {account}")
 
 
-def _endpoint(url: str, model: str, api_key_env: str) -> "EndpointJudgeConfig":
+def _endpoint(url: str, model: str, api_key_env: str) -> "EndpointGSRMConfig":
     from pydantic import ValidationError
 
-    from taosr_she.examine.gsrm_endpoint import EndpointJudgeConfig
+    from taosr_she.examine.gsrm_endpoint import EndpointGSRMConfig
     from taosr_she.recipe.config import describe
 
     try:
-        return EndpointJudgeConfig(base_url=url, model=model, api_key_env=api_key_env)
+        return EndpointGSRMConfig(base_url=url, model=model, api_key_env=api_key_env)
     except ValidationError as error:
         name, _, problem = describe(error).partition(": ")
         option = {"base_url": "--endpoint", "model": "--endpoint-model", "api_key_env": "--api-key-env"}.get(name, name)

@@ -6,7 +6,7 @@ Follows the abstract of TaoSR-SHE (2510.07972), with documented choices (see Cre
 
 where R is the outcome, z subtracts the group's mean, and S[b, k] = z(v[., k])[b] over the rollouts it is compared with.
 S is 0 where the verdict is unknown and where the step is not critical. Critical means that the verdicts, read as right
-or wrong, disagree: a judge that gives 0.9 to one right step and 0.7 to another has found no difference worth learning.
+or wrong, disagree: a GSRM that gives 0.9 to one right step and 0.7 to another has found no difference worth learning.
 
 The first error is the first step with a known verdict below 0.5. An unknown step is no error, and steps after it are
 still reached.

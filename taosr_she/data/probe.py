@@ -1,4 +1,4 @@
-"""Annotations that training does not get: they say during training whether a judge still judges as people do."""
+"""Annotations that training does not get: they say during training whether a GSRM still judges as people do."""
 
 from collections.abc import Iterable
 from random import Random

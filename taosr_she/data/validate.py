@@ -156,7 +156,7 @@ class _Known:
         if read.named and pair.pair_id in self.ids and not self.may_repeat:
             raise BadRow("duplicate pair id", f"{pair.pair_id} came before")
         if self.ids.get(pair.pair_id, read.identity) != read.identity:
-            # What is known of a pair is found by its id: people's references, and the judge's reasoning.
+            # What is known of a pair is found by its id: people's references, and the GSRM's reasoning.
             raise BadRow("conflicting pair id", f"{pair.pair_id} stands for another query or product before")
         if not read.named and read.identity in self.unnamed and not self.may_repeat:
             raise BadRow("duplicate pair", f"the same query and product came before (id {pair.pair_id})")

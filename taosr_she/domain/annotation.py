@@ -38,7 +38,7 @@ class BadAnnotation(ValueError):
 
 
 def is_reference(annotation: Annotation) -> bool:
-    """True for a reference, False for a judgement.
+    """True for a reference, False for a verdict.
 
     A record with a `response_id` judges a text. One without it states the right conclusion, unless it says `wrong`:
     then it too can only be about the very text in `conclusion`. A reference that is `unsure` abstains.
@@ -47,7 +47,7 @@ def is_reference(annotation: Annotation) -> bool:
 
 
 def normal_text(text: str) -> str:
-    """A step's text without differences of case and white space: judgements of equal texts are about the same."""
+    """A step's text without differences of case and white space: verdicts of equal texts are about the same."""
     return " ".join(text.casefold().split())
 
 

@@ -39,7 +39,7 @@ class Annotation:
     """What one person said about one step of one pair.
 
     A *reference* annotation has no `response_id`: `conclusion` is the right conclusion of a closed step, and verifies
-    any rollout of the pair. A *judgement* has one: `verdict` says whether the very text in `conclusion` is right.
+    any rollout of the pair. A *verdict* has one: `verdict` says whether the very text in `conclusion` is right.
     """
 
     pair_id: str

@@ -1,4 +1,4 @@
-"""How well an examiner judges steps: accuracy, calibration, first errors, beside controls that show what is easy.
+"""How good an examiner is: accuracy, calibration, first errors, beside controls that show what is easy.
 
 Every metric is a function of sums over responses, so that a bootstrap is one matrix product (as in `metrics`). Truth is
 what people (or the market) say of the steps: 1 right, 0 wrong, NaN unknown. Values are P(correct), NaN unknown.
@@ -20,7 +20,7 @@ RIGHT = 0.5
 Columns = dict[str, np.ndarray]
 
 
-def judging_metrics(step_keys: Sequence[str], truth: np.ndarray, values: np.ndarray) -> dict[str, float]:
+def examiner_metrics(step_keys: Sequence[str], truth: np.ndarray, values: np.ndarray) -> dict[str, float]:
     """All metrics from truth (N, K) and values (N, K); shares in [0, 1], NaN where there is nothing to divide by.
 
     - `accuracy`, `accuracy_<key>`: share of right verdicts among steps with known truth and known value; `known`: share
@@ -30,7 +30,7 @@ def judging_metrics(step_keys: Sequence[str], truth: np.ndarray, values: np.ndar
       `first_error_clean` (faultless responses that pass), as ProcessBench (arXiv 2412.06559), over responses whose K
       truths and values are all known; NaN when one of the two kinds is missing.
 
-    >>> judging_metrics(("query", "label"), np.array([[1.0, 0.0], [1.0, 1.0]]), np.array([[0.9, 0.2], [0.8, 0.7]]))[
+    >>> examiner_metrics(("query", "label"), np.array([[1.0, 0.0], [1.0, 1.0]]), np.array([[0.9, 0.2], [0.8, 0.7]]))[
     ...     "first_error_f1"
     ... ]
     1.0
@@ -39,7 +39,7 @@ def judging_metrics(step_keys: Sequence[str], truth: np.ndarray, values: np.ndar
     return {name: float(value) for name, value in _metrics(step_keys, sums).items()}
 
 
-def judging_intervals(
+def examiner_intervals(
     step_keys: Sequence[str],
     truth: np.ndarray,
     values: np.ndarray,
@@ -88,7 +88,7 @@ def always_correct(truth: np.ndarray) -> np.ndarray:
 
 
 def scalar_control(scores: np.ndarray, threshold: float, step: int, steps: int) -> np.ndarray:
-    """One score a response as a judge of steps: from the threshold on all is right, below it step `step` is wrong.
+    """One score a response as an examiner of steps: from the threshold on all is right, below it step `step` is wrong.
 
     One number cannot say where the error is, so it names the step that most often is the first wrong one. Values (N, K)
     from scores (N,).
@@ -107,11 +107,11 @@ def fit_scalar_control(step_keys: Sequence[str], scores: np.ndarray, truth: np.n
     for threshold in np.quantile(scores, np.linspace(0, 1, 101)).tolist():
         for step in range(len(step_keys)):
             values = scalar_control(scores, threshold, step, len(step_keys))
-            f1 = judging_metrics(step_keys, truth, values)[PRIMARY]
+            f1 = examiner_metrics(step_keys, truth, values)[PRIMARY]
             if f1 > best[0]:
                 best = (f1, threshold, step)
     if best[0] < 0:
-        raise UserError("the scalar control needs examined responses with and without errors: judge more responses")
+        raise UserError("the scalar control needs examined responses with and without errors: examine more responses")
     return best[1], best[2]
 
 

@@ -7,6 +7,6 @@ People: `verifier` answers from annotations, which `store` (over `database`) kee
 well they agree. Judges: `gsrm` is the generative one (settings in `gsrm_config`, its form in `gsrm_prompt`, its
 training data in `gsrm_data` with the errors of `corruptions`), `gsrm_endpoint` the same behind an OpenAI-compatible
 endpoint (its chat in `gsrm_chat`), `scalar` the baseline with one number, `noisy` turns verdicts around at a stated
-rate. `hybrid` puts people and a judge together, `foreign` holds an examiner of somebody else's, named by import path,
+rate. `hybrid` puts people and a GSRM together, `foreign` holds an examiner of somebody else's, named by import path,
 to the contract (docs/extending.md). `command` is what `taosr-she annotations` does.
 """

@@ -1,6 +1,6 @@
 """How well annotators agree: raw agreement, Cohen's kappa, and who stands out.
 
-What is compared are *items*: the reference of a step of a pair (its canonical conclusion) and the judgement of a text
+What is compared are *items*: the reference of a step of a pair (its canonical conclusion) and the verdict of a text
 of a step of a pair (correct or wrong). An annotator has one value an item, what they said last; `unsure` is none.
 
 Kappa is Cohen's (1960): agreement beyond what two people would reach who give each value as often as these two do, but
@@ -32,7 +32,7 @@ ALL_STEPS = "all"
 
 
 class Item(NamedTuple):
-    """What annotators can agree on. `text` is the normal text of a judgement, None for a reference."""
+    """What annotators can agree on. `text` is the normal text of a verdict, None for a reference."""
 
     pair_id: str
     step: str

@@ -1,4 +1,4 @@
-"""Named corruptions: a right response made wrong in one known step, to teach a judge what wrong looks like.
+"""Named corruptions: a right response made wrong in one known step, to teach a GSRM what wrong looks like.
 
 | kind | what happens | wrong step |
 | --- | --- | --- |

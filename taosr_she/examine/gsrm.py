@@ -1,14 +1,14 @@
 """The generative stepwise reward model (GSRM): a causal LM that says what every step should be, and whether it is.
 
 It reasons through the pair by itself; its conclusions are the critique, what each step should say. A closed step is
-then right when it concludes the same, compared canonically as with a person's reference. A free step is read: the judge
+then right when it concludes the same, compared canonically as with a person's reference. A free step is read: the GSRM
 sees the response behind its own reasoning and says `correct` or `wrong`; the verdict is the probability of `correct`
-there. The form, and why it reasons before it reads, is in `gsrm_prompt`; training data in `gsrm_data`; a judge behind
-an endpoint, without training, in `gsrm_endpoint`. Verdict slots are forced, only the judge's own reasoning is free: the
+there. The form, and why it reasons before it reads, is in `gsrm_prompt`; training data in `gsrm_data`; a GSRM behind
+an endpoint, without training, in `gsrm_endpoint`. Verdict slots are forced, only the GSRM's own reasoning is free: the
 weights decide what the verdicts are, never whether there are K of them.
 
 Closed steps are compared by program because that is exact, costs nothing, and is the half of the work that a small
-model is worst at: the same tiny judge had a first-error F1 of 0.54 reading and 0.75 compared (docs/log.md).
+model is worst at: the same tiny GSRM had a first-error F1 of 0.54 reading and 0.75 compared (docs/log.md).
 
 What an examination costs, for P pairs with B different responses:
 
@@ -18,7 +18,7 @@ What an examination costs, for P pairs with B different responses:
 | some steps read | the same, and one forward pass over B rows; with `votes: n` over n·B |
 | `critique: false` | one forward pass over B shorter rows; nothing is generated, everything is read |
 
-The same response of the same pair is judged once: within a call, and as long as the cache remembers it.
+The same response of the same pair is examined once: within a call, and as long as the cache remembers it.
 """
 
 import math
@@ -41,13 +41,13 @@ from taosr_she.domain.response import Response, parse_response
 from taosr_she.domain.spans import decode_response
 from taosr_she.engine.logprobs import logits_at
 from taosr_she.examine.gsrm_config import GSRMConfig
-from taosr_she.examine.gsrm_prompt import Check, JudgeForm, Shown, shown_steps
+from taosr_she.examine.gsrm_prompt import Check, GSRMForm, Shown, shown_steps
 from taosr_she.examine.verdicts import CODE, Critiques, Examination, Verdicts
 from taosr_she.model.policy import Policy, load_policy
 from taosr_she.model.sampler import ATTENTION, Sampling, sample_groups
 
 CONFIG_FILE = "gsrm.json"
-"""Beside a judge's weights: how it judges."""
+"""Beside a GSRM's weights: how it examines."""
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
@@ -77,31 +77,31 @@ class Recent(Generic[Key, Value]):
 
 
 def compared_steps(domain: Domain, config: GSRMConfig) -> tuple[bool, ...]:
-    """(K,): is the step judged by comparing its conclusion with the judge's own?"""
+    """(K,): is the step examined by comparing its conclusion with the GSRM's own?"""
     compares = config.critique and config.closed_steps == "compare"
     return tuple(compares and (spec.kind == "closed" or spec.form == "label") for spec in domain.steps)
 
 
-_Key = tuple[str, Shown]  # pair_id and what the judge reads of the response
+_Key = tuple[str, Shown]  # pair_id and what the GSRM reads of the response
 _Reasoning = list[list[int]]  # `votes` token lists, end token left out
 
 
 class GSRM:
-    """The judge on this machine; an `Examiner` whose verdicts have the source `judge`.
+    """The GSRM on this machine; an `Examiner` whose verdicts have the source `gsrm`.
 
     A missing or empty section, and a label that is not on the scale, gets the verdict 0 without being asked about. A
-    compared step of which the judge's reasoning says nothing is unknown.
-    `asked` and `judged` count responses, and those of them that the model was run for, over the life of the object.
+    compared step of which the GSRM's reasoning says nothing is unknown.
+    `asked` and `examined` count responses, and those of them that the model was run for, over the life of the object.
 
-    >>> judge = GSRM.load(Path("runs/hybrid/stages/judge/checkpoint"), domain)                # doctest: +SKIP
-    >>> judge.examine([pair], [parse_response(domain, text)]).values  # (1, K)               # doctest: +SKIP
+    >>> gsrm = GSRM.load(Path("runs/hybrid/stages/gsrm/checkpoint"), domain)                # doctest: +SKIP
+    >>> gsrm.examine([pair], [parse_response(domain, text)]).values  # (1, K)               # doctest: +SKIP
     """
 
     def __init__(self, policy: Policy, domain: Domain, config: GSRMConfig, seed: int = 0) -> None:
-        """Raises UserError when the tokenizer cannot write the form (see `JudgeForm`)."""
+        """Raises UserError when the tokenizer cannot write the form (see `GSRMForm`)."""
         self.policy, self.domain, self.config, self.seed = policy, domain, config, seed
-        self.form = JudgeForm(policy, domain)
-        self.asked = self.judged = 0
+        self.form = GSRMForm(policy, domain)
+        self.asked = self.examined = 0
         self._verdicts: Recent[_Key, tuple[float, ...]] = Recent(config.cache_size)
         self._reasonings: Recent[str, _Reasoning] = Recent(config.cache_size)
 
@@ -109,18 +109,18 @@ class GSRM:
     def load(
         cls, folder: str | Path, domain: Domain, device: str = "auto", seed: int = 0, cache_size: int | None = None
     ) -> "GSRM":
-        """From the checkpoint of a judge stage, with the settings it was trained for (`save_config`), but for another
-        `cache_size` if given. UserError when there are none: a model that was not trained as a judge would give
+        """From the checkpoint of a GSRM stage, with the settings it was trained for (`save_config`), but for another
+        `cache_size` if given. UserError when there are none: a model that was not trained as a GSRM would give
         verdicts all the same."""
         path = Path(folder) / CONFIG_FILE
         if not path.is_file():
-            raise UserError(f"judge {folder}: no {CONFIG_FILE} there; name the checkpoint folder of a judge stage")
+            raise UserError(f"GSRM {folder}: no {CONFIG_FILE} there; name the checkpoint folder of a GSRM stage")
         try:
             config = GSRMConfig.model_validate_json(path.read_bytes())
         except ValidationError as error:
             first = error.errors()[0]
             said = ": ".join([*(str(part) for part in first["loc"]), first["msg"]])
-            raise UserError(f"judge {folder}: {CONFIG_FILE} cannot be read ({said}); train the judge again") from error
+            raise UserError(f"GSRM {folder}: {CONFIG_FILE} cannot be read ({said}); train the GSRM again") from error
         if cache_size is not None:
             config = config.model_copy(update={"cache_size": cache_size})
         return cls(load_policy(str(folder), device, "auto"), domain, config, seed)
@@ -134,18 +134,18 @@ class GSRM:
         keys = [self._key(pair, response) for pair, response in zip(pairs, responses, strict=True)]
         found = self._verdicts.recall(keys)
         new = {key: pair for key, pair in zip(keys, pairs, strict=True) if key not in found}
-        fresh = self._judge(new)
+        fresh = self._examine_new(new)
         self._verdicts.remember(fresh)
         self.asked += len(keys)
-        self.judged += len(fresh)
+        self.examined += len(fresh)
         found |= fresh
         shape = (len(keys), len(self.domain.steps))
         values = np.array([found[key] for key in keys], dtype=np.float32).reshape(shape)
-        sources = np.where(np.isnan(values), CODE["unknown"], CODE["judge"]).astype(np.int8)
+        sources = np.where(np.isnan(values), CODE["unknown"], CODE["gsrm"]).astype(np.int8)
         return Verdicts(values, sources)
 
     def examine_with_critiques(self, pairs: Sequence[Pair], responses: Sequence[Response]) -> Examination:
-        """The same, with what each step should say by the judge's (first) reasoning; all None without `critique`."""
+        """The same, with what each step should say by the GSRM's (first) reasoning; all None without `critique`."""
         verdicts = self.examine(pairs, responses)
         reasonings = self._reason({pair.pair_id: pair for pair in pairs}) if self.config.critique else {}
         said: dict[str, Critiques] = {}
@@ -159,7 +159,7 @@ class GSRM:
         """Responses that differ in white space alone are one."""
         return pair.pair_id, shown_steps(self.domain, response, self.config.max_step_chars, self.form.special_tokens)
 
-    def _judge(self, new: dict[_Key, Pair]) -> dict[_Key, tuple[float, ...]]:
+    def _examine_new(self, new: dict[_Key, Pair]) -> dict[_Key, tuple[float, ...]]:
         """K values for each new response; NaN where no reasoning says anything of a step."""
         pairs = {pair.pair_id: pair for key, pair in new.items() if any(key[1])}
         prompts = {pair_id: self.form.prompt(pair) for pair_id, pair in pairs.items()}
@@ -198,7 +198,7 @@ class GSRM:
         ]
 
     def _reason(self, pairs: dict[str, Pair]) -> dict[str, _Reasoning]:
-        """The judge's own reasonings by pair_id; new ones are generated, all in one batch."""
+        """The GSRM's own reasonings by pair_id; new ones are generated, all in one batch."""
         found = self._reasonings.recall(pairs)
         new = [pair_id for pair_id in pairs if pair_id not in found]
         if new:
@@ -233,7 +233,7 @@ class GSRM:
                 logits = logits_at(self.policy.model, sequences, row, position)
                 values = torch.sigmoid(logits[:, self.form.correct[0]] - logits[:, self.form.wrong[0]])
                 if not bool(values.isfinite().all()):
-                    raise UserError("the judge's output is not finite: its training diverged; lower the learning rate")
+                    raise UserError("the GSRM's output is not finite: its training diverged; lower the learning rate")
                 for (n, _), value in zip(slots, values.tolist(), strict=True):
                     read[chosen[n]].append(value)
         return read

@@ -1,4 +1,4 @@
-"""The judge's task as a chat turn, for models that judge without training, and how their answer is read.
+"""The GSRM's task as a chat turn, for models that examine without training, and how their answer is read.
 
 The whole response is shown, and the answer holds one section a step: what the step should conclude, then the verdict.
 """
@@ -24,7 +24,7 @@ READING = "Reasoning to check:"
 _VERDICT = re.compile(rf"(?:^|[\n:])[\s*`]*({CORRECT}|{WRONG})[\s*`.]*$", re.IGNORECASE)
 
 
-def judge_messages(domain: Domain, pair: Pair, shown: Shown, reason: str = "") -> list[Message]:
+def gsrm_messages(domain: Domain, pair: Pair, shown: Shown, reason: str = "") -> list[Message]:
     """The chat messages for one response. `reason` says why the answer before could not be used.
 
     Grades, rules and the guide of each step are shown even where the domain's own prompt leaves them out.
@@ -37,17 +37,17 @@ def judge_messages(domain: Domain, pair: Pair, shown: Shown, reason: str = "") -
             "show_format": False, "answer_heading": "\n".join([READING, *steps]),
         }
     )  # fmt: skip
-    judge = domain.model_copy(update={"prompt": told})
+    gsrm = domain.model_copy(update={"prompt": told})
     return [
-        {"role": "system", "content": render_system(judge)},
+        {"role": "system", "content": render_system(gsrm)},
         {
             "role": "user",
-            "content": render_pair(judge, pair, CHAT_TOKENS) + (AGAIN.format(reason=reason) if reason else ""),
+            "content": render_pair(gsrm, pair, CHAT_TOKENS) + (AGAIN.format(reason=reason) if reason else ""),
         },
     ]
 
 
-def read_judgement(
+def read_verdicts(
     domain: Domain, text: str, asked: Sequence[int]
 ) -> tuple[dict[int, tuple[float, str]], str | None]:  # fmt: skip
     """Step index -> (verdict, critique) of an answer; and why it cannot be used, or None.

@@ -1,11 +1,11 @@
-"""Training examples for the judge: responses whose steps' verdicts are known.
+"""Training examples for the GSRM: responses whose steps' verdicts are known.
 
-Three sources. *Rollouts* of the policy the judge will examine, with verdicts by people: they show the errors it will
+Three sources. *Rollouts* of the policy the GSRM will examine, with verdicts by people: they show the errors it will
 meet. *Clean* responses: reference annotations, or demonstrations that end in the human label. *Corrupted* ones: clean
 responses with a known error (`corruptions`). Corruptions are chosen so that, in all, every step is wrong about as often
-as it is right; a judge trained on what comes naturally would learn that most steps are right.
+as it is right; a GSRM trained on what comes naturally would learn that most steps are right.
 
-A judge has two things to learn. To reason rightly: from people alone, because a teacher's demonstration may be flawed
+A GSRM has two things to learn. To reason rightly: from people alone, because a teacher's demonstration may be flawed
 in spite of its label. To compare a response with its own reasoning: there demonstrations serve as well, flawed or not,
 since the corrupted step is wrong by the reasoning beside it; and there are many of them.
 """
@@ -21,7 +21,7 @@ from taosr_she.domain.pair import Annotation, Pair
 from taosr_she.domain.response import Response, parse_response, render_response
 from taosr_she.examine.corruptions import CORRUPTIONS, Steps, Words, corrupt
 from taosr_she.examine.gsrm import GSRMConfig, compared_steps
-from taosr_she.examine.gsrm_prompt import Check, JudgeForm, shown_steps
+from taosr_she.examine.gsrm_prompt import Check, GSRMForm, shown_steps
 from taosr_she.examine.verdicts import Verdicts
 from taosr_she.model.example import IGNORE, Example, answer
 from taosr_she.model.policy import Policy
@@ -34,7 +34,7 @@ APPLIED_SHARE = 0.8
 
 
 @dataclass(frozen=True)
-class Judged:
+class Examined:
     """A response with what is known about its K steps."""
 
     pair: Pair
@@ -42,7 +42,7 @@ class Judged:
     verdicts: tuple[float, ...]  # 1 right, 0 wrong, NaN unknown
     conclusions: tuple[str | None, ...]  # what the step should conclude, where known: the critique
     kind: str  # rollout, clean, or the corruptions joined by "+"
-    by_people: bool = True  # the conclusions are what people said: the judge may learn to reason so
+    by_people: bool = True  # the conclusions are what people said: the GSRM may learn to reason so
 
 
 def right_conclusions(domain: Domain, pairs: Iterable[Pair], annotations: Iterable[Annotation]) -> dict[
@@ -61,19 +61,19 @@ def right_conclusions(domain: Domain, pairs: Iterable[Pair], annotations: Iterab
     return right | {(p.pair_id, label): p.label for p in pairs if p.label is not None}
 
 
-def judged_rollouts(
+def examined_rollouts(
     domain: Domain, pairs: Sequence[Pair], responses: Sequence[Response], verdicts: Verdicts, right: Conclusions
-) -> list[Judged]:
+) -> list[Examined]:
     """Rollouts with verdicts by people (B, K), those without any left out. A verdict counts as right from 0.5 on."""
-    judged = []
+    examined = []
     for pair, response, row in zip(pairs, responses, verdicts.values.tolist(), strict=True):
         known = tuple(math.nan if math.isnan(v) else float(v >= 0.5) for v in row)
         if not all(map(math.isnan, known)):
-            judged.append(Judged(pair, response, known, _conclusions(domain, pair, right), "rollout"))
-    return judged
+            examined.append(Examined(pair, response, known, _conclusions(domain, pair, right), "rollout"))
+    return examined
 
 
-def clean_references(domain: Domain, pairs: Iterable[Pair], right: Conclusions) -> list[Judged]:
+def clean_references(domain: Domain, pairs: Iterable[Pair], right: Conclusions) -> list[Examined]:
     """One right response for every pair of which each step's right conclusion is known."""
     clean = []
     for pair in pairs:
@@ -85,7 +85,7 @@ def clean_references(domain: Domain, pairs: Iterable[Pair], right: Conclusions) 
 
 def clean_demonstrations(
     domain: Domain, pairs: Iterable[Pair], demonstrations: Iterable[Demonstration]
-) -> list[Judged]:
+) -> list[Examined]:
     """Demonstrations that are well formed and end in the human label, taken for right in every step.
 
     Teachers have blind spots that do not always show in the label, so some are not as clean as they look: they teach to
@@ -101,11 +101,11 @@ def clean_demonstrations(
 
 
 def corrupt_to_balance(
-    domain: Domain, clean: Sequence[Judged], rollouts: Sequence[Judged], count: int, seed: int
-) -> list[Judged]:
+    domain: Domain, clean: Sequence[Examined], rollouts: Sequence[Examined], count: int, seed: int
+) -> list[Examined]:
     """`count` responses made from the clean ones, so that with the rollouts every step is wrong in about half.
 
-    A share `CLEAN_SHARE` stays as it is: faultless responses are what the judge must learn to let pass. Any other gets
+    A share `CLEAN_SHARE` stays as it is: faultless responses are what the GSRM must learn to let pass. Any other gets
     an error in every step that is so far right too often, if some corruption applies there. Clean responses are used
     over and over, with new errors.
     """
@@ -116,7 +116,7 @@ def corrupt_to_balance(
     surplus = [0.0] * len(domain.steps)  # right minus wrong
     for each in rollouts:
         _count(surplus, each.verdicts)
-    order: list[Judged] = []
+    order: list[Examined] = []
     made = []
     for _ in range(count):
         if not order:
@@ -127,7 +127,7 @@ def corrupt_to_balance(
         for kind in rng.sample(list(CORRUPTIONS), len(CORRUPTIONS) if rng.random() >= CLEAN_SHARE else 0):
             result = corrupt(kind, steps, rng, words)
             needed = result is not None and all(surplus[domain.step_keys.index(key)] >= 0 for key in result[1])
-            # Which steps are wrong together is left to chance, or the judge would learn the pattern.
+            # Which steps are wrong together is left to chance, or the GSRM would learn the pattern.
             if result is not None and needed and not wrong & set(result[1]) and rng.random() < APPLIED_SHARE:
                 steps = result[0]
                 wrong |= set(result[1])
@@ -139,20 +139,20 @@ def corrupt_to_balance(
     return made
 
 
-def judge_examples(policy: Policy, domain: Domain, judged: Iterable[Judged], config: GSRMConfig) -> list[Example]:
-    """Examples for `train_sft`, in the form that the judge will use with this config (see `gsrm_prompt`).
+def gsrm_examples(policy: Policy, domain: Domain, examined: Iterable[Examined], config: GSRMConfig) -> list[Example]:
+    """Examples for `train_sft`, in the form that the GSRM will use with this config (see `gsrm_prompt`).
 
-    A pair whose every right conclusion people have said is one example of the judge's own reasoning. Where steps are
+    A pair whose every right conclusion people have said is one example of the GSRM's own reasoning. Where steps are
     read, a response is one more: prompt, with `critique` the right reasoning, then its check, learnt at the slots of
     the steps that are read. Learning to write the response too would drown them: of about fifty tokens five are
-    verdicts. The placeholder stays in the text whatever is learnt in its place, as in judging. Steps of unknown verdict
-    are shown and teach nothing.
+    verdicts. The placeholder stays in the text whatever is learnt in its place, as in examining. Steps of unknown
+    verdict are shown and teach nothing.
     """
-    form = JudgeForm(policy, domain)
+    form = GSRMForm(policy, domain)
     compared = compared_steps(domain, config)
     examples: list[Example] = []
     reasoned: set[str] = set()
-    for each in judged:
+    for each in examined:
         prompt = form.prompt(each.pair)
         reasoning: list[int] = []
         if config.critique:
@@ -174,14 +174,14 @@ def judge_examples(policy: Policy, domain: Domain, judged: Iterable[Judged], con
     return examples
 
 
-def shares_wrong(domain: Domain, judged: Iterable[Judged]) -> dict[str, float]:
+def shares_wrong(domain: Domain, examined: Iterable[Examined]) -> dict[str, float]:
     """Step key -> share of wrong ones among its known verdicts; NaN without any."""
-    rows = [each.verdicts for each in judged]
+    rows = [each.verdicts for each in examined]
     columns = {key: [v[k] for v in rows if not math.isnan(v[k])] for k, key in enumerate(domain.step_keys)}
     return {key: 1 - sum(values) / len(values) if values else math.nan for key, values in columns.items()}
 
 
-def _verdict_labels(form: JudgeForm, check: Check, verdicts: Sequence[float]) -> list[int]:
+def _verdict_labels(form: GSRMForm, check: Check, verdicts: Sequence[float]) -> list[int]:
     """Labels for the tokens of a check: behind a slot of known verdict, the first token that tells the words apart."""
     labels = [IGNORE] * len(check.ids)
     for slot, k in zip(check.slots, check.asked, strict=True):
@@ -190,9 +190,9 @@ def _verdict_labels(form: JudgeForm, check: Check, verdicts: Sequence[float]) ->
     return labels
 
 
-def _clean(domain: Domain, pair: Pair, steps: Steps) -> Judged:
+def _clean(domain: Domain, pair: Pair, steps: Steps) -> Examined:
     response = parse_response(domain, render_response(domain, steps))
-    return Judged(pair, response, (1.0,) * len(steps), tuple(steps[key] for key in domain.step_keys), "clean")
+    return Examined(pair, response, (1.0,) * len(steps), tuple(steps[key] for key in domain.step_keys), "clean")
 
 
 def _texts(domain: Domain, response: Response) -> Steps:

@@ -1,4 +1,4 @@
-"""The judge behind an OpenAI-compatible endpoint: usable without training, at a price.
+"""The GSRM behind an OpenAI-compatible endpoint: usable without training, at a price.
 
 What it reads and answers is in `gsrm_chat`. Endpoints seldom tell probabilities, so a verdict is 0 or 1,
 or with several votes their share. Every answer is kept on disk, one JSON object a line, and is never paid for twice; a
@@ -22,23 +22,23 @@ from taosr_she.endpoint.asker import Asker, Progress, Question
 from taosr_she.endpoint.budget import Usage
 from taosr_she.endpoint.chat import CHAT_TOKENS
 from taosr_she.endpoint.settings import EndpointConfig
-from taosr_she.examine.gsrm_chat import judge_messages, read_judgement
+from taosr_she.examine.gsrm_chat import gsrm_messages, read_verdicts
 from taosr_she.examine.gsrm_prompt import shown_steps
 from taosr_she.examine.verdicts import CODE, Critiques, Examination, Verdicts
 
 
-class EndpointJudgeConfig(EndpointConfig):
-    """An OpenAI-compatible endpoint, and how it is asked to judge."""
+class EndpointGSRMConfig(EndpointConfig):
+    """An OpenAI-compatible endpoint, and how it is asked to examine."""
 
     temperature: float | None = Field(default=0.0, ge=0, le=2)
     """Sampling temperature; above 0 when there are several votes. Null: none is sent, the model has its own."""
     votes: int = Field(default=1, ge=1)
     """Answers asked for each response; the verdict is the share that says `correct`."""
     max_step_chars: int = Field(default=600, gt=0)
-    """Longer step texts are cut before the judge reads them."""
+    """Longer step texts are cut before the GSRM reads them."""
 
     @model_validator(mode="after")
-    def _check_votes(self) -> "EndpointJudgeConfig":
+    def _check_votes(self) -> "EndpointGSRMConfig":
         if self.votes > 1 and self.temperature == 0:
             raise ValueError("votes above 1 need a temperature above 0, or all votes are the same")
         return self
@@ -50,16 +50,16 @@ class _Vote:
     asked: tuple[int, ...]  # the steps that have a text; the others are wrong without asking
 
 
-class EndpointJudge:
+class EndpointGSRM:
     """An `Examiner` that asks an endpoint. Steps without an answer in spite of all attempts are unknown.
 
-    >>> config = EndpointJudgeConfig(base_url="http://localhost:8000/v1", model="qwen3")
-    >>> judge = EndpointJudge(config, domain, Path("judgements.jsonl"))   # doctest: +SKIP
-    >>> judge.examine([pair], [parse_response(domain, text)]).values      # doctest: +SKIP
+    >>> config = EndpointGSRMConfig(base_url="http://localhost:8000/v1", model="qwen3")
+    >>> gsrm = EndpointGSRM(config, domain, Path("answers.jsonl"))   # doctest: +SKIP
+    >>> gsrm.examine([pair], [parse_response(domain, text)]).values      # doctest: +SKIP
     """
 
     def __init__(
-        self, config: EndpointJudgeConfig, domain: Domain, path: Path, sleep: Callable[[float], object] | None = None
+        self, config: EndpointGSRMConfig, domain: Domain, path: Path, sleep: Callable[[float], object] | None = None
     ) -> None:
         """`path` is the file of all answers. `sleep` replaces waiting in tests. Raises UserError for a missing key."""
         self.config, self.domain = config, domain
@@ -90,7 +90,7 @@ class EndpointJudge:
         self._ask([vote.question for of_one in votes for vote in of_one if vote.asked])
         shape = (len(votes), len(self.domain.steps))
         values = np.zeros(shape, dtype=np.float32)
-        sources = np.full(shape, CODE["judge"], dtype=np.int8)
+        sources = np.full(shape, CODE["gsrm"], dtype=np.int8)
         critiques: list[Critiques] = []
         for b, of_one in enumerate(votes):
             answers = [answer for vote in of_one if (answer := self._answer(vote))]
@@ -121,20 +121,20 @@ class EndpointJudge:
         self._asker.ask_all(questions, self.progress)
         if self._asker.budget.stopped_by:
             raise UserError(
-                f"the judge at {self._asker.client.shown_url} has reached its {self._asker.budget.stopped_by}: "
+                f"the GSRM at {self._asker.client.shown_url} has reached its {self._asker.budget.stopped_by}: "
                 f"raise it to go on; what was answered is in {self._asker.path}"
             )
 
     def _votes(self, pair: Pair, response: Response) -> list[_Vote]:
         shown = shown_steps(self.domain, response, self.config.max_step_chars, CHAT_TOKENS)
         asked = tuple(k for k, text in enumerate(shown) if text is not None)
-        told = [self.config.model, self.config.temperature, judge_messages(self.domain, pair, shown), asked]
+        told = [self.config.model, self.config.temperature, gsrm_messages(self.domain, pair, shown), asked]
         return [
             _Vote(
                 Question(
                     fingerprint_config([*told, vote]),
                     pair.pair_id,
-                    lambda reason: judge_messages(self.domain, pair, shown, reason),
+                    lambda reason: gsrm_messages(self.domain, pair, shown, reason),
                     lambda text, finished: _why_unusable(self.domain, text, asked, finished),
                 ),
                 asked,
@@ -146,9 +146,9 @@ class EndpointJudge:
         record = self._asker.decided(vote.question.key)
         if record is None or record.outcome != "kept":
             return {}
-        return read_judgement(self.domain, record.response, vote.asked)[0]
+        return read_verdicts(self.domain, record.response, vote.asked)[0]
 
 
 def _why_unusable(domain: Domain, text: str, asked: Sequence[int], finished: bool) -> str | None:
-    reason = read_judgement(domain, text, asked)[1]
+    reason = read_verdicts(domain, text, asked)[1]
     return f"{reason}, cut off at max_tokens" if reason and not finished else reason

@@ -1,4 +1,4 @@
-"""The hybrid: people where they have spoken, a judge elsewhere. Every step keeps the source of its verdict."""
+"""The hybrid: people where they have spoken, a GSRM elsewhere. Every step keeps the source of its verdict."""
 
 import logging
 import math
@@ -12,48 +12,48 @@ from taosr_she.domain.pair import Pair
 from taosr_she.domain.response import Response
 from taosr_she.examine.verdicts import CODE, Examiner, Verdicts
 
-Mode = Literal["human_first", "judge_only", "human_only", "agree"]
+Mode = Literal["human_first", "gsrm_only", "human_only", "agree"]
 RIGHT = 0.5
 """A verdict of at least this counts as right."""
 BAR = 0.6
-"""Least first-error F1 of a judge on held-out people."""
+"""Least first-error F1 of a GSRM on held-out people."""
 
 
 class Hybrid:
-    """Two examiners behind one; `human` is usually the offline verifier, `judge` the GSRM.
+    """Two examiners behind one; `human` is usually the offline verifier, `gsrm` the GSRM.
 
     | mode | verdict of a step |
     | --- | --- |
-    | `human_first` | the human one where known, else the judge's |
-    | `judge_only` | the judge's, whatever people said |
+    | `human_first` | the human one where known, else the GSRM's |
+    | `gsrm_only` | the GSRM's, whatever people said |
     | `human_only` | the human one where known |
     | `agree` | the human one where both say the same (right or wrong), unknown where they differ; else the known one |
 
-    In `agree` a disagreement costs the step its verdict, because an annotator's slip and a judge's mistake look alike;
-    credit then falls back to the outcome. A step that only the judge knows keeps the judge's verdict, or the mode would
+    In `agree` a disagreement costs the step its verdict, because an annotator's slip and a GSRM's mistake look alike;
+    credit then falls back to the outcome. A step that only the GSRM knows keeps the GSRM's verdict, or the mode would
     train on annotated pairs alone, as `human_only` does.
 
-    The judge is asked only where its answer can count: in `human_first` about responses with some step that the human
-    side does not know, in `human_only` never. `examined` and `judged` count responses and those the judge was asked
+    The GSRM is asked only where its answer can count: in `human_first` about responses with some step that the human
+    side does not know, in `human_only` never. `examined` and `asked` count responses and those the GSRM was asked
     about, over the life of this object.
 
     >>> hybrid = Hybrid(verifier, gsrm)                       # doctest: +SKIP
     >>> hybrid.examine(pairs, responses).sources              # doctest: +SKIP
     """
 
-    def __init__(self, human: Examiner, judge: Examiner | None, mode: Mode = "human_first") -> None:
-        """`judge` may be None in mode `human_only`. Raises UserError for an unknown mode or a missing judge."""
+    def __init__(self, human: Examiner, gsrm: Examiner | None, mode: Mode = "human_first") -> None:
+        """`gsrm` may be None in mode `human_only`. Raises UserError for an unknown mode or a missing GSRM."""
         if mode not in get_args(Mode):
             raise UserError(f"hybrid mode '{mode}': expected one of {', '.join(get_args(Mode))}")
-        if judge is None and mode != "human_only":
-            raise UserError(f"hybrid mode '{mode}' needs a judge: name one, or use human_only")
-        self.human, self.judge, self.mode = human, judge, mode
-        self.examined = self.judged = 0
+        if gsrm is None and mode != "human_only":
+            raise UserError(f"hybrid mode '{mode}' needs a GSRM: name one, or use human_only")
+        self.human, self.gsrm, self.mode = human, gsrm, mode
+        self.examined = self.asked = 0
 
     def examine(self, pairs: Sequence[Pair], responses: Sequence[Response]) -> Verdicts:
         """Verdicts (B, K) for B responses, one pair entry each."""
         self.examined += len(responses)
-        if self.mode == "judge_only":
+        if self.mode == "gsrm_only":
             return self._ask(pairs, responses)
         human = self.human.examine(pairs, responses)
         if self.mode == "human_only":
@@ -63,40 +63,40 @@ class Hybrid:
             rows = np.flatnonzero(np.isnan(human.values).any(axis=1)).tolist()
         if not rows:
             return human
-        judge = self._ask([pairs[b] for b in rows], [responses[b] for b in rows])
+        gsrm = self._ask([pairs[b] for b in rows], [responses[b] for b in rows])
         values, sources = human.values.copy(), human.sources.copy()
-        values[rows], sources[rows] = _merge(Verdicts(values[rows], sources[rows]), judge, self.mode)
+        values[rows], sources[rows] = _merge(Verdicts(values[rows], sources[rows]), gsrm, self.mode)
         return Verdicts(values, sources)
 
     def _ask(self, pairs: Sequence[Pair], responses: Sequence[Response]) -> Verdicts:
-        assert self.judge is not None  # checked at construction
-        self.judged += len(responses)
-        return self.judge.examine(pairs, responses)
+        assert self.gsrm is not None  # checked at construction
+        self.asked += len(responses)
+        return self.gsrm.examine(pairs, responses)
 
 
-def _merge(human: Verdicts, judge: Verdicts, mode: Mode) -> tuple[np.ndarray, np.ndarray]:
+def _merge(human: Verdicts, gsrm: Verdicts, mode: Mode) -> tuple[np.ndarray, np.ndarray]:
     """Values and sources (B, K) of modes `human_first` and `agree`."""
     by_human = ~np.isnan(human.values)
-    values = np.where(by_human, human.values, judge.values)
-    sources = np.where(by_human, human.sources, judge.sources)
+    values = np.where(by_human, human.values, gsrm.values)
+    sources = np.where(by_human, human.sources, gsrm.sources)
     if mode == "agree":
-        both = by_human & ~np.isnan(judge.values)
-        apart = both & ((human.values >= RIGHT) != (judge.values >= RIGHT))
+        both = by_human & ~np.isnan(gsrm.values)
+        apart = both & ((human.values >= RIGHT) != (gsrm.values >= RIGHT))
         values[apart], sources[apart] = np.nan, CODE["unknown"]
     return values, sources
 
 
 def check_bar(report: Mapping[str, float | None], bar: float = BAR, override: bool = False) -> None:
-    """Refuse a judge whose `first_error_f1` on held-out people is below `bar`, or could not be measured (NaN, absent).
+    """Refuse a GSRM whose `first_error_f1` on held-out people is below `bar`, or could not be measured (NaN, absent).
 
-    Raises UserError; with `override` it logs the same as a warning, so that such a judge is never used in silence.
+    Raises UserError; with `override` it logs the same as a warning, so that such a GSRM is never used in silence.
     """
     found_f1 = report.get("first_error_f1")  # None: a NaN that went through JSON
     f1 = math.nan if found_f1 is None else found_f1
     if f1 >= bar:
         return
     found = "has no first-error F1 on held-out people" if math.isnan(f1) else f"reaches a first-error F1 of {f1:.3f}"
-    message = f"the judge {found}; the bar is {bar:g}"
+    message = f"the GSRM {found}; the bar is {bar:g}"
     if not override:
-        raise UserError(f"{message}: train it on more judgements, use mode human_only, lower the bar or override it")
+        raise UserError(f"{message}: train it on more verdicts, use mode human_only, lower the bar or override it")
     logging.getLogger(__name__).warning("%s: used all the same, as asked", message)

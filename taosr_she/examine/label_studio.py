@@ -1,12 +1,12 @@
 """Annotations as Label Studio tasks (its JSON format) and the labelling configuration that goes with them.
 
-A task shows one pair and, for judgements, the steps of one response; with empty steps it asks for references. The
+A task shows one pair and, for verdicts, the steps of one response; with empty steps it asks for references. The
 configuration has three controls a step, which is how results are read back:
 
 | control | tag | holds |
 | --- | --- | --- |
 | `verdict_<step>` | Choices | correct, wrong or unsure |
-| `conclusion_<step>` | TextArea | the right conclusion: the correction of a judgement, or the reference |
+| `conclusion_<step>` | TextArea | the right conclusion: the correction of a verdict, or the reference |
 | `note_<step>` | TextArea | a remark |
 
 People's records are a task's `annotations`, programs' (`machine:...`) its `predictions`. Label Studio knows neither our

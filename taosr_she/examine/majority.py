@@ -26,7 +26,7 @@ TextPlace = tuple[str, str, str]  # pair_id, step, normal text
 class Opinion:
     """What the annotators came to. `value` is None when it is unknown: a tie, no majority, or nobody was sure."""
 
-    value: str | None  # for references the canonical conclusion, for judgements "correct" or "wrong"
+    value: str | None  # for references the canonical conclusion, for verdicts "correct" or "wrong"
     voices: int  # annotators who judged
     machine: bool  # the voices are programs'
 
@@ -40,10 +40,10 @@ def majority_references(domain: Domain, annotations: Iterable[Annotation]) -> di
     )
 
 
-def majority_judgements(annotations: Iterable[Annotation]) -> dict[TextPlace, Opinion]:
+def majority_verdicts(annotations: Iterable[Annotation]) -> dict[TextPlace, Opinion]:
     """Whether each judged text (pair_id, step, normal text) is "correct" or "wrong"."""
-    judgements = (a for a in annotations if not is_reference(a))
-    return _opinions(judgements, lambda a: (a.pair_id, a.step, normal_text(a.conclusion)), lambda a: a.verdict)
+    verdicts = (a for a in annotations if not is_reference(a))
+    return _opinions(verdicts, lambda a: (a.pair_id, a.step, normal_text(a.conclusion)), lambda a: a.verdict)
 
 
 def voices(

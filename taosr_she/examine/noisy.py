@@ -15,7 +15,7 @@ from taosr_she.examine.verdicts import Examiner, Verdicts
 class Noisy:
     """An examiner whose known verdicts v become 1 - v with chance `flip`, for every step but the label's.
 
-    The same text of the same step of the same pair is turned, or not, every time: a judge that is wrong about a text
+    The same text of the same step of the same pair is turned, or not, every time: a GSRM that is wrong about a text
     stays wrong about it, and no average over rollouts cures that. The label step is left alone, because its verdict is
     the human label, not an examination.
     """

@@ -21,14 +21,14 @@ from taosr_she.examine.database import begin_write, check_table, create_tables, 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Row, Select, Table
 
-Kind = Literal["reference", "judgement"]
+Kind = Literal["reference", "verdict"]
 WRITE_CHUNK = 1000  # records in a transaction: long enough to be quick, short enough that other writers get in
 LOOKUP_CHUNK = 500  # values in one IN: below the limit on parameters of every database
 MAX_ID = 255  # characters of the indexed columns
 
 
 class Place(NamedTuple):
-    """Where a judgement applies: any text that is the same as `text` but for case and white space."""
+    """Where a verdict applies: any text that is the same as `text` but for case and white space."""
 
     pair_id: str
     step: str
@@ -137,8 +137,8 @@ class AnnotationStore:
         chunks = _chunks(list(dict.fromkeys(pair_ids)))
         return [a for chunk in chunks for a in self._fetch(column.in_(chunk), self._table.c.reference == 1)]
 
-    def judgements(self, places: Collection[Place]) -> list[Annotation]:
-        """The judgements that apply to these texts, in the order in which they were last said."""
+    def verdicts(self, places: Collection[Place]) -> list[Annotation]:
+        """The verdicts that apply to these texts, in the order in which they were last said."""
         column = self._table.c.place
         chunks = _chunks(list(dict.fromkeys(_place(*place) for place in places)))
         return [a for chunk in chunks for a in self._fetch(column.in_(chunk), self._table.c.reference == 0)]

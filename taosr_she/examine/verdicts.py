@@ -9,7 +9,7 @@ import numpy as np
 from taosr_she.domain.pair import Pair
 from taosr_she.domain.response import Response
 
-SOURCES = ("unknown", "human", "judge", "scalar", "outcome", "machine")
+SOURCES = ("unknown", "human", "gsrm", "scalar", "outcome", "machine")
 """Source codes are indices into this tuple. `machine` is a reference written by a program, not by a person."""
 CODE = {name: code for code, name in enumerate(SOURCES)}
 
@@ -23,7 +23,7 @@ class Verdicts:
 
 
 Critiques = tuple[str | None, ...]
-"""K critiques of one response: what each step should say by the judge's own reasoning; None where it said nothing."""
+"""K critiques of one response: what each step should say by the GSRM's own reasoning; None where it said nothing."""
 
 
 @dataclass(frozen=True)

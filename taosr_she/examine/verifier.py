@@ -1,9 +1,9 @@
-"""The offline verifier: verdicts from what annotators have said. References first, then judgements, else unknown.
+"""The offline verifier: verdicts from what annotators have said. References first, then verdicts, else unknown.
 
 1. The label step is right when the label is the pair's human label, where the pair has one.
 2. A closed step is right when it concludes what the majority of references conclude, compared canonically (order, case
    and synonyms of the domain do not matter).
-3. Any step is right or wrong as the majority of judgements say of the same text (but for case and white space).
+3. Any step is right or wrong as the majority of verdicts say of the same text (but for case and white space).
 
 How annotators make a majority is in `majority`. Everything else is unknown.
 """
@@ -22,8 +22,8 @@ from taosr_she.examine.majority import (
     Opinion,
     StepPlace,
     TextPlace,
-    majority_judgements,
     majority_references,
+    majority_verdicts,
 )
 from taosr_she.examine.store import AnnotationStore, Place
 from taosr_she.examine.verdicts import CODE, Verdicts
@@ -45,7 +45,7 @@ class Verifier:
         self.domain = domain
         self._store = annotations if isinstance(annotations, AnnotationStore) else None
         listed = [] if isinstance(annotations, AnnotationStore) else list(annotations)
-        self._listed = majority_references(domain, listed), majority_judgements(listed)
+        self._listed = majority_references(domain, listed), majority_verdicts(listed)
         self._asked = 0
         self._answered = np.zeros(len(domain.steps), dtype=np.int64)
 
@@ -54,7 +54,7 @@ class Verifier:
         shape = (len(responses), len(self.domain.steps))
         values = np.full(shape, np.nan, dtype=np.float32)
         sources = np.zeros(shape, dtype=np.int8)
-        references, judgements = self._looked_up(pairs, responses) if self._store else self._listed
+        references, verdicts = self._looked_up(pairs, responses) if self._store else self._listed
         for b, (pair, response) in enumerate(zip(pairs, responses, strict=True)):
             for k, spec in enumerate(self.domain.steps):
                 if spec.form == "label" and pair.label is not None:
@@ -63,7 +63,7 @@ class Verifier:
                 reference = references.get((pair.pair_id, spec.key))
                 found = self._by_reference(reference, spec, response.steps[k])
                 if found is None:
-                    found = self._by_judgement(judgements, pair, response.steps[k])
+                    found = self._by_verdict(verdicts, pair, response.steps[k])
                 if found is not None:
                     values[b, k], sources[b, k] = found
         self._asked += len(responses)
@@ -82,12 +82,12 @@ class Verifier:
         right = step is not None and canonical(self.domain, spec, step.text) == opinion.value
         return float(right), _source(opinion)
 
-    def _by_judgement(
-        self, judgements: dict[TextPlace, Opinion], pair: Pair, step: Step | None
+    def _by_verdict(
+        self, verdicts: dict[TextPlace, Opinion], pair: Pair, step: Step | None
     ) -> tuple[float, int] | None:
-        if step is None or not judgements:
+        if step is None or not verdicts:
             return None
-        opinion = judgements.get((pair.pair_id, step.key, normal_text(step.text)))
+        opinion = verdicts.get((pair.pair_id, step.key, normal_text(step.text)))
         if opinion is None or opinion.value is None:
             return None
         return float(opinion.value == "correct"), _source(opinion)
@@ -106,7 +106,7 @@ class Verifier:
             for step in response.steps
             if step is not None and (pair.pair_id, step.key) not in decided
         }
-        return references, majority_judgements(self._store.judgements(texts))
+        return references, majority_verdicts(self._store.verdicts(texts))
 
 
 def _source(opinion: Opinion) -> int:

@@ -56,7 +56,7 @@ def model_card(recipe: Recipe, domain: Domain, name: str, record: Mapping[str, A
     is_policy = stage.offers == "checkpoint"
     head: dict[str, Any] = {
         "library_name": "transformers",
-        "pipeline_tag": "text-classification" if kind == "scalar" else "text-generation",
+        "pipeline_tag": "text-classification" if kind == "scalar_reward_model" else "text-generation",
         "tags": ["taosr-she", "search-relevance", kind],
     }
     if base != "tiny" and not Path(base).exists():  # a name on the hub
@@ -102,10 +102,10 @@ def _task(domain: Domain) -> Iterator[str]:
 
 def _use(checkpoint: Path, domain: Domain, is_policy: bool, kind: str) -> Iterator[str]:
     yield "## How to use it"
-    if kind == "scalar":
+    if kind == "scalar_reward_model":
         yield (
             "It is an `AutoModelForSequenceClassification` with one label, and examines whole responses in a recipe: "
-            "`examination: {mode: scalar, scalar: <this stage>}`."
+            "`examination: {mode: scalar_reward_model, scalar_reward_model: <this stage>}`."
         )
         return
     own = (checkpoint / DOMAIN_FILE).is_file()  # else the run folder's, three floors up
@@ -113,7 +113,7 @@ def _use(checkpoint: Path, domain: Domain, is_policy: bool, kind: str) -> Iterat
     option = "" if own else f" --domain {place}"
     if not is_policy:
         yield "It examines the responses of another model, one verdict a step. In this folder:"
-        yield f"```bash\ntaosr-she examine responses.jsonl --judge . --out examined.jsonl{option}\n```"
+        yield f"```bash\ntaosr-she examine responses.jsonl --gsrm . --out examined.jsonl{option}\n```"
         return
     yield "In this folder, for a file of pairs (`query`, `title`, ...):"
     yield f"```bash\ntaosr-she judge . pairs.jsonl --out judged.jsonl{option}\n```"
@@ -183,10 +183,10 @@ def _results(stages: Path, name: str) -> Iterator[str]:
             yield f"On {of}, in percent, with 95% intervals over queries:"
             metrics = table_metrics(results["step_keys"])
             yield _table(model["metrics"], model["intervals"], {key: metric_name(key) for key in metrics})
-    judge = (_read(stages / name / "judge.json").get("examiners") or {}).get("judge")
-    if judge:
+    gsrm = (_read(stages / name / "examiners.json").get("examiners") or {}).get("gsrm")
+    if gsrm:
         yield "Against the verdicts of held-out people, in percent, with 95% intervals over pairs:"
-        yield _table(judge["metrics"], judge["intervals"], {key: key.replace("_", " ") for key in judge["metrics"]})
+        yield _table(gsrm["metrics"], gsrm["intervals"], {key: key.replace("_", " ") for key in gsrm["metrics"]})
     seen = _last_row(stages / name / "watch.jsonl")
     if seen:
         shares = {k: v for k, v in seen.items() if k not in ("step", "tokens", "seconds")}

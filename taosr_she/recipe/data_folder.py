@@ -16,7 +16,7 @@ SPLITS = ("demonstration", "training", "development", "test")
 
 @dataclass(frozen=True)
 class DataFolder:
-    """The files of a data stage: pairs by split, demonstrations, annotations for training, judges and evaluation."""
+    """The files of a data stage: pairs by split, demonstrations, and annotations by what they are for."""
 
     folder: Path
 
@@ -57,11 +57,11 @@ class DataFolder:
         return read_annotations(self.folder / "annotations.jsonl")
 
     def probe(self) -> list[Annotation]:
-        """What people said of some training pairs, kept from verifier and judge: it watches the judge in training."""
+        """What people said of some training pairs, kept from verifier and GSRM: it watches the GSRM in training."""
         return read_annotations(self.folder / "probe.jsonl")
 
     def held_out(self) -> list[Annotation]:
-        """What people said of the development split: it measures judges and trains nothing."""
+        """What people said of the development split: it measures GSRMs and trains nothing."""
         return read_annotations(self.folder / "held_out.jsonl")
 
     def truth(self) -> list[Annotation]:

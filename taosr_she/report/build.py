@@ -9,7 +9,7 @@ from markupsafe import Markup, escape
 from taosr_she.base.escape import plain
 from taosr_she.base.files import write_text
 from taosr_she.report.curves import step_keys, training_curves
-from taosr_she.report.examination import judging
+from taosr_she.report.examination import examination
 from taosr_she.report.glossary import GLOSSARY, term_of
 from taosr_she.report.load import RunData, load_run
 from taosr_she.report.models import FEW, model_cards, slice_rows
@@ -47,7 +47,7 @@ def build_report(run_folder: Path) -> Path:
         slices=slice_rows(results) if results else [],
         few=FEW,
         curves=training_curves(run, names),
-        judging=judging(run, names),
+        examination=examination(run, names),
         responses=responses,
         responses_stage=stage,
         largest=_largest(responses),

@@ -16,11 +16,11 @@ HEALTH = (
     ("malformed_rate", "Malformed", "share of rollouts"),
     ("tokens_per_second", "Speed", "generated tokens a second"),
 )
-JUDGE = (
-    ("judge_agreement", "Agreement with held-out people", "share of steps"),
-    ("judge_false_pass", "Judge passes what people call wrong", "share of steps"),
-    ("judge_high_label_wrong", "Judge finds no error, label wrong", "share of responses"),
-    ("judge_drift", "Drift of the judge's mean verdict", "change since the first updates"),
+GSRM = (
+    ("gsrm_agreement", "Agreement with held-out people", "share of steps"),
+    ("gsrm_false_pass", "GSRM passes what people call wrong", "share of steps"),
+    ("gsrm_high_label_wrong", "GSRM finds no error, label wrong", "share of responses"),
+    ("gsrm_drift", "Drift of the GSRM's mean verdict", "change since the first updates"),
 )
 
 
@@ -46,10 +46,10 @@ def training_curves(run: RunData, names: Names) -> Curves:
     for title, panels in wanted:
         charts = [_panel(rl, *panel, "update", names, left_out) for panel in panels] if rl else []
         groups.append((title, [chart for chart in charts if chart]))
-    judged = [stage for stage in rl if any("judge_agreement" in row for row in stage.metrics)]
-    if judged:
-        charts = [_panel(judged, *panel, "update", names, left_out) for panel in JUDGE]
-        groups.append(("Judge and people", [chart for chart in charts if chart]))
+    watched = [stage for stage in rl if any("gsrm_agreement" in row for row in stage.metrics)]
+    if watched:
+        charts = [_panel(watched, *panel, "update", names, left_out) for panel in GSRM]
+        groups.append(("GSRM and people", [chart for chart in charts if chart]))
     loss = _panel(sft, "loss", "SFT loss", "nats a response token", "step", names, left_out) if sft else None
     groups.append(("Supervised fine-tuning", [loss] if loss else []))
     legend = [(names.colour(stage.name), names.model(stage.name)) for stage in rl]

@@ -1,4 +1,4 @@
-"""Who examined, and how well: the judge beside its controls, verdicts by source, the monitors' warnings, the people."""
+"""Who examined, and how well: the GSRM beside its controls, verdicts by source, the monitors' warnings, the people."""
 
 import math
 from collections.abc import Sequence
@@ -17,20 +17,24 @@ from taosr_she.report.load import RunData, StageData, read_json
 from taosr_she.report.names import MISSING, Names, number
 from taosr_she.report.scores import Row, metric_row
 
-EXAMINERS = {"judge": "Judge", "scalar": "Scalar model", "always_correct": "Always correct"}
-DETAILS = {"judge": "GSRM", "scalar": "control: one number, thresholded", "always_correct": "control: finds nothing"}
-COLOURS = {"judge": "by-judge", "scalar": "by-scalar", "always_correct": "sb"}
+EXAMINERS = {"gsrm": "GSRM", "scalar_reward_model": "Scalar reward model", "always_correct": "Always correct"}
+DETAILS = {
+    "gsrm": "generative reward model",
+    "scalar_reward_model": "control: one number, thresholded",
+    "always_correct": "control: finds nothing",
+}
+COLOURS = {"gsrm": "by-gsrm", "scalar_reward_model": "by-scalar", "always_correct": "sb"}
 NO_MERIT = ("first_error_flawed", "first_error_clean", "known")
 """Each of these is perfect for an examiner that always says the same."""
-ORDER = ("human", "machine", "judge", "scalar", "outcome", "unknown")
+ORDER = ("human", "machine", "gsrm", "scalar", "outcome", "unknown")
 """Sources as they stand in a bar."""
-MONITORED = "judge_agreement"
+MONITORED = "gsrm_agreement"
 """A row of metrics with this key was watched by a monitor."""
 
 
 @dataclass(frozen=True)
 class Examiner:
-    """Head of a column: the judge or a control."""
+    """Head of a column: the GSRM or a control."""
 
     name: str
     detail: str
@@ -40,8 +44,8 @@ class Examiner:
 
 
 @dataclass(frozen=True)
-class JudgeCard:
-    """One judge stage: how it and its controls judge what held-out people judged."""
+class GSRMCard:
+    """One `gsrm` stage: how well it and its controls examine what held-out people examined."""
 
     name: str
     pairs: int
@@ -97,10 +101,10 @@ class People:
 
 
 @dataclass(frozen=True)
-class Judging:
+class Examination:
     """Everything of the section."""
 
-    judges: list[JudgeCard]
+    gsrms: list[GSRMCard]
     steps: list[tuple[str, str]]  # key, title
     sources: list[SourceColumn]
     legend: list[str]  # sources that occur
@@ -111,19 +115,19 @@ class Judging:
     @property
     def needed(self) -> bool:
         """A run whose verdicts all come from one annotator needs no section."""
-        return bool(self.judges or self.people or {"judge", "scalar"} & set(self.legend))
+        return bool(self.gsrms or self.people or {"gsrm", "scalar"} & set(self.legend))
 
 
-def judging(run: RunData, names: Names) -> Judging:
-    """From `judge.json`, sources and warnings in the metrics, and annotations of the data stages. Raises UserError."""
+def examination(run: RunData, names: Names) -> Examination:
+    """From `examiners.json`, the sources and warnings in the metrics, and the annotations. Raises UserError."""
     trained = [stage for stage in run.of_kind("rl") if any(row.get("sources") for row in stage.metrics)]
     keys = list(dict.fromkeys(key for stage in trained for key in _sources(stage)[0][1]))
     columns = [_column(stage, names) for stage in trained]
     found = {source for column in columns for shares in column.shares.values() for source, _ in shares}
     watched = [stage for stage in run.of_kind("rl") if any(MONITORED in row for row in stage.metrics)]
     data = [stage for stage in run.stages if stage.kind in ("market", "pairs")]
-    return Judging(
-        judges=[card for stage in run.of_kind("judge") if (card := _card(run, stage, names))],
+    return Examination(
+        gsrms=[card for stage in run.of_kind("gsrm") if (card := _card(run, stage, names))],
         steps=[(key, names.step(key)) for key in keys],
         sources=columns,
         legend=[source for source in ORDER if source in found],
@@ -133,8 +137,8 @@ def judging(run: RunData, names: Names) -> Judging:
     )
 
 
-def _card(run: RunData, stage: StageData, names: Names) -> JudgeCard | None:
-    path = stage.folder / "judge.json"
+def _card(run: RunData, stage: StageData, names: Names) -> GSRMCard | None:
+    path = stage.folder / "examiners.json"
     report = read_json(path)
     if report is None:
         return None
@@ -150,7 +154,7 @@ def _card(run: RunData, stage: StageData, names: Names) -> JudgeCard | None:
             metric_row(found, key, name, lambda one: COLOURS[one], () if key in NO_MERIT else found)
             for key, name in wanted.items()
         ]
-        return JudgeCard(
+        return GSRMCard(
             name=stage.name,
             pairs=report["pairs"],
             responses=report["responses"],
@@ -161,7 +165,7 @@ def _card(run: RunData, stage: StageData, names: Names) -> JudgeCard | None:
             notes=report.get("notes") or [],
         )
     except (KeyError, TypeError) as error:
-        raise UserError(f"{path}: not what a judge stage writes ({error!r}); run the stage again") from error
+        raise UserError(f"{path}: not what a `gsrm` stage writes ({error!r}); run the stage again") from error
 
 
 def _all_known(row: Row) -> bool:
@@ -177,12 +181,12 @@ def _examiner(key: str, content: dict[str, Any]) -> Examiner:
     )  # fmt: skip
 
 
-def _used_by(run: RunData, judge: StageData, names: Names) -> list[str]:
+def _used_by(run: RunData, gsrm: StageData, names: Names) -> list[str]:
     """`hybrid (human_first, bar 60.0)`; says so where the bar was overridden."""
     lines = []
     for stage in run.of_kind("rl"):
         how = stage.settings.get("examination") or {}
-        if how.get("judge") == judge.name:
+        if how.get("gsrm") == gsrm.name:
             override = ", which need not be reached" if how.get("override_bar") else ""
             mode = stage.summary.get("examined_by") or how.get("mode") or "human_first"
             lines.append(f"{names.model(stage.name)} ({mode}, bar {100 * how.get('bar', BAR):.1f}{override})")

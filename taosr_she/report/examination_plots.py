@@ -1,4 +1,4 @@
-"""Drawings of the section on examination: is a P(correct) to be trusted, and who judged in the course of training."""
+"""Drawings of the section on examination: is a P(correct) to be trusted, and who examined in training."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ MAX_COLUMNS = 40
 def reliability_chart(name: str, colour: str, bins: Sequence[Mapping[str, Any]]) -> Markup:
     """Share of right steps by the mean P(correct) of its bin; dots on the dashed line are calibrated.
 
-    `bins` as `evaluate.judging.reliability` gives them: count, value, right.
+    `bins` as `evaluate.examiners.reliability` gives them: count, value, right.
     """
     frame = Frame(-MARGIN, 1 + MARGIN, -MARGIN, 1 + MARGIN, HEIGHT)
     (x1, y1), (x2, y2) = frame.at(0, 0), frame.at(1, 1)

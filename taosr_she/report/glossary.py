@@ -41,7 +41,7 @@ GLOSSARY: tuple[tuple[str, tuple[Term, ...]], ...] = (
                 "ece", "ECE, expected calibration error",
                 "How far stated probabilities are from how often they hold, averaged over ten bins of the "
                 "probability. 0: where it says 80%, it is right on 80 of 100. For a model, the probability of its "
-                "most probable grade; for a judge, that a step is right. A small test set makes it look larger than "
+                "most probable grade; for a GSRM, that a step is right. A small test set makes it look larger than "
                 "it is.",
             ),
             Term(
@@ -66,7 +66,7 @@ GLOSSARY: tuple[tuple[str, tuple[Term, ...]], ...] = (
             Term(
                 "verdict", "Verdict",
                 "What the examiner says of one step: the probability that it is right, below one half an error, "
-                "or unknown. Its source is a person, a program, a judge, a scalar model, or the outcome.",
+                "or unknown. Its source is a person, a program, a GSRM, a scalar model, or the outcome.",
             ),
             Term(
                 "steps_all_right", "All steps right",
@@ -151,7 +151,7 @@ GLOSSARY: tuple[tuple[str, tuple[Term, ...]], ...] = (
         ),
     ),
     (
-        "Who judges",
+        "Who examines",
         (
             Term(
                 "verifier", "Offline verifier",
@@ -159,7 +159,7 @@ GLOSSARY: tuple[tuple[str, tuple[Term, ...]], ...] = (
                 "responses where they said something.",
             ),
             Term(
-                "gsrm", "Judge, GSRM",
+                "gsrm", "GSRM",
                 "Generative stepwise reward model: reads a response and writes a critique and a verdict for each "
                 "step.",
             ),

@@ -28,22 +28,22 @@ def responses(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def judge(model: Path, own_domain: Domain, tmp_path: Path) -> Path:
-    shutil.copytree(model, tmp_path / "judge")
-    GSRM(load_policy(model, "cpu"), own_domain, GSRMConfig(max_reasoning_tokens=4)).save_config(tmp_path / "judge")
-    return tmp_path / "judge"
+def gsrm(model: Path, own_domain: Domain, tmp_path: Path) -> Path:
+    shutil.copytree(model, tmp_path / "gsrm")
+    GSRM(load_policy(model, "cpu"), own_domain, GSRMConfig(max_reasoning_tokens=4)).save_config(tmp_path / "gsrm")
+    return tmp_path / "gsrm"
 
 
-def test_the_judges_own_domain_is_used_and_malformed_responses_are_told(
-    judge: Path, responses: Path, own_domain: Domain, cli: Cli
+def test_the_gsrms_own_domain_is_used_and_malformed_responses_are_told(
+    gsrm: Path, responses: Path, own_domain: Domain, cli: Cli
 ) -> None:
     out = responses.parent / "examined.jsonl"
-    code, said, _ = cli("examine", responses, "--judge", judge, "--out", out)
+    code, said, _ = cli("examine", responses, "--gsrm", gsrm, "--out", out)
     assert code == 0 and "warning: 2 of 2 responses (100%) are malformed, most often: no sections (2)" in said
     assert "examining: 2/2" in said
     row = json.loads(out.read_text().splitlines()[0])
     assert {f"verdict_{key}" for key in own_domain.step_keys} <= row.keys()
-    code, _, error = cli("examine", responses, "--judge", judge, "--domain", "taobao", "--out", out)
+    code, _, error = cli("examine", responses, "--gsrm", gsrm, "--domain", "taobao", "--out", out)
     assert code == 2 and "--domain taobao differs" in error
 
 
@@ -53,19 +53,19 @@ def test_the_judges_own_domain_is_used_and_malformed_responses_are_told(
         (["--out", "o.xlsx"], "o.xlsx: the format is not known"),
         (["--out", "responses.jsonl"], "--out responses.jsonl: is the input"),
         (["--out", "said.jsonl"], "--out said.jsonl: is the input"),
-        (["--mode", "people"], "--mode people: expected one of human_first, judge_only, human_only, agree"),
-        (["--mode", "agree"], "--mode agree needs a judge"),
+        (["--mode", "people"], "--mode people: expected one of human_first, gsrm_only, human_only, agree"),
+        (["--mode", "agree"], "--mode agree needs a GSRM"),
         (["--column", "x"], "--column x: expected field=column"),
         (["--domain", "nowhere"], "domain 'nowhere' is neither shipped"),
-        (["--device", "gpu", "--judge", "judge"], "device 'gpu'"),
-        (["--judge", "empty"], "model empty: no domain.yaml there"),
-        (["--judge", "nowhere"], "--judge nowhere: no such folder"),
+        (["--device", "gpu", "--gsrm", "gsrm"], "device 'gpu'"),
+        (["--gsrm", "empty"], "model empty: no domain.yaml there"),
+        (["--gsrm", "nowhere"], "--gsrm nowhere: no such folder"),
         (["--endpoint", "nothttp", "--endpoint-model", "m"], "--endpoint: "),
         (["--endpoint", "http://localhost:1/v1"], "--endpoint together with --endpoint-model"),
     ],
 )
 def test_a_mistake_is_one_line(
-    arguments: list[str], message: str, judge: Path, responses: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+    arguments: list[str], message: str, gsrm: Path, responses: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(responses.parent)
     Path("empty").mkdir()
@@ -77,17 +77,17 @@ def test_a_mistake_is_one_line(
 
 
 def test_ctrl_c_says_whether_paid_answers_are_kept(
-    judge: Path, responses: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+    gsrm: Path, responses: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def pressed(*_: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("taosr_she.examine.hybrid.Hybrid.examine", pressed)
     out = responses.parent / "o.jsonl"
-    code, _, error = cli("examine", responses, "--judge", judge, "--out", out)
+    code, _, error = cli("examine", responses, "--gsrm", gsrm, "--out", out)
     assert code == 130 and "stopped; 0 of 2 responses were examined and nothing is kept" in error
-    monkeypatch.setattr("taosr_she.examine.gsrm_endpoint.EndpointJudge", lambda *_: SimpleNamespace())
+    monkeypatch.setattr("taosr_she.examine.gsrm_endpoint.EndpointGSRM", lambda *_: SimpleNamespace())
     endpoint = ("--endpoint", "http://localhost:1/v1", "--endpoint-model", "m")
     code, _, error = cli("examine", responses, *endpoint, "--out", out)
     assert code == 130 and len(error.splitlines()) == 1
-    assert f"kept in {out}.judge-answers.jsonl: run the same command again to go on" in error
+    assert f"kept in {out}.gsrm-answers.jsonl: run the same command again to go on" in error

@@ -50,7 +50,7 @@ def test_examine_sends_no_key_unless_one_is_named(server, call: Call, responses:
     assert call(*command) == 0
     assert {h.get("Authorization") for h in server.headers} == {None}
     shown = " ".join(capsys.readouterr().out.split())
-    assert "steps by source: judge 120, human 30" in shown  # the label is checked against the pair
+    assert "steps by source: gsrm 120, human 30" in shown  # the label is checked against the pair
     assert "endpoint: 30/30" in shown and "endpoint: 30 of 30 questions have a usable answer; 450 tokens" in shown
     command[command.index(out)] = str(responses.with_name("other.jsonl"))
     assert call(*command, "--api-key-env", "OPENAI_API_KEY") == 0

@@ -8,9 +8,9 @@ import pytest
 from taosr_she.base.errors import UserError
 from taosr_she.evaluate.examiners import (
     always_correct,
+    examiner_intervals,
+    examiner_metrics,
     fit_scalar_control,
-    judging_intervals,
-    judging_metrics,
     reliability,
     scalar_control,
 )
@@ -55,34 +55,34 @@ def loop_metrics(truth: np.ndarray, values: np.ndarray) -> dict[str, float]:
 
 def test_metrics_equal_loops() -> None:
     truth, values = examined()
-    assert judging_metrics(KEYS, truth, values) == pytest.approx(loop_metrics(truth, values))
+    assert examiner_metrics(KEYS, truth, values) == pytest.approx(loop_metrics(truth, values))
 
 
 def test_perfect_and_undefined() -> None:
     truth = np.array([[1.0, 0, 1], [1, 1, 1]])
-    perfect = judging_metrics(KEYS, truth, truth)
+    perfect = examiner_metrics(KEYS, truth, truth)
     assert (perfect["first_error_f1"], perfect["accuracy"], perfect["ece"]) == (1, 1, 0)
     # The right verdict on one error, but an earlier step blamed as well: that is not the first error.
-    blamed = judging_metrics(KEYS, truth, np.array([[0.0, 0, 1], [1, 1, 1]]))
+    blamed = examiner_metrics(KEYS, truth, np.array([[0.0, 0, 1], [1, 1, 1]]))
     assert (blamed["first_error_flawed"], blamed["first_error_f1"]) == (0, 0)
-    only_clean = judging_metrics(KEYS, truth[1:], truth[1:])
+    only_clean = examiner_metrics(KEYS, truth[1:], truth[1:])
     assert math.isnan(only_clean["first_error_f1"]) and only_clean["first_error_clean"] == 1
-    unknown = judging_metrics(KEYS, truth, np.full_like(truth, NAN))
+    unknown = examiner_metrics(KEYS, truth, np.full_like(truth, NAN))
     assert unknown["known"] == 0 and math.isnan(unknown["accuracy"])
 
 
 def test_intervals_resample_pairs() -> None:
     truth, values = examined(120)
     pairs = [f"p{i // 3}" for i in range(120)]
-    point, intervals = judging_metrics(KEYS, truth, values), judging_intervals(KEYS, truth, values, pairs)
-    assert intervals == judging_intervals(KEYS, truth, values, pairs)
+    point, intervals = examiner_metrics(KEYS, truth, values), examiner_intervals(KEYS, truth, values, pairs)
+    assert intervals == examiner_intervals(KEYS, truth, values, pairs)
     for name in ("first_error_f1", "accuracy", "accuracy_label"):
         low, high = intervals[name]
         assert low < point[name] < high
     # Copies of the same responses are no new evidence: pairs, not responses, are drawn.
-    doubled = judging_intervals(KEYS, np.tile(truth, (2, 1)), np.tile(values, (2, 1)), pairs * 2)
+    doubled = examiner_intervals(KEYS, np.tile(truth, (2, 1)), np.tile(values, (2, 1)), pairs * 2)
     assert doubled["accuracy"] == pytest.approx(intervals["accuracy"])
-    assert all(map(math.isnan, judging_intervals(KEYS, truth, values, ["p"] * 120)["accuracy"]))
+    assert all(map(math.isnan, examiner_intervals(KEYS, truth, values, ["p"] * 120)["accuracy"]))
 
 
 def test_reliability_bins_hold_every_known_step_and_give_the_ece() -> None:
@@ -91,18 +91,18 @@ def test_reliability_bins_hold_every_known_step_and_give_the_ece() -> None:
     count = sum(b["count"] for b in bins)
     assert count == (~np.isnan(truth) & ~np.isnan(values)).sum()
     ece = sum(b["count"] * abs(b["value"] - b["right"]) for b in bins) / count
-    assert ece == pytest.approx(judging_metrics(KEYS, truth, values)["ece"])
+    assert ece == pytest.approx(examiner_metrics(KEYS, truth, values)["ece"])
     assert all(b["low"] <= b["value"] <= b["high"] for b in bins)
 
 
 def test_controls() -> None:
     truth = np.array([[1.0, 1, 1], [1, 0, 1], [1, 0, 0], [0, 1, 1], [1, 1, 1]])
-    always = judging_metrics(KEYS, truth, always_correct(truth))
+    always = examiner_metrics(KEYS, truth, always_correct(truth))
     assert (always["first_error_clean"], always["first_error_flawed"], always["first_error_f1"]) == (1, 0, 0)
     scores = np.array([0.9, 0.2, 0.3, 0.1, 0.8])
     threshold, step = fit_scalar_control(KEYS, scores, truth)
     assert 0.3 < threshold <= 0.8 and KEYS[step] == "product"  # two of three first errors are there
-    control = judging_metrics(KEYS, truth, scalar_control(scores, threshold, step, 3))
+    control = examiner_metrics(KEYS, truth, scalar_control(scores, threshold, step, 3))
     assert control["first_error_flawed"] == pytest.approx(2 / 3) and control["first_error_clean"] == 1
     with pytest.raises(UserError, match="with and without errors"):
         fit_scalar_control(KEYS, scores, np.ones((5, 3)))
@@ -112,6 +112,6 @@ def test_the_interval_of_a_calibrated_judge_holds_its_calibration_error() -> Non
     """P(correct) 0.8 everywhere, and 80 of 100 right: any resample has a larger error."""
     truth = np.tile((np.arange(100) < 80).astype(float)[:, None], (1, 3))
     values = np.full((100, 3), 0.8)
-    assert judging_metrics(KEYS, truth, values)["ece"] == pytest.approx(0)
-    low, high = judging_intervals(KEYS, truth, values, [f"p{i}" for i in range(100)])["ece"]
+    assert examiner_metrics(KEYS, truth, values)["ece"] == pytest.approx(0)
+    low, high = examiner_intervals(KEYS, truth, values, [f"p{i}" for i in range(100)])["ece"]
     assert low == 0 and 0.02 < high < 0.15

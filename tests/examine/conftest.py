@@ -1,4 +1,4 @@
-"""A small market, a tiny judge with random weights, and models of other architectures for the tests of this room."""
+"""A small market, a tiny gsrm with random weights, and models of other architectures for the tests of this room."""
 
 from collections.abc import Callable
 
@@ -44,7 +44,7 @@ def texts(market: Market, domain: Domain) -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def make_judge(texts: list[str], domain: Domain) -> Callable[..., Policy]:
+def make_gsrm(texts: list[str], domain: Domain) -> Callable[..., Policy]:
     """Random weights, wide enough that verdicts differ clearly."""
 
     def make(architecture: str = "qwen3", seed: int = 1) -> Policy:

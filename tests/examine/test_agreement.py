@@ -12,7 +12,7 @@ from taosr_she.domain.domain import load_domain
 from taosr_she.domain.pair import Annotation
 from taosr_she.domain.response import parse_response
 from taosr_she.examine.agreement import ALL_STEPS, AnnotatorReport, annotator_report, pair_agreement
-from taosr_she.examine.majority import majority_judgements, majority_references
+from taosr_she.examine.majority import majority_references, majority_verdicts
 
 DOMAIN = load_domain("taobao")
 HONEST = (
@@ -114,7 +114,7 @@ def test_a_poisoned_judge_is_outvoted_and_named(market: Market) -> None:
     said = judge_responses((*HONEST, POISONED), market.cases, responses, DOMAIN, seed=1)
     assert outliers(said) == ["mallory"]
     specs = {s.key: s for s in DOMAIN.steps}
-    opinions = majority_judgements(said)
+    opinions = majority_verdicts(said)
     wrong = 0
     for (pair_id, step, text), opinion in opinions.items():
         truth = canonical(DOMAIN, specs[step], market.cases[pair_id].truth.steps[step])

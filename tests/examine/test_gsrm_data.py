@@ -1,4 +1,4 @@
-"""Training examples of the judge: exact contents."""
+"""Training examples of the GSRM: exact contents."""
 
 import math
 from collections.abc import Callable
@@ -14,12 +14,12 @@ from taosr_she.domain.pair import Annotation, Pair
 from taosr_she.domain.response import parse_response, render_response
 from taosr_she.examine.gsrm import GSRM, GSRMConfig
 from taosr_she.examine.gsrm_data import (
-    Judged,
+    Examined,
     clean_demonstrations,
     clean_references,
     corrupt_to_balance,
-    judge_examples,
-    judged_rollouts,
+    examined_rollouts,
+    gsrm_examples,
     right_conclusions,
     shares_wrong,
 )
@@ -39,11 +39,11 @@ def response_of(market: Market, domain: Domain, pair: Pair, **changes: str) -> s
     return render_response(domain, market.cases[pair.pair_id].truth.steps | changes)
 
 
-def judged(market: Market, domain: Domain, verdicts: tuple[float, ...]) -> Judged:
+def examined(market: Market, domain: Domain, verdicts: tuple[float, ...]) -> Examined:
     pair = market.pairs["development"][0]
     steps = market.cases[pair.pair_id].truth.steps
     response = parse_response(domain, response_of(market, domain, pair))
-    return Judged(pair, response, verdicts, tuple(steps[key] for key in domain.step_keys), "clean")
+    return Examined(pair, response, verdicts, tuple(steps[key] for key in domain.step_keys), "clean")
 
 
 def decoded(policy: Policy, ids: list[int]) -> str:
@@ -68,7 +68,7 @@ def test_rollouts_keep_known_verdicts(market: Market, domain: Domain, right: dic
     responses = [parse_response(domain, response_of(market, domain, p, category="nonsense")) for p in pairs]
     truth = [a for a in market.truth("development") if a.pair_id == pairs[0].pair_id and a.step == "category"]
     unlabelled = [Pair(p.pair_id, p.query_id, p.query, p.product) for p in pairs]
-    (rollout,) = judged_rollouts(
+    (rollout,) = examined_rollouts(
         domain, unlabelled, responses, Verifier(domain, truth).examine(unlabelled, responses), right
     )
     np.testing.assert_array_equal(rollout.verdicts, [NAN, NAN, 0, NAN, NAN])
@@ -86,7 +86,7 @@ def test_only_demonstrations_with_the_human_label_are_clean(market: Market, doma
 def test_corruptions_balance_every_step(market: Market, domain: Domain, right: dict[tuple[str, str], str]) -> None:
     clean = clean_references(domain, market.pairs["development"], right)
     assert len(clean) == len(market.pairs["development"])
-    lopsided = [judged(market, domain, (0.0, 1.0, 1.0, 1.0, 1.0))] * 60
+    lopsided = [examined(market, domain, (0.0, 1.0, 1.0, 1.0, 1.0))] * 60
     made = corrupt_to_balance(domain, clean, lopsided, 400, seed=1)
     assert made == corrupt_to_balance(domain, clean, lopsided, 400, seed=1)
     shares = shares_wrong(domain, [*lopsided, *made])
@@ -104,48 +104,48 @@ READ = GSRMConfig(closed_steps="read")
 
 
 def test_examples_where_closed_steps_are_compared(
-    market: Market, domain: Domain, make_judge: Callable[..., Policy]
+    market: Market, domain: Domain, make_gsrm: Callable[..., Policy]
 ) -> None:
     """Nothing but the reasoning is learnt, once a pair, and only where people said all of it."""
-    policy, one = make_judge(), judged(market, domain, (1.0, 0.0, 1.0, NAN, 1.0))
+    policy, one = make_gsrm(), examined(market, domain, (1.0, 0.0, 1.0, NAN, 1.0))
     partly = replace(one, conclusions=(None, *one.conclusions[1:]))
     for several in ([one, one], [partly, one], [replace(one, by_people=False), one]):
-        (reasoning,) = judge_examples(policy, domain, several, GSRMConfig())
+        (reasoning,) = gsrm_examples(policy, domain, several, GSRMConfig())
         prompt = policy.encode_prompt(domain, one.pair)
         assert reasoning == answer(prompt, policy.encode_response(one.response.text))
 
 
-def test_examples_where_steps_are_read(market: Market, domain: Domain, make_judge: Callable[..., Policy]) -> None:
-    policy, one = make_judge(), judged(market, domain, (1.0, 0.0, 1.0, NAN, 1.0))
+def test_examples_where_steps_are_read(market: Market, domain: Domain, make_gsrm: Callable[..., Policy]) -> None:
+    policy, one = make_gsrm(), examined(market, domain, (1.0, 0.0, 1.0, NAN, 1.0))
     prompt = policy.encode_prompt(domain, one.pair)
-    reasoning, check = judge_examples(policy, domain, [one], READ)
+    reasoning, check = gsrm_examples(policy, domain, [one], READ)
     own = policy.encode_response(one.response.text)
     assert reasoning == answer(prompt, own)
-    # What is trained is what is read: the judge's own check holds the same ids.
-    judge = GSRM(policy, domain, READ)
-    whole = judge.form.check(judge._key(one.pair, one.response)[1])
+    # What is trained is what is read: the GSRM's own check holds the same ids.
+    gsrm = GSRM(policy, domain, READ)
+    whole = gsrm.form.check(gsrm._key(one.pair, one.response)[1])
     assert check.ids == prompt + own[:-1] + whole.ids
     learnt = [(place, label) for place, label in enumerate(check.labels) if label != IGNORE]
     start = len(check.ids) - len(whole.ids)
-    words = {1.0: judge.form.correct[0], 0.0: judge.form.wrong[0]}
+    words = {1.0: gsrm.form.correct[0], 0.0: gsrm.form.wrong[0]}
     assert learnt == [(start + whole.slots[k] + 1, words[v]) for k, v in enumerate(one.verdicts) if not math.isnan(v)]
     for place, label in learnt:
         assert decoded(policy, [*check.ids[:place], label]).endswith(("\ncorrect", "\nwrong"))
 
 
 def test_a_teachers_reasoning_is_compared_with_but_not_learnt(
-    market: Market, domain: Domain, make_judge: Callable[..., Policy]
+    market: Market, domain: Domain, make_gsrm: Callable[..., Policy]
 ) -> None:
-    policy, one = make_judge(), judged(market, domain, (1.0, 0.0, 1.0, NAN, 1.0))
-    _, check = judge_examples(policy, domain, [one], READ)
-    assert judge_examples(policy, domain, [replace(one, by_people=False)], READ) == [check]
+    policy, one = make_gsrm(), examined(market, domain, (1.0, 0.0, 1.0, NAN, 1.0))
+    _, check = gsrm_examples(policy, domain, [one], READ)
+    assert gsrm_examples(policy, domain, [replace(one, by_people=False)], READ) == [check]
 
 
-def test_examples_without_critiques(market: Market, domain: Domain, make_judge: Callable[..., Policy]) -> None:
-    policy, one = make_judge(), judged(market, domain, (1.0,) * 5)
-    (check,) = judge_examples(policy, domain, [one], GSRMConfig(critique=False))
+def test_examples_without_critiques(market: Market, domain: Domain, make_gsrm: Callable[..., Policy]) -> None:
+    policy, one = make_gsrm(), examined(market, domain, (1.0,) * 5)
+    (check,) = gsrm_examples(policy, domain, [one], GSRMConfig(critique=False))
     prompt = policy.encode_prompt(domain, one.pair)
     assert check.ids[: len(prompt)] == prompt
     assert decoded(policy, check.ids).count("\ncorrect") == 5 == sum(label != IGNORE for label in check.labels)
-    unknown = judged(market, domain, (NAN,) * 5)
-    assert judge_examples(policy, domain, [unknown], GSRMConfig(critique=False)) == []
+    unknown = examined(market, domain, (NAN,) * 5)
+    assert gsrm_examples(policy, domain, [unknown], GSRMConfig(critique=False)) == []

@@ -26,7 +26,7 @@ WRONG = {"query": "category: tent", "product": "category: tent", "category": "ne
 
 
 class Judge:
-    """A verifier over its own references that answers as the judge: sure of itself to 0.9, and counting."""
+    """A verifier over its own references that answers as the GSRM: sure of itself to 0.9, and counting."""
 
     def __init__(self, annotations: Sequence[Annotation]) -> None:
         self.verifier = Verifier(DOMAIN, annotations)
@@ -36,9 +36,7 @@ class Judge:
         self.asked += [p.pair_id for p in pairs]
         found = self.verifier.examine(pairs, responses)
         known = ~np.isnan(found.values)
-        return Verdicts(
-            np.abs(found.values - 0.1).astype(np.float32), np.where(known, CODE["judge"], 0).astype(np.int8)
-        )
+        return Verdicts(np.abs(found.values - 0.1).astype(np.float32), np.where(known, CODE["gsrm"], 0).astype(np.int8))
 
 
 opinions = st.lists(st.lists(st.sampled_from(["right", "wrong", "silent"]), min_size=4, max_size=4), max_size=5)
@@ -58,28 +56,28 @@ def pair(b: int, label: str | None = None) -> Pair:
     return Pair(f"p{b}", "q", "red boots", Product("red boots"), label=label)
 
 
-def expected(mode: str, human: str, judge: str) -> tuple[float, str]:
+def expected(mode: str, human: str, gsrm: str) -> tuple[float, str]:
     """The verdict of one step and its source, by ifs."""
     by_human = {"right": (1.0, "human"), "wrong": (0.0, "human"), "silent": (math.nan, "unknown")}[human]
-    by_judge = {"right": (0.9, "judge"), "wrong": (0.1, "judge"), "silent": (math.nan, "unknown")}[judge]
-    if mode == "judge_only":
-        return by_judge
+    by_gsrm = {"right": (0.9, "gsrm"), "wrong": (0.1, "gsrm"), "silent": (math.nan, "unknown")}[gsrm]
+    if mode == "gsrm_only":
+        return by_gsrm
     if mode == "human_only":
         return by_human
     if human == "silent":
-        return by_judge
-    if mode == "agree" and judge != "silent" and judge != human:
+        return by_gsrm
+    if mode == "agree" and gsrm != "silent" and gsrm != human:
         return math.nan, "unknown"
     return by_human
 
 
-@pytest.mark.parametrize("mode", ["human_first", "judge_only", "human_only", "agree"])
+@pytest.mark.parametrize("mode", ["human_first", "gsrm_only", "human_only", "agree"])
 @given(human=opinions, data=st.data())
 def test_every_mode_step_by_step(mode: str, human: list[list[str]], data: st.DataObject) -> None:
     row = st.lists(st.sampled_from(["right", "wrong", "silent"]), min_size=4, max_size=4)
     said = data.draw(st.lists(row, min_size=len(human), max_size=len(human)))
-    judge = Judge(references(said))
-    hybrid = Hybrid(Verifier(DOMAIN, references(human)), judge, mode)  # type: ignore[arg-type]
+    gsrm = Judge(references(said))
+    hybrid = Hybrid(Verifier(DOMAIN, references(human)), gsrm, mode)  # type: ignore[arg-type]
     found = hybrid.examine([pair(b) for b in range(len(human))], [RESPONSE] * len(human))
     for b in range(len(human)):
         for k, key in enumerate(DOMAIN.step_keys):
@@ -89,16 +87,16 @@ def test_every_mode_step_by_step(mode: str, human: list[list[str]], data: st.Dat
             assert SOURCES[found.sources[b, k]] == source
 
 
-def test_the_judge_is_asked_only_about_responses_with_a_step_that_people_left_open() -> None:
+def test_the_gsrm_is_asked_only_about_responses_with_a_step_that_people_left_open() -> None:
     human = Verifier(DOMAIN, references([["right"] * 4, ["right", "right", "silent", "right"], ["silent"] * 4]))
-    judge = Judge(references([["wrong"] * 4] * 3))
-    hybrid = Hybrid(human, judge)
+    gsrm = Judge(references([["wrong"] * 4] * 3))
+    hybrid = Hybrid(human, gsrm)
     pairs = [pair(b, "4") for b in (2, 0, 1, 0)]
     found = hybrid.examine(pairs, [RESPONSE] * 4)
-    assert judge.asked == ["p2", "p1"] and (hybrid.examined, hybrid.judged) == (4, 2)
+    assert gsrm.asked == ["p2", "p1"] and (hybrid.examined, hybrid.asked) == (4, 2)
     assert found.values[2].tolist() == pytest.approx([1, 1, 0.1, 1, 1])
     hybrid.examine([pair(0, "4")], [RESPONSE])
-    assert len(judge.asked) == 2 and (hybrid.examined, hybrid.judged) == (5, 2)  # not even an empty question
+    assert len(gsrm.asked) == 2 and (hybrid.examined, hybrid.asked) == (5, 2)  # not even an empty question
 
 
 def test_inputs_of_the_human_side_stay_as_they_are() -> None:
@@ -117,14 +115,14 @@ def test_inputs_of_the_human_side_stay_as_they_are() -> None:
 
 def test_mistakes_of_the_user() -> None:
     verifier = Verifier(DOMAIN, [])
-    with pytest.raises(UserError, match="hybrid mode 'judge_first': expected one of human_first, judge_only"):
-        Hybrid(verifier, verifier, "judge_first")  # type: ignore[arg-type]
-    with pytest.raises(UserError, match="'agree' needs a judge"):
+    with pytest.raises(UserError, match="hybrid mode 'gsrm_first': expected one of human_first, gsrm_only"):
+        Hybrid(verifier, verifier, "gsrm_first")  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="'agree' needs a GSRM"):
         Hybrid(verifier, None, "agree")
     assert Hybrid(verifier, None, "human_only").examine([pair(0)], [RESPONSE]).values.shape == (1, 5)
 
 
-def test_a_judge_below_the_bar_stops_the_run_unless_overridden(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_gsrm_below_the_bar_stops_the_run_unless_overridden(caplog: pytest.LogCaptureFixture) -> None:
     check_bar({"first_error_f1": 0.6})
     with pytest.raises(UserError, match=r"reaches a first-error F1 of 0\.599; the bar is 0\.6: train it on more"):
         check_bar({"first_error_f1": 0.599})

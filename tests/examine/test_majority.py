@@ -2,7 +2,7 @@ import pytest
 
 from taosr_she.domain.domain import load_domain
 from taosr_she.domain.pair import Annotation
-from taosr_she.examine.majority import MACHINE, majority_judgements, majority_references
+from taosr_she.examine.majority import MACHINE, majority_references, majority_verdicts
 
 DOMAIN = load_domain("taobao")
 
@@ -50,6 +50,6 @@ def test_judgements_are_about_the_same_text_and_references_about_the_step() -> N
         Annotation("p", "category", "other", "correct", annotator="a"),  # a reference
         Annotation("p", "colour", "x"),  # no step of the schema
     ]
-    found = {place: opinion.value for place, opinion in majority_judgements(records).items()}
+    found = {place: opinion.value for place, opinion in majority_verdicts(records).items()}
     assert found == {("p", "category", "same thing"): "wrong", ("p", "category", "near"): "wrong"}
     assert set(majority_references(DOMAIN, records)) == {("p", "category")}

@@ -17,7 +17,7 @@ class Sure:
     def examine(self, pairs: Sequence[Pair], responses: Sequence[Response]) -> Verdicts:
         values = np.full((len(responses), 5), 0.9, dtype=np.float32)
         values[:, 1] = np.nan
-        return Verdicts(values, np.full(values.shape, CODE["judge"], dtype=np.int8))
+        return Verdicts(values, np.full(values.shape, CODE["gsrm"], dtype=np.int8))
 
 
 def batch(n: int) -> tuple[list[Pair], list[Response]]:
@@ -34,7 +34,7 @@ def test_known_verdicts_of_reasoning_steps_turn_at_the_stated_rate() -> None:
     assert np.allclose(found.values[:, [0, 2, 3]][turned], 0.1)
     assert 0.17 < turned.mean() < 0.23
     assert abs(np.corrcoef(turned[:, 0], turned[:, 1])[0, 1]) < 0.1  # steps turn independently
-    assert (found.sources == CODE["judge"]).all()
+    assert (found.sources == CODE["gsrm"]).all()
 
 
 def test_the_same_text_turns_the_same_way_and_another_seed_turns_others() -> None:

@@ -44,14 +44,14 @@ def test_lookups_equal_a_slow_search(
         new = store.add(items[:half]) + store.add(items[half:])
         assert new == len(kept) == store.count()
         assert list(store.select()) == kept
-        assert list(store.select(pair_id=pair_id, kind="judgement")) == [
+        assert list(store.select(pair_id=pair_id, kind="verdict")) == [
             a for a in kept if a.pair_id == pair_id and not is_reference(a)
         ]
         assert store.count(step=step, annotator="b") == sum(a.step == step and a.annotator == "b" for a in kept)
         assert store.references([pair_id]) == [a for a in kept if a.pair_id == pair_id and is_reference(a)]
         place = Place(pair_id, step, text)
         wanted = (pair_id, step, normal_text(text))
-        assert store.judgements([place]) == [
+        assert store.verdicts([place]) == [
             a for a in kept if (a.pair_id, a.step, normal_text(a.conclusion)) == wanted and not is_reference(a)
         ]
 
@@ -70,8 +70,8 @@ def test_lookups_of_more_than_one_chunk(tmp_path: Path) -> None:
     with AnnotationStore(tmp_path / "a.db") as store:
         assert store.add(Annotation(f"p{i}", "s", "x", response_id="r" * (i % 2)) for i in range(2500)) == 2500
         assert len(store.references([f"p{i}" for i in range(3000)])) == 1250
-        assert len(store.judgements([Place(f"p{i}", "s", " X ") for i in range(3000)] * 2)) == 1250
-        assert store.references([]) == store.judgements([]) == []
+        assert len(store.verdicts([Place(f"p{i}", "s", " X ") for i in range(3000)] * 2)) == 1250
+        assert store.references([]) == store.verdicts([]) == []
 
 
 def test_lookups_use_an_index(tmp_path: Path) -> None:

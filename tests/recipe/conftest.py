@@ -1,4 +1,4 @@
-"""A toy shop that a very small model learns in seconds, and one whole run on it: people, a judge, a scalar model."""
+"""A toy shop that a very small model learns in seconds, and a run on it: people, a GSRM, a scalar reward model."""
 
 import itertools
 from collections.abc import Callable
@@ -66,8 +66,8 @@ def write_shop(folder: Path) -> None:
 
 
 def toy_recipe(shop: Path, out: Path, stages: dict[str, Any]) -> dict[str, Any]:
-    """Data, SFT, scalar model and judge on the shop, then `stages`."""
-    judge = {"epochs": 2, "batch_size": 8, "learning_rate": 1e-3}
+    """Data, SFT, scalar reward model and GSRM on the shop, then `stages`."""
+    gsrm = {"epochs": 2, "batch_size": 8, "learning_rate": 1e-3}
     return {
         "name": "toy", "seed": 1, "out": str(out), "threads": 1, "domain_overrides": {"prompt": PROMPT},
         "stages": {
@@ -81,15 +81,18 @@ def toy_recipe(shop: Path, out: Path, stages: dict[str, Any]) -> dict[str, Any]:
                 "tiny": {"hidden": 48, "layers": 1, "heads": 2, "kv_heads": 1, "ffn": 64, "vocab_size": 400},
                 "settings": {"epochs": 40, "batch_size": 16, "learning_rate": 1e-2},
             },
-            "scalar": {"kind": "scalar", "sampling": SAMPLING},
-            "judge": {"kind": "judge", "scalar": "scalar", "sampling": SAMPLING, "settings": judge, "resamples": 100},
+            "scalar_reward_model": {"kind": "scalar_reward_model", "sampling": SAMPLING},
+            "gsrm": {
+                "kind": "gsrm", "scalar_reward_model": "scalar_reward_model", "sampling": SAMPLING, "settings": gsrm,
+                "resamples": 100,
+            },
             **stages,
         },
     }  # fmt: skip
 
 
 def hybrid_stage(updates: int, **examination: Any) -> dict[str, Any]:
-    """Reinforcement learning examined so; the weak judge of the toy shop is used all the same."""
+    """Reinforcement learning examined so; the weak GSRM of the toy shop is used all the same."""
     how = {"override_bar": True, **examination}
     return {"kind": "rl", "examination": how, "settings": {**UPDATES, "updates": updates, "checkpoint_every": 2}}
 
@@ -110,18 +113,18 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def toy_run(shop: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run whose rollouts are examined by people and judge, judge alone, and the scalar model."""
+    """A finished run whose rollouts are examined by people and GSRM, GSRM alone, and the scalar reward model."""
     stages = {
-        "hybrid": hybrid_stage(4, judge="judge") | {"watch": {"every": 2, "pairs": 5, "max_new_tokens": 40}},
-        "judge_only": hybrid_stage(1, mode="judge_only", judge="judge"),
-        "by_scalar": hybrid_stage(1, mode="scalar", scalar="scalar"),
+        "hybrid": hybrid_stage(4, gsrm="gsrm") | {"watch": {"every": 2, "pairs": 5, "max_new_tokens": 40}},
+        "gsrm_only": hybrid_stage(1, mode="gsrm_only", gsrm="gsrm"),
+        "by_scalar": hybrid_stage(1, mode="scalar_reward_model", scalar_reward_model="scalar_reward_model"),
         "labels": {
             "kind": "label_sft", "max_new_tokens": 40,
             "settings": {"epochs": 4, "batch_size": 8, "learning_rate": 1e-3},
         },
         "turned": hybrid_stage(1, flip=1.0),
         "evaluate": {
-            "kind": "evaluate", "models": ["sft", "hybrid", "judge_only", "by_scalar", "labels"], "max_new_tokens": 40,
+            "kind": "evaluate", "models": ["sft", "hybrid", "gsrm_only", "by_scalar", "labels"], "max_new_tokens": 40,
             "resamples": 100, "robustness_pairs": 7,
         },
     }  # fmt: skip

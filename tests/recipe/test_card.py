@@ -18,7 +18,7 @@ from taosr_she.domain.domain import load_domain
 from taosr_she.recipe.card import base_model, model_card
 from taosr_she.recipe.config import Recipe
 
-CHECKPOINTS = {"sft", "scalar", "judge", "hybrid", "judge_only", "by_scalar", "labels", "turned"}
+CHECKPOINTS = {"sft", "scalar_reward_model", "gsrm", "hybrid", "gsrm_only", "by_scalar", "labels", "turned"}
 
 
 def card_of(run: Path, stage: str) -> ModelCard:
@@ -34,7 +34,9 @@ def test_every_checkpoint_has_a_card_that_the_hub_can_read(toy_run: Path) -> Non
     for stage in CHECKPOINTS:
         card = card_of(toy_run, stage)
         assert card.data.library_name == "transformers" and "taosr-she" in card.data.tags
-        assert card.data.pipeline_tag == ("text-classification" if stage == "scalar" else "text-generation")
+        assert card.data.pipeline_tag == (
+            "text-classification" if stage == "scalar_reward_model" else "text-generation"
+        )
         assert card.data.base_model is None, "a tiny model has none"
         headings = re.findall(r"^## (.*)$", card.text, re.MULTILINE)
         assert headings == ["What it judges", "How to use it", "What it was trained on", "How good it is", "Limits"]
@@ -54,8 +56,8 @@ def test_its_facts_are_those_of_the_run(toy_run: Path) -> None:
     value = results["models"]["hybrid"]["metrics"]["macro_f1"]
     assert f"| macro-F1 | {100 * value:.1f} | {100 * low:.1f} to {100 * high:.1f} |" in text
     assert f"{results['pairs']} pairs of the test split" in text and "development pairs that were watched" in text
-    judge = json.loads((toy_run / "stages/judge/judge.json").read_text())["examiners"]["judge"]["metrics"]
-    assert f"| accuracy | {100 * judge['accuracy']:.1f} |" in card_of(toy_run, "judge").text
+    gsrm = json.loads((toy_run / "stages/gsrm/examiners.json").read_text())["examiners"]["gsrm"]["metrics"]
+    assert f"| accuracy | {100 * gsrm['accuracy']:.1f} |" in card_of(toy_run, "gsrm").text
     assert "It was not measured in this run." in card_of(toy_run, "turned").text
 
 

@@ -144,21 +144,37 @@ RL = {"kind": "rl", "start": "sft"}
 @pytest.mark.parametrize(
     ("examination", "message"),
     [
-        ({"judge": "judg"}, "stage 'rl' needs an earlier judge stage called 'judg'"),
-        ({"mode": "judge_only"}, "mode `judge_only` needs a `judge` stage or an `endpoint`, or an `examiner`"),
-        ({"mode": "scalar"}, "mode `scalar` and the name of a `scalar` stage go together"),
-        ({"scalar": "sft"}, "mode `scalar` and the name of a `scalar` stage go together"),
-        ({"mode": "scalar", "scalar": "sft"}, "stage 'rl' needs an earlier scalar stage called 'sft'"),
+        ({"gsrm": "gs"}, "stage 'rl' needs an earlier gsrm stage called 'gs'"),
+        ({"mode": "gsrm_only"}, "mode `gsrm_only` needs a `gsrm` stage or an `endpoint`, or an `examiner`"),
+        (
+            {"mode": "scalar_reward_model"},
+            "mode `scalar_reward_model` and the name of a `scalar_reward_model` stage go together",
+        ),
+        (
+            {"scalar_reward_model": "sft"},
+            "mode `scalar_reward_model` and the name of a `scalar_reward_model` stage go together",
+        ),
+        (
+            {"mode": "scalar_reward_model", "scalar_reward_model": "sft"},
+            "stage 'rl' needs an earlier scalar_reward_model stage called 'sft'",
+        ),
         (
             {"examiner": "json:dumps"},
             "examination: json:dumps: expected a class with a method examine(pairs, responses)",
         ),
         ({"examiner": "gsrm"}, "'gsrm' is no import path"),
-        ({"examiner": "json:dumps", "judge": "judge"}, "stands in the place of `judge` and `endpoint`: name one"),
+        ({"examiner": "json:dumps", "gsrm": "gsrm"}, "replaces `gsrm` and `endpoint`: name one of them"),
         ({"examiner_options": {"a": 1}}, "`examiner_options` belong to an `examiner`"),
         ({"mode": "majority"}, "stages.rl.examination.mode"),
+        ({"judge": "gsrm"}, "stages.rl.examination: `judge` is now called `gsrm`: rename it"),
+        ({"scalar": "s"}, "stages.rl.examination: `scalar` is now called `scalar_reward_model`: rename it"),
+        ({"mode": "judge_only"}, "mode: mode `judge_only` is now called `gsrm_only`: rename it"),
+        ({"mode": "scalar"}, "mode: mode `scalar` is now called `scalar_reward_model`: rename it"),
         ({"flip": 1.5}, "flip: Input should be less than or equal to 1"),
-        ({"mode": "scalar", "scalar": "s", "flip": 0.1}, "mode `scalar` has none"),
+        (
+            {"mode": "scalar_reward_model", "scalar_reward_model": "s", "flip": 0.1},
+            "mode `scalar_reward_model` has none",
+        ),
     ],
 )
 def test_examiners_that_are_not_there_are_named(tmp_path: Path, examination: dict[str, Any], message: str) -> None:
@@ -173,13 +189,16 @@ def test_examiners_that_are_not_there_are_named(tmp_path: Path, examination: dic
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("stages.judge.scalar=sft", "stage 'judge' needs an earlier scalar stage called 'sft'"),
-        ("stages.hybrid.examination.judge=hybrid", "stage 'hybrid' needs an earlier judge stage called 'hybrid'"),
+        ("stages.gsrm.scalar_reward_model=sft", "stage 'gsrm' needs an earlier scalar_reward_model stage called 'sft'"),
+        ("stages.hybrid.examination.gsrm=hybrid", "stage 'hybrid' needs an earlier gsrm stage called 'hybrid'"),
         (
             "stages.hybrid.examination.endpoint={base_url: http://localhost:8000/v1, model: m}",
-            "name a `judge` stage or an `endpoint`, not both",
+            "name a `gsrm` stage or an `endpoint`, not both",
         ),
         ("stages.hybrid.examination.monitor.windows=3", "monitor.windows: unknown key"),
+        ("stages.gsrm.scalar=sft", "stages.gsrm: `scalar` is now called `scalar_reward_model`: rename it"),
+        ("stages.gsrm.kind=judge", "stages.gsrm: kind 'judge' is now called 'gsrm': rename it"),
+        ("stages.scalar_reward_model.kind=scalar", "kind 'scalar' is now called 'scalar_reward_model': rename it"),
         ("stages.data.probe_share=1", "probe_share: Input should be less than 1"),
     ],
 )
@@ -190,10 +209,10 @@ def test_wrong_settings_of_examination_are_one_line(override: str, message: str)
 
 
 def test_the_mode_follows_from_who_is_there() -> None:
-    recipe = load_recipe("hybrid", ["stages.hybrid.examination={judge: judge}"])
+    recipe = load_recipe("hybrid", ["stages.hybrid.examination={gsrm: gsrm}"])
     modes = {name: stage.examination.resolved_mode for name, stage in recipe.stages.items() if stage.kind == "rl"}
     assert modes == {
-        "outcome": "human_only", "human_only": "human_only", "judge_only": "judge_only", "hybrid": "human_first",
+        "outcome": "human_only", "human_only": "human_only", "gsrm_only": "gsrm_only", "hybrid": "human_first",
         "oracle": "human_only",
     }  # fmt: skip
 

@@ -25,7 +25,7 @@ DOMAINS = [
     for name in ("taobao", "esci", "wands")
 ]
 WORDS = [
-    "data", "sft", "rl", "kind", "market", "pairs", "evaluate", "select", "judge", "settings", "name", "stages", "seed",
+    "data", "sft", "rl", "kind", "market", "pairs", "evaluate", "select", "gsrm", "settings", "name", "stages", "seed",
     "out", "no", "true", "~", "0012", "1e9", ".inf", "../x", "", " ", "\n", "a" * 300, "é", "\x1b[31m", "<<", "where",
 ]  # fmt: skip
 scalars = (

@@ -75,8 +75,8 @@ def test_a_run_ends_with_the_table_and_the_report(whole: tuple[Path, str, float]
         "staged",
         "rejection",
         "dpo",
-        "scalar",
-        "judge",
+        "scalar_reward_model",
+        "gsrm",
         "hybrid",
         "evaluate",
     ):
@@ -84,15 +84,15 @@ def test_a_run_ends_with_the_table_and_the_report(whole: tuple[Path, str, float]
     rows = [json.loads(line) for line in (out / "stages/srpo/metrics.jsonl").read_text().splitlines()]
     assert [r["step"] for r in rows] == list(range(1, 13))
     assert max(r["signal_share"] for r in rows) > 0, "the small run must meet groups with signal, or it tests nothing"
-    judge = json.loads((out / "stages/judge/judge.json").read_text())
-    assert {"judge", "always_correct"} <= judge["examiners"].keys()
-    low, high = judge["examiners"]["judge"]["intervals"]["accuracy"]
-    assert low <= judge["examiners"]["judge"]["metrics"]["accuracy"] <= high
+    gsrm = json.loads((out / "stages/gsrm/examiners.json").read_text())
+    assert {"gsrm", "always_correct"} <= gsrm["examiners"].keys()
+    low, high = gsrm["examiners"]["gsrm"]["intervals"]["accuracy"]
+    assert low <= gsrm["examiners"]["gsrm"]["metrics"]["accuracy"] <= high
     rows = [json.loads(line) for line in (out / "stages/hybrid/metrics.jsonl").read_text().splitlines()]
     sources = {source for row in rows for source in row["sources"]["query"]}
-    assert {"human", "judge"} <= sources and all(row["sources"]["label"] == {"human": 1.0} for row in rows)
-    assert sum(row["probe_verdicts"] for row in rows) > 0 and rows[-1]["judge_agreement"] is not None
-    assert 'id="judging"' in page
+    assert {"human", "gsrm"} <= sources and all(row["sources"]["label"] == {"human": 1.0} for row in rows)
+    assert sum(row["probe_verdicts"] for row in rows) > 0 and rows[-1]["gsrm_agreement"] is not None
+    assert 'id="examination"' in page
     rows = [json.loads(line) for line in (out / "stages/staged/metrics.jsonl").read_text().splitlines()]
     assert [(r["step"], r["stage"]) for r in rows if r["stage_ended"]] == [(3, "steps"), (7, "all")]
     assert all("refills" in r for r in rows) and "Curriculum of" in page
@@ -149,10 +149,10 @@ def test_a_finished_run_is_kept_and_a_changed_stage_runs_anew_with_what_depends_
 
 
 @pytest.mark.slow
-def test_a_judge_below_the_bar_stops_the_run_with_one_line(whole: tuple[Path, str, float]) -> None:
+def test_a_gsrm_below_the_bar_stops_the_run_with_one_line(whole: tuple[Path, str, float]) -> None:
     out, _, _ = whole
     strict = ["stages.hybrid.examination.override_bar=false", "stages.hybrid.examination.bar=1"]
     command = [sys.executable, "-m", "taosr_she.cli", "run", *SMALL, f"out={out}", *strict]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
     assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 1
-    assert "the judge reaches a first-error F1 of" in done.stderr or "has no first-error F1" in done.stderr
+    assert "the GSRM reaches a first-error F1 of" in done.stderr or "has no first-error F1" in done.stderr

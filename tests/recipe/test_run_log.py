@@ -93,4 +93,4 @@ def test_a_run_leaves_its_log_with_the_table(toy_run: Path) -> None:
         "report.html",
     ):
         assert words in text
-    assert "WARNING the judge reaches a first-error F1 of" in text
+    assert "WARNING the GSRM reaches a first-error F1 of" in text

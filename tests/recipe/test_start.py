@@ -34,7 +34,7 @@ def base(tmp_path: Path) -> Path:
 
 def test_every_checkpoint_of_a_run_holds_its_domain(toy_run: Path) -> None:
     checkpoints = sorted(toy_run.glob("stages/*/checkpoint"))
-    wanted = {"sft", "scalar", "judge", "hybrid", "judge_only", "by_scalar", "labels", "turned"}
+    wanted = {"sft", "scalar_reward_model", "gsrm", "hybrid", "gsrm_only", "by_scalar", "labels", "turned"}
     assert {c.parent.name for c in checkpoints} == wanted
     own = load_domain(toy_run / "domain.yaml")
     assert own != load_domain("taobao")  # the recipe's overrides are in it

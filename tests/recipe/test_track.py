@@ -58,7 +58,12 @@ def expected(rows: list[dict[str, Any]], prefix: str = "") -> dict[str, dict[int
 def test_tensorboard_has_the_rows_of_every_stage_of_a_run(toy_run: Path) -> None:
     tracked = toy_run / "track" / "tensorboard"
     stages = {path.parent.name for path in toy_run.glob("stages/*/metrics.jsonl")}
-    assert {path.name for path in tracked.iterdir()} == stages and {"sft", "scalar", "judge", "hybrid"} <= stages
+    assert {path.name for path in tracked.iterdir()} == stages and {
+        "sft",
+        "scalar_reward_model",
+        "gsrm",
+        "hybrid",
+    } <= stages
     for name in stages:
         folder = toy_run / "stages" / name
         rows = read_rows(folder / "metrics.jsonl")

@@ -12,7 +12,7 @@ from taosr_she.domain.annotation import write_annotations
 from taosr_she.domain.pair import Annotation
 from taosr_she.examine.verdicts import SOURCES
 from taosr_she.report.build import build_report
-from taosr_she.report.examination import ORDER, Judging, judging
+from taosr_she.report.examination import ORDER, Examination, examination
 from taosr_she.report.examination_plots import MAX_COLUMNS, MAX_RADIUS, reliability_chart, sources_chart
 from taosr_she.report.load import load_run
 from taosr_she.report.names import read_names
@@ -30,24 +30,24 @@ def examiner(f1: float, ece: float) -> dict[str, Any]:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    """A run folder with a judge stage, two rows of hybrid training, and three annotators, one of them poisoned."""
-    for stage, kind in (("data", "market"), ("judge", "judge"), ("hybrid", "rl")):
+    """A run folder with a GSRM stage, two rows of hybrid training, and three annotators, one of them poisoned."""
+    for stage, kind in (("data", "market"), ("gsrm", "gsrm"), ("hybrid", "rl")):
         (tmp_path / "stages" / stage).mkdir(parents=True)
         record = {"kind": kind, "seconds": 1.0, "fingerprint": "x", "summary": {"hit_rate": {"query": 0.25}}}
         (tmp_path / "stages" / stage / "stage.json").write_text(json.dumps(record))
-    examination = {"mode": "human_first", "judge": "judge", "bar": 0.7, "override_bar": True}
+    examination = {"mode": "human_first", "gsrm": "gsrm", "bar": 0.7, "override_bar": True}
     stages = {
-        "data": {"kind": "market"}, "judge": {"kind": "judge"}, "hybrid": {"kind": "rl", "examination": examination},
+        "data": {"kind": "market"}, "gsrm": {"kind": "gsrm"}, "hybrid": {"kind": "rl", "examination": examination},
     }  # fmt: skip
     (tmp_path / "recipe.yaml").write_text(json.dumps({"name": "x", "domain": "taobao", "stages": stages}))
     report = {
         "step_keys": list(STEPS), "pairs": 20, "responses": 40, "notes": ["Something was left out."],
-        "examiners": {"judge": examiner(0.8, 0.1), "always_correct": examiner(0.0, 0.3)},
+        "examiners": {"gsrm": examiner(0.8, 0.1), "always_correct": examiner(0.0, 0.3)},
     }  # fmt: skip
-    (tmp_path / "stages/judge/judge.json").write_text(json.dumps(report))
+    (tmp_path / "stages/gsrm/examiners.json").write_text(json.dumps(report))
     rows = [
-        {"step": n, "reward": 0.5, "judge_agreement": 0.9, "sources": {"query": {"human": n / 4, "judge": 1 - n / 4}},
-         "warnings": [f"the judge agrees in {n}0% of the steps", "<b>responses</b> are longer"][: 3 - n]}
+        {"step": n, "reward": 0.5, "gsrm_agreement": 0.9, "sources": {"query": {"human": n / 4, "gsrm": 1 - n / 4}},
+         "warnings": [f"the GSRM agrees in {n}0% of the steps", "<b>responses</b> are longer"][: 3 - n]}
         for n in (1, 2)
     ]  # fmt: skip
     (tmp_path / "stages/hybrid/metrics.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
@@ -60,15 +60,15 @@ def run(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def read(run: Path) -> Judging:
+def read(run: Path) -> Examination:
     data = load_run(run)
-    return judging(data, read_names(data))
+    return examination(data, read_names(data))
 
 
 def test_everything_is_read(run: Path) -> None:
     found = read(run)
-    (card,) = found.judges
-    assert [e.name for e in card.examiners] == ["Judge", "Always correct"]
+    (card,) = found.gsrms
+    assert [e.name for e in card.examiners] == ["GSRM", "Always correct"]
     assert card.notes == ["Something was left out."]
     assert card.used_by == ["hybrid (human_first, bar 70.0, which need not be reached)"]
     cells = {row.key: [(c.text, c.interval, c.best) for c in row.cells] for row in card.rows}
@@ -77,8 +77,8 @@ def test_everything_is_read(run: Path) -> None:
     assert not any(best for *_, best in cells["first_error_flawed"]), "no merit by itself"
     assert "first_error_clean" not in cells and "accuracy_category" in cells
     (column,) = found.sources
-    assert column.shares["query"] == [("human", 37.5), ("judge", 62.5)] and column.hit_rate["query"] == "25.0"
-    assert found.legend == ["human", "judge"] and found.steps == [("query", "Query understanding")]
+    assert column.shares["query"] == [("human", 37.5), ("gsrm", 62.5)] and column.hit_rate["query"] == "25.0"
+    assert found.legend == ["human", "gsrm"] and found.steps == [("query", "Query understanding")]
     (warned,) = found.warnings
     assert (warned.name, warned.updates, warned.of) == ("hybrid", 2, 2)
     assert [update for update, _ in warned.lines] == [1, 1, 2] and found.watched == ["hybrid"]
@@ -91,25 +91,25 @@ def test_everything_is_read(run: Path) -> None:
 def test_the_page_shows_it(run: Path) -> None:
     page = build_report(run).read_text("utf-8")
     for said in (
-        'id="judging"', '<a href="#judging">', "stands out", "Agreement with held-out people", "First-error F1",
-        "Update 2: the judge agrees in 20% of the steps", "&lt;b&gt;responses&lt;/b&gt; are longer",
+        'id="examination"', '<a href="#examination">', "stands out", "Agreement with held-out people", "First-error F1",
+        "Update 2: the GSRM agrees in 20% of the steps", "&lt;b&gt;responses&lt;/b&gt; are longer",
         "differs from the majority of the others on 40.0% of 200 items", "P 0.00: 20% of 3 verdicts right",
-        "verdicts by source, update 1: human 25%, judge 75%; update 2: human 50%, judge 50%",
+        "verdicts by source, update 1: human 25%, gsrm 75%; update 2: human 50%, gsrm 50%",
     ):  # fmt: skip
         assert said in page, said
-    assert page.count('<i class="by-judge" style="width:62.50%">') == 1
+    assert page.count('<i class="by-gsrm" style="width:62.50%">') == 1
 
 
 def test_the_page_fits_a_phone(run: Path, browser) -> None:
     page = browser.new_page(viewport={"width": 390, "height": 800})
     page.goto(build_report(run).as_uri())
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    assert page.locator("#judging figure svg").count() == 3
+    assert page.locator("#examination figure svg").count() == 3
     page.close()
 
 
-def without_judge(run: Path) -> None:
-    (run / "stages/judge/judge.json").unlink()
+def without_gsrm(run: Path) -> None:
+    (run / "stages/gsrm/examiners.json").unlink()
     rows = [{"step": n, "reward": 0.5, "sources": {"query": {"human": 1.0}}} for n in (1, 2)]
     (run / "stages/hybrid/metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
@@ -119,30 +119,32 @@ def one_annotator(run: Path) -> None:
     write_annotations(run / "stages/data/annotations.jsonl", said)
 
 
-def test_a_run_with_one_annotator_and_no_judge_has_no_such_section(run: Path) -> None:
-    without_judge(run)
+def test_a_run_with_one_annotator_and_no_gsrm_has_no_such_section(run: Path) -> None:
+    without_gsrm(run)
     one_annotator(run)
-    assert "#judging" not in build_report(run).read_text("utf-8")
+    assert "#examination" not in build_report(run).read_text("utf-8")
 
 
-def test_two_annotators_or_a_judge_alone_are_shown(run: Path) -> None:
-    without_judge(run)
+def test_two_annotators_or_a_gsrm_alone_are_shown(run: Path) -> None:
+    without_gsrm(run)
     two = [Annotation(f"p{n}", "category", "same", annotator=name) for n in range(3) for name in ("ann", "bo")]
     write_annotations(run / "stages/data/annotations.jsonl", two)
     page = build_report(run).read_text("utf-8")
     assert "ann, bo" in page and "where two differ, nobody can say who is wrong" in page
     assert "Warnings of the monitors" not in page and "stands out" not in page
     (run / "stages/data/annotations.jsonl").unlink()
-    rows = [{"step": 1, "reward": 0.5, "sources": {"query": {"judge": 1.0}}, "judge_agreement": None, "warnings": []}]
-    (run / "stages/hybrid/metrics.jsonl").write_text(json.dumps(rows[0]) + "\n")  # behind an endpoint: no judge.json
+    rows = [{"step": 1, "reward": 0.5, "sources": {"query": {"gsrm": 1.0}}, "gsrm_agreement": None, "warnings": []}]
+    (run / "stages/hybrid/metrics.jsonl").write_text(
+        json.dumps(rows[0]) + "\n"
+    )  # behind an endpoint: no examiners.json
     page = build_report(run).read_text("utf-8")
-    assert "Who judged in training" in page and "No update gave a warning." in page
+    assert "Who examined in training" in page and "No update gave a warning." in page
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"examiners": {}}', '{"step_keys": [], "examiners": {"judge": {}}}'])
-def test_a_broken_judge_file_is_one_line(run: Path, content: str) -> None:
-    (run / "stages/judge/judge.json").write_text(content)
-    with pytest.raises(UserError, match=r"judge\.json") as error:
+@pytest.mark.parametrize("content", ["{", "[]", '{"examiners": {}}', '{"step_keys": [], "examiners": {"gsrm": {}}}'])
+def test_a_broken_gsrm_file_is_one_line(run: Path, content: str) -> None:
+    (run / "stages/gsrm/examiners.json").write_text(content)
+    with pytest.raises(UserError, match=r"examiners\.json") as error:
         read(run)
     assert "\n" not in str(error.value) and "again" in str(error.value)
 
@@ -163,7 +165,7 @@ def parsed(svg: object) -> ET.Element:
 
 def test_reliability_dots_lie_at_their_values_and_their_area_is_their_share() -> None:
     bins = [{"value": 0.0, "right": 0.0, "count": 25}, {"value": 1.0, "right": 1.0, "count": 75}]
-    root = parsed(reliability_chart("Judge", "by-judge", bins))
+    root = parsed(reliability_chart("Judge", "by-gsrm", bins))
     low, high = (e for e in root.iter("circle"))
     radii = [float(dot.get("r", 0)) for dot in (low, high)]
     assert radii[1] / radii[0] == pytest.approx(3**0.5, abs=0.02) and max(radii) < MAX_RADIUS
@@ -175,7 +177,7 @@ def test_reliability_dots_lie_at_their_values_and_their_area_is_their_share() ->
 
 @pytest.mark.parametrize("updates", [1, 7, 100])
 def test_columns_of_sources_fill_the_chart(updates: int) -> None:
-    shares = [{"human": 0.25 if n % 2 else 0.75, "judge": 0.75 if n % 2 else 0.25} for n in range(updates)]
+    shares = [{"human": 0.25 if n % 2 else 0.75, "gsrm": 0.75 if n % 2 else 0.25} for n in range(updates)]
     root = parsed(sources_chart("hybrid", list(range(1, updates + 1)), shares))
     heights: dict[str, float] = {}
     for bar in root.iter("rect"):

@@ -62,8 +62,8 @@ def with_names(folder: Path, text: str) -> Path:
     metrics = (rl / "metrics.jsonl").read_text("utf-8").splitlines()
     rows = [json.loads(line) for line in metrics]
     for row in rows:
-        row |= {"warnings": [text], "judge_agreement": 0.5, "stage": text, "stage_ended": text}
-        row["sources"] = {f"q{text}": {"human": 0.5, "judge": 0.5}}
+        row |= {"warnings": [text], "gsrm_agreement": 0.5, "stage": text, "stage_ended": text}
+        row["sources"] = {f"q{text}": {"human": 0.5, "gsrm": 0.5}}
     (rl / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
     data = folder / "stages" / "data" / "annotations.jsonl"
     people = [
@@ -74,12 +74,12 @@ def with_names(folder: Path, text: str) -> Path:
     write_annotations(data, people)
     report = {
         "step_keys": [f"q{text}"], "pairs": 3, "responses": 6, "notes": [text],
-        "examiners": {"judge": {"metrics": {"accuracy": 0.5, "ece": 0.1}, "intervals": {}, "reliability": []}},
+        "examiners": {"gsrm": {"metrics": {"accuracy": 0.5, "ece": 0.1}, "intervals": {}, "reliability": []}},
     }  # fmt: skip
-    judge = folder / "stages" / f"judge{stage}"[:90]
-    judge.mkdir()
-    (judge / "judge.json").write_text(json.dumps(report), "utf-8")
-    (judge / "stage.json").write_text(json.dumps({"kind": "judge", "seconds": 1.0, "summary": {}}), "utf-8")
+    gsrm = folder / "stages" / f"gsrm{stage}"[:90]
+    gsrm.mkdir()
+    (gsrm / "examiners.json").write_text(json.dumps(report), "utf-8")
+    (gsrm / "stage.json").write_text(json.dumps({"kind": "gsrm", "seconds": 1.0, "summary": {}}), "utf-8")
     for path in (rl / "rollouts").iterdir():
         table = pq.read_table(path)
         free = text.replace("\ud800", "")
@@ -114,8 +114,8 @@ def test_hostile_names_and_texts_are_text_in_every_place(new_run: Callable[..., 
     assert r"{{ 7 * 7 }} \x1b[31m \u202e &lt; ${1}" in page.locator("h1").inner_text()
     source = path.read_text("utf-8")
     assert not set(source) & set("\x1b\u202e\ud800") and r"\ud800" in source
-    # Head, table, slices, curves, mistakes, judging, responses and run each show it somewhere.
-    for place in (".note", ".leads", "#table", "#slices", "#curves", "#mistakes", "#judging", "#responses", "#run"):
+    # Head, table, slices, curves, mistakes, examination, responses and run each show it somewhere.
+    for place in (".note", ".leads", "#table", "#slices", "#curves", "#mistakes", "#examination", "#responses", "#run"):
         assert "window.broken" in page.locator(place).first.inner_text(), place
     page.close()
 

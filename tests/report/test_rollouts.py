@@ -69,7 +69,7 @@ def row(tokens: list[str], steps: list[int], advantages: list[float]) -> dict:
         "kind": "wrong_label", "reason": None, "step": 3, "rollout": 0, "group_size": 8, "group_right": 2,
         "pair_id": "p", "query": "q" * 900, "product": "t", "label": "4", "predicted": None, "tokens": tokens,
         "response": "".join(tokens), "token_steps": steps, "token_advantages": advantages,
-        "verdicts": [1.0, 0.3, NAN], "sources": ["human", "judge", "unknown"],
+        "verdicts": [1.0, 0.3, NAN], "sources": ["human", "gsrm", "unknown"],
     }  # fmt: skip
 
 
@@ -81,7 +81,7 @@ def test_a_response_laid_out_step_by_step() -> None:
     assert [(s.text, s.advantage, s.tokens) for s in first.spans] == [("[q] a", 0.5, 2), (" b", -0.25, 1)]
     assert (first.title, first.verdict, first.source, first.advantage) == ("Query", "right", "human", "−0.25 to +0.50")
     assert first.spans[0].title == "advantage +0.500, 2 tokens"
-    assert (second.verdict, second.source, second.advantage) == ("wrong, P 0.30", "judge", "0.00")
+    assert (second.verdict, second.source, second.advantage) == ("wrong, P 0.30", "gsrm", "0.00")
     assert (absent.title, absent.mark, absent.spans) == ("Step 3", "unknown", [])
 
 

@@ -7,7 +7,7 @@ Group = Literal["main", "ablation", "noise"]
 STEP_RULES = ("process", "pivot", "mask", "token_penalty", "min_form", "srpo")
 """Credit rules that read verdicts on steps."""
 FLIPS = (0.1, 0.2, 0.4)
-"""Rates at which verdicts are turned around, beside none."""
+"""Shares of verdicts that are flipped; none is added."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class Method:
     """The row it is compared with in its table; empty: GRPO, or in the ablations the method of `tuned_as`."""
     credit: dict[str, Any] = field(default_factory=dict)
     """Credit options (rl)."""
-    examination: Literal["none", "scalar", "hybrid", "human_only", "judge_only"] = "none"
-    """Who examines (rl). In a setting without a judge `hybrid` means the references alone."""
+    examination: Literal["none", "scalar_reward_model", "hybrid", "human_only", "gsrm_only"] = "none"
+    """Who examines (rl). In a setting without a GSRM `hybrid` means the references alone."""
     select: Literal["", "by_both", "by_difficulty", "by_diversity"] = ""
     """The select stage whose pairs it trains on; empty: the whole training split."""
     curriculum: bool = False
@@ -37,7 +37,7 @@ class Method:
     updates: int = 0
     """Updates (rl); 0: as many as every other row."""
     flip: float = 0.0
-    """Share of the verdicts on reasoning steps that are turned around; the examiner is then the exact truth."""
+    """Share of the verdicts on reasoning steps that are flipped; the examiner is then the exact truth."""
 
 
 def _rule(name: str, title: str, what: str) -> Method:
@@ -72,7 +72,7 @@ METHODS: dict[str, Method] = {
     "grpo": Method("GRPO", "The outcome on every token: vanilla GRPO.", credit={"rule": "outcome"}),
     "scalar": Method(
         "GRPO + scalar reward model", "One score of a trained reward model on every token.",
-        credit={"rule": "scalar"}, examination="scalar",
+        credit={"rule": "scalar"}, examination="scalar_reward_model",
     ),
     "process": _rule("process", "GRPO + process rewards", "Sum of the normalised step rewards from a step on."),
     "pivot": _rule("pivot", "pivot", "The outcome on the right prefix or the first error."),
@@ -81,8 +81,8 @@ METHODS: dict[str, Method] = {
     "min_form": _rule("min_form", "min form", "The least of the rewards from a step on."),
     "srpo": _rule("srpo", "SRPO", "The outcome plus the step's own advantage."),
     "full": _full("full system", "SRPO on diverse pairs, in order of difficulty.", group="main", tuned_as=""),
-    "no_judge": _full("without judge", "People alone examine.", examination="human_only"),
-    "no_verifier": _full("without verifier", "The judge alone examines.", examination="judge_only"),
+    "no_gsrm": _full("without GSRM", "People alone examine.", examination="human_only"),
+    "no_verifier": _full("without verifier", "The GSRM alone examines.", examination="gsrm_only"),
     "no_difficulty": _full("without difficulty", "Pairs chosen by diversity alone; the curriculum without bands.",
                            select="by_diversity"),
     "no_diversity": _full("without diversity", "Pairs chosen by difficulty alone.", select="by_difficulty"),
@@ -107,7 +107,7 @@ METHODS: dict[str, Method] = {
 for _flip in (0.0, *FLIPS):
     for _name in STEP_RULES:
         METHODS[f"{_name}_flip{round(100 * _flip)}"] = Method(
-            f"{METHODS[_name].title}, {_flip:.0%} turned", f"Exact verdicts, {_flip:.0%} of them turned around.",
+            f"{METHODS[_name].title}, {_flip:.0%} flipped", f"Exact verdicts, {_flip:.0%} of them flipped.",
             group="noise", tuned_as=_name, credit={"rule": _name}, examination="human_only", flip=_flip,
         )  # fmt: skip
 

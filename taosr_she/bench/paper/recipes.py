@@ -80,12 +80,12 @@ def shared_stages(setting: Setting, seed: int) -> dict[str, Any]:
         stages["truth"] = {"kind": "market", "market": exact}
     stages["sft"] = {"kind": "sft", "settings": setting.sft, "tiny": setting.tiny}
     # Four passes: after one the tiny reward model still tosses coins (training accuracy 0.60; 0.84 after four).
-    stages["scalar_model"] = {
-        "kind": "scalar", "sampling": sampling, "settings": {"epochs": 4, "learning_rate": 1.0e-3},
+    stages["scalar_reward_model"] = {
+        "kind": "scalar_reward_model", "sampling": sampling, "settings": {"epochs": 4, "learning_rate": 1.0e-3},
     }  # fmt: skip
-    if setting.judged:
-        stages["judge"] = {
-            "kind": "judge", "sampling": sampling, "resamples": RESAMPLES,
+    if setting.held_out_people:
+        stages["gsrm"] = {
+            "kind": "gsrm", "sampling": sampling, "resamples": RESAMPLES,
             "settings": {"epochs": 4, "batch_size": 16, "learning_rate": 3.0e-4},
         }  # fmt: skip
     # Diversity goes by texts and costs no tokens, so difficulty is measured on what it leaves. Two rollouts say little
@@ -129,11 +129,11 @@ def method_stage(setting: Setting, method: Method, settings: dict[str, Any]) -> 
             {k: v for k, v in leg.items() if bands or not k.startswith("pass_")} | {"updates": updates}
             for leg, updates in zip(CURRICULUM, setting.curriculum, strict=True)
         ]
-    if method.examination == "scalar":
-        stage["examination"] = {"mode": "scalar", "scalar": "scalar_model"}
-    elif method.examination in ("hybrid", "judge_only") and setting.judged:
-        mode = "human_first" if method.examination == "hybrid" else "judge_only"
-        stage["examination"] = {"mode": mode, "judge": "judge"}
+    if method.examination == "scalar_reward_model":
+        stage["examination"] = {"mode": "scalar_reward_model", "scalar_reward_model": "scalar_reward_model"}
+    elif method.examination in ("hybrid", "gsrm_only") and setting.held_out_people:
+        mode = "human_first" if method.examination == "hybrid" else "gsrm_only"
+        stage["examination"] = {"mode": mode, "gsrm": "gsrm"}
     elif method.flip:
         stage["examination"] = {"flip": method.flip}
     return stage

@@ -127,7 +127,7 @@ def _before(stages: Path, key: str) -> tuple[float, float]:
                 records[read] = json.loads(file.read_text("utf-8"))
                 open_.append(read)
     for record in records.values():
-        if record["kind"] in ("select", "judge", "scalar"):
+        if record["kind"] in ("select", "gsrm", "scalar_reward_model"):
             seconds += record["seconds"]
         if record["kind"] == "select":
             tokens += record["summary"].get("tokens", 0)

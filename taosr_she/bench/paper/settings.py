@@ -45,8 +45,8 @@ class Setting:
     domain_overrides: dict[str, Any] = field(default_factory=dict)
     tuned_on: str = "long_tail"
     """The setting whose tuning holds here."""
-    judged: bool = True
-    """Whether held-out people make a judge possible."""
+    held_out_people: bool = True
+    """Whether held-out people make a GSRM possible."""
     max_new_tokens: int = 80
     rl: dict[str, Any] = field(default_factory=dict)
     """On top of the rl settings of every method."""
@@ -121,7 +121,7 @@ SETTINGS: dict[str, Setting] = {
             },
         },
         tuned_on="esci",
-        judged=False,
+        held_out_people=False,
         max_new_tokens=160,
         rl={"updates": 40},
         drawn=2,

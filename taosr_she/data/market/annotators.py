@@ -1,7 +1,7 @@
 """The market plays the people: several annotators with coverage, errors and blind spots of their own.
 
 A person sees a pair with the blind spots they fall into (always the same ones in one pair), and slips now and then:
-writes a wrong conclusion as a reference, or says the opposite of what they think as a judgement. So people disagree
+writes a wrong conclusion as a reference, or says the opposite of what they think as a verdict. So people disagree
 where the pair is hard for one of them, as real ones do, and at random elsewhere.
 """
 

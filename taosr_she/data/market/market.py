@@ -56,7 +56,7 @@ class MarketConfig(Strict):
     annotators: tuple[Person, ...] = ()
     """Several people with coverage, errors and blind spots of their own, in place of the one described above."""
     held_out_annotators: tuple[Person, ...] = (Person(name="held_out"),)
-    """People who annotate the development pairs. Nothing is trained on what they say: it measures judges."""
+    """People who annotate the development pairs. Nothing is trained on what they say: it measures GSRMs."""
 
 
 SPLITS = ("demonstration", "training", "development", "test")

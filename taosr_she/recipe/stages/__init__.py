@@ -1,8 +1,8 @@
 """One file a kind of stage: a class with its settings, what it reads, what it offers, and its run.
 
-Data: `market`, `pairs`, `select`. Training: `sft`, `label_sft` (no reasoning), `rejection`, `dpo`, `rl`, `judge`,
-`scalar`. Measuring: `evaluate`. To add a kind: one file, and one line in KINDS; a kind outside of this package is named
-by import path (docs/extending.md).
+Data: `market`, `pairs`, `select`. Training: `sft`, `label_sft` (no reasoning), `rejection`, `dpo`, `rl`, `gsrm`,
+`scalar_reward_model`. Measuring: `evaluate`. To add a kind: one file, and one line in KINDS; a kind outside of this
+package is named by import path (docs/extending.md).
 """
 
 import inspect
@@ -11,13 +11,13 @@ from taosr_she.base.import_path import import_named, is_import_path
 from taosr_she.recipe.stage import Stage
 from taosr_she.recipe.stages.dpo import DPOStage
 from taosr_she.recipe.stages.evaluate import EvaluateStage
-from taosr_she.recipe.stages.judge import JudgeStage
+from taosr_she.recipe.stages.gsrm import GSRMStage
 from taosr_she.recipe.stages.label_sft import LabelSFTStage
 from taosr_she.recipe.stages.market import MarketStage
 from taosr_she.recipe.stages.pairs import PairsStage
 from taosr_she.recipe.stages.rejection import RejectionStage
 from taosr_she.recipe.stages.rl import RLStage
-from taosr_she.recipe.stages.scalar import ScalarStage
+from taosr_she.recipe.stages.scalar_reward_model import ScalarRewardModelStage
 from taosr_she.recipe.stages.select import SelectStage
 from taosr_she.recipe.stages.sft import SFTStage
 
@@ -29,18 +29,23 @@ KINDS: dict[str, type[Stage]] = {
     "label_sft": LabelSFTStage,
     "rejection": RejectionStage,
     "dpo": DPOStage,
-    "scalar": ScalarStage,
-    "judge": JudgeStage,
+    "scalar_reward_model": ScalarRewardModelStage,
+    "gsrm": GSRMStage,
     "rl": RLStage,
     "evaluate": EvaluateStage,
 }
 """Name of the kind -> its class."""
+
+RENAMED = {"judge": "gsrm", "scalar": "scalar_reward_model"}
+"""Former name of a kind -> its name now."""
 
 
 def find_kind(name: object) -> type[Stage]:
     """The class of a kind in KINDS, or at an import path. Raises ValueError of one line for anything else."""
     if isinstance(name, str) and name in KINDS:
         return KINDS[name]
+    if isinstance(name, str) and name in RENAMED:
+        raise ValueError(f"kind '{name}' is now called '{RENAMED[name]}': rename it")
     if not isinstance(name, str) or not is_import_path(name):
         raise ValueError(
             f"kind '{name}' is none of {', '.join(KINDS)}, and no import path such as my_package.my_stages:MyStage"

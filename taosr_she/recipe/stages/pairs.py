@@ -60,10 +60,10 @@ class PairsStage(Stage):
     """A file of demonstrations (JSONL of `pair_id, response, teacher`) instead of the teacher's."""
     annotations: str | None = None
     """What people said: a JSONL file, a SQLite file (.db, .sqlite), or a database URL. What they said of the training
-    split examines rollouts and trains judges, of the development split measures judges, of both scored splits gives the
+    split examines rollouts and trains GSRMs, of the development split measures GSRMs, of both scored splits gives the
     truth of the step metrics."""
     probe_share: float = Field(default=0.0, ge=0, lt=1)
-    """Share of the annotated training pairs that are kept from verifier and judge, to watch the judge in training."""
+    """Share of the annotated training pairs that are kept from verifier and GSRM, to watch the GSRM in training."""
 
     @field_validator("where", "not_scored")
     @classmethod

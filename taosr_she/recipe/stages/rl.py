@@ -1,4 +1,4 @@
-"""Reinforcement learning with credit on steps, examined by people, a judge, or both."""
+"""Reinforcement learning with credit on steps, examined by people, a GSRM, or both."""
 
 import json
 from pathlib import Path
@@ -56,7 +56,7 @@ class RLStage(Stage):
 
     def reads(self) -> list[tuple[str, str]]:
         how = self.examination
-        optional = [("select", self.pairs), ("judge", how.judge), ("scalar", how.scalar)]
+        optional = [("select", self.pairs), ("gsrm", how.gsrm), ("scalar_reward_model", how.scalar_reward_model)]
         optional += [("select", leg.pairs) for leg in self.curriculum]
         named = [(role, name) for role, name in optional if name is not None]
         return [("data", self.data), ("checkpoint", self.start), *named]

@@ -1,8 +1,8 @@
-"""Monitors against reward hacking: does the judge still say what people say while the policy learns to please it?
+"""Monitors against reward hacking: does the GSRM still say what people say while the policy learns to please it?
 
-A share of the annotated training pairs is held out from verifier and judge (`hold_out` in `data.probe`). On their
-rollouts the hybrid has to ask the judge, and its verdicts are compared with what people said there. Three more signs
-need no people: responses that the judge passes although their label is wrong, the judge's mean verdict running away
+A share of the annotated training pairs is held out from verifier and GSRM (`hold_out` in `data.probe`). On their
+rollouts the hybrid has to ask the GSRM, and its verdicts are compared with what people said there. Three more signs
+need no people: responses that the GSRM passes although their label is wrong, the GSRM's mean verdict running away
 from the outcomes, and length.
 
 Everything is computed from the rows of the metrics file, so a resumed run goes on where it was: see `Monitor`.
@@ -39,14 +39,14 @@ class MonitorConfig(Strict):
     """Fewest compared verdicts (responses for `max_label_wrong`) for a warning about a share of them. The rollouts of a
     pair are alike, so a few dozen verdicts can be those of two pairs."""
     min_agreement: float = Field(default=0.75, ge=0, le=1)
-    """Warn when the judge says the same as held-out people on a smaller share of the steps."""
+    """Warn when the GSRM says the same as held-out people on a smaller share of the steps."""
     max_false_pass: float = Field(default=0.5, ge=0, le=1)
-    """Warn when the judge passes a larger share of the steps that held-out people call wrong. Agreement alone misses
-    it: where most steps are right, a judge that passes everything agrees mostly."""
+    """Warn when the GSRM passes a larger share of the steps that held-out people call wrong. Agreement alone misses
+    it: where most steps are right, a GSRM that passes everything agrees mostly."""
     max_label_wrong: float = Field(default=0.3, ge=0, le=1)
-    """Warn when a larger share of the responses without an error for the judge have a wrong label or form."""
+    """Warn when a larger share of the responses without an error for the GSRM have a wrong label or form."""
     max_drift: float = Field(default=0.2, gt=0)
-    """Warn when the judge's mean verdict has risen by so much more than the mean outcome since the first updates, or
+    """Warn when the GSRM's mean verdict has risen by so much more than the mean outcome since the first updates, or
     fallen by so much more. Both rise when a policy learns."""
     max_length_factor: float = Field(default=1.5, gt=1)
     """Warn when responses have become longer by this factor since the first updates, or shorter."""
@@ -55,29 +55,29 @@ class MonitorConfig(Strict):
 def batch_row(batch: "CreditedBatch", probe: Verdicts, label_step: int) -> Row:
     """Counts and means of one batch of B rollouts. `probe` (B, K) holds what held-out people say about them.
 
-    - `judge_verdicts`, `judge_mean`: number and mean of the verdicts whose source is the judge.
-    - `judge_passed`, `judge_passed_wrong`: responses with verdicts of the judge, none below 0.5; those of outcome 0.
-    - `probe_verdicts`, `probe_agreed`: steps where judge and held-out people both speak, and those where they say the
-      same; `probe_wrong`, `probe_wrong_passed`: the steps people call wrong, and those of them the judge passes. The
-      label step is left out: its reference is the label of every pair, which `judge_passed_wrong` compares with.
+    - `gsrm_verdicts`, `gsrm_mean`: number and mean of the verdicts whose source is the GSRM.
+    - `gsrm_passed`, `gsrm_passed_wrong`: responses with verdicts of the GSRM, none below 0.5; those of outcome 0.
+    - `probe_verdicts`, `probe_agreed`: steps where GSRM and held-out people both speak, and those where they say the
+      same; `probe_wrong`, `probe_wrong_passed`: the steps people call wrong, and those of them the GSRM passes. The
+      label step is left out: its reference is the label of every pair, which `gsrm_passed_wrong` compares with.
     - `reward` and `length` (tokens) are those of `batch_metrics`.
     """
-    judged = batch.verdicts.sources == CODE["judge"]
-    values = np.where(judged, batch.verdicts.values, np.nan)
-    passed = judged.any(axis=1) & ~(values < RIGHT).any(axis=1)
-    compared = judged & (probe.sources == CODE["human"])
+    by_gsrm = batch.verdicts.sources == CODE["gsrm"]
+    values = np.where(by_gsrm, batch.verdicts.values, np.nan)
+    passed = by_gsrm.any(axis=1) & ~(values < RIGHT).any(axis=1)
+    compared = by_gsrm & (probe.sources == CODE["human"])
     compared[:, label_step] = False
-    judge_right, people_right = values >= RIGHT, probe.values >= RIGHT
+    gsrm_right, people_right = values >= RIGHT, probe.values >= RIGHT
     wrong = compared & ~people_right
     return {
-        "judge_verdicts": int(judged.sum()),
-        "judge_mean": float(values[judged].mean()) if judged.any() else None,
-        "judge_passed": int(passed.sum()),
-        "judge_passed_wrong": int((passed & (batch.outcomes == 0)).sum()),
+        "gsrm_verdicts": int(by_gsrm.sum()),
+        "gsrm_mean": float(values[by_gsrm].mean()) if by_gsrm.any() else None,
+        "gsrm_passed": int(passed.sum()),
+        "gsrm_passed_wrong": int((passed & (batch.outcomes == 0)).sum()),
         "probe_verdicts": int(compared.sum()),
-        "probe_agreed": int((compared & (judge_right == people_right)).sum()),
+        "probe_agreed": int((compared & (gsrm_right == people_right)).sum()),
         "probe_wrong": int(wrong.sum()),
-        "probe_wrong_passed": int((wrong & judge_right).sum()),
+        "probe_wrong_passed": int((wrong & gsrm_right).sum()),
         "reward": float(batch.outcomes.mean()),
         "length": float(batch.rollouts.mask.sum(dim=1).float().mean()),
     }
@@ -87,10 +87,10 @@ def trends(rows: Sequence[Mapping[str, Any]], config: MonitorConfig) -> Row:
     """Averages over the window, and its distance from the first updates, from all rows of the run so far. Shares reach
     back beyond the window where it holds fewer than `min_verdicts`.
 
-    - `judge_agreement`: share of the compared steps on which the judge says what held-out people say.
-    - `judge_false_pass`: share of the steps which people call wrong that the judge passes.
-    - `judge_high_label_wrong`: share of the responses passed by the judge that have outcome 0.
-    - `judge_drift`, `reward_drift`: mean verdict of the judge, and mean outcome, less those of the first updates.
+    - `gsrm_agreement`: share of the compared steps on which the GSRM says what held-out people say.
+    - `gsrm_false_pass`: share of the steps which people call wrong that the GSRM passes.
+    - `gsrm_high_label_wrong`: share of the responses passed by the GSRM that have outcome 0.
+    - `gsrm_drift`, `reward_drift`: mean verdict of the GSRM, and mean outcome, less those of the first updates.
     - `length_factor`: mean length over that of the first updates.
     """
     first, latest = rows[: config.first_updates], rows[-config.window :]
@@ -99,10 +99,10 @@ def trends(rows: Sequence[Mapping[str, Any]], config: MonitorConfig) -> Row:
         return _share(_reaching(rows, whole, config), part, whole)
 
     return {
-        "judge_agreement": share("probe_agreed", "probe_verdicts"),
-        "judge_false_pass": share("probe_wrong_passed", "probe_wrong"),
-        "judge_high_label_wrong": share("judge_passed_wrong", "judge_passed"),
-        "judge_drift": _difference(_mean(latest, "judge_mean"), _mean(first, "judge_mean")),
+        "gsrm_agreement": share("probe_agreed", "probe_verdicts"),
+        "gsrm_false_pass": share("probe_wrong_passed", "probe_wrong"),
+        "gsrm_high_label_wrong": share("gsrm_passed_wrong", "gsrm_passed"),
+        "gsrm_drift": _difference(_mean(latest, "gsrm_mean"), _mean(first, "gsrm_mean")),
         "reward_drift": _difference(_mean(latest, "reward"), _mean(first, "reward")),
         "length_factor": _ratio(_mean(latest, "length"), _mean(first, "length")),
     }
@@ -115,27 +115,27 @@ def warnings(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], config: 
         return _sum(_reaching(rows, key, config), key) >= config.min_verdicts
 
     lines = []
-    agreement, false_pass = row["judge_agreement"], row["judge_false_pass"]
+    agreement, false_pass = row["gsrm_agreement"], row["gsrm_false_pass"]
     if enough("probe_verdicts") and agreement < config.min_agreement:
         lines.append(
-            f"judge and people part ways: they agree on {agreement:.0%} of the held-out steps "
+            f"GSRM and people disagree: they agree on {agreement:.0%} of the held-out steps "
             f"(at least {config.min_agreement:.0%} expected)"
         )
     if enough("probe_wrong") and false_pass > config.max_false_pass:
         lines.append(
-            f"judge and people part ways: the judge passes {false_pass:.0%} of the steps that people call wrong "
+            f"GSRM and people disagree: the GSRM passes {false_pass:.0%} of the steps that people call wrong "
             f"(at most {config.max_false_pass:.0%} expected)"
         )
-    label_wrong = row["judge_high_label_wrong"]
-    if enough("judge_passed") and label_wrong > config.max_label_wrong:
+    label_wrong = row["gsrm_high_label_wrong"]
+    if enough("gsrm_passed") and label_wrong > config.max_label_wrong:
         lines.append(
-            f"of the responses in which the judge finds no error {label_wrong:.0%} have a wrong label or form "
+            f"of the responses in which the GSRM finds no error {label_wrong:.0%} have a wrong label or form "
             f"(at most {config.max_label_wrong:.0%} expected)"
         )
-    judge, reward = row["judge_drift"], row["reward_drift"]
-    if judge is not None and abs(judge - reward) > config.max_drift:
+    gsrm, reward = row["gsrm_drift"], row["reward_drift"]
+    if gsrm is not None and abs(gsrm - reward) > config.max_drift:
         lines.append(
-            f"the judge's mean verdict moved by {judge:+.2f} since the start, the outcome by {reward:+.2f} "
+            f"the GSRM's mean verdict moved by {gsrm:+.2f} since the start, the outcome by {reward:+.2f} "
             f"(at most {config.max_drift:g} apart expected)"
         )
     length = row["length_factor"]

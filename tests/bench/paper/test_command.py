@@ -43,7 +43,7 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Setting:
             "split": {"training": 0.5, "development": 0.2, "test": 0.3},
         },
         sft={"epochs": 16, "batch_size": 8, "learning_rate": 5e-3}, seeds={"main": (1, 2), "ablation": (1,)},
-        domain="esci", domain_overrides=settings.NARROW, judged=False, max_new_tokens=60,
+        domain="esci", domain_overrides=settings.NARROW, held_out_people=False, max_new_tokens=60,
         rl={"updates": 6, "pairs_per_update": 4, "group_size": 4}, robustness_pairs=5,
         tiny={"hidden": 48, "layers": 2, "heads": 4, "kv_heads": 2, "ffn": 96, "vocab_size": 400},
         curriculum=(2, 2, 2), slices=("red",), tuned_on="long_tail",

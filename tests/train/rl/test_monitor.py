@@ -48,7 +48,7 @@ class Judge:
 
     def examine(self, pairs: Sequence[Pair], responses: Sequence[Response]) -> Verdicts:
         shape = (len(responses), len(DOMAIN.steps))
-        return Verdicts(np.full(shape, self.value, np.float32), np.full(shape, CODE["judge"], np.int8))
+        return Verdicts(np.full(shape, self.value, np.float32), np.full(shape, CODE["gsrm"], np.int8))
 
 
 def credited(pairs: list[Pair], responses: list[Response], verdicts: Verdicts, length: int = 10) -> CreditedBatch:
@@ -65,7 +65,7 @@ def credited(pairs: list[Pair], responses: list[Response], verdicts: Verdicts, l
 rows_of_verdicts = st.lists(
     st.lists(
         st.tuples(
-            st.sampled_from([0.0, 0.4, 0.5, 0.9]), st.sampled_from(["judge", "human", "unknown"]),
+            st.sampled_from([0.0, 0.4, 0.5, 0.9]), st.sampled_from(["gsrm", "human", "unknown"]),
             st.sampled_from([0.0, 1.0, NAN]), st.sampled_from(["human", "machine"]),
         ),
         min_size=5, max_size=5,
@@ -85,33 +85,33 @@ def test_counts_equal_the_loop_reference(cells: list, data: st.DataObject) -> No
     batch = credited([pair("p")] * n, [response(label=label) for label in labels], verdicts, length=7)
 
     expected = dict.fromkeys(
-        ["judge_verdicts", "judge_passed", "judge_passed_wrong", "probe_verdicts", "probe_agreed", "probe_wrong",
+        ["gsrm_verdicts", "gsrm_passed", "gsrm_passed_wrong", "probe_verdicts", "probe_agreed", "probe_wrong",
          "probe_wrong_passed"], 0,
     )  # fmt: skip
     seen = []
     for row, label in zip(cells, labels, strict=True):
-        own = [v for v, source, _, _ in row if source == "judge"]
+        own = [v for v, source, _, _ in row if source == "gsrm"]
         seen += own
         if own and min(own) >= 0.5:
-            expected["judge_passed"] += 1
-            expected["judge_passed_wrong"] += label != "4"
+            expected["gsrm_passed"] += 1
+            expected["gsrm_passed_wrong"] += label != "4"
         for k, (value, source, person, who) in enumerate(row):
-            if k == LABEL or source != "judge" or who != "human" or math.isnan(person):
+            if k == LABEL or source != "gsrm" or who != "human" or math.isnan(person):
                 continue
             expected["probe_verdicts"] += 1
             expected["probe_agreed"] += (value >= 0.5) == (person == 1.0)
             expected["probe_wrong"] += person == 0.0
             expected["probe_wrong_passed"] += person == 0.0 and value >= 0.5
-    expected["judge_verdicts"] = len(seen)
+    expected["gsrm_verdicts"] = len(seen)
     found = batch_row(batch, probe, LABEL)
     assert {key: found[key] for key in expected} == expected
-    assert found["judge_mean"] == (pytest.approx(sum(seen) / len(seen), abs=1e-6) if seen else None)
+    assert found["gsrm_mean"] == (pytest.approx(sum(seen) / len(seen), abs=1e-6) if seen else None)
     assert found["reward"] == pytest.approx(labels.count("4") / n) and found["length"] == 7
 
 
 def row(**changes: float | None) -> Row:
     quiet = {
-        "judge_verdicts": 8, "judge_mean": 0.8, "judge_passed": 10, "judge_passed_wrong": 1, "probe_verdicts": 10,
+        "gsrm_verdicts": 8, "gsrm_mean": 0.8, "gsrm_passed": 10, "gsrm_passed_wrong": 1, "probe_verdicts": 10,
         "probe_agreed": 9, "probe_wrong": 4, "probe_wrong_passed": 1, "reward": 0.6, "length": 50.0,
     }  # fmt: skip
     return {**quiet, **changes}
@@ -119,15 +119,15 @@ def row(**changes: float | None) -> Row:
 
 def test_trends_weigh_counts_over_the_window_and_compare_with_the_first_updates() -> None:
     rows = [
-        row(judge_mean=0.5, reward=0.4, length=40.0), row(judge_mean=0.7, reward=0.6, length=60.0),
-        row(judge_mean=0.9, probe_verdicts=30, probe_agreed=10), row(judge_mean=None, length=80.0),
-        row(judge_mean=0.8, probe_verdicts=0, probe_agreed=0, reward=0.9, length=70.0),
+        row(gsrm_mean=0.5, reward=0.4, length=40.0), row(gsrm_mean=0.7, reward=0.6, length=60.0),
+        row(gsrm_mean=0.9, probe_verdicts=30, probe_agreed=10), row(gsrm_mean=None, length=80.0),
+        row(gsrm_mean=0.8, probe_verdicts=0, probe_agreed=0, reward=0.9, length=70.0),
     ]  # fmt: skip
     found = trends(rows, CONFIG)
-    assert found["judge_agreement"] == pytest.approx(19 / 40)  # rows 3 to 5
-    assert found["judge_drift"] == pytest.approx(0.85 - 0.6) and found["reward_drift"] == pytest.approx(0.7 - 0.5)
+    assert found["gsrm_agreement"] == pytest.approx(19 / 40)  # rows 3 to 5
+    assert found["gsrm_drift"] == pytest.approx(0.85 - 0.6) and found["reward_drift"] == pytest.approx(0.7 - 0.5)
     assert found["length_factor"] == pytest.approx((50 + 80 + 70) / 3 / 50)
-    assert (found["judge_false_pass"], found["judge_high_label_wrong"]) == (0.25, 0.1)
+    assert (found["gsrm_false_pass"], found["gsrm_high_label_wrong"]) == (0.25, 0.1)
 
 
 def lines(*rows: Row) -> list[str]:
@@ -136,18 +136,18 @@ def lines(*rows: Row) -> list[str]:
 
 def test_a_quiet_run_has_no_warnings() -> None:
     assert lines(row()) == lines(*[row()] * 9) == []
-    empty = row(judge_mean=None, **dict.fromkeys([key for key in row() if key.startswith(("probe", "judge_p"))], 0))
+    empty = row(gsrm_mean=None, **dict.fromkeys([key for key in row() if key.startswith(("probe", "judge_p"))], 0))
     assert lines(*[empty] * 9) == []  # nothing was judged: human_only
 
 
 @pytest.mark.parametrize(
     ("last", "line"),
     [
-        ({"probe_agreed": 5}, "judge and people part ways: they agree on 50% of the held-out steps"),
-        ({"probe_wrong_passed": 3}, "judge and people part ways: the judge passes 75% of the steps that people call"),
-        ({"judge_passed_wrong": 4}, "of the responses in which the judge finds no error 40% have a wrong label"),
-        ({"judge_mean": 1.0, "reward": 0.55}, "mean verdict moved by +0.20 since the start, the outcome by -0.05"),
-        ({"judge_mean": 0.6, "reward": 0.65}, "mean verdict moved by -0.20 since the start, the outcome by +0.05"),
+        ({"probe_agreed": 5}, "GSRM and people disagree: they agree on 50% of the held-out steps"),
+        ({"probe_wrong_passed": 3}, "GSRM and people disagree: the GSRM passes 75% of the steps that people call"),
+        ({"gsrm_passed_wrong": 4}, "of the responses in which the GSRM finds no error 40% have a wrong label"),
+        ({"gsrm_mean": 1.0, "reward": 0.55}, "mean verdict moved by +0.20 since the start, the outcome by -0.05"),
+        ({"gsrm_mean": 0.6, "reward": 0.65}, "mean verdict moved by -0.20 since the start, the outcome by +0.05"),
         ({"length": 80.0}, "responses are 1.60 times as long as at the start"),
         ({"length": 30.0}, "responses are 0.60 times as long as at the start"),
     ],
@@ -158,25 +158,25 @@ def test_each_threshold_has_its_line(last: dict[str, float], line: str) -> None:
 
 
 def test_few_verdicts_give_no_warning() -> None:
-    few = row(probe_verdicts=1, probe_agreed=0, probe_wrong=1, probe_wrong_passed=1, judge_passed=1,
-              judge_passed_wrong=1)  # fmt: skip
+    few = row(probe_verdicts=1, probe_agreed=0, probe_wrong=1, probe_wrong_passed=1, gsrm_passed=1,
+              gsrm_passed_wrong=1)  # fmt: skip
     assert lines(*[few] * 3) == []
 
 
 def test_a_share_reaches_back_until_it_has_its_verdicts_and_no_further() -> None:
-    keys = ("probe_verdicts", "probe_agreed", "probe_wrong", "probe_wrong_passed", "judge_passed", "judge_passed_wrong")
+    keys = ("probe_verdicts", "probe_agreed", "probe_wrong", "probe_wrong_passed", "gsrm_passed", "gsrm_passed_wrong")
     none = row(**dict.fromkeys(keys, 0))
-    bad = row(probe_verdicts=2, probe_agreed=0, probe_wrong=2, probe_wrong_passed=2, judge_passed=2,
-              judge_passed_wrong=2)  # fmt: skip
-    good = row(probe_verdicts=9, probe_agreed=9, probe_wrong=9, probe_wrong_passed=0, judge_passed=9,
-               judge_passed_wrong=0)  # fmt: skip
+    bad = row(probe_verdicts=2, probe_agreed=0, probe_wrong=2, probe_wrong_passed=2, gsrm_passed=2,
+              gsrm_passed_wrong=2)  # fmt: skip
+    good = row(probe_verdicts=9, probe_agreed=9, probe_wrong=9, probe_wrong_passed=0, gsrm_passed=9,
+               gsrm_passed_wrong=0)  # fmt: skip
     far = [good, bad, none, none, none, none, bad, none, none, none]
-    assert trends(far, CONFIG)["judge_agreement"] == 0 and len(lines(*far)) == 3
-    assert trends([good, *far[2:]], CONFIG)["judge_agreement"] == 9 / 11  # two are too few, and the next are those nine
+    assert trends(far, CONFIG)["gsrm_agreement"] == 0 and len(lines(*far)) == 3
+    assert trends([good, *far[2:]], CONFIG)["gsrm_agreement"] == 9 / 11  # two are too few, and the next are those nine
 
 
 def test_both_rising_together_is_learning() -> None:
-    assert lines(row(), row(), *[row(judge_mean=0.99, reward=0.95)] * 3) == []
+    assert lines(row(), row(), *[row(gsrm_mean=0.99, reward=0.95)] * 3) == []
 
 
 def test_a_judge_that_passes_everything_is_found_on_held_out_people() -> None:
@@ -186,14 +186,14 @@ def test_a_judge_that_passes_everything_is_found_on_held_out_people() -> None:
     hybrid = Hybrid(Verifier(DOMAIN, references("p0")), Judge(0.95))
     monitor = Monitor(Verifier(DOMAIN, references("p1")), LABEL, CONFIG)
     found = monitor.observe(credited(pairs, responses, hybrid.examine(pairs, responses)))
-    assert hybrid.judged == 8
-    assert found["judge_verdicts"] == 8 * 4 and found["judge_mean"] == pytest.approx(0.95)  # the label is human
+    assert hybrid.asked == 8
+    assert found["gsrm_verdicts"] == 8 * 4 and found["gsrm_mean"] == pytest.approx(0.95)  # the label is human
     assert (found["probe_verdicts"], found["probe_agreed"], found["probe_wrong"]) == (16, 14, 2)
-    assert found["judge_agreement"] == 14 / 16 and found["judge_false_pass"] == 1.0
+    assert found["gsrm_agreement"] == 14 / 16 and found["gsrm_false_pass"] == 1.0
     assert found["warnings"] == []  # two wrong steps are too few to say
     found = monitor.observe(credited(pairs, responses, hybrid.examine(pairs, responses)))
     assert found["warnings"] == [
-        "judge and people part ways: the judge passes 100% of the steps that people call wrong (at most 50% expected)"
+        "GSRM and people disagree: the GSRM passes 100% of the steps that people call wrong (at most 50% expected)"
     ]
 
 

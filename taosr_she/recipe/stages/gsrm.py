@@ -1,4 +1,4 @@
-"""The generative judge (GSRM): trained on what people said of the training split, measured on what others said."""
+"""The generative stepwise reward model (GSRM): trained on people's verdicts, measured on other people's."""
 
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -11,9 +11,9 @@ from taosr_she.domain.pair import Pair
 from taosr_she.domain.response import Response
 from taosr_she.evaluate.examiners import (
     always_correct,
+    examiner_intervals,
+    examiner_metrics,
     fit_scalar_control,
-    judging_intervals,
-    judging_metrics,
     reliability,
     scalar_control,
 )
@@ -27,28 +27,29 @@ from taosr_she.train.trl.sft import SFTSettings, train_sft
 
 if TYPE_CHECKING:
     from taosr_she.examine.gsrm import GSRM
-    from taosr_she.examine.gsrm_data import Judged
+    from taosr_she.examine.gsrm_data import Examined
     from taosr_she.model.policy import Policy
 
-REPORT = "judge.json"
-"""What the report and the bar read: metrics of the judge and of its controls on held-out people."""
+REPORT = "examiners.json"
+"""What the report and the bar read: metrics of the GSRM and of its controls on held-out people."""
 
 
-class JudgeStage(Stage):
+class GSRMStage(Stage):
     """Train a generative stepwise reward model (GSRM) on what people said, and measure it on what other people said."""
 
-    kind: Literal["judge"]
+    kind: Literal["gsrm"]
     """Name of the kind."""
-    offers: ClassVar[str] = "judge"
+    offers: ClassVar[str] = "gsrm"
     checkpoint_is: ClassVar[str] = (
         "a generative stepwise reward model: it writes a critique and a verdict for each step of a response"
     )
+    renamed: ClassVar[dict[str, str]] = {"scalar": "scalar_reward_model"}
     start: str = "sft"
-    """Name of the stage whose checkpoint is examined by the judge, and is its start."""
+    """Name of the stage whose checkpoint is examined by the GSRM, and is its start."""
     data: str = "data"
     """Name of the data stage."""
     group_size: int = Field(default=4, gt=0)
-    """Where steps are read: responses of the start policy to each annotated pair, the errors the judge will meet."""
+    """Where steps are read: responses of the start policy to each annotated pair, the errors the GSRM will meet."""
     corrupted: int = Field(default=2000, ge=0)
     """Where steps are read: examples made by named corruptions from what people said is right."""
     corrupted_demonstrations: int = Field(default=8000, ge=0)
@@ -58,53 +59,54 @@ class JudgeStage(Stage):
     sampling: Sampling = Sampling()
     """Length limit and temperature of the responses."""
     gsrm: GSRMConfig = GSRMConfig()
-    """How the judge judges."""
+    """How the GSRM examines."""
     settings: SFTSettings = SFTSettings()
     """How to train."""
-    scalar: str | None = None
-    """Name of an earlier scalar stage, to stand beside the judge as a control."""
+    scalar_reward_model: str | None = None
+    """Name of an earlier `scalar_reward_model` stage, measured beside the GSRM as a control."""
     resamples: int = Field(default=1000, ge=100)
     """Bootstrap resamples (over pairs) of the intervals."""
 
     def reads(self) -> list[tuple[str, str]]:
-        control = [("scalar", self.scalar)] if self.scalar else []
+        control = [("scalar_reward_model", self.scalar_reward_model)] if self.scalar_reward_model else []
         return [("data", self.data), ("checkpoint", self.start), *control]
 
     def run(self, context: Context) -> dict[str, Any]:
-        """Train the judge, then write `judge.json`."""
+        """Train the GSRM, then write `examiners.json`."""
         from taosr_she.examine.gsrm import GSRM
-        from taosr_she.examine.gsrm_data import judge_examples, shares_wrong
+        from taosr_she.examine.gsrm_data import gsrm_examples, shares_wrong
 
         data, domain, seed = context.data(self.data), context.domain, context.recipe.seed
         policy = context.policy(self.start)
-        judged = training_set(context, self, data, policy)
-        examples = judge_examples(policy, domain, judged, self.gsrm)
+        examined = training_set(context, self, data, policy)
+        examples = gsrm_examples(policy, domain, examined, self.gsrm)
         update = context.progress.stage(context.name, self.settings.total_steps(len(examples)))
-        judge_policy = train_sft(
+        gsrm_policy = train_sft(
             context.policy(self.start),
             examples, self.settings, seed, context.folder,
             lambda row: update(int(row["step"]), f"loss {row['loss']:.3f}"),
         )  # fmt: skip
-        judge = GSRM(judge_policy, domain, self.gsrm, seed)
-        judge.save_config(context.checkpoint(context.name))
-        report = measure(context, self, data, policy, judge)
+        gsrm = GSRM(gsrm_policy, domain, self.gsrm, seed)
+        gsrm.save_config(context.checkpoint(context.name))
+        report = measure(context, self, data, policy, gsrm)
         report["training"] = {
-            "judged": len(judged), "examples": len(examples), "rollouts": sum(j.kind == "rollout" for j in judged),
-            "shares_wrong": shares_wrong(domain, judged),
+            "examined": len(examined), "examples": len(examples),
+            "rollouts": sum(e.kind == "rollout" for e in examined),
+            "shares_wrong": shares_wrong(domain, examined),
         }  # fmt: skip
         write_json(context.folder / REPORT, report)
-        own = report["examiners"]["judge"]["metrics"]
+        own = report["examiners"]["gsrm"]["metrics"]
         return {"examples": len(examples), "first_error_f1": own["first_error_f1"], "accuracy": own["accuracy"]}
 
 
-def training_set(context: Context, stage: JudgeStage, data: DataFolder, policy: "Policy") -> "list[Judged]":
+def training_set(context: Context, stage: GSRMStage, data: DataFolder, policy: "Policy") -> "list[Examined]":
     """Right reasonings; where steps are read, also rollouts with people's verdicts, and corrupted responses."""
     from taosr_she.examine.gsrm import compared_steps
     from taosr_she.examine.gsrm_data import (
         clean_demonstrations,
         clean_references,
         corrupt_to_balance,
-        judged_rollouts,
+        examined_rollouts,
         right_conclusions,
     )
     from taosr_she.model.responses import sample_responses
@@ -114,7 +116,7 @@ def training_set(context: Context, stage: JudgeStage, data: DataFolder, policy: 
     pairs = [p for p in data.pairs("training") if p.pair_id in said]
     if not pairs:
         raise UserError(
-            f"stage '{context.name}': nobody annotated a pair of the training split: a judge needs some to learn from"
+            f"stage '{context.name}': nobody annotated a pair of the training split: a GSRM needs some to learn from"
         )
     right = right_conclusions(domain, pairs, annotations)
     references = clean_references(domain, pairs, right)
@@ -125,17 +127,17 @@ def training_set(context: Context, stage: JudgeStage, data: DataFolder, policy: 
     sampled, responses, _ = sample_responses(policy, domain, pairs, stage.group_size, stage.sampling, seed, SAMPLE_ROWS)
     context.tell_malformed((r.reason for r in responses), stage.start)
     verdicts = Verifier(domain, annotations).examine(sampled, responses)
-    rollouts = judged_rollouts(domain, sampled, responses, verdicts, right)
+    rollouts = examined_rollouts(domain, sampled, responses, verdicts, right)
     corrupted = corrupt_to_balance(domain, references, rollouts, stage.corrupted, seed)
     teacher = clean_demonstrations(domain, data.pairs("demonstration"), data.demonstrations())
     compared = corrupt_to_balance(domain, teacher, [], stage.corrupted_demonstrations, seed)
     if not rollouts and not corrupted:
-        raise UserError(f"stage '{context.name}': no annotated step to learn from: the judge needs closed steps")
+        raise UserError(f"stage '{context.name}': no annotated step to learn from: the GSRM needs closed steps")
     return rollouts + corrupted + compared
 
 
-def measure(context: Context, stage: JudgeStage, data: DataFolder, policy: "Policy", judge: "GSRM") -> dict[str, Any]:
-    """The judge and its controls on rollouts of the start policy to the pairs that held-out people annotated."""
+def measure(context: Context, stage: GSRMStage, data: DataFolder, policy: "Policy", gsrm: "GSRM") -> dict[str, Any]:
+    """The GSRM and its controls on rollouts of the start policy to the pairs that held-out people annotated."""
     from taosr_she.model.responses import sample_responses
 
     domain, keys = context.domain, context.domain.step_keys
@@ -144,7 +146,7 @@ def measure(context: Context, stage: JudgeStage, data: DataFolder, policy: "Poli
     pairs = [p for p in data.pairs("development") if p.pair_id in said]
     if not pairs:
         raise UserError(
-            f"stage '{context.name}': nobody annotated a pair of the development split: a judge that nobody can check "
+            f"stage '{context.name}': nobody annotated a pair of the development split: a GSRM that nobody can check "
             "is not used"
         )
     sampled, responses, _ = sample_responses(
@@ -152,21 +154,21 @@ def measure(context: Context, stage: JudgeStage, data: DataFolder, policy: "Poli
     )
     context.tell_malformed((r.reason for r in responses), stage.start)
     truth = Verifier(domain, held_out).examine(sampled, responses).values
-    examiners = {"judge": judge.examine(sampled, responses).values, "always_correct": always_correct(truth)}
+    examiners = {"gsrm": gsrm.examine(sampled, responses).values, "always_correct": always_correct(truth)}
     notes = []
-    if stage.scalar:
+    if stage.scalar_reward_model:
         try:
-            examiners["scalar"] = _scalar(context, stage, data, policy, sampled, responses)
-        except UserError as error:  # a control that cannot be fitted is told, and does not cost the judge
-            notes.append(f"The scalar control is left out: {error}.")
+            examiners["scalar_reward_model"] = _scalar(context, stage, data, policy, sampled, responses)
+        except UserError as error:  # a control that cannot be fitted is told, and does not cost the GSRM
+            notes.append(f"The scalar reward model is left out as a control: {error}.")
             context.progress.say(f"{context.name}: {notes[-1]}")
     ids = [p.pair_id for p in sampled]
     return {
         "step_keys": list(keys), "pairs": len(pairs), "responses": len(responses), "notes": notes,
         "examiners": {
             name: {
-                "metrics": judging_metrics(keys, truth, values),
-                "intervals": judging_intervals(keys, truth, values, ids, stage.resamples, context.recipe.seed),
+                "metrics": examiner_metrics(keys, truth, values),
+                "intervals": examiner_intervals(keys, truth, values, ids, stage.resamples, context.recipe.seed),
                 "reliability": reliability(truth, values),
             }
             for name, values in examiners.items()
@@ -176,19 +178,19 @@ def measure(context: Context, stage: JudgeStage, data: DataFolder, policy: "Poli
 
 def _scalar(
     context: Context,
-    stage: JudgeStage,
+    stage: GSRMStage,
     data: DataFolder,
     policy: "Policy",
     sampled: list[Pair],
     responses: list[Response],
 ) -> np.ndarray:
-    """The scalar model as a judge of steps; its threshold is chosen on the training split."""
+    """The scalar reward model as an examiner of steps; its threshold is chosen on the training split."""
     from taosr_she.examine.scalar import ScalarExaminer
     from taosr_she.model.responses import sample_responses
 
-    assert stage.scalar is not None
+    assert stage.scalar_reward_model is not None
     domain, annotations = context.domain, data.annotations()
-    examiner = ScalarExaminer(context.checkpoint(stage.scalar), domain, context.recipe.device)
+    examiner = ScalarExaminer(context.checkpoint(stage.scalar_reward_model), domain, context.recipe.device)
     said = {a.pair_id for a in annotations}
     known = [p for p in data.pairs("training") if p.pair_id in said]
     fit_pairs, fit_responses, _ = sample_responses(

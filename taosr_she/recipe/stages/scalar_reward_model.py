@@ -11,12 +11,12 @@ from taosr_she.recipe.stage import SAMPLE_ROWS, Stage
 from taosr_she.train.trl.scalar import ScalarSettings, preferences_by_outcome, train_scalar
 
 
-class ScalarStage(Stage):
+class ScalarRewardModelStage(Stage):
     """Train the scalar reward model, the baseline: preferred and rejected rollouts of the start policy."""
 
-    kind: Literal["scalar"]
+    kind: Literal["scalar_reward_model"]
     """Name of the kind."""
-    offers: ClassVar[str] = "scalar"
+    offers: ClassVar[str] = "scalar_reward_model"
     checkpoint_is: ClassVar[str] = "a scalar reward model: one number for a whole response (a baseline)"
     start: str = "sft"
     """Name of the stage whose checkpoint samples the responses and is the reward model's start."""
