@@ -1,16 +1,13 @@
 """The GSRM behind an endpoint, against a real HTTP server on this machine."""
 
-import json
-import re
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Lock, Thread
 from typing import Any
 
 import numpy as np
 import pytest
 from pydantic import ValidationError
+from toy_endpoint import PairServer, chat, running
 
 from taosr_she.base.errors import UserError
 from taosr_she.domain.domain import load_domain
@@ -22,7 +19,6 @@ from taosr_she.examine.verdicts import CODE
 
 DOMAIN = load_domain("taobao")
 TEXT = "[query] category: boots\n[product] category: boots\n[category] same\n[attributes] none\n[label] 4"
-Reply = tuple[int, dict[str, str], Any]  # status, headers, JSON body
 
 
 def verdict(*verdicts: str) -> str:
@@ -30,61 +26,14 @@ def verdict(*verdicts: str) -> str:
     return "\n".join(lines)
 
 
-def chat(text: str, usage: tuple[int, int] | None = (100, 20)) -> Reply:
-    body: dict[str, Any] = {"choices": [{"message": {"content": text}, "finish_reason": "stop"}]}
-    if usage:
-        body["usage"] = {"prompt_tokens": usage[0], "completion_tokens": usage[1]}
-    return 200, {}, body
-
-
-class Endpoint:
-    """Answers `say(pair number, how often this pair was asked before)`; remembers all requests."""
-
-    def __init__(self) -> None:
-        self.say: Callable[[int, int], Reply] = lambda pair, before: chat(verdict(*["correct"] * 5))
-        self.requests: list[dict[str, Any]] = []
-        self.asked: list[int] = []
-        lock, outer = Lock(), self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            disable_nagle_algorithm = True  # or every answer waits 40 ms
-
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                pair = int(re.search(r"number(\d+)", body["messages"][1]["content"])[1])
-                with lock:
-                    before = outer.asked.count(pair)
-                    outer.asked.append(pair)
-                    outer.requests.append(body)
-                status, headers, content = outer.say(pair, before)
-                data = json.dumps(content).encode()
-                self.send_response(status)
-                for name, value in {"Content-Length": str(len(data)), **headers}.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(data)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.server.server_port}/v1"
-        Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+@pytest.fixture
+def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[PairServer]:
+    with running(PairServer(lambda pair, before: chat(verdict(*["correct"] * 5))), monkeypatch) as endpoint:
+        yield endpoint
 
 
 @pytest.fixture
-def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[Endpoint]:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    endpoint = Endpoint()
-    yield endpoint
-    endpoint.server.shutdown()
-    endpoint.server.server_close()
-
-
-@pytest.fixture
-def make_gsrm(endpoint: Endpoint, tmp_path: Path) -> Callable[..., EndpointGSRM]:
+def make_gsrm(endpoint: PairServer, tmp_path: Path) -> Callable[..., EndpointGSRM]:
     waits: list[float] = []
 
     def make(**settings: Any) -> EndpointGSRM:
@@ -101,8 +50,8 @@ def asked(count: int, text: str = TEXT) -> tuple[list[Pair], list[Response]]:
     return pairs, [parse_response(DOMAIN, text)] * count
 
 
-def test_verdicts_critiques_and_request(endpoint: Endpoint, make_gsrm: Callable[..., EndpointGSRM]) -> None:
-    endpoint.say = lambda pair, before: chat(verdict("correct", "wrong", "correct", "correct", "wrong"))
+def test_verdicts_critiques_and_request(endpoint: PairServer, make_gsrm: Callable[..., EndpointGSRM]) -> None:
+    endpoint.reply = lambda pair, before: chat(verdict("correct", "wrong", "correct", "correct", "wrong"))
     gsrm = make_gsrm(price_in=1.0, price_out=10.0)
     examination = gsrm.examine_with_critiques(*asked(2))
     np.testing.assert_array_equal(examination.verdicts.values, [[1, 0, 1, 1, 0]] * 2)
@@ -114,7 +63,9 @@ def test_verdicts_critiques_and_request(endpoint: Endpoint, make_gsrm: Callable[
     assert endpoint.requests[0]["temperature"] == 0
 
 
-def test_missing_sections_are_wrong_without_asking(endpoint: Endpoint, make_gsrm: Callable[..., EndpointGSRM]) -> None:
+def test_missing_sections_are_wrong_without_asking(
+    endpoint: PairServer, make_gsrm: Callable[..., EndpointGSRM]
+) -> None:
     gsrm = make_gsrm()
     values = gsrm.examine(*asked(1, TEXT.replace("[label] 4", "[label] 9").replace("[category] same\n", ""))).values
     np.testing.assert_array_equal(values, [[1, 1, 0, 1, 0]])
@@ -122,7 +73,7 @@ def test_missing_sections_are_wrong_without_asking(endpoint: Endpoint, make_gsrm
     assert len(endpoint.requests) == 1
 
 
-def test_cache_on_disk_survives_the_process(endpoint: Endpoint, make_gsrm: Callable[..., EndpointGSRM]) -> None:
+def test_cache_on_disk_survives_the_process(endpoint: PairServer, make_gsrm: Callable[..., EndpointGSRM]) -> None:
     gsrm = make_gsrm()
     before = gsrm.examine(*asked(3)).values
     gsrm.examine(*asked(3))
@@ -134,8 +85,8 @@ def test_cache_on_disk_survives_the_process(endpoint: Endpoint, make_gsrm: Calla
     assert len(endpoint.requests) == 4
 
 
-def test_votes_are_shares(endpoint: Endpoint, make_gsrm: Callable[..., EndpointGSRM]) -> None:
-    endpoint.say = lambda pair, before: chat(verdict(*["wrong" if before == 0 else "correct"] * 5))
+def test_votes_are_shares(endpoint: PairServer, make_gsrm: Callable[..., EndpointGSRM]) -> None:
+    endpoint.reply = lambda pair, before: chat(verdict(*["wrong" if before == 0 else "correct"] * 5))
     values = make_gsrm(votes=4, temperature=1.0).examine(*asked(1)).values
     np.testing.assert_allclose(values, [[0.75] * 5])
     with pytest.raises(ValidationError, match="temperature above 0"):
@@ -143,51 +94,51 @@ def test_votes_are_shares(endpoint: Endpoint, make_gsrm: Callable[..., EndpointG
 
 
 def test_unusable_answers_are_asked_anew_then_unknown(
-    endpoint: Endpoint, make_gsrm: Callable[..., EndpointGSRM]
+    endpoint: PairServer, make_gsrm: Callable[..., EndpointGSRM]
 ) -> None:
-    endpoint.say = lambda pair, before: chat("nonsense" if before < 2 else verdict(*["correct"] * 5))
+    endpoint.reply = lambda pair, before: chat("nonsense" if before < 2 else verdict(*["correct"] * 5))
     assert make_gsrm(attempts=3).examine(*asked(1)).values.tolist() == [[1] * 5]
     assert "could not be used: section [query] missing" in endpoint.requests[1]["messages"][1]["content"]
-    endpoint.say = lambda pair, before: chat("nonsense")
+    endpoint.reply = lambda pair, before: chat("nonsense")
     verdicts = make_gsrm(attempts=2, model="n").examine(*asked(1))
     assert np.isnan(verdicts.values).all() and (verdicts.sources == CODE["unknown"]).all()
 
 
-def test_an_answer_that_is_cut_off_says_so(endpoint: Endpoint, make_gsrm: Callable[..., EndpointGSRM]) -> None:
+def test_an_answer_that_is_cut_off_says_so(endpoint: PairServer, make_gsrm: Callable[..., EndpointGSRM]) -> None:
     status, headers, body = chat("[query] as it sh")
     body["choices"][0]["finish_reason"] = "length"
-    endpoint.say = lambda pair, before: (status, headers, body)
+    endpoint.reply = lambda pair, before: (status, headers, body)
     gsrm = make_gsrm(attempts=1)
     gsrm.examine(*asked(1))
     assert "0 of 1 questions have a usable answer; 1 x section [query] does not end in" in gsrm.account()[2]
     assert "cut off at max_tokens" in gsrm.account()[2]
 
 
-def test_retries_with_backoff(endpoint: Endpoint, make_gsrm: Callable[..., EndpointGSRM]) -> None:
+def test_retries_with_backoff(endpoint: PairServer, make_gsrm: Callable[..., EndpointGSRM]) -> None:
     replies = [(503, {}, {}), (429, {"Retry-After": "7"}, {})]
-    endpoint.say = lambda pair, before: replies[before] if before < 2 else chat(verdict(*["correct"] * 5))
+    endpoint.reply = lambda pair, before: replies[before] if before < 2 else chat(verdict(*["correct"] * 5))
     assert make_gsrm().examine(*asked(1)).values.tolist() == [[1] * 5]
     assert len(make_gsrm.waits) == 2 and 7 < make_gsrm.waits[1] <= 8  # with jitter
 
 
-def test_gives_up_when_nothing_answers(endpoint: Endpoint, make_gsrm: Callable[..., EndpointGSRM]) -> None:
-    endpoint.say = lambda pair, before: (503, {}, {})
+def test_gives_up_when_nothing_answers(endpoint: PairServer, make_gsrm: Callable[..., EndpointGSRM]) -> None:
+    endpoint.reply = lambda pair, before: (503, {}, {})
     with pytest.raises(UserError, match="5 questions in a row without an answer, the last: status 503"):
         make_gsrm(retries=0).examine(*asked(9))
     assert len(endpoint.requests) == 5
 
 
-def test_silence_counts_as_lost_and_is_paid(endpoint: Endpoint, make_gsrm: Callable[..., EndpointGSRM]) -> None:
+def test_silence_counts_as_lost_and_is_paid(endpoint: PairServer, make_gsrm: Callable[..., EndpointGSRM]) -> None:
     from time import sleep
 
-    endpoint.say = lambda pair, before: sleep(0.5) or (503, {}, {})  # type: ignore[func-returns-value]
+    endpoint.reply = lambda pair, before: sleep(0.5) or (503, {}, {})  # type: ignore[func-returns-value]
     gsrm = make_gsrm(retries=0, timeout_seconds=0.1, price_in=1, price_out=1)
     assert np.isnan(gsrm.examine(*asked(1)).values).all()
     assert gsrm.spent.cost > 0
 
 
-def test_spend_limit_stops_before_it_is_exceeded(endpoint: Endpoint, make_gsrm: Callable[..., EndpointGSRM]) -> None:
-    endpoint.say = lambda pair, before: chat(verdict(*["correct"] * 5), (1000, 200))  # 0.003 each
+def test_spend_limit_stops_before_it_is_exceeded(endpoint: PairServer, make_gsrm: Callable[..., EndpointGSRM]) -> None:
+    endpoint.reply = lambda pair, before: chat(verdict(*["correct"] * 5), (1000, 200))  # 0.003 each
     gsrm = make_gsrm(price_in=1.0, price_out=10.0, spend_limit=0.02, max_tokens=500)
     with pytest.raises(UserError, match="reached its spend_limit"):
         gsrm.examine(*asked(12))

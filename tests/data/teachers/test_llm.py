@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -10,13 +9,13 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Barrier, Event, Lock, Thread
+from threading import Barrier, Event
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
+from toy_endpoint import PairServer, Reply, chat, running
 
 from taosr_she.base.errors import UserError
 from taosr_she.data.teachers.llm import LLMTeacherSummary, llm_demonstrations
@@ -30,7 +29,6 @@ from taosr_she.endpoint.records import RecordFile
 
 ESCI = load_domain("esci")
 KEY = "sk-test-0123"
-Reply = tuple[int, dict[str, str], Any]  # status, headers, JSON body
 
 
 def make_pairs(count: int, label: str = "E") -> list[Pair]:
@@ -41,65 +39,11 @@ def response(label: str = "E") -> str:
     return f"[query] shoe\n[product] a shoe\n[category] same\n[attributes] shoe: match\n[label] {label}"
 
 
-def chat(text: str | None, usage: tuple[int, int] | None = (100, 20), finish: str = "stop") -> Reply:
-    body: dict[str, Any] = {"choices": [{"message": {"role": "assistant", "content": text}, "finish_reason": finish}]}
-    if usage:
-        body["usage"] = {"prompt_tokens": usage[0], "completion_tokens": usage[1]}
-    return 200, {}, body
-
-
-class Endpoint:
-    """Answers `say(pair number, how often this pair was asked before)`; remembers all requests."""
-
-    def __init__(self) -> None:
-        self.say: Callable[[int, int], Reply] = lambda pair, before: chat(response())
-        self.requests: list[dict[str, Any]] = []
-        self.asked: list[int] = []
-        self.keys: set[str | None] = set()
-        lock, outer = Lock(), self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            disable_nagle_algorithm = True  # or every answer waits 40 ms
-
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                pair = int(re.search(r"number(\d+)", body["messages"][1]["content"])[1])
-                with lock:
-                    before = outer.asked.count(pair)
-                    outer.asked.append(pair)
-                    outer.requests.append(body)
-                    outer.keys.add(self.headers["Authorization"])
-                status, headers, content = (
-                    outer.say(pair, before) if self.path == "/v1/chat/completions" else (404, {}, {})
-                )
-                data = content if isinstance(content, bytes) else json.dumps(content).encode()
-                try:
-                    self.send_response(status)
-                    for name, value in {"Content-Length": str(len(data)), **headers}.items():
-                        self.send_header(name, value)
-                    self.end_headers()
-                    self.wfile.write(data)
-                except (BrokenPipeError, ConnectionResetError):
-                    self.close_connection = True  # the client was killed or has lost patience: that is what is tested
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.server.server_port}/v1"
-        Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-
-
 @pytest.fixture
-def endpoint(monkeypatch) -> Iterator[Endpoint]:
+def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[PairServer]:
     monkeypatch.setenv("TEACHER_KEY", KEY)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    endpoint = Endpoint()
-    yield endpoint
-    endpoint.server.shutdown()
-    endpoint.server.server_close()
+    with running(PairServer(lambda pair, before: chat(response())), monkeypatch) as endpoint:
+        yield endpoint
 
 
 @pytest.fixture
@@ -147,7 +91,7 @@ def test_the_prompt_gives_rules_and_label_and_user_text_is_data() -> None:
 
 
 def test_wrong_label_then_the_right_one(endpoint, teach) -> None:
-    endpoint.say = lambda pair, before: chat(response("E" if before else "I"))
+    endpoint.reply = lambda pair, before: chat(response("E" if before else "I"))
     summary = teach(make_pairs(1))
     assert (summary.kept, summary.tokens_in, outcomes(teach.path)) == (1, 200, ["wrong", "kept"])
     assert "the label is not the human one" in endpoint.requests[1]["messages"][1]["content"]
@@ -168,7 +112,7 @@ def test_wrong_label_then_the_right_one(endpoint, teach) -> None:
     ],
 )
 def test_rejected_after_the_attempts(endpoint, teach, reply: Reply, reason: str) -> None:
-    endpoint.say = lambda pair, before: reply
+    endpoint.reply = lambda pair, before: reply
     summary = teach(make_pairs(1), attempts=2)
     assert (summary.kept, summary.rejected, summary.left, len(endpoint.asked)) == (0, {reason: 1}, 0, 2)
     again = teach(make_pairs(1), attempts=2)  # rejected pairs are decided, too
@@ -187,7 +131,7 @@ def test_thoughts_and_fences_are_taken_off(wrapping: str) -> None:
 def test_429_waits_as_long_as_the_endpoint_asks(endpoint, teach) -> None:
     date = format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True)
     headers = [{"Retry-After": "7"}, {"Retry-After": date}, {"Retry-After": "soon"}]
-    endpoint.say = lambda pair, before: (429, headers[before], {}) if before < 3 else chat(response())
+    endpoint.reply = lambda pair, before: (429, headers[before], {}) if before < 3 else chat(response())
     summary = teach(make_pairs(1), backoff_seconds=1)
     assert summary.kept == 1
     assert 7 <= teach.waits[0] <= 8 and 55 <= teach.waits[1] <= 61
@@ -196,28 +140,28 @@ def test_429_waits_as_long_as_the_endpoint_asks(endpoint, teach) -> None:
 
 
 def test_a_retry_after_beyond_all_patience_leaves_the_pair_for_later(endpoint, teach) -> None:
-    endpoint.say = lambda pair, before: (429, {"Retry-After": "86400"}, {"error": {"message": "daily quota"}})
+    endpoint.reply = lambda pair, before: (429, {"Retry-After": "86400"}, {"error": {"message": "daily quota"}})
     summary = teach(make_pairs(1))
     assert (summary.unanswered, summary.left, teach.waits) == ({"status 429: daily quota": 1}, 1, [])
-    endpoint.say = lambda pair, before: chat(response())
+    endpoint.reply = lambda pair, before: chat(response())
     assert teach(make_pairs(1)).kept == 1
 
 
 def test_500s_back_off_exponentially(endpoint, teach) -> None:
-    endpoint.say = lambda pair, before: (503, {}, b"<html>busy</html>") if before < 3 else chat(response())
+    endpoint.reply = lambda pair, before: (503, {}, b"<html>busy</html>") if before < 3 else chat(response())
     assert teach(make_pairs(1), backoff_seconds=1, retries=3).kept == 1
     for wait, (low, high) in zip(teach.waits, [(0.5, 1.5), (1, 3), (2, 6)], strict=True):
         assert low <= wait <= high
 
 
 def test_an_endpoint_that_is_down_stops_the_run(endpoint, teach) -> None:
-    endpoint.say = lambda pair, before: chat(response()) if pair == 0 else (500, {}, {"error": "down"})
+    endpoint.reply = lambda pair, before: chat(response()) if pair == 0 else (500, {}, {"error": "down"})
     with pytest.raises(
         UserError, match=r"5 questions in a row without an answer, the last: status 500: down; .*answers\.jsonl"
     ):
         teach(make_pairs(20), retries=1)
     assert len(endpoint.asked) == 1 + 5 * 2
-    endpoint.say = lambda pair, before: chat(response())
+    endpoint.reply = lambda pair, before: chat(response())
     summary = teach(make_pairs(20))
     assert (summary.kept, summary.skipped, endpoint.asked.count(0)) == (20, 1, 1)
 
@@ -230,7 +174,7 @@ def test_a_timeout_is_retried_and_counted_at_its_most(endpoint, teach) -> None:
             released.wait(10)
         return chat(response())
 
-    endpoint.say = say
+    endpoint.reply = say
     summary = teach(make_pairs(1), timeout_seconds=0.2, max_tokens=500)
     released.set()
     assert (summary.kept, summary.estimated, outcomes(teach.path)) == (1, 1, ["lost", "kept"])
@@ -239,20 +183,22 @@ def test_a_timeout_is_retried_and_counted_at_its_most(endpoint, teach) -> None:
 
 
 def test_a_refused_text_rejects_its_pair_only(endpoint, teach) -> None:
-    endpoint.say = lambda pair, before: (400, {}, {"error": {"message": "filtered"}}) if pair == 1 else chat(response())
+    endpoint.reply = lambda pair, before: (
+        (400, {}, {"error": {"message": "filtered"}}) if pair == 1 else chat(response())
+    )
     summary = teach(make_pairs(3))
     assert (summary.kept, summary.rejected) == (2, {"refused: status 400: filtered": 1})
     assert endpoint.asked == [0, 1, 2]
-    endpoint.say = lambda pair, before: chat(response())
+    endpoint.reply = lambda pair, before: chat(response())
     assert (teach(make_pairs(3)).kept, endpoint.asked) == (3, [0, 1, 2, 1])  # the next run asks again
 
 
 def test_when_all_is_refused_nobody_is_rejected(endpoint, teach) -> None:
-    endpoint.say = lambda pair, before: (400, {}, {"error": {"message": "max_tokens is not supported"}})
+    endpoint.reply = lambda pair, before: (400, {}, {"error": {"message": "max_tokens is not supported"}})
     with pytest.raises(UserError, match=r"5 questions in a row.*max_tokens is not supported"):
         teach(make_pairs(9))
     assert outcomes(teach.path) == ["refused"] * 5
-    endpoint.say = lambda pair, before: chat(response())
+    endpoint.reply = lambda pair, before: chat(response())
     assert teach(make_pairs(9)).kept == 9
 
 
@@ -269,7 +215,7 @@ def test_when_all_is_refused_nobody_is_rejected(endpoint, teach) -> None:
     ],
 )
 def test_what_fails_for_every_pair_stops_at_once(endpoint, teach, reply: Reply, message: str) -> None:
-    endpoint.say = lambda pair, before: reply
+    endpoint.reply = lambda pair, before: reply
     with pytest.raises(UserError, match=message) as caught:
         teach(make_pairs(5))
     assert len(endpoint.asked) == 1
@@ -277,8 +223,8 @@ def test_what_fails_for_every_pair_stops_at_once(endpoint, teach, reply: Reply, 
 
 
 def test_nobody_listens(endpoint, teach) -> None:
-    endpoint.server.shutdown()
-    endpoint.server.server_close()
+    endpoint.shutdown()
+    endpoint.server_close()
     with pytest.raises(UserError, match=r"base_url http://127.*no connection.*is the endpoint running"):
         teach(make_pairs(2), retries=2)
     assert len(teach.waits) == 2
@@ -314,7 +260,7 @@ def test_resume_asks_only_for_what_is_missing(endpoint, teach) -> None:
 
 def test_changed_labels_and_models_are_asked_anew(endpoint, teach) -> None:
     teach(make_pairs(2))
-    endpoint.say = lambda pair, before: chat(response("S"))
+    endpoint.reply = lambda pair, before: chat(response("S"))
     assert [d.response for d in teach(make_pairs(2, "S")).demonstrations] == [response("S")] * 2
     assert teach(make_pairs(2, "S"), model="other").demonstrations[0].teacher == "llm:other"
     assert len(endpoint.asked) == 6
@@ -337,7 +283,7 @@ def test_a_broken_line_in_the_middle_is_named(tmp_path, line: bytes) -> None:
 
 
 def test_spend_limit_stops_before_it_is_exceeded_and_counts_earlier_runs(endpoint, teach) -> None:
-    endpoint.say = lambda pair, before: chat(response(), usage=(1_000, 100))
+    endpoint.reply = lambda pair, before: chat(response(), usage=(1_000, 100))
     money = {"price_in": 1.0, "price_out": 10.0, "max_tokens": 100}  # 0.002 a request
     summary = teach(make_pairs(20), spend_limit=0.0121, **money)
     asked = len(endpoint.asked)
@@ -357,7 +303,7 @@ def test_token_limit_holds_for_many_requests_at_once(endpoint, teach, concurrenc
         time.sleep(0.01)
         return chat(response(), usage=(400, 100))
 
-    endpoint.say = say
+    endpoint.reply = say
     summary = teach(make_pairs(30), token_limit=12_000, concurrency=concurrency)
     used = summary.tokens_in + summary.tokens_out
     assert summary.stopped_by_limit == "token_limit"
@@ -365,7 +311,7 @@ def test_token_limit_holds_for_many_requests_at_once(endpoint, teach, concurrenc
 
 
 def test_a_limit_in_the_middle_of_a_pair_leaves_its_attempts_for_later(endpoint, teach) -> None:
-    endpoint.say = lambda pair, before: chat(response("I"), usage=(2_000, 500))
+    endpoint.reply = lambda pair, before: chat(response("I"), usage=(2_000, 500))
     first = teach(make_pairs(1), attempts=3, token_limit=5_500)
     asked = len(endpoint.asked)
     assert 0 < asked < 3 and (first.stopped_by_limit, first.left, first.rejected) == ("token_limit", 1, {})
@@ -374,7 +320,7 @@ def test_a_limit_in_the_middle_of_a_pair_leaves_its_attempts_for_later(endpoint,
 
 
 def test_missing_usage_is_estimated(endpoint, teach) -> None:
-    endpoint.say = lambda pair, before: chat(response(), usage=None)
+    endpoint.reply = lambda pair, before: chat(response(), usage=None)
     summary = teach(make_pairs(2))
     assert summary.estimated == 2
     assert summary.tokens_out == 2 * (len(response()) // 4)
@@ -389,7 +335,7 @@ def test_requests_run_at_the_same_time(endpoint, teach) -> None:
         together.wait()
         return chat(response())
 
-    endpoint.say = say
+    endpoint.reply = say
     summary = teach(make_pairs(12), concurrency=4)
     assert [d.pair_id for d in summary.demonstrations] == [f"p{i}" for i in range(12)]
     assert sorted(endpoint.asked) == list(range(12))
@@ -417,7 +363,7 @@ def test_kill_9_and_resume(endpoint, teach) -> None:
         time.sleep(0.01)
         return chat(response())
 
-    endpoint.say = say
+    endpoint.reply = say
     path = [str(Path(__file__).resolve().parents[3]), *filter(None, [os.environ.get("PYTHONPATH")])]
     child = subprocess.Popen(
         [sys.executable, "-c", CHILD, endpoint.url, str(teach.path)],
