@@ -114,19 +114,6 @@ def paired_comparison(
     return rows
 
 
-def mcnemar(a: Sequence[Prediction], b: Sequence[Prediction]) -> float:
-    """Exact two-sided p of McNemar's test on label correctness: do a and b err equally often on the same pairs?
-
-    Takes pairs as independent, also those of one query: where queries have many pairs, trust `paired_comparison`.
-    Raises UserError when the models were not run on the same pairs.
-    """
-    from scipy.stats import binomtest
-
-    rights = [(p.predicted == p.label, q.predicted == q.label) for p, q in zip(a, align(a, b), strict=True)]
-    only_a, only_b = rights.count((True, False)), rights.count((False, True))
-    return float(binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
-
-
 def seed_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float, float]:
     """(mean, low, high) of a metric over training seeds: Student's t-interval; NaN ends for a single seed."""
     from scipy.stats import t

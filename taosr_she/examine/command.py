@@ -7,11 +7,13 @@ from rich.console import Console
 from rich.table import Table
 
 from taosr_she.base.errors import UserError
+from taosr_she.base.files import write_text
 from taosr_she.base.secret import masked
 from taosr_she.data.validate import load_pairs
 from taosr_she.domain.domain import load_domain
 from taosr_she.examine.agreement import ALL_STEPS, annotator_report, pair_agreement, what_cannot_be_said
 from taosr_she.examine.interchange import Layout, export_annotations, import_annotations
+from taosr_she.examine.label_studio import labeling_config
 from taosr_she.examine.store import AnnotationStore, read_all
 
 
@@ -44,6 +46,12 @@ def export_file(console: Console, store: str, path: Path, layout: Layout, domain
     annotations = read_all(store)
     export_annotations(path, layout, annotations, domain, shown)
     console.print(f"wrote {len(annotations)} records to {path}", highlight=False)
+    if layout == "label_studio":
+        config = path.with_name(f"{path.name}.config.xml")
+        write_text(config, labeling_config(domain))
+        console.print(
+            f"wrote {config}: paste it under Settings > Labeling Interface > Code of the project", highlight=False
+        )
 
 
 def show_agreement(console: Console, store: str, domain_name: str) -> None:

@@ -4,7 +4,7 @@ from random import Random
 import pytest
 from sklearn.metrics import cohen_kappa_score
 
-from taosr_she.data.market.annotators import PEOPLE, Person, annotate_by, judge_responses
+from taosr_she.data.market.annotators import PEOPLE, Person, annotate_by, verdicts_of
 from taosr_she.data.market.market import Market, MarketConfig, generate_market
 from taosr_she.data.market.teacher import Case
 from taosr_she.domain.conclusions import canonical
@@ -111,7 +111,7 @@ def test_a_poisoned_judge_is_outvoted_and_named(market: Market) -> None:
     responses = [
         (d.pair_id, f"r{n}", parse_response(DOMAIN, d.response)) for n, d in enumerate(market.demonstrations[:150])
     ]
-    said = judge_responses((*HONEST, POISONED), market.cases, responses, DOMAIN, seed=1)
+    said = verdicts_of((*HONEST, POISONED), market.cases, responses, DOMAIN, seed=1)
     assert outliers(said) == ["mallory"]
     specs = {s.key: s for s in DOMAIN.steps}
     opinions = majority_verdicts(said)

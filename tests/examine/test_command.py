@@ -45,6 +45,9 @@ def test_there_and_back(
     assert f"{len(said)} records into" in " ".join(capsys.readouterr().out.split())
     pairs = ["--pairs", str(tmp_path / "pairs.jsonl")]
     assert call(monkeypatch, "export", store, out, "--layout", layout, *pairs) == 0
+    config = tmp_path / "out.json.config.xml"  # Label Studio cannot show the tasks without it
+    assert config.is_file() == (layout == "label_studio")
+    assert layout != "label_studio" or config.read_text().startswith("<View>")
     assert call(monkeypatch, "import", out, again, "--layout", layout) == 0
     assert call(monkeypatch, "export", again, str(tmp_path / "back.jsonl")) == 0
     key = str

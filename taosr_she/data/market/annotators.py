@@ -89,14 +89,14 @@ def references_of(
     return annotations
 
 
-def judge_responses(
+def verdicts_of(
     people: Sequence[Person],
     cases: Mapping[str, Case],
     responses: Iterable[tuple[str, str, Response]],
     domain: Domain,
     seed: int,
 ) -> list[Annotation]:
-    """Judgements of every step of the responses (pair_id, response_id, response), missing sections left out.
+    """Verdicts on every step of the responses (pair_id, response_id, response), missing sections left out.
 
     A step is right when it concludes, canonically, what the person thinks; `correction` holds that where it is wrong.
     The same text gets the same verdict from the same person, in whatever response it stands. With the same seed people

@@ -5,7 +5,7 @@ from itertools import combinations
 import pytest
 from pydantic import ValidationError
 
-from taosr_she.data.market.annotators import PEOPLE, Person, annotate_by, judge_responses
+from taosr_she.data.market.annotators import PEOPLE, Person, annotate_by, verdicts_of
 from taosr_she.data.market.market import Market, MarketConfig, generate_market
 from taosr_she.data.market.teacher import Case, blind_spots, flawed_reasoning
 from taosr_she.domain.annotation import is_reference
@@ -72,11 +72,11 @@ def test_what_a_person_says_depends_on_neither_the_others_nor_the_order(cases: d
     assert ben != annotate_by(PEOPLE[1:2], cases, seed=3)
 
 
-def test_judgements_follow_from_what_the_person_thinks(market: Market, cases: dict[str, Case]) -> None:
+def test_verdicts_follow_from_what_the_person_thinks(market: Market, cases: dict[str, Case]) -> None:
     blind = Person(name="blind", error_rate=0, blind_spots=("negation", "budget"), blind_rate=1)
     exact = Person(name="exact", error_rate=0)
     responses = [(d.pair_id, f"r{n}", parse_response(DOMAIN, d.response)) for n, d in enumerate(market.demonstrations)]
-    said = judge_responses((blind, exact), cases, responses, DOMAIN, seed=1)
+    said = verdicts_of((blind, exact), cases, responses, DOMAIN, seed=1)
     assert len(said) == 2 * 5 * len(responses) and not any(is_reference(a) for a in said)
     texts = {response_id: response for _, response_id, response in responses}
     errors: Counter[str] = Counter()
@@ -94,8 +94,8 @@ def test_judgements_follow_from_what_the_person_thinks(market: Market, cases: di
 def test_a_slip_in_judging_is_the_same_for_the_same_text_and_as_often_as_stated(cases: dict[str, Case]) -> None:
     person = Person(name="hasty", coverage=0.5, error_rate=0.4)
     right = {p: parse_response(DOMAIN, render_response(DOMAIN, c.truth.steps)) for p, c in cases.items()}
-    first = judge_responses([person], cases, [(p, "r1", r) for p, r in right.items()], DOMAIN, seed=1)
-    second = judge_responses([person], cases, [(p, "r2", r) for p, r in right.items()], DOMAIN, seed=1)
+    first = verdicts_of([person], cases, [(p, "r1", r) for p, r in right.items()], DOMAIN, seed=1)
+    second = verdicts_of([person], cases, [(p, "r2", r) for p, r in right.items()], DOMAIN, seed=1)
     assert [replace(a, response_id="r1") for a in second] == first
     assert abs(sum(a.verdict == "wrong" for a in first) / len(first) - 0.4) < 0.02
     covered = {a.pair_id for a in annotate_by([person], cases, seed=1)}
@@ -105,7 +105,7 @@ def test_a_slip_in_judging_is_the_same_for_the_same_text_and_as_often_as_stated(
 def test_missing_sections_are_not_judged(cases: dict[str, Case]) -> None:
     pair_id = next(iter(cases))
     cut = parse_response(DOMAIN, "[query] category: boots\n[label] 4")
-    said = judge_responses([Person(name="a")], cases, [(pair_id, "r", cut)], DOMAIN, seed=1)
+    said = verdicts_of([Person(name="a")], cases, [(pair_id, "r", cut)], DOMAIN, seed=1)
     assert [a.step for a in said] == ["query", "label"]
 
 
