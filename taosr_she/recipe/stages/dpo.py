@@ -9,7 +9,7 @@ from taosr_she.model.sampling import Sampling
 from taosr_she.recipe.context import Context
 from taosr_she.recipe.stage import SAMPLE_ROWS, Stage
 from taosr_she.train.trl.dpo import DPOSettings, train_dpo
-from taosr_she.train.trl.scalar import preferences_by_outcome
+from taosr_she.train.trl.preferences import preferences_by_outcome
 
 
 class DPOStage(Stage):

@@ -8,7 +8,8 @@ from taosr_she.base.errors import UserError
 from taosr_she.model.sampling import Sampling
 from taosr_she.recipe.context import Context
 from taosr_she.recipe.stage import SAMPLE_ROWS, Stage
-from taosr_she.train.trl.scalar import ScalarSettings, preferences_by_outcome, train_scalar
+from taosr_she.train.trl.preferences import preferences_by_outcome
+from taosr_she.train.trl.scalar_reward_model import ScalarSettings, train_scalar
 
 
 class ScalarRewardModelStage(Stage):

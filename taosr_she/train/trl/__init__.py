@@ -1,4 +1,5 @@
-"""TRL's trainers on our data: `sft` on demonstrations, `dpo` on preferences, `scalar` for the scalar reward model.
+"""TRL's trainers on our data: `sft` on demonstrations, `dpo` on preferences, `scalar_reward_model`.
 
-`sft_log` and `preference_log` are their metrics files; `lengths` leaves out what is longer than the model's positions.
+`trainer` holds what they share (settings, arguments, the run), `log` their metrics file, `preferences` the examples of
+the last two; `lengths` leaves out what is longer than the model's positions.
 """

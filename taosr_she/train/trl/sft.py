@@ -6,18 +6,17 @@ import logging
 import math
 import random
 import shutil
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from taosr_she.base.config import Strict
-from taosr_she.base.errors import UserError, disk_errors
+from taosr_she.base.errors import UserError
 from taosr_she.base.files import write_json
 from taosr_she.model.example import Example
 from taosr_she.train.trl.lengths import fitting
+from taosr_she.train.trl.trainer import TrainerSettings, arguments, lent, recomputes, run
 
 if TYPE_CHECKING:
     from taosr_she.model.policy import Policy
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 POOL = 16  # batches among which examples are sorted by length: more saves padding, fewer keeps the order random
 
 
-class SFTSettings(Strict):
+class SFTSettings(TrainerSettings):
     """Supervised fine-tuning. Defaults are the recommended run on the market with the tiny model."""
 
     epochs: int = Field(default=3, gt=0)
@@ -38,17 +37,11 @@ class SFTSettings(Strict):
     """Peak learning rate of AdamW. A pretrained model wants far less: about 1e-5."""
     lr_schedule: Literal["cosine", "linear", "constant"] = "cosine"
     """What the learning rate does after the warm-up; `cosine` and `linear` fall to zero."""
-    warmup_share: float = Field(default=0.05, ge=0, lt=1)
-    """Share of the steps over which the learning rate rises linearly."""
     weight_decay: float = Field(default=0.01, ge=0)
     """AdamW weight decay."""
-    grad_clip: float = Field(default=1.0, gt=0)
-    """Largest gradient norm."""
     max_length: int = Field(default=1024, gt=1)
     """Examples with more tokens, or more than the model has positions, are left out and counted: a response that is cut
     off would teach cutting off."""
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """`bfloat16` computes under autocast with float32 weights; `auto` does so on a GPU."""
     gradient_checkpointing: Literal["auto", "on", "off"] = "auto"
     """Recompute activations instead of storing them: less memory, about a fifth slower. `auto`: only on a GPU."""
     save_every: int = Field(default=200, gt=0)
@@ -178,61 +171,31 @@ def _train(
     on_step: Callable[[dict[str, float]], None] | None,
 ) -> None:
     from datasets import Dataset
-    from transformers import PrinterCallback
     from trl import SFTConfig, SFTTrainer
 
     from taosr_she.train.rl.state import rows_lead_to
-    from taosr_she.train.trl.sft_log import StepLog
+    from taosr_she.train.trl.log import StepLog
 
-    model, gpu = policy.model, policy.device.type == "cuda"
-    recompute = gpu if settings.gradient_checkpointing == "auto" else settings.gradient_checkpointing == "on"
     trainer_folder = folder / "trainer"
-    total = settings.total_steps(len(examples))
-    with warnings.catch_warnings():
-        # TRL 1.16 itself sets the old name of this option, which transformers 5.23 announces to be renamed.
-        warnings.filterwarnings("ignore", "`gradient_checkpointing` is deprecated", FutureWarning)
-        config = SFTConfig(
-            output_dir=str(trainer_folder),
-            num_train_epochs=1,  # `batch_order` lays out all epochs
-            per_device_train_batch_size=settings.batch_size,
-            gradient_accumulation_steps=settings.accumulate,
-            learning_rate=settings.learning_rate,
-            lr_scheduler_type="constant_with_warmup" if settings.lr_schedule == "constant" else settings.lr_schedule,
-            warmup_steps=math.ceil(settings.warmup_share * total),
-            weight_decay=settings.weight_decay,
-            max_grad_norm=settings.grad_clip,
-            seed=seed,
-            use_cpu=policy.device.type == "cpu",
-            bf16=gpu if settings.precision == "auto" else settings.precision == "bfloat16",
-            gradient_checkpointing=recompute,
-            dataloader_pin_memory=gpu,
-            train_sampling_strategy="sequential",
-            max_length=None,
-            packing=False,
-            dataset_kwargs={"skip_prepare_dataset": True},  # ids and labels are ready
-            save_steps=settings.save_every,
-            save_total_limit=1,
-            logging_steps=1,
-            logging_nan_inf_filter=False,  # it would replace a diverged loss by the mean of earlier ones
-            report_to="none",
-            disable_tqdm=True,
-        )
-    if config.n_gpu > 1:
-        raise UserError("SFT runs on one GPU and several are visible: set CUDA_VISIBLE_DEVICES=0")
+    config = arguments(
+        SFTConfig, "SFT", policy, settings, settings.total_steps(len(examples)), seed, trainer_folder,
+        num_train_epochs=1,  # `batch_order` lays out all epochs
+        train_sampling_strategy="sequential",
+        gradient_accumulation_steps=settings.accumulate,
+        lr_scheduler_type="constant_with_warmup" if settings.lr_schedule == "constant" else settings.lr_schedule,
+        weight_decay=settings.weight_decay,
+        gradient_checkpointing=recomputes(policy, settings.gradient_checkpointing),
+        packing=False,
+        dataset_kwargs={"skip_prepare_dataset": True},  # ids and labels are ready
+        save_strategy="steps",
+        save_steps=settings.save_every,
+        save_total_limit=1,
+    )  # fmt: skip
     rows = {
         "input_ids": [e.ids for e in examples],
         "labels": [e.labels for e in examples],
     }
     order = batch_order([len(ids) for ids in rows["input_ids"]], settings, seed)
-    own_forward = vars(model).get("forward")
-    trainer = SFTTrainer(
-        model=model,
-        args=config,
-        train_dataset=Dataset.from_dict(rows).select(order),
-        processing_class=policy.tokenizer,
-        callbacks=[StepLog(folder / "metrics.jsonl", on_step)],
-    )
-    trainer.remove_callback(PrinterCallback)
     resume = last_complete_checkpoint(trainer_folder)
     if resume is not None and not rows_lead_to(folder / "metrics.jsonl", int(resume.name.split("-")[1])):
         logging.getLogger(__name__).warning("SFT: %s lacks rows before %s; training starts again", folder, resume.name)
@@ -240,18 +203,15 @@ def _train(
     for checkpoint in trainer_folder.glob("checkpoint-*"):
         if checkpoint != resume:
             shutil.rmtree(checkpoint)
-    with disk_errors(trainer_folder):
-        trainer.train(resume_from_checkpoint=str(resume) if resume else None)
-    # TRL (fused head) and Accelerate (autocast) hang their own forward on the model; later stages want the model's.
-    for name in ("forward", "_original_forward"):
-        vars(model).pop(name, None)
-    if own_forward is not None:
-        model.forward = own_forward
-    if recompute:
-        model.gradient_checkpointing_disable()
-    model.to(policy.device)
-    model.zero_grad(set_to_none=True)
-    model.eval()
+    with lent(policy.model):
+        trainer = SFTTrainer(
+            model=policy.model,
+            args=config,
+            train_dataset=Dataset.from_dict(rows).select(order),
+            processing_class=policy.tokenizer,
+            callbacks=[StepLog(folder / "metrics.jsonl", on_step, "SFT")],
+        )
+        run(trainer, resume)
 
 
 def _fingerprint(policy: "Policy", examples: Sequence[Example], settings: SFTSettings, seed: int) -> str:

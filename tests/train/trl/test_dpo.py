@@ -13,7 +13,7 @@ from taosr_she.domain.domain import load_domain
 from taosr_she.model.policy import Policy
 from taosr_she.model.tiny import TinyConfig, build_tiny
 from taosr_she.train.trl.dpo import DPOSettings, train_dpo
-from taosr_she.train.trl.scalar import Preference, longer_side
+from taosr_she.train.trl.preferences import Preference, longer_side
 
 DOMAIN = load_domain("taobao")
 TEXT = "[query] category: boots\n[product] category: boots\n[category] same\n[attributes] none\n[label] 4"

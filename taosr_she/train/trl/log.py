@@ -1,8 +1,8 @@
-"""The metrics file of supervised fine-tuning, written step by step and cut back when a run resumes."""
+"""The metrics file of TRL's trainers, written step by step and cut back when a run resumes."""
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +13,21 @@ from taosr_she.train.rl.state import MetricsFile
 
 
 class StepLog(TrainerCallback):
-    """One JSON row an optimizer step: `step, loss (mean over response tokens), lr, seconds`.
+    """One JSON row an optimizer step: `step, loss, lr, seconds` and, before `lr`, what the trainer logs beside.
 
     `seconds` counts training time from the first step, earlier sittings of a resumed run included. A loss that is not
     finite ends the run with a UserError. Needs `logging_steps=1`.
     """
 
-    def __init__(self, path: Path, on_step: Callable[[dict[str, float]], None] | None = None) -> None:
-        self._path = path
-        self._on_step = on_step
+    def __init__(
+        self,
+        path: Path,
+        on_step: Callable[[dict[str, float]], None] | None,
+        what: str,
+        names: Mapping[str, str] | None = None,
+    ) -> None:
+        """`what` is trained, for the message; `names`: column -> TRL's name of further numbers."""
+        self._path, self._on_step, self._what, self._names = path, on_step, what, names or {}
         self._file: MetricsFile | None = None
         self._zero = 0.0  # monotonic time at which `seconds` would be 0
 
@@ -42,9 +48,12 @@ class StepLog(TrainerCallback):
         if not logs or "loss" not in logs:  # the summary at the end of training
             return
         if not math.isfinite(logs["loss"]):
-            raise UserError(f"SFT: the loss is {logs['loss']} at step {state.global_step}: lower 'learning_rate'")
-        seconds = round(time.monotonic() - self._zero, 3)
-        row = {"step": state.global_step, "loss": logs["loss"], "lr": logs["learning_rate"], "seconds": seconds}
+            raise UserError(
+                f"{self._what}: the loss is {logs['loss']} at step {state.global_step}: lower 'learning_rate'"
+            )
+        row = {"step": state.global_step, "loss": logs["loss"]}
+        row |= {ours: logs[theirs] for ours, theirs in self._names.items()}
+        row |= {"lr": logs["learning_rate"], "seconds": round(time.monotonic() - self._zero, 3)}
         assert self._file is not None  # the Trainer logs between begin and end
         self._file.write(row)
         if self._on_step:

@@ -24,14 +24,8 @@ from taosr_she.examine.scalar import ScalarExaminer
 from taosr_she.examine.verdicts import CODE
 from taosr_she.model.policy import Policy
 from taosr_she.model.tiny import TinyConfig, build_tiny
-from taosr_she.train.trl.scalar import (
-    Preference,
-    ScalarSettings,
-    preference,
-    preferences_by_outcome,
-    reward_model,
-    train_scalar,
-)
+from taosr_she.train.trl.preferences import Preference, preference, preferences_by_outcome
+from taosr_she.train.trl.scalar_reward_model import ScalarSettings, reward_model, train_scalar
 
 BARE = {"prompt": {"instruction": "", "show_labels": False, "show_rules": False, "show_format": False}}
 DOMAIN = load_domain("taobao").with_overrides(BARE)

@@ -1,0 +1,108 @@
+"""What TRL's trainers share here: settings, arguments, the run itself, and a model that is left as it was."""
+
+import math
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from taosr_she.base.config import Strict
+from taosr_she.base.errors import UserError, disk_errors
+
+if TYPE_CHECKING:
+    from taosr_she.model.policy import Policy
+
+
+class TrainerSettings(Strict):
+    """What can be set for each of TRL's trainers."""
+
+    epochs: int = Field(default=1, gt=0)
+    """Passes over the examples."""
+    batch_size: int = Field(default=32, gt=0)
+    """Examples of one forward and backward pass."""
+    learning_rate: float = Field(gt=0)
+    """Peak learning rate of AdamW."""
+    warmup_share: float = Field(default=0.05, ge=0, lt=1)
+    """Share of the steps over which the learning rate rises linearly."""
+    grad_clip: float = Field(default=1.0, gt=0)
+    """Largest gradient norm."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """`bfloat16` computes under autocast with float32 weights; `auto` does so on a GPU."""
+
+    def total_steps(self, examples: int) -> int:
+        """Optimizer steps of a run over so many examples."""
+        return math.ceil(examples / self.batch_size) * self.epochs
+
+
+def arguments(
+    kind: type, what: str, policy: "Policy", settings: TrainerSettings, steps: int, seed: int, folder: Path, **own: Any
+) -> Any:
+    """The arguments of a trainer: an instance of `kind` (`SFTConfig` and its like) for a run of `steps` steps.
+
+    `own` are those that only this trainer has, or has otherwise. `what` is trained, for the message. Raises UserError
+    when several GPUs are visible: the trainer would split the batch among them.
+    """
+    gpu = policy.device.type == "cuda"
+    shared = {
+        "output_dir": str(folder),
+        "num_train_epochs": settings.epochs,
+        "per_device_train_batch_size": settings.batch_size,
+        "learning_rate": settings.learning_rate,
+        "lr_scheduler_type": "cosine",
+        "warmup_steps": math.ceil(settings.warmup_share * steps),
+        "max_grad_norm": settings.grad_clip,
+        "seed": seed,
+        "use_cpu": policy.device.type == "cpu",
+        "bf16": gpu if settings.precision == "auto" else settings.precision == "bfloat16",
+        "gradient_checkpointing": False,
+        "dataloader_pin_memory": gpu,
+        "max_length": None,  # what is too long was left out before
+        "save_strategy": "no",
+        "logging_steps": 1,
+        "logging_nan_inf_filter": False,  # it would replace a diverged loss by the mean of earlier ones
+        "report_to": "none",
+        "disable_tqdm": True,
+    }
+    with warnings.catch_warnings():
+        # TRL 1.16 itself sets the old name of this option, which transformers 5.23 announces to be renamed.
+        warnings.filterwarnings("ignore", "`gradient_checkpointing` is deprecated", FutureWarning)
+        config = kind(**(shared | own))
+    if config.n_gpu > 1:
+        raise UserError(f"{what}: training runs on one GPU and several are visible: set CUDA_VISIBLE_DEVICES=0")
+    return config
+
+
+def recomputes(policy: "Policy", choice: Literal["auto", "on", "off"]) -> bool:
+    """Whether activations are recomputed instead of stored; `auto`: on a GPU."""
+    return policy.device.type == "cuda" if choice == "auto" else choice == "on"
+
+
+def run(trainer: Any, resume: Path | None = None) -> None:
+    """Train in silence, from the checkpoint `resume` on if there is one."""
+    from transformers import PrinterCallback
+
+    trainer.remove_callback(PrinterCallback)
+    with disk_errors(Path(trainer.args.output_dir)):
+        trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+
+
+@contextmanager
+def lent(model: Any) -> Iterator[None]:
+    """For the time of a training: afterwards the model is a plain one again, on its device and in evaluation mode.
+
+    TRL (fused head) and Accelerate (autocast) hang their own forward on a model; later stages want the model's.
+    """
+    own_forward, device = vars(model).get("forward"), model.device
+    yield
+    for name in ("forward", "_original_forward"):
+        vars(model).pop(name, None)
+    if own_forward is not None:
+        model.forward = own_forward
+    if any(getattr(module, "gradient_checkpointing", False) for module in model.modules()):
+        model.gradient_checkpointing_disable()
+    model.to(device)
+    model.zero_grad(set_to_none=True)
+    model.eval()
