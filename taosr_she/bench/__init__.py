@@ -1,8 +1,7 @@
-"""Speed, measured: our training step beside TRL's and plain transformers' on the same work, and how far from the limit.
+"""Benchmarks: our training step against TRL's and plain transformers' on the same work, and the limit of the machine.
 
-`speed` is the table of the docs (`our_step` and `trl_step` are its sides, `work` what they do, `judge_speed` the rows
-on judging and on growth), `parts` leaves out one speed-up after another, `profile` says which operations take the
-time, `threads` which thread settings suit a machine, `device` compares with `plain_step` on a GPU (`kernels` looks at
-what the GPU does). `machine` measures rates and memory, `results` writes tables. `paper/` is the comparison of
-methods.
+`speed` produces the table of the docs: `our_step` and `trl_step` are its sides, `work` defines the work, `judge_speed`
+measures judging and growth. `parts` is the ablation of the speed-ups, `profile` measures the kinds of operation,
+`threads` compares thread settings, and `device` compares with `plain_step` on a GPU (`kernels` profiles the GPU).
+`machine` measures rates and memory, `results` writes tables. `paper/` is the comparison of methods.
 """

@@ -1,4 +1,4 @@
-"""`taosr-she bench device`: our step and plain transformers' on the same work, in turn, on the GPU if there is one."""
+"""`taosr-she bench device`: our step and plain transformers' on the same work, alternating; on a GPU if possible."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -39,18 +39,18 @@ SHAPES: dict[str, dict[str, Any]] = {
         "tie_word_embeddings": True,
     },
 }  # fmt: skip
-"""Models of random weights by name; `small` is for trying the benchmark on a CPU."""
+"""Shapes of models with random weights, by name; `small` is for trying the benchmark on a CPU."""
 
 LEFT_OUT = {"ours, no graphs": ("recorded_steps",)}
-"""What a side leaves out of our speed-ups."""
+"""Side -> the speed-ups that are switched off for it."""
 WATCHED = 16
-"""Tokens of a response whose kernels are looked at."""
+"""Number of tokens of a response whose kernels are profiled."""
 
 
 def measure_device(console: Console, out: Path, shape: str, cell: StepSize, steps: int, tokens: int) -> None:
-    """Measure, print, and write `device-SHAPE.json` and `.md` to `out`. Medians over `steps` after one to warm up.
+    """Measure, print, and write `device-SHAPE.json` and `.md` to `out`. Medians over `steps` steps after a warm-up.
 
-    `tokens` go through the model at a time in the updates of both sides.
+    `tokens` is the size of a micro-batch in the updates of both sides.
     """
     out.mkdir(parents=True, exist_ok=True)
     device = resolve_device("auto")
@@ -74,7 +74,7 @@ def measure_device(console: Console, out: Path, shape: str, cell: StepSize, step
     taken: dict[str, list[dict[str, float]]] = {name: [] for name in steps_of}
     memory = dict.fromkeys(taken, 0)
     rates: list[float] = []
-    # Forward and backward pass are three of the four passes' worth that a whole step needs.
+    # The update (forward and backward) costs three of the four forward passes that a whole step amounts to.
     operations = needed_operations(config, PROMPTS, cell.prompt, cell.group, cell.response) * 3 / 4
     head: dict[str, Any] = {
         "device": torch.cuda.get_device_name() if cuda else "cpu", "date": date.today().isoformat(), "shape": shape,
@@ -98,7 +98,7 @@ def measure_device(console: Console, out: Path, shape: str, cell: StepSize, step
                 memory[name] = torch.cuda.max_memory_allocated()
         rates.append(matrix_rate(8192 if cuda else 1536, 0.5, device, torch.bfloat16 if cuda else torch.float32))
         console.print(f"{number}: " + spoken({name: rows[-1] for name, rows in taken.items()}), highlight=False)
-        if number:  # after each round: a lent machine may be taken away in the middle
+        if number:  # written after each round, because a run can be cut off
             result = head | {"steps": number} | figures(taken, memory, operations, median(rates), cell)
             write_result(console, out, f"device-{shape}", result, table(result))
     if cuda:
@@ -114,7 +114,7 @@ def figures(
     rate: float,
     cell: StepSize,
 ) -> dict[str, Any]:
-    """Medians of the rounds after the first, and what they come to."""
+    """Medians over the rounds after the first, and what follows from them."""
     sides: dict[str, Any] = {
         name: {part: median(row.get(part, 0.0) for row in rows[1:]) for part in rows[0]}
         | {"total": median(sum(row.values()) for row in rows[1:]), "memory": memory[name]}
@@ -131,15 +131,17 @@ def figures(
 
 
 def spoken(steps: Mapping[str, Mapping[str, float]]) -> str:
-    """One line: seconds of the parts of a step of each side."""
+    """One line: for each side, the seconds of each part of a step."""
     return "; ".join(
         f"{name} " + ", ".join(f"{part} {s:.3f}" for part, s in row.items()) for name, row in steps.items()
     )
 
 
 def watched(step: OurStep) -> dict[str, dict[str, Any]]:
-    """What the device does in the parts of our step (see `watch_kernels`), of generation in its first tokens alone:
-    the profiler takes long over many launches."""
+    """The device's work in each part of our step (see `watch_kernels`).
+
+    Of generation only the first tokens are profiled, because the profiler is slow when there are many launches.
+    """
     batch = step.credit(step.generate())
     seen = {}
     for more, left_out in (("", ()), (", no graphs", ("recorded_steps",))):
@@ -153,8 +155,8 @@ def table(result: dict[str, Any]) -> str:
     lines = [
         f"{result['device']}, {result['date']}; shape of {result['shape']}, random weights, {result['precision']}; "
         f"{result['prompts']} prompts of {result['prompt']} tokens, responses of {result['response']}, "
-        f"G {result['group']}, {result['tokens_per_microbatch']:,} tokens a micro-batch; torch {result['torch']}, "
-        f"transformers {result['transformers']}; medians of {result['steps']} steps of all in turn, seconds.",
+        f"G {result['group']}, {result['tokens_per_microbatch']:,} tokens per micro-batch; torch {result['torch']}, "
+        f"transformers {result['transformers']}; medians of {result['steps']} alternating steps, seconds.",
         "",
         "| | step | generation | tokens/s | update | memory |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",
@@ -166,10 +168,10 @@ def table(result: dict[str, Any]) -> str:
         )
     lines += [
         "",
-        "Plain over ours: "
+        "Speed-up over plain transformers: "
         + (", ".join(f"{part} {factor:.1f}" for part, factor in result["factors"].items()) or "out of memory")
         + f". Our update runs at {result['update_share_of_limit']:.0%} of the matrix rate of "
-        f"{result['matrix_rate'] / 1e12:.1f} TFLOP/s measured beside it.",
+        f"{result['matrix_rate'] / 1e12:.1f} TFLOP/s measured between the steps.",
     ]
     kernels = result.get("kernels", {})
     if kernels:

@@ -1,4 +1,4 @@
-"""Judging one query against many products, with prompts shared and copied, alternating; and how our own cost grows."""
+"""Speed of judging one query against many products, with shared and with copied prompts; and how our cost grows."""
 
 import time
 from collections.abc import Callable
@@ -19,7 +19,7 @@ RULES_AND_QUERY, PRODUCT, ANSWER = 704, 64, 32
 
 
 def judged(policy: Policy, prompts: list[list[int]], left_out: tuple[str, ...] = (), rows: int = 256) -> None:
-    """What `taosr-she judge` computes: a greedy response, then the label's distribution behind part of it."""
+    """What `taosr-she judge` computes: a greedy response, then the label's distribution after part of it."""
     with without(*left_out):
         _judged(policy, prompts, rows)
 
@@ -33,7 +33,7 @@ def _judged(policy: Policy, prompts: list[list[int]], rows: int) -> None:
 
 
 def judge_speed(bench: Bench, products: int, rounds: int) -> dict[str, float]:
-    """Pairs a second for one query and many products of the tiny model, medians of alternating rounds."""
+    """Pairs per second for one query and many products with the tiny model; medians of alternating rounds."""
     policy = bench.policy("tiny")
     prompts = bench.prompts(policy, products, RULES_AND_QUERY + PRODUCT, RULES_AND_QUERY)
     ways: dict[str, tuple[str, ...]] = {"ours": (), "copied": ("shared_prompts",)}
@@ -47,7 +47,7 @@ def judge_speed(bench: Bench, products: int, rounds: int) -> dict[str, float]:
 
 
 def growth(bench: Bench, rounds: int) -> dict[str, float]:
-    """How many times longer a step takes when one thing is doubled (2 is linear), and judging for twice the pairs."""
+    """How many times longer a step takes when one size is doubled (2 is linear), and judging when the pairs are."""
     base = StepSize("tiny", 256, 64, 8)
     cells = {
         "group": replace(base, group=16), "prompt": replace(base, prompt=512), "response": replace(base, response=128),

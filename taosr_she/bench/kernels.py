@@ -1,4 +1,4 @@
-"""What a GPU does in a call: how many kernels it is asked for, how long it works, and on what."""
+"""Profile of a call on a GPU: number of kernel launches, busy time, and time by kind of kernel."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,9 +13,9 @@ KINDS: dict[str, tuple[str, ...]] = {
     "optimizer": ("multi_tensor", "adam", "foreach"),
     "copying, filling, joining, picking": ("memcpy", "memset", "copy", "fill", "cat", "index", "gather", "scatter"),
 }
-"""Kinds of kernel by parts of their names, the first that fits; what is in none is element-wise work and sums."""
+"""Kind of kernel -> parts of kernel names; the first match counts. All others are element-wise work and sums."""
 LAUNCHES = ("cudaLaunchKernel", "cudaLaunchKernelExC", "cuLaunchKernel", "cuLaunchKernelEx", "cudaGraphLaunch")
-"""Calls by which Python asks the device for work."""
+"""Calls by which the processor launches work on the device."""
 REST = "element-wise work and sums"
 
 
@@ -30,13 +30,7 @@ def watch_kernels(call: Callable[[], object]) -> dict[str, Any]:
     for event in watched.key_averages():
         if event.device_type == DeviceType.CUDA:
             spent[event.key] = spent.get(event.key, 0.0) + event.self_device_time_total / 1e6
-        elif event.key in (
-            "cudaLaunchKernel",
-            "cudaLaunchKernelExC",
-            "cuLaunchKernel",
-            "cuLaunchKernelEx",
-            "cudaGraphLaunch",
-        ):
+        elif event.key in LAUNCHES:
             launches += event.count
     busy = sum(spent.values())
     shares = dict.fromkeys((*KINDS, REST), 0.0)
@@ -47,6 +41,6 @@ def watch_kernels(call: Callable[[], object]) -> dict[str, Any]:
 
 
 def kind_of(kernel: str) -> str:
-    """The kind that a kernel's name speaks of."""
+    """The kind of a kernel, by its name."""
     name = kernel.lower()
     return next((kind for kind, parts in KINDS.items() if any(part in name for part in parts)), REST)

@@ -1,4 +1,4 @@
-"""What the machine can do and what a step needs: matrix rate, memory watched over a call, floating-point operations."""
+"""Limits of the machine and needs of a step: matrix rate, peak memory of a call, floating-point operations."""
 
 import ctypes
 import os
@@ -12,7 +12,7 @@ import torch
 
 
 def wait_for(device: torch.device) -> None:
-    """A GPU works on after the call that asked for it has returned; come back when it is done."""
+    """Return when the device has finished: a GPU call returns before its work is done."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
@@ -20,7 +20,7 @@ def wait_for(device: torch.device) -> None:
 def matrix_rate(
     size: int = 1536, seconds: float = 1.0, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
 ) -> float:
-    """Floating-point operations a second of a large matrix product, with the threads torch uses: the best."""
+    """Floating-point operations per second of a large matrix product with torch's threads: the best rate measured."""
     a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
     best, until = float("inf"), time.perf_counter() + seconds
     while time.perf_counter() < until:
@@ -32,10 +32,11 @@ def matrix_rate(
 
 
 def needed_operations(config: Any, prompts: int, prompt: int, group: int, response: int, live: float = 1.0) -> float:
-    """Floating-point operations of one step when nothing is computed twice, in multiplications and additions.
+    """Floating-point operations (multiplications and additions) of one step when nothing is computed twice.
 
-    Every prompt is run once and every token once in generation; the update runs the share `live` of the groups forward
-    and backward (three times the forward pass). `config` is that of a Qwen3-like model. Element-wise work is left out.
+    In generation every prompt and every token is processed once. The update runs the share `live` of the groups forward
+    and backward (three times the forward pass). `config` is that of a Qwen3-like model. Element-wise work is not
+    counted.
     """
     heads, kv, depth, hidden = (
         config.num_attention_heads, config.num_key_value_heads, config.head_dim, config.hidden_size,
@@ -49,14 +50,14 @@ def needed_operations(config: Any, prompts: int, prompt: int, group: int, respon
 
 
 class PeakMemory:
-    """Highest rise of the process's resident memory in a block, in bytes, looked at every 5 milliseconds.
+    """Peak increase of the process's resident memory in a block, in bytes, sampled every 5 milliseconds.
 
-    Linux with glibc; on other systems `rise` stays 0.
+    Needs Linux with glibc; on other systems `rise` stays 0.
     """
 
     def __enter__(self) -> "PeakMemory":
         self.rise = 0
-        if sys.platform == "linux":  # memory that others have given back counts as free, not as there already
+        if sys.platform == "linux":  # return freed memory to the system, so it does not hide the increase
             ctypes.CDLL(None).malloc_trim(0)
         self._over = threading.Event()
         self._start = resident()
@@ -74,6 +75,6 @@ class PeakMemory:
 
 
 def resident() -> int:
-    """Resident memory of this process in bytes; 0 where the system does not tell."""
+    """Resident memory of this process in bytes; 0 if the system does not report it."""
     file = Path("/proc/self/statm")
     return int(file.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if file.exists() else 0

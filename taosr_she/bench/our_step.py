@@ -18,8 +18,10 @@ from taosr_she.train.rl.settings import StepCreditSettings
 
 
 class EveryOther:
-    """An examiner of random text, which has no sections and so belongs to the label step as a whole: every other
-    response is right, so that every group has signal; all are in the first `silent` groups."""
+    """An examiner for random text, which has no sections and so belongs to the label step as a whole.
+
+    Every other response is right, so every group has signal, except the first `silent` groups, where all are right.
+    """
 
     def __init__(self, silent: int) -> None:
         self.silent = silent
@@ -32,12 +34,12 @@ class EveryOther:
 
 
 class OurStep:
-    """Everything a step needs, made once."""
+    """One training step; everything it needs is made once."""
 
     def __init__(
         self, policy: Policy, domain: Domain, prompts: list[list[int]], cell: StepSize, tokens: int | None = None
     ) -> None:
-        """`tokens` a micro-batch, if not as many as by default."""
+        """`tokens` is the size of a micro-batch; None: the default."""
         self.policy, self.domain, self.prompts = policy, domain, prompts
         self.settings = StepCreditSettings(
             pairs_per_update=PROMPTS,
@@ -52,7 +54,7 @@ class OurStep:
         self.seed = 0
 
     def __call__(self) -> dict[str, float]:
-        """Seconds of the parts `generation`, `examination` and `update`."""
+        """Run a step; seconds of its parts `generation`, `examination` and `update`."""
         clock = Clock()
         self.seed += 1
         with clock.part("generation"):
@@ -72,7 +74,7 @@ class OurStep:
             return sample_groups(self.policy, self.prompts, settings.group_size, sampling, self.seed)
 
     def credit(self, rollouts: Rollouts) -> CreditedBatch:
-        """Examined and credited."""
+        """Examine the rollouts and compute their advantages."""
         return credit_rollouts(self.policy, self.domain, self.pairs, rollouts, self.examiner, self.settings.credit)
 
     def update(self, batch: CreditedBatch) -> None:

@@ -19,7 +19,7 @@ WITHOUT: dict[str, tuple[str, ...]] = {
     "without copies of small prompts (`engine/decode.py`)": ("copied_prompts",),
     "without shared prompts: every row its own": ("shared_prompts",),
 }
-"""By name: what is left out (`engine/speedups.py`)."""
+"""Row of the table -> the speed-ups that are switched off (`engine/speedups.py`)."""
 
 
 def measure_parts(console: Console, out: Path, steps: int) -> None:
@@ -28,14 +28,14 @@ def measure_parts(console: Console, out: Path, steps: int) -> None:
     bench = Bench()
     seconds = {}
     for cell in QUICK:
-        console.print(f"{cell.name}: {steps} steps of {len(WITHOUT)} ways", highlight=False)
+        console.print(f"{cell.name}: {steps} steps of each of {len(WITHOUT)} variants", highlight=False)
         seconds[cell.name] = measure_cell(bench, cell, steps)
     result: dict[str, Any] = {"steps": steps, "seconds": seconds}
     write_result(console, out, "parts", result, table(result))
 
 
 def measure_cell(bench: Bench, cell: StepSize, steps: int) -> dict[str, dict[str, float]]:
-    """Seconds of generation and update for each way, medians over `steps` steps of all in turn after one to warm up."""
+    """Seconds of generation and update for each variant: medians over `steps` alternating steps after a warm-up."""
     policy = bench.policy(cell.size)
     step = OurStep(policy, bench.domain, bench.prompts(policy, PROMPTS, cell.prompt), cell)
     taken: dict[str, list[dict[str, float]]] = {name: [] for name in WITHOUT}
@@ -54,7 +54,7 @@ def table(result: dict[str, Any]) -> str:
     seconds = result["seconds"]
     lines = [
         f"Tiny model, {PROMPTS} prompts, prompt / response / group size. Seconds of generation and update, medians of "
-        f"{result['steps']} steps of each way in turn.",
+        f"{result['steps']} alternating steps of each variant.",
         "",
         "| | " + " | ".join(f"{cell}: generation | update" for cell in seconds) + " |",
         "| --- |" + " ---: |" * (2 * len(seconds)),

@@ -14,13 +14,13 @@ from taosr_she.train.rl.loop import Clock
 
 
 class PlainStep:
-    """Every row of a group has its own prompt, in generation and in the update; a group of advantages is random."""
+    """Every row of a group has its own prompt, in generation and in the update. The advantages are random."""
 
     def __init__(
         self, policy: Policy, prompts: list[list[int]], cell: StepSize, budget: int,
         autocast: Callable[[], AbstractContextManager[object]],
     ) -> None:  # fmt: skip
-        """`budget` tokens go through the model at a time in the update, as in our own settings."""
+        """`budget` is the number of tokens in a micro-batch of the update, as in our own settings."""
         self.policy, self.cell, self.autocast = policy, cell, autocast
         self.rows = torch.tensor(prompts, device=policy.device).repeat_interleave(cell.group, dim=0)
         self.at_once = max(1, budget // (cell.prompt + cell.response))

@@ -1,4 +1,4 @@
-"""`taosr-she bench profile`: in which kinds of operation our step spends its time, on one thread."""
+"""`taosr-she bench profile`: how much time our step spends in each kind of operation, on one thread."""
 
 from pathlib import Path
 from typing import Any
@@ -29,14 +29,14 @@ KINDS: dict[str, tuple[str, ...]] = {
         "index_add_", "index_copy_", "gather", "scatter_add_",
     ),
 }  # fmt: skip
-"""Operations of torch (`aten::`) by kind. What is in none of them counts as the rest."""
+"""Operations of torch (`aten::`) by kind. All others count as the rest."""
 KIND_OF = {f"aten::{name}": kind for kind, names in KINDS.items() for name in names}
 
 
 def measure_profile(console: Console, out: Path, steps: int) -> None:
     """Print the table and write `profile.json` and `profile.md` to the folder `out`."""
     out.mkdir(parents=True, exist_ok=True)
-    torch.set_num_threads(1)  # with more, the time that threads wait for one another counts as an operation's
+    torch.set_num_threads(1)  # with more, the time threads spend waiting for each other is attributed to operations
     bench = Bench()
     shares = {}
     for cell in QUICK:
@@ -47,7 +47,7 @@ def measure_profile(console: Console, out: Path, steps: int) -> None:
 
 
 def profile_cell(bench: Bench, cell: StepSize, steps: int) -> dict[str, float]:
-    """Share of the time of `steps` steps by kind of operation, each operation without those that it calls."""
+    """Share of the time of `steps` steps by kind of operation; time in nested operations counts for those alone."""
     policy = bench.policy(cell.size)
     step = OurStep(policy, bench.domain, bench.prompts(policy, PROMPTS, cell.prompt), cell)
     step()

@@ -1,4 +1,4 @@
-"""`taosr-she bench speed`: our step and TRL's on the same work, step about, in one run."""
+"""`taosr-she bench speed`: our step and TRL's on the same work, alternating in one run."""
 
 import json
 import time
@@ -50,9 +50,9 @@ def measure_speed(console: Console, out: Path, quick: bool, steps: int) -> None:
 
 
 def measure_cell(bench: Bench, cell: StepSize, steps: int) -> dict[str, Any]:
-    """Medians over `steps` steps of each side, one after the other in turn.
+    """Medians over `steps` steps of each side; the sides alternate.
 
-    Before them come one step of each to warm up and one to watch its memory: that costs time, so it is not among them.
+    Two steps of each come first and are not timed: a warm-up step, and one to measure memory, which takes extra time.
     """
     ours: list[dict[str, float]] = []
     rates: list[float] = []
@@ -67,7 +67,7 @@ def measure_cell(bench: Bench, cell: StepSize, steps: int) -> dict[str, Any]:
             total = time.perf_counter() - started
         rise = memory.rise if memory else 0
         ours.append({**parts, "rest": total - sum(parts.values()), "total": total, "memory": rise})
-        rates.append(matrix_rate(seconds=0.3))  # beside the steps, so that both meet the same machine
+        rates.append(matrix_rate(seconds=0.3))  # measured between the steps, under the same load
 
     theirs = run_trl(bench.policy(cell.size), prompts, cell, steps + 1 + WATCHED, our_turn)
     tokens = PROMPTS * cell.group * cell.response
@@ -90,7 +90,7 @@ def _line(row: dict[str, Any]) -> str:
     return (
         f"{row['size']}, prompt {row['prompt']}, response {row['response']}, G {row['group']}, without signal "
         f"{row['no_signal']:.0%}: ours {row['ours']['total']:.2f} s, TRL {row['trl']['total']:.2f} s, "
-        f"factor {row['factor']:.1f}"
+        f"speed-up {row['factor']:.1f}"
     )
 
 
@@ -98,12 +98,12 @@ def table(result: dict[str, Any]) -> str:
     """The result as Markdown."""
     lines = [
         f"One step: {PROMPTS} prompts, one update, float32 on the CPU, {result['threads']} threads, medians of "
-        f"{result['steps']} steps of each side in turn. TRL {result['trl']}, torch {result['torch']}. Seconds are "
-        "generation / examination / forward and backward pass / rest. Memory is the rise during a step. The limit is "
-        "the time that the operations needed would take at the measured rate of a large matrix product.",
+        f"{result['steps']} alternating steps of each side. TRL {result['trl']}, torch {result['torch']}. Seconds are "
+        "split into generation / examination / forward and backward pass / rest. Memory is the increase during a step. "
+        "The limit is the time that the needed operations would take at the measured rate of a large matrix product.",
         "",
-        "| model | prompt | response | G | no signal | ours, s | split | TRL, s | split | factor | tokens/s, ours "
-        "| TRL | memory, ours | TRL | share of limit |",
+        "| model | prompt | response | G | no signal | ours, s | split | TRL, s | split | speed-up | tokens/s, ours "
+        "| tokens/s, TRL | memory, ours | memory, TRL | share of limit |",
         "| --- |" + " ---: |" * 14,
     ]
     for row in result["cells"]:
@@ -119,17 +119,18 @@ def table(result: dict[str, Any]) -> str:
     judge = result["judge"]
     lines += [
         "",
-        f"Judging one query against {judge['products']} products (tiny model): {judge['pairs_per_second']:.1f} pairs a "
-        f"second, {judge['copied']:.1f} when every pair has its own prompt: factor {judge['factor']:.1f}.",
+        f"Judging one query against {judge['products']} products (tiny model): {judge['pairs_per_second']:.1f} pairs "
+        f"per second, against {judge['copied']:.1f} when every pair has its own prompt: a speed-up of "
+        f"{judge['factor']:.1f}.",
     ]
     if result["growth"]:
         grown = ", ".join(f"{name} {factor:.2f}" for name, factor in result["growth"].items())
-        lines += ["", f"Time when one thing is doubled (2 is linear): {grown}."]
+        lines += ["", f"Growth of the step time when one size is doubled (2 is linear): {grown}."]
     return "\n".join(lines) + "\n"
 
 
 def plot(rows: list[dict[str, Any]], path: Path) -> None:
-    """A step of both sides, split by part, as a share of TRL's step: cells of 1 s and of 60 s stand side by side."""
+    """A step of both sides, split by part, as a share of TRL's step time: steps of 1 s and 60 s fit in one plot."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -137,16 +138,16 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
 
     figure, axes = plt.subplots(figsize=(9, 1.2 + 0.5 * len(rows)), layout="constrained")
     colours = dict(zip(PARTS, ("#4477aa", "#ccbb44", "#ee6677", "#bbbbbb"), strict=True))
-    for place, row in enumerate(rows):
+    for position, row in enumerate(rows):
         for side, shift in (("ours", -0.2), ("trl", 0.2)):
             left, whole = 0.0, row["trl"]["total"]
             for part in PARTS:
-                label = part if place == 0 and side == "ours" else None
+                label = part if position == 0 and side == "ours" else None
                 share = row[side][part] / whole
-                axes.barh(place + shift, share, 0.36, left=left, color=colours[part], label=label)
+                axes.barh(position + shift, share, 0.36, left=left, color=colours[part], label=label)
                 left += share
-            said = f"ours {row[side]['total']:.2f} s: 1/{row['factor']:.1f}" if side == "ours" else f"TRL {whole:.2f} s"
-            axes.annotate(f" {said}", (left, place + shift), va="center", fontsize=8)
+            text = f"ours {row[side]['total']:.2f} s: 1/{row['factor']:.1f}" if side == "ours" else f"TRL {whole:.2f} s"
+            axes.annotate(f" {text}", (left, position + shift), va="center", fontsize=8)
     names = [f"{r['size']} {r['prompt']}/{r['response']} G{r['group']} {r['no_signal']:.0%}" for r in rows]
     axes.set_yticks(range(len(rows)), names)
     axes.set_ylabel("model, prompt/response tokens, group size, without signal")

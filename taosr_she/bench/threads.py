@@ -1,6 +1,6 @@
-"""`taosr-she bench threads`: which thread settings suit this machine, quiet and beside another busy process.
+"""`taosr-she bench threads`: which thread settings suit this machine, both quiet and with another busy process.
 
-OpenMP reads its settings once, as torch is imported: each setting is measured in a process of its own.
+OpenMP reads its settings once, when torch is imported. So each setting is measured in a process of its own.
 """
 
 import os
@@ -23,28 +23,28 @@ SETTINGS: dict[str, tuple[dict[str, str], bool]] = {
     "the same, all threads in generation": ({"GOMP_SPINCOUNT": "1000"}, True),
     "OMP_NUM_THREADS=1": ({"OMP_NUM_THREADS": "1"}, False),
 }
-"""By name: the environment, and whether generation keeps all threads where `engine/threads.py` would take one."""
+"""Column -> environment variables, and whether generation uses all threads where `engine/threads.py` would use one."""
 VARIABLES = ("GOMP_SPINCOUNT", "OMP_NUM_THREADS", "OMP_WAIT_POLICY")
-PLACES = ("quiet machine", "beside one busy process")
+LOADS = ("quiet machine", "beside one busy process")
 
 
 def measure_threads(console: Console, out: Path, steps: int) -> None:
     """Print the table and write `threads.json` and `threads.md` to the folder `out`."""
     out.mkdir(parents=True, exist_ok=True)
-    seconds: dict[str, dict[str, float]] = {place: {} for place in PLACES}
-    for place in PLACES:
+    seconds: dict[str, dict[str, float]] = {load: {} for load in LOADS}
+    for load in LOADS:
         for name, (environment, all_threads) in SETTINGS.items():
-            with busy_process() if place == PLACES[1] else nullcontext():
-                seconds[place][name] = in_process(environment, all_threads, steps)
-            console.print(f"{place}, {name}: {seconds[place][name]:.2f} s", highlight=False)
+            with busy_process() if load == LOADS[1] else nullcontext():
+                seconds[load][name] = in_process(environment, all_threads, steps)
+            console.print(f"{load}, {name}: {seconds[load][name]:.2f} s", highlight=False)
     result: dict[str, Any] = {"cores": os.cpu_count(), "steps": steps, "seconds": seconds}
     write_result(console, out, "threads", result, table(result))
 
 
 def in_process(environment: dict[str, str], all_threads: bool, steps: int) -> float:
-    """Seconds of generation of a step, the median of `steps` after one to warm up, in a process with this environment.
+    """Seconds of generation per step in a new process: the median of `steps` steps after a warm-up step.
 
-    Of the variables that decide about threads it has only those of `environment`.
+    Of the environment variables that control threads, the process has only those in `environment`.
     """
     done = subprocess.run(
         [sys.executable, "-m", "taosr_she.bench.threads", str(steps), str(int(all_threads))],
@@ -74,13 +74,13 @@ def table(result: dict[str, Any]) -> str:
         "| | " + " | ".join(f"`{name}`" if "=" in name else name for name in SETTINGS) + " |",
         "| --- |" + " ---: |" * len(SETTINGS),
     ]
-    for place, row in result["seconds"].items():
-        lines.append(f"| {place} | " + " | ".join(f"{row[name]:.2f}" for name in SETTINGS) + " |")
+    for load, row in result["seconds"].items():
+        lines.append(f"| {load} | " + " | ".join(f"{row[name]:.2f}" for name in SETTINGS) + " |")
     return "\n".join(lines) + "\n"
 
 
 def generation_seconds(steps: int, all_threads: bool) -> float:
-    """What one process measures."""
+    """The measurement that each process makes: median seconds of generation per step."""
     from taosr_she.bench.speed import QUICK
     from taosr_she.bench.work import PROMPTS, Bench
     from taosr_she.engine import threads

@@ -1,4 +1,4 @@
-"""TRL's GRPOTrainer on the same work, step by step, with something else run after each of its steps."""
+"""TRL's GRPOTrainer on the same work, step by step, with a callback after each step."""
 
 import time
 from collections.abc import Callable
@@ -11,18 +11,18 @@ from taosr_she.bench.work import PROMPTS, StepSize
 from taosr_she.model.policy import Policy
 
 WATCHED = 1
-"""The step whose memory is watched."""
+"""The step whose memory is measured."""
 
 TOKENS_AT_ONCE = 16384
-"""Token budget of a forward and backward pass, that of our own settings."""
+"""Token budget of a forward and backward pass, the same as in our own settings."""
 
 
 def run_trl(
     policy: Policy, prompts: list[list[int]], cell: StepSize, steps: int, between: Callable[[], None]
 ) -> list[dict[str, float]]:
-    """Train for `steps` updates and call `between` after each; for each step its seconds by part, and `memory`.
+    """Train for `steps` updates and call `between` after each. Returns the seconds by part and `memory` of each step.
 
-    `policy.model` is trained in place. Prompts go in as text, which is tokenised to the same ids.
+    `policy.model` is trained in place. Prompts are passed as text, which is tokenised to the same ids.
     """
     from datasets import Dataset
     from transformers import PrinterCallback, TrainerCallback

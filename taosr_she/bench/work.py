@@ -1,4 +1,4 @@
-"""The work that is measured: a model of random weights and prompts of an exact length, the same for both sides."""
+"""The work that is measured: a model with random weights and prompts of an exact length, the same for both sides."""
 
 import copy
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from taosr_she.model.policy import Policy
 from taosr_she.model.tiny import TinyConfig, build_tiny
 
 PROMPTS = 8
-"""Groups of a step."""
+"""Number of groups in a step."""
 
 SIZES = {"tiny": TinyConfig(), "30M": TinyConfig(hidden=512, layers=9, ffn=1536, init_std=0.02)}
 """Models by name."""
@@ -31,7 +31,7 @@ class StepSize:
 
     @property
     def name(self) -> str:
-        """Prompt, response and group size, as tables name it."""
+        """Prompt, response and group size, as shown in tables."""
         return f"{self.prompt} / {self.response} / G {self.group}"
 
     @property
@@ -41,16 +41,16 @@ class StepSize:
 
 
 class Endless(Policy):
-    """A policy whose responses end at the length limit alone, so that both sides generate the same number of tokens."""
+    """A policy whose responses end only at the length limit, so both sides generate the same number of tokens."""
 
     @property
     def end_ids(self) -> tuple[int, ...]:
-        """No token has this number."""
+        """An id that no token has."""
         return (-1,)
 
 
 class Bench:
-    """A domain and models with a tokenizer learnt from a small market."""
+    """A domain, and models with a tokenizer trained on a small market."""
 
     def __init__(self) -> None:
         self.domain: Domain = load_domain("taobao")

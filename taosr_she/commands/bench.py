@@ -13,10 +13,10 @@ from taosr_she.commands.paths import path_option
 
 def speed(
     out: Annotated[Path, path_option("Folder for speed.json, speed.md and speed.png.")] = Path("speed"),
-    quick: Annotated[bool, typer.Option("--quick", help="Two settings instead of all.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Only the first two settings.")] = False,
     steps: Annotated[int, typer.Option(min=1, help="Measured steps of each side.")] = 3,
 ) -> None:
-    """Our training step and TRL's on the same work, in turn, on the CPU."""
+    """Compare our training step with TRL's on the same work, on the CPU."""
     from taosr_she.bench.speed import measure_speed
 
     measure_speed(terminal(), out, quick, steps)
@@ -25,13 +25,13 @@ def speed(
 def device(
     out: Annotated[Path, path_option("Folder for device-SHAPE.json and .md.")] = Path("speed"),
     shape: Annotated[str, typer.Option(help="qwen3-0.6b, smollm2-135m, or small for a CPU.")] = "qwen3-0.6b",
-    prompt: Annotated[int, typer.Option(min=1, help="Tokens of a prompt.")] = 768,
-    response: Annotated[int, typer.Option(min=1, help="Tokens of a response.")] = 128,
-    group: Annotated[int, typer.Option(min=2, help="Rollouts of a prompt.")] = 16,
+    prompt: Annotated[int, typer.Option(min=1, help="Tokens per prompt.")] = 768,
+    response: Annotated[int, typer.Option(min=1, help="Tokens per response.")] = 128,
+    group: Annotated[int, typer.Option(min=2, help="Rollouts per prompt.")] = 16,
     steps: Annotated[int, typer.Option(min=1, help="Measured steps of each side.")] = 3,
-    tokens: Annotated[int, typer.Option(min=1, help="Tokens of a micro-batch of the updates.")] = 16384,
+    tokens: Annotated[int, typer.Option(min=1, help="Tokens per micro-batch of an update.")] = 16384,
 ) -> None:
-    """Our training step against plain transformers (generate, then an update row by row), on a GPU if there is one."""
+    """Compare our training step with plain transformers (generate, then an update row by row), on a GPU if possible."""
     from taosr_she.bench.device import SHAPES, measure_device
     from taosr_she.bench.work import StepSize
 
@@ -42,9 +42,9 @@ def device(
 
 def parts(
     out: Annotated[Path, path_option("Folder for parts.json and parts.md.")] = Path("speed"),
-    steps: Annotated[int, typer.Option(min=1, help="Measured steps of each way.")] = 9,
+    steps: Annotated[int, typer.Option(min=1, help="Measured steps of each variant.")] = 9,
 ) -> None:
-    """Ablation: the time of our training step without each speed-up."""
+    """Ablation: time of our training step without each speed-up."""
     from taosr_she.bench.parts import measure_parts
 
     measure_parts(terminal(), out, steps)
@@ -54,7 +54,7 @@ def profile(
     out: Annotated[Path, path_option("Folder for profile.json and profile.md.")] = Path("speed"),
     steps: Annotated[int, typer.Option(min=1, help="Profiled steps.")] = 3,
 ) -> None:
-    """Profile: share of each kind of operation in our training step, on one CPU thread."""
+    """Profile: time of each kind of operation in our training step, on one CPU thread."""
     from taosr_she.bench.profile import measure_profile
 
     measure_profile(terminal(), out, steps)
@@ -71,17 +71,17 @@ def threads(
 
 
 def paper(
-    out: Annotated[Path, path_option("Folder for the runs; what is done there is kept.")] = Path("runs/paper"),
+    out: Annotated[Path, path_option("Folder for the runs. Finished cells in it are kept.")] = Path("runs/paper"),
     docs: Annotated[Path, path_option("Folder of results.md and results/.")] = Path("docs"),
-    quick: Annotated[bool, typer.Option("--quick", help="The main rows of the long tail on two seeds.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Only the main rows of the long tail, on two seeds.")] = False,
     tune: Annotated[bool, typer.Option("--tune", help="Choose settings on the development seed instead.")] = False,
-    render: Annotated[bool, typer.Option("--render", help="Run nothing; write the page of what is there.")] = False,
+    render: Annotated[bool, typer.Option("--render", help="Only write the page, from finished cells.")] = False,
     only: Annotated[list[str] | None, typer.Option(help="long_tail, standard or esci. Repeatable.")] = None,
     workers: Annotated[
-        int, typer.Option(min=1, help="Processes, of one thread each.", show_default="number of cores")
+        int, typer.Option(min=1, help="Number of processes, each with one thread.", show_default="number of cores")
     ] = os.cpu_count() or 1,
 ) -> None:
-    """Every method, ablation and noise level on every setting and seed; resumable, one process a core."""
+    """Compare all methods, ablations and noise levels on every setting and seed; resumable, one process per core."""
     from taosr_she.bench.paper.command import paper as measure_paper
 
     measure_paper(terminal(), out, docs, quick, tune, render, only or [], workers)

@@ -47,7 +47,7 @@ def test_a_side_without_memory_is_left_out_and_the_rest_is_written(
     assert "plain: out of memory" in capsys.readouterr().out
     kept = json.loads((tmp_path / "device-small.json").read_text())
     assert list(kept["sides"]) == ["ours"] and kept["factors"] == {}
-    assert "Plain over ours: out of memory" in (tmp_path / "device-small.md").read_text()
+    assert "Speed-up over plain transformers: out of memory" in (tmp_path / "device-small.md").read_text()
 
 
 def test_no_group_is_dropped_by_chance() -> None:

@@ -1,4 +1,4 @@
-"""Running cells: a cell is one stage of one recipe. Any order that its inputs allow, one process a core, resumable."""
+"""Running cells: a cell is one stage of one recipe. They run in any order their inputs allow, one process per core."""
 
 import multiprocessing
 import os
@@ -16,7 +16,7 @@ from taosr_she.recipe.plan import PlannedStage, plan
 
 @dataclass(frozen=True)
 class Cell:
-    """One stage of one recipe, with the cells that it waits for."""
+    """One stage of one recipe, and the keys of the cells that must run before it."""
 
     recipe: Recipe
     planned: PlannedStage
@@ -29,30 +29,30 @@ class Cell:
 
 @dataclass(frozen=True)
 class Failure:
-    """A cell that did not end well."""
+    """A cell that failed, with the error in one line."""
 
     cell: str
     line: str
 
 
 def cells_of(recipes: Sequence[Recipe]) -> list[Cell]:
-    """Every stage of every recipe, in order. A stage that several recipes of one folder share is there once."""
-    found: dict[tuple[str, str], Cell] = {}
+    """Every stage of every recipe, in order. A stage shared by several recipes of one folder is listed once."""
+    cells: dict[tuple[str, str], Cell] = {}
     for recipe in recipes:
         for planned in plan(recipe, recipe.load_domain()):
             after = tuple((str(recipe.folder), wanted) for _, wanted in planned.stage.reads())
             cell = Cell(recipe, planned, after)
-            known = found.setdefault(cell.key, cell)
+            known = cells.setdefault(cell.key, cell)
             if known.planned.fingerprint != planned.fingerprint:
-                raise UserError(f"{cell.key[0]}: two recipes want different stages '{planned.name}' in one folder")
-    return list(found.values())
+                raise UserError(f"{cell.key[0]}: two recipes define different stages '{planned.name}' in one folder")
+    return list(cells.values())
 
 
 def run_cells(cells: Sequence[Cell], workers: int, say: Callable[[str], None]) -> list[Failure]:
-    """Run what is not done, earlier cells first; what waits for a failed cell is not run. Returns the failures."""
+    """Run the cells that are not done, earlier ones first, but none that waits for a failed cell. Returns failures."""
     from taosr_she.recipe.run import open_folder, write_head
 
-    with ExitStack() as folders:  # of this process; its workers each run a stage of their own in them
+    with ExitStack() as folders:  # this process holds the folders' locks; its workers run stages in them
         for recipe in {c.recipe.folder: c.recipe for c in cells}.values():
             folders.enter_context(open_folder(recipe.folder))
             write_head(recipe, recipe.load_domain())
@@ -90,9 +90,9 @@ def _run_open(cells: Sequence[Cell], workers: int, say: Callable[[str], None]) -
 
 
 def run_cell(recipe: Recipe, name: str) -> tuple[float, str]:
-    """Run one stage in this process: seconds, and an error in one line ('' when it went well).
+    """Run one stage in this process. Returns the seconds taken and the error in one line ('' if there was none).
 
-    What the stage says, and the whole story of an error, go to `<stage>.log` of the run folder.
+    The stage's output, and the traceback of an error, go to `<stage>.log` in the run folder.
     """
     from rich.console import Console
 
@@ -108,7 +108,7 @@ def run_cell(recipe: Recipe, name: str) -> tuple[float, str]:
             set_threads(recipe.threads)
             with Progress(Console(file=file, width=200)) as progress:
                 run_stage(recipe, domain, planned, progress)
-        except Exception as error:  # a cell must not take the other cells with it; the log keeps the whole story
+        except Exception as error:  # one failed cell must not stop the others; the log has the traceback
             traceback.print_exc(file=file)
             return time.monotonic() - started, f"{' '.join(str(error).split())[:300]} (see {log})"
     return time.monotonic() - started, ""

@@ -1,7 +1,7 @@
-"""Where labels come from: pairs by who has a right chain, a method or the baseline, and how often each label is right.
+"""Where labels come from: pairs grouped by who gets every step right, and how often each label is right there.
 
-A right chain nearly always ends in the right label, so mending chains gains labels; a wrong one ends in it by half. The
-table shows which of the two a method lives on.
+A right chain of steps nearly always ends in the right label, a wrong chain in about half of the cases. The table shows
+whether a method gains labels by fixing chains or by better guesses after wrong ones.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,11 +19,11 @@ Table = dict[str, dict[str, float | None]]
 
 
 def by_chain(domain: Domain, seeds: Iterable[tuple[Sequence[Prediction], Sequence[Prediction]]]) -> Table:
-    """Group -> `share` of the examined pairs, `label` and `base_label`: shares of right labels there.
+    """Group -> its `share` of the examined pairs, and the shares of right labels in it (`label` and `base_label`).
 
     `seeds` holds, for every seed, the predictions of the method and of the baseline for the same pairs in the same
-    order; pairs of all seeds count alike. A chain is right when every step before the label is. Pairs with an unknown
-    verdict on such a step are left out; a share of nothing is None.
+    order. Pairs of all seeds have equal weight. A chain is right when every step before the label is right. Pairs with
+    an unknown verdict on such a step are not counted. The shares of an empty group are None.
     """
     counts = np.zeros((len(GROUPS), 3))  # pairs, right labels of the method, of the baseline
     for mine, base in seeds:
@@ -45,7 +45,7 @@ def by_chain(domain: Domain, seeds: Iterable[tuple[Sequence[Prediction], Sequenc
 
 
 def _columns(domain: Domain, predictions: Sequence[Prediction]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(N,) bools: chain right, label right, every reasoning step known."""
+    """Three arrays of N bools: chain right, label right, every reasoning step has a verdict."""
     steps = [k for k in range(len(domain.step_keys)) if k != domain.label_step]
     verdicts = np.array([[p.verdicts[k] if p.verdicts else np.nan for k in steps] for p in predictions])
     label = np.array([p.predicted == p.label for p in predictions])

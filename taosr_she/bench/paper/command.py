@@ -20,7 +20,7 @@ QUICK_SEEDS = 2
 ORDER: tuple[tuple[str, Group], ...] = (
     ("long_tail", "main"), ("standard", "main"), ("esci", "main"), ("long_tail", "ablation"), ("long_tail", "noise"),
 )  # fmt: skip
-"""Which cells come first: what the page needs most."""
+"""Which cells run first: those that the page needs most."""
 
 
 def paper(
@@ -41,7 +41,7 @@ def paper(
         return
     absent = {n: file for n, s in SETTINGS.items() if (file := data_file(s)) is not None and not file.is_file()}
     for name, file in absent.items():
-        say(f"{name} is not run: {file} is not there")
+        say(f"{name} is not run: {file} does not exist")
     wanted = [name for name in only or SETTINGS if name not in absent]
     folder = docs / "results"
     folder.mkdir(parents=True, exist_ok=True)
@@ -59,11 +59,11 @@ def paper(
     page = write_page(results, docs / ("results-quick.md" if quick else "results.md"), folder)
     say(f"{page} ({len(results['missing'])} cells missing)")
     if failures:
-        raise UserError(f"{len(failures)} cells failed; the others are done and kept: mend and run again")
+        raise UserError(f"{len(failures)} cells failed; the others are done and kept. Fix the cause and run again")
 
 
 def paper_cells(out: Path, quick: bool, settings: Sequence[str], kept: Cells) -> list[Cell]:
-    """The cells of the settings that are not kept, in the order of ORDER, seeds of a table side by side."""
+    """The cells of the settings that are not kept yet, in the order of ORDER; all seeds of a table together."""
     wanted: dict[tuple[str, int], list[str]] = {}
     ranked: list[tuple[str, int, tuple[str, ...]]] = []
     for name, which in ORDER:

@@ -1,4 +1,4 @@
-"""Learning curves of the rl stages: one run's, their mean over seeds, and where a curve reaches a level."""
+"""Learning curves of the rl stages: of one run, their mean over seeds, and the point where a curve reaches a level."""
 
 import json
 from collections.abc import Sequence
@@ -13,18 +13,18 @@ SHOWN = ("macro_f1", "steps_all_right", "right_label_wrong_reasoning")
 
 
 def curve_of(stage: Path, selection_tokens: float) -> list[Point]:
-    """One point a look: `step`, `tokens` (those of selection included), `seconds`, metrics, `entropy` of the update."""
+    """One point per evaluation in training: `step`, `tokens` (selection included), `seconds`, metrics, `entropy`."""
     updates = {row["step"]: row for row in _rows(stage / "metrics.jsonl")}
     points = []
     for look in _rows(stage / WATCH):
-        near = updates[max(look["step"], 1)]  # before the first update nothing is trained: the first one's own entropy
+        near = updates[max(look["step"], 1)]  # the start has no update of its own, so it takes the first one's entropy
         point = {"step": look["step"], "tokens": look["tokens"] + selection_tokens, "seconds": look["seconds"]}
         points.append(point | {k: look[k] for k in SHOWN} | {"entropy": near["entropy"]})
     return points
 
 
 def mean_curve(curves: Sequence[Sequence[Point]]) -> list[Point]:
-    """Look by look, over the looks that every curve has."""
+    """Mean of each point, over the points that every curve has."""
     return [
         {key: float(np.mean([point[key] for point in points])) for key in points[0]}
         for points in zip(*curves, strict=False)
@@ -32,7 +32,7 @@ def mean_curve(curves: Sequence[Sequence[Point]]) -> list[Point]:
 
 
 def reached(curve: Sequence[Point], level: float) -> dict[str, float | None]:
-    """Tokens and seconds where the curve first is at the level, linear between looks; None where it never is."""
+    """Tokens and seconds at which the curve first reaches the level, interpolated linearly; None if it never does."""
     for before, after in zip([curve[0], *curve], curve, strict=False):
         if after["macro_f1"] >= level:
             rise = after["macro_f1"] - before["macro_f1"]
@@ -42,6 +42,6 @@ def reached(curve: Sequence[Point], level: float) -> dict[str, float | None]:
 
 
 def _rows(path: Path) -> list[Point]:
-    """What JSON cannot hold is null there: a metric without a value, the entropy of an update without signal."""
+    """Rows of the file, with null read as NaN: a metric without a value, the entropy of an update without signal."""
     rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
     return [{key: float("nan") if value is None else value for key, value in row.items()} for row in rows]

@@ -1,6 +1,6 @@
-"""The cells that tables are made of: those under the run folder, and those that earlier runs, here or elsewhere, left.
+"""The cells that the tables are made from: those in the run folder, and those kept from earlier runs on any machine.
 
-A kept cell counts as long as its fingerprint is that of the cell that would be run today.
+A kept cell is used as long as its fingerprint equals that of the cell that would be run today.
 """
 
 import gzip
@@ -17,13 +17,13 @@ from taosr_she.bench.paper.settings import SETTINGS, data_file
 from taosr_she.domain.domain import load_domain
 from taosr_she.recipe.plan import plan
 
-Prints = dict[tuple[str, int], str]  # (method, seed) -> fingerprint of its evaluation, and so of all that it reads
+Prints = dict[tuple[str, int], str]  # (method, seed) -> fingerprint of its evaluation, which covers all its inputs
 Cells = dict[str, dict[str, Any]]  # setting -> seed -> {"pairs": ..., "methods": {method: record}}
 FILE = "cells.json.gz"
 
 
 def planned_prints(base: Path, name: str) -> Prints | None:
-    """Fingerprints of every cell of a setting as planned today; None where its data file is not on this machine."""
+    """Fingerprints of every cell of a setting as planned today; None if its data file is not on this machine."""
     setting = SETTINGS[name]
     file = data_file(setting)
     if file is not None and not file.is_file():
@@ -38,11 +38,11 @@ def planned_prints(base: Path, name: str) -> Prints | None:
 
 
 def gather(base: Path, earlier: Cells) -> Cells:
-    """The cells under `base`, and the earlier ones that are not out of date."""
+    """The cells in `base`, and those of `earlier` that are not out of date."""
     cells: Cells = {}
     for name, setting in SETTINGS.items():
         prints = planned_prints(base, name)
-        if prints is None:  # nothing can be out of date where the data is not
+        if prints is None:  # without the data, nothing can be compared
             cells[name] = earlier.get(name, {})
             continue
         domain = load_domain(setting.domain).with_overrides(setting.domain_overrides)
@@ -58,31 +58,31 @@ def gather(base: Path, earlier: Cells) -> Cells:
                     pairs, record = old["pairs"], old["methods"][method]
                 else:
                     continue
-                place = cells[name].setdefault(str(seed), {"pairs": pairs, "methods": {}})
-                place["methods"][method] = record | {"fingerprint": fingerprint}
+                of_seed = cells[name].setdefault(str(seed), {"pairs": pairs, "methods": {}})
+                of_seed["methods"][method] = record | {"fingerprint": fingerprint}
     return cells
 
 
 def read_cells(folder: Path) -> Cells:
-    """The kept cells of a folder; none where there is no file. Raises UserError for a damaged one."""
+    """The kept cells of a folder; none if there is no file. Raises UserError if the file is damaged."""
     file = folder / FILE
     if not file.is_file():
         return {}
     try:
-        found: Cells = json.loads(gzip.decompress(file.read_bytes()))
+        cells: Cells = json.loads(gzip.decompress(file.read_bytes()))
     except (OSError, EOFError, ValueError, zlib.error) as error:
         raise UserError(f"{file}: damaged ({error}); restore it, or delete it to run its cells again") from error
-    return found
+    return cells
 
 
 def write_cells(folder: Path, cells: Cells) -> None:
-    """The same cells give the same bytes."""
+    """Write the cells to the folder's file. The same cells give the same bytes."""
     part = folder / "cells.part"
     part.write_bytes(gzip.compress(json.dumps(cells, separators=(",", ":")).encode(), mtime=0))
     part.replace(folder / FILE)
 
 
 def _made(folder: Path) -> str | None:
-    """The fingerprint of a stage that is done."""
+    """The fingerprint of a finished stage; None if it has not run."""
     file = folder / "stage.json"
     return json.loads(file.read_text("utf-8"))["fingerprint"] if file.is_file() else None

@@ -1,4 +1,4 @@
-"""The generated part of `docs/results.md`: tables and plots between two marks; the text around is written by hand."""
+"""The generated part of `docs/results.md`: tables and plots between two markers. The text around it is hand-written."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -14,7 +14,7 @@ Row = dict[str, Any]
 
 
 def write_page(results: dict[str, Any], page: Path, folder: Path) -> Path:
-    """Write the plots to `folder` and the tables between the marks of `page`, which is made where it is not there."""
+    """Write the plots to `folder` and the tables between the markers of `page`. A missing page is created."""
     text = page.read_text("utf-8") if page.is_file() else f"{HEAD}{BEGIN}\n{END}\n"
     before, _, rest = text.partition(BEGIN)
     after = rest.partition(END)[2]
@@ -27,9 +27,10 @@ def write_page(results: dict[str, Any], page: Path, folder: Path) -> Path:
 def _body(results: dict[str, Any], folder: Path, name: str) -> Iterable[str]:
     versions = ", ".join(f"{k} {v}" for k, v in results["versions"].items())
     yield (
-        f"From `{results['command']}` ({versions}; {results['machine']}). Test split; means over seeds, 95% intervals "
-        f"from {results['resamples']:,} draws of seeds and of queries within them. p against the row named in the "
-        "head of its column, from the same draws, corrected by Holm within the table."
+        f"Produced by `{results['command']}` ({versions}; {results['machine']}). Test split; means over seeds, with "
+        f"95% intervals from {results['resamples']:,} bootstrap resamples of seeds and of queries within each seed. "
+        'Columns "− GRPO" and "difference" compare a row with GRPO, or with the method named in "compared with". The '
+        "p-value to the right comes from the same resamples, after Holm correction within the table."
     )
     for key, setting in results["settings"].items():
         rows = {k: r for k, r in setting["rows"].items() if results["methods"][k]["group"] in ("main", "classic")}
@@ -45,8 +46,8 @@ def _body(results: dict[str, Any], folder: Path, name: str) -> Iterable[str]:
         chained = {k: r for k, r in rows.items() if "chains" in r}
         if chained:
             yield (
-                "**Where labels come from.** Pairs by who writes a right chain, the method or GRPO, and in brackets "
-                "how often the label is right there: the method's, GRPO's."
+                "**Where labels come from.** Share of pairs for which both, one or neither of the method and GRPO get "
+                "every step right. In brackets: how often the method's label and GRPO's label are right on those pairs."
             )
             yield _table(results, chained, _chains())
         curves = {results["methods"][k]["title"]: r["curve"] for k, r in rows.items() if "curve" in r}
@@ -63,8 +64,9 @@ def _body(results: dict[str, Any], folder: Path, name: str) -> Iterable[str]:
         titles = {rule: results["methods"][rule]["title"] for rule in results["noise"]["rules"]}
         yield "### Noise tolerance of the credit rules"
         yield (
-            "Exact verdicts on every step, of which the stated share is flipped. Differences from GRPO on the "
-            "same seeds: macro-F1 / all steps right / right label with wrong reasoning; intervals in the plot."
+            "Every step has its exact verdict, and the share of verdicts given in the column head is flipped. "
+            "Differences from GRPO on the same seeds: macro-F1 / all steps right / right label with wrong reasoning. "
+            "The plot shows the intervals."
         )
         yield _noise(results["noise"], titles)
         image = plot_noise(results["noise"], titles, folder / f"{name}noise.png")
@@ -109,13 +111,13 @@ def _robustness(setting: dict[str, Any]) -> list[Column]:
 
 def _cost() -> list[Column]:
     return [
-        ("tokens", _count("tokens")), ("of selection", _count("selection_tokens")), ("seconds", _count("seconds")),
-        ("to prepare", _count("preparation_seconds")), ("groups with signal", _share("signal")),
-        ("entropy at the end", lambda r: f"{r['entropy']:.3f}" if r.get("entropy") is not None else "–"),
+        ("tokens", _count("tokens")), ("selection tokens", _count("selection_tokens")), ("seconds", _count("seconds")),
+        ("preparation, s", _count("preparation_seconds")), ("groups with signal", _share("signal")),
+        ("final entropy", lambda r: f"{r['entropy']:.3f}" if r.get("entropy") is not None else "–"),
         ("tokens to GRPO's level", lambda r: _number(r.get("target", {}).get("tokens"), "target" in r)),
-        ("seconds", lambda r: _number(r.get("target", {}).get("seconds"), "target" in r)),
+        ("seconds to GRPO's level", lambda r: _number(r.get("target", {}).get("seconds"), "target" in r)),
         ("macro-F1 after GRPO's tokens", _share("at_baseline_tokens")),
-        ("after GRPO's seconds", _share("at_baseline_seconds")),
+        ("macro-F1 after GRPO's seconds", _share("at_baseline_seconds")),
     ]  # fmt: skip
 
 
@@ -127,9 +129,9 @@ def _chains() -> list[Column]:
 
     def column(name: str) -> Callable[[Row], str]:
         def cell(row: Row) -> str:
-            found = row["chains"][name]
-            labels = ", ".join(_share(of)(found) for of in ("label", "base_label"))
-            return f"{_share('share')(found)} ({labels})"
+            chains = row["chains"][name]
+            labels = ", ".join(_share(of)(chains) for of in ("label", "base_label"))
+            return f"{_share('share')(chains)} ({labels})"
 
         return cell
 
@@ -139,7 +141,7 @@ def _chains() -> list[Column]:
 def _ablation(setting: dict[str, Any]) -> list[Column]:
     wrong = "right_label_wrong_reasoning"
     return [
-        ("against", lambda r: r.get("against", {}).get("macro_f1", {}).get("base", "–")),
+        ("compared with", lambda r: r.get("against", {}).get("macro_f1", {}).get("base", "–")),
         ("macro-F1", _metric("macro_f1")), ("difference", _against("macro_f1")), ("p", _p("macro_f1")),
         ("all steps right", _metric("steps_all_right", interval=False)), ("difference", _against("steps_all_right")),
         ("right label, wrong reasoning", _metric(wrong, interval=False)), ("difference", _against(wrong)),
@@ -165,48 +167,46 @@ def _noise(noise: dict[str, Any], titles: dict[str, str]) -> str:
     for rule, metrics in noise["rules"].items():
         cells = []
         for n in range(len(noise["levels"])):
-            found = [metrics[m][n] for m in ("macro_f1", "steps_all_right", "right_label_wrong_reasoning")]
-            cells.append(" / ".join(f"{100 * c['difference']:+.1f}" if c else "–" for c in found))
+            differences = [metrics[m][n] for m in ("macro_f1", "steps_all_right", "right_label_wrong_reasoning")]
+            cells.append(" / ".join(f"{100 * d['difference']:+.1f}" if d else "–" for d in differences))
         lines.append(f"| {titles[rule]} |" + "".join(f" {cell} |" for cell in cells))
     return "\n".join(lines)
 
 
 def _metric(name: str, interval: bool = True) -> Callable[[Row], str]:
     def cell(row: Row) -> str:
-        found = row["metrics"].get(name)
-        if found is None:
+        metric = row["metrics"].get(name)
+        if metric is None:
             return "–"
-        ends = f" [{_points(found['low'])}, {_points(found['high'])}]" if interval else ""
-        return f"{_points(found['mean'])}{ends}"
+        ends = f" [{_points(metric['low'])}, {_points(metric['high'])}]" if interval else ""
+        return f"{_points(metric['mean'])}{ends}"
 
     return cell
 
 
 def _against(name: str) -> Callable[[Row], str]:
     def cell(row: Row) -> str:
-        found = row.get("against", {}).get(name)
-        return (
-            f"{100 * found['difference']:+.1f} [{100 * found['low']:+.1f}, {100 * found['high']:+.1f}]" if found else ""
-        )
+        test = row.get("against", {}).get(name)
+        return f"{100 * test['difference']:+.1f} [{100 * test['low']:+.1f}, {100 * test['high']:+.1f}]" if test else ""
 
     return cell
 
 
 def _p(name: str) -> Callable[[Row], str]:
     def cell(row: Row) -> str:
-        found = row.get("against", {}).get(name)
-        return f"{found['p_holm']:.3f}" if found else ""
+        test = row.get("against", {}).get(name)
+        return f"{test['p_holm']:.3f}" if test else ""
 
     return cell
 
 
 def _probe(name: str) -> Callable[[Row], str]:
     def cell(row: Row) -> str:
-        found = row.get("robustness", {}).get(name)
-        if found is None:
+        probe = row.get("robustness", {}).get(name)
+        if probe is None:
             return "–"
-        lost = 100 * (found["macro_f1"] - found["clean"])
-        return f"{_points(found['macro_f1'])} ({lost:+.1f}; {_points(found['changed'])}% changed)"
+        change = 100 * (probe["macro_f1"] - probe["clean"])
+        return f"{_points(probe['macro_f1'])} ({change:+.1f}; {_points(probe['changed'])}% changed)"
 
     return cell
 
@@ -220,7 +220,7 @@ def _share(name: str) -> Callable[[Row], str]:
 
 
 def _number(value: float | None, never: bool) -> str:
-    """`never`: the row has been watched and did not get there."""
+    """`never`: the row has a learning curve that does not reach the value, as opposed to no curve at all."""
     return ("never" if never else "–") if value is None else f"{value:,.0f}"
 
 

@@ -12,7 +12,7 @@ COLOURS = (
 
 
 def plot_curves(curves: Curves, path: Path) -> Path:
-    """macro-F1 and all steps right on development pairs over generated tokens, those of selection included."""
+    """macro-F1 and all steps right on development pairs, over generated tokens (selection included)."""
     plt = _pyplot()
     figure, both = plt.subplots(1, 2, figsize=(13, 4.2), layout="constrained")
     for axes, key, title in zip(both, ("macro_f1", "steps_all_right"), ("macro-F1", "all steps right"), strict=True):
@@ -38,7 +38,7 @@ def plot_entropy(curves: Curves, path: Path) -> Path:
 
 
 def plot_noise(noise: dict[str, Any], titles: Mapping[str, str], path: Path) -> Path:
-    """How far each credit rule is from GRPO, which reads no verdicts, when verdicts are flipped."""
+    """Difference between each credit rule and GRPO, which reads no verdicts, when verdicts are flipped."""
     plt = _pyplot()
     names = {
         "macro_f1": "macro-F1", "steps_all_right": "all steps right",
@@ -57,7 +57,7 @@ def plot_noise(noise: dict[str, Any], titles: Mapping[str, str], path: Path) -> 
                 axes.errorbar([x for x, _ in known], means, ends, label=titles[rule], color=colour, capsize=2,
                               marker="o", ms=3, lw=_width(titles[rule]))  # fmt: skip
         axes.axhline(0, color=COLOURS[0], lw=1.2)
-        axes.set(title=title, xlabel="flipped verdicts, %", ylabel="difference from GRPO, % of test pairs")
+        axes.set(title=title, xlabel="flipped verdicts, %", ylabel="difference from GRPO, points")
         axes.grid(alpha=0.25)
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right center", fontsize=8, frameon=False)
     return _save(figure, path)

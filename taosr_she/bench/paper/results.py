@@ -1,4 +1,4 @@
-"""One JSON of everything that the cells have written: means, intervals, tests, curves, tokens and seconds."""
+"""One JSON file with the results of all cells: means, intervals, tests, curves, tokens and seconds."""
 
 import math
 import platform
@@ -30,10 +30,10 @@ Sample = dict[str, np.ndarray]  # metric -> (RESAMPLES,) values over resampled q
 
 
 def collect(cells: Cells, command: str, first_seeds: int | None = None) -> dict[str, Any]:
-    """Everything that pages show, from the cells of the first seeds or all.
+    """Everything that the page shows, from the cells of all seeds, or of the first `first_seeds` only.
 
-    What is not there is listed in `missing`; with `first_seeds` the main rows of the first setting are all that is
-    expected.
+    Cells that have not been run are listed in `missing`. With `first_seeds`, only the main rows of the first setting
+    are expected.
     """
     missing: list[str] = []
     settings: dict[str, Any] = {}
@@ -60,21 +60,21 @@ def _setting(
     rows: dict[str, Any] = {}
     samples: dict[str, dict[int, tuple[dict[str, float], Sample]]] = {}
     curves: dict[str, dict[int, Any]] = {}
-    said: dict[str, dict[int, list[Prediction]]] = {}
+    predictions: dict[str, dict[int, list[Prediction]]] = {}
     for key in (*METHODS, *CLASSIC):
         which = METHODS[key].group if key in METHODS else "main"
         if first_seeds is not None and which != "main":
             continue
         seeds = setting.seeds.get(which, ())[:first_seeds]
-        found = {s: cells[str(s)] for s in seeds if key in cells.get(str(s), {"methods": {}})["methods"]}
-        missing += [f"{name} seed {s}: {key}" for s in seeds if s not in found]
-        if found:
-            records = [place["methods"][key] for place in found.values()]
-            said[key] = {s: decode(domain, place["pairs"], place["methods"][key]) for s, place in found.items()}
-            samples[key] = {s: _measured(domain, predictions, setting) for s, predictions in said[key].items()}
+        done = {s: cells[str(s)] for s in seeds if key in cells.get(str(s), {"methods": {}})["methods"]}
+        missing += [f"{name} seed {s}: {key}" for s in seeds if s not in done]
+        if done:
+            records = [cell["methods"][key] for cell in done.values()]
+            predictions[key] = {s: decode(domain, cell["pairs"], cell["methods"][key]) for s, cell in done.items()}
+            samples[key] = {s: _measured(domain, of_seed, setting) for s, of_seed in predictions[key].items()}
             rows[key] = _row(samples[key]) | _work(records) | _robustness(records)
             if all("curve" in r for r in records):
-                curves[key] = {s: r["curve"] for s, r in zip(found, records, strict=True)}
+                curves[key] = {s: r["curve"] for s, r in zip(done, records, strict=True)}
     steps = [f"step_{key}" for key in domain.step_keys]
     compared = [*COMPARED, *steps, *(f"macro_f1 {tag}" for tag in setting.slices)]
     _compare(rows, samples, compared, {k: BASELINE for k in (*group("main"), *CLASSIC)})
@@ -82,9 +82,9 @@ def _setting(
     _compare(rows, samples, compared, {k: BASELINE for k in group("noise")})
     _targets(rows, curves)
     for key, row in rows.items():
-        both = [s for s in said[key] if s in said.get(BASELINE, {})]
+        both = [s for s in predictions[key] if s in predictions.get(BASELINE, {})]
         if both and key not in (BASELINE, *CLASSIC):
-            row["chains"] = by_chain(domain, [(said[key][s], said[BASELINE][s]) for s in both])
+            row["chains"] = by_chain(domain, [(predictions[key][s], predictions[BASELINE][s]) for s in both])
     return {
         "title": setting.title, "what": setting.what, "step_keys": list(domain.step_keys), "codes": list(domain.codes),
         "baseline": BASELINE, "slices": list(setting.slices), "rows": rows,
@@ -92,7 +92,7 @@ def _setting(
 
 
 def _measured(domain: Domain, predictions: list[Prediction], setting: Setting) -> tuple[dict[str, float], Sample]:
-    """Metrics of one method and seed, and the same over resampled queries; those of slices as `<metric> <tag>`."""
+    """Metrics of one method and seed, and their values over resampled queries. Slices are named `<metric> <tag>`."""
     metrics, drawn = compute_metrics(domain, predictions), resampled_metrics(domain, predictions, RESAMPLES, 0)
     for tag in setting.slices:
         inside = [p for p in predictions if tag in p.tags]
@@ -106,7 +106,7 @@ def _measured(domain: Domain, predictions: list[Prediction], setting: Setting) -
 def _row(by_seed: dict[int, tuple[dict[str, float], Sample]]) -> dict[str, Any]:
     metrics = {}
     for metric in next(iter(by_seed.values()))[0]:
-        values = [found[metric] for found, _ in by_seed.values()]
+        values = [of_seed[metric] for of_seed, _ in by_seed.values()]
         if not any(math.isnan(v) for v in values):
             metrics[metric] = over_seeds(values, np.stack([drawn[metric] for _, drawn in by_seed.values()]))
     return {"seeds": list(by_seed), "metrics": metrics}
@@ -118,9 +118,9 @@ def _compare(
     metrics: list[str],
     against: dict[str, str],
 ) -> None:
-    """Paired differences of each method from another, on the same seeds and resamples; p by Holm within the table."""
+    """Paired differences of each method from another, on the same seeds and resamples, with Holm-corrected p-values."""
     for metric in metrics:
-        found: dict[str, dict[str, Any]] = {}
+        differences: dict[str, dict[str, Any]] = {}
         for key, base in against.items():
             both = [s for s in samples.get(key, {}) if s in samples.get(base, {})]
             if key == base or not both or any(metric not in rows[k]["metrics"] for k in (key, base)):
@@ -128,15 +128,15 @@ def _compare(
             pairs = [(samples[key][s], samples[base][s]) for s in both]
             drawn = np.stack([mine[1][metric] - other[1][metric] for mine, other in pairs])
             cell = over_seeds([mine[0][metric] - other[0][metric] for mine, other in pairs], drawn)
-            found[key] = {"base": base, "difference": cell["mean"], **{k: cell[k] for k in ("low", "high", "values")}}
-            found[key]["p"] = two_level(drawn)[1]
-        corrected = holm([c["p"] for c in found.values()])
-        for (key, cell), p in zip(found.items(), corrected, strict=True):
+            ends = {k: cell[k] for k in ("low", "high", "values")}
+            differences[key] = {"base": base, "difference": cell["mean"], **ends, "p": two_level(drawn)[1]}
+        corrected = holm([c["p"] for c in differences.values()])
+        for (key, cell), p in zip(differences.items(), corrected, strict=True):
             rows[key].setdefault("against", {})[metric] = cell | {"p_holm": p}
 
 
 def _work(records: list[Record]) -> dict[str, Any]:
-    """Means over seeds: generated tokens and seconds of the training, entropy at its end, learning curve."""
+    """Means over seeds: tokens generated and seconds spent in training, final entropy, learning curve."""
     names = ("tokens", "seconds", "selection_tokens", "preparation_seconds", "entropy", "signal")
     work: dict[str, Any] = {n: _mean([r[n] for r in records]) for n in names if all(n in r for r in records)}
     if all("curve" in r for r in records):
@@ -145,20 +145,23 @@ def _work(records: list[Record]) -> dict[str, Any]:
 
 
 def _robustness(records: list[Record]) -> dict[str, Any]:
-    found = [r["robustness"] for r in records if "robustness" in r]
-    if not found:
+    probed = [r["robustness"] for r in records if "robustness" in r]
+    if not probed:
         return {}
     return {
         "robustness": {
-            probe: {name: _mean([f[probe][name] for f in found]) for name in ("macro_f1", "clean", "changed")}
-            for probe in found[0]
+            probe: {name: _mean([p[probe][name] for p in probed]) for name in ("macro_f1", "clean", "changed")}
+            for probe in probed[0]
         }
     }
 
 
 def _targets(rows: dict[str, Any], curves: dict[str, dict[int, Any]]) -> None:
-    """Tokens and seconds until a mean learning curve is where the baseline's ends (development pairs), and where it is
-    when the baseline's tokens, or its seconds, are spent; both curves over the seeds that both have."""
+    """Compare each mean learning curve with the baseline's (development pairs, over the seeds that both have).
+
+    `target`: tokens and seconds until the curve reaches the baseline's final macro-F1. `at_baseline_tokens` and
+    `at_baseline_seconds`: its macro-F1 once it has spent as many tokens, or seconds, as the baseline in all.
+    """
     for key, own in curves.items():
         seeds = [seed for seed in own if seed in curves.get(BASELINE, {})]
         if seeds:
@@ -171,16 +174,16 @@ def _targets(rows: dict[str, Any], curves: dict[str, dict[int, Any]]) -> None:
 
 
 def value_at(curve: list[dict[str, float]], axis: str, spent: float) -> float | None:
-    """Macro-F1 of a curve when so much is spent, linear between looks; None when that is before its first look."""
+    """Macro-F1 of a curve at a given cost, interpolated linearly; None before the curve's first point."""
     if spent < curve[0][axis]:
         return None
     return float(np.interp(spent, [p[axis] for p in curve], [p["macro_f1"] for p in curve]))
 
 
 def noise(settings: dict[str, Any]) -> dict[str, Any]:
-    """Credit rule -> metric -> its difference from the baseline at every rate of turned verdicts (None: not run).
+    """Credit rule -> metric -> its difference from the baseline at each rate of flipped verdicts (None: not run).
 
-    Of the first setting that has them.
+    Taken from the first setting that has such cells.
     """
     for name, setting in settings.items():
         rules = {

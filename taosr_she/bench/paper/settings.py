@@ -9,7 +9,7 @@ from taosr_she.bench.paper.methods import Group
 RL: dict[str, Any] = {
     "updates": 100, "pairs_per_update": 8, "group_size": 8, "schedule": "linear", "learning_rate": 1.0e-4,
 }  # fmt: skip
-"""What every rl row shares; the learning rate is tuned method by method. Many small updates: see docs/results.md."""
+"""Shared by every rl row; the learning rate is tuned for each method. Why many small updates: docs/results.md."""
 WATCH_EVERY = 10
 NARROW = {
     "prompt": {
@@ -20,13 +20,14 @@ NARROW = {
         ],
     }
 }  # fmt: skip
-"""The market's prompt without grades, rules and format: the tiny model has seen thousands of demonstrations of them."""
+"""The market's prompt without grades, rules and format: the tiny model learns them from thousands of demonstrations."""
 CURRICULUM: list[dict[str, Any]] = [
     {"name": "steps", "updates": 34, "settings": {"credit": {"outcome_weight": 0.5, "allow_step_heavy": True}}},
     {"name": "join", "updates": 33, "pass_low": 0.25, "pass_high": 0.75},
     {"name": "hard", "updates": 33, "pass_high": 0.5, "settings": {"credit": {"step_weight": 0.5}}},
 ]
-"""Learn the steps on everything selected, join them to the label, then the pairs that hardly ever came out right."""
+"""First learn the steps on all selected pairs, then join them to the label, then train on the pairs that are seldom
+right."""
 
 
 @dataclass(frozen=True)
@@ -44,20 +45,20 @@ class Setting:
     domain: str = "taobao"
     domain_overrides: dict[str, Any] = field(default_factory=dict)
     tuned_on: str = "long_tail"
-    """The setting whose tuning holds here."""
+    """The setting whose tuned options are used here."""
     held_out_people: bool = True
     """Whether held-out people make a GSRM possible."""
     max_new_tokens: int = 80
     rl: dict[str, Any] = field(default_factory=dict)
-    """On top of the rl settings of every method."""
+    """Overrides of RL for every method of this setting."""
     drawn: int = 3
-    """Responses that rejection sampling and DPO draw for each training pair: about as many in all as the rl rows."""
+    """Responses that rejection sampling and DPO sample for each pair: in total about as many as the rl rows."""
     robustness_pairs: int = 400
     tiny: dict[str, Any] = field(default_factory=dict)
     curriculum: tuple[int, int, int] = (34, 33, 33)
     """Updates of the three stages of CURRICULUM."""
     slices: tuple[str, ...] = ()
-    """Tags whose macro-F1 stands in the table."""
+    """Slices that have a column of their own."""
 
 
 def data_file(setting: Setting) -> Path | None:
@@ -72,8 +73,8 @@ DEVELOPMENT_SEED = 101
 SETTINGS: dict[str, Setting] = {
     "long_tail": Setting(
         "Market, long tail",
-        "6,000 demonstrations, twice as many hard queries (negation, alternatives, knowledge, need, budget), eight "
-        "departments with a heavy tail, a fifth of the test queries in words that training never shows.",
+        "6,000 demonstrations; twice as many hard queries (negation, alternatives, knowledge, need, budget); eight "
+        "departments with a heavy tail; a fifth of the test queries use words that never occur in training.",
         data={
             "kind": "market", "probe_share": 0.1,
             "market": {
@@ -88,7 +89,7 @@ SETTINGS: dict[str, Setting] = {
     ),
     "standard": Setting(
         "Market, standard",
-        "24,000 demonstrations, four departments, a tenth of the test queries in words that training never shows.",
+        "24,000 demonstrations; four departments; a tenth of the test queries use words that never occur in training.",
         data={
             "kind": "market", "probe_share": 0.1,
             "market": {
@@ -103,8 +104,8 @@ SETTINGS: dict[str, Setting] = {
     ),
     "esci": Setting(
         "ESCI sample (real pairs)",
-        "The English rows of a sample of Amazon's ESCI; the references of the steps are lexical facts written by a "
-        "program, so step metrics measure agreement with that program.",
+        "The English rows of a sample of Amazon's ESCI. A program writes the reference conclusions of the steps by "
+        "comparing words, so the step metrics measure agreement with that program.",
         data={
             "kind": "pairs", "path": "../shared/data/esci-sample/pairs.jsonl.gz", "layout": "esci-sample",
             "where": {"locale": "us"}, "not_scored": {"selection": "exact_only"}, "teacher": "lexical",

@@ -1,8 +1,8 @@
-"""Intervals and tests over seeds and queries at once.
+"""Intervals and tests over seeds and queries together.
 
-Two levels are drawn: seeds, and within each drawn seed its queries (nested bootstrap; Davison and Hinkley, Bootstrap
-Methods and their Application, 1997, section 3.8). Every seed has its own market, test queries and training, so seeds
-are the upper level. With five seeds such intervals are somewhat too narrow; the values of every seed stand in the JSON.
+A nested bootstrap: seeds are resampled, and within each drawn seed its queries (Davison and Hinkley, Bootstrap Methods
+and their Application, 1997, section 3.8). Every seed has its own market, test queries and training, so seeds are the
+upper level. With five seeds such intervals are somewhat too narrow; the JSON file has the values of every seed.
 """
 
 from collections.abc import Sequence
@@ -24,9 +24,9 @@ def over_seeds(values: Sequence[float], drawn: np.ndarray) -> dict[str, Any]:
 
 
 def two_level(drawn: np.ndarray, seed: int = 0) -> tuple[np.ndarray, float]:
-    """(R,) means over S drawn seeds of one resample each, and the two-sided p that their true mean is 0.
+    """(R,) bootstrap means, each over S drawn seeds with one resample each, and the two-sided p of a true mean of 0.
 
-    p is twice the smaller share of means on either side of 0, each counted with one more, so never below 2 / (R + 1).
+    p is twice the smaller share of means on either side of 0. Counts get one more, so p is at least 2 / (R + 1).
     """
     seeds, resamples = drawn.shape
     rng = np.random.default_rng(seed)
@@ -37,10 +37,10 @@ def two_level(drawn: np.ndarray, seed: int = 0) -> tuple[np.ndarray, float]:
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """Holm's step-down correction (1979): adjusted p in the order given."""
+    """Holm's step-down correction (1979): adjusted p-values in the given order."""
     order = np.argsort(p, kind="stable")
     adjusted, largest = [0.0] * len(p), 0.0
-    for rank, place in enumerate(order.tolist()):
-        largest = max(largest, min(1.0, (len(p) - rank) * p[place]))
-        adjusted[place] = largest
+    for rank, index in enumerate(order.tolist()):
+        largest = max(largest, min(1.0, (len(p) - rank) * p[index]))
+        adjusted[index] = largest
     return adjusted

@@ -1,8 +1,8 @@
 """The same tuning budget for every method: four runs each on a development seed, scored on its development split.
 
-Two learning rates first, then a third beyond the better of them, then a fourth run at the best of the three with the
-method's tie to its start changed (the KL weight, DPO's beta, or the number of passes where there is no such tie). What
-was tried stands in the file beside the choice.
+Two learning rates come first, then a third beyond the better one. The fourth run uses the best of the three and changes
+what ties the method to its start: the KL weight, DPO's beta, or else the number of epochs. The file lists all
+settings tried beside the choice.
 """
 
 import json
@@ -22,16 +22,15 @@ RATES = {"label_sft": (3e-5, 1e-4), "rejection": (1e-4, 3e-4), "dpo": (3e-5, 1e-
 TIES: dict[str, dict[str, Any]] = {
     "label_sft": {"epochs": 2}, "rejection": {"epochs": 2}, "dpo": {"beta": 0.5}, "rl": {"beta": 0.02},
 }  # fmt: skip
-"""What the fourth run adds."""
+"""Settings that the fourth run adds."""
 STRONG = {"scalar": {"beta": 0.1}}
-"""Instead, for a method that the common tie does not hold: a learnt score can be driven up on and on."""
+"""Used instead for a method that needs a stronger tie: a policy can exploit a learned score without limit."""
 
 
 def tune(setting: str, base: Path, workers: int, say: Callable[[str], None]) -> None:
-    """Run what is missing and write the choices of this setting into `base/tuning.json`.
+    """Run what is missing and write the choices of this setting to `base/tuning.json`.
 
-    The comparison itself reads SHIPPED_TUNING, which no command changes: the defaults of a report change only with the
-    code.
+    The comparison itself reads SHIPPED_TUNING, which no command changes, so its settings change only with the code.
     """
     folder = base / setting / f"tuning-{DEVELOPMENT_SEED}"
     names = [n for n in group("main") if METHODS[n].kind != "none"]
@@ -47,11 +46,11 @@ def tune(setting: str, base: Path, workers: int, say: Callable[[str], None]) -> 
     known |= {"command": "taosr-she bench paper --tune", "seed": DEVELOPMENT_SEED, "split": "development"}
     known["settings"][setting] = {n: {"chosen": _best(tried[n])["settings"], "tried": tried[n]} for n in names}
     write_json(file, known)
-    say(f"wrote {file}; the comparison goes on with the settings it ships with: {SHIPPED_TUNING}")
+    say(f"wrote {file}; the comparison still uses the shipped settings: {SHIPPED_TUNING}")
 
 
 def next_rate(tried: list[dict[str, Any]]) -> float:
-    """The learning rate beyond the best one of those tried, on its side: half the lowest or twice the highest."""
+    """A learning rate beyond the best one tried: half of it if it is the lowest, otherwise twice of it."""
     rates = [float(t["settings"]["learning_rate"]) for t in tried]
     best = float(_best(tried)["settings"]["learning_rate"])
     return best / 2 if best == min(rates) else best * 2
