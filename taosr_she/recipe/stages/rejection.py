@@ -8,13 +8,12 @@ from pydantic import Field
 from taosr_she.base.errors import UserError
 from taosr_she.examine.verdicts import outcomes
 from taosr_she.model.example import answer
-from taosr_she.model.sampling import Sampling
 from taosr_she.recipe.context import Context
-from taosr_she.recipe.stage import SAMPLE_ROWS, Stage
+from taosr_she.recipe.sampled_stage import SampledStage
 from taosr_she.train.trl.sft import SFTSettings, train_sft
 
 
-class RejectionStage(Stage):
+class RejectionStage(SampledStage):
     """Rejection-sampling fine-tuning, a baseline: SFT on the start policy's own responses with the right label."""
 
     kind: Literal["rejection"]
@@ -23,33 +22,16 @@ class RejectionStage(Stage):
     checkpoint_is: ClassVar[str] = (
         "a language model that judges in steps, fine-tuned on own responses with the right label (a baseline)"
     )
-    start: str = "sft"
-    """Name of the stage whose checkpoint samples, and is the start."""
-    data: str = "data"
-    """Name of the data stage."""
     group_size: int = Field(default=8, gt=0)
     """Responses sampled for each training pair."""
-    per_pair: int = Field(default=2, gt=0)
-    """Most different responses kept of one pair."""
-    sampling: Sampling = Sampling()
-    """Length limit and temperature of the responses."""
     settings: SFTSettings = SFTSettings(epochs=1, learning_rate=1e-4)
     """How to train."""
 
-    def reads(self) -> list[tuple[str, str]]:
-        return [("data", self.data), ("checkpoint", self.start)]
-
     def run(self, context: Context) -> dict[str, Any]:
         """Sample, keep what is right, train."""
-        from taosr_she.model.responses import sample_responses
-
         domain, seed = context.domain, context.recipe.seed
         policy = context.policy(self.start)
-        training = context.data(self.data).pairs("training")
-        sampled, responses, tokens = sample_responses(
-            policy, domain, training, self.group_size, self.sampling, seed, SAMPLE_ROWS
-        )
-        context.tell_malformed((r.reason for r in responses), self.start)
+        sampled, responses, tokens = self.sample(context, policy)
         right: dict[str, list[tuple[Any, str]]] = {}
         for pair, response, outcome in zip(sampled, responses, outcomes(sampled, responses), strict=True):
             known = right.setdefault(pair.pair_id, [])
