@@ -1,8 +1,11 @@
-"""What all settings have in common."""
+"""What all settings have in common, and what is wrong with them in one line."""
 
+import json
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+from taosr_she.base.escape import one_line
 
 
 class Strict(BaseModel):
@@ -19,3 +22,15 @@ class Strict(BaseModel):
             if isinstance(given, dict) and former in given:
                 raise ValueError(f"`{former}` is now called `{now}`: rename it")
         return given
+
+
+def describe(error: ValidationError) -> str:
+    """The first problem of a validation error as one line: where, and what."""
+    first = error.errors()[0]
+    where = ".".join(str(p) for p in first["loc"])
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        message = "unknown key; remove it or check its spelling"
+    elif first["type"] == "string_type" and isinstance(first["input"], bool | int | float | None):
+        message = f"YAML reads {json.dumps(first['input'])} here; put quotes around a text"
+    return one_line(f"{where}: {message}" if where else message)

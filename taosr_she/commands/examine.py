@@ -161,8 +161,8 @@ def examine(
 def _endpoint(url: str, model: str, api_key_env: str) -> "EndpointGSRMConfig":
     from pydantic import ValidationError
 
+    from taosr_she.base.config import describe
     from taosr_she.examine.gsrm_endpoint import EndpointGSRMConfig
-    from taosr_she.recipe.config import describe
 
     try:
         return EndpointGSRMConfig(base_url=url, model=model, api_key_env=api_key_env)

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from taosr_she.base.config import Strict
+from taosr_she.base.config import Strict, describe
 from taosr_she.base.errors import UserError
 
 _RECIPE = " (in a recipe `columns`)"
@@ -105,10 +105,8 @@ def column_map(layout: str, columns: dict[str, str] | None = None) -> ColumnMap:
     try:
         return ColumnMap.model_validate(LAYOUTS[layout].model_dump() | (columns or {}))
     except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(p) for p in first["loc"])
         fields = ", ".join(ColumnMap.model_fields)
-        raise UserError(f"--column (in a recipe `columns`): {name}: {first['msg']}; our fields are {fields}") from error
+        raise UserError(f"--column (in a recipe `columns`): {describe(error)}; our fields are {fields}") from error
 
 
 def choose_layout(

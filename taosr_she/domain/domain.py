@@ -1,6 +1,5 @@
 """The domain: label scale, step schema, rule book and prompt of one shop, read from one YAML file."""
 
-import json
 import math
 import re
 from importlib import resources
@@ -10,9 +9,9 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 
-from taosr_she.base.config import Strict
+from taosr_she.base.config import Strict, describe
 from taosr_she.base.errors import UserError
-from taosr_she.base.escape import one_line
+from taosr_she.base.overrides import merged
 from taosr_she.base.strict_yaml import parse_yaml, read_yaml
 
 SHIPPED = ("taobao", "esci", "wands")
@@ -208,7 +207,7 @@ class Domain(Strict):
 
     def with_overrides(self, overrides: dict[str, Any]) -> "Domain":
         """A copy in which `overrides` (nested, as in the YAML file) replace values; unknown keys raise UserError."""
-        return _validated(_merge(self.model_dump(), overrides), f"domain '{self.name}' with overrides")
+        return _validated(merged(self.model_dump(), overrides), f"domain '{self.name}' with overrides")
 
 
 def load_domain(name_or_path: str | Path) -> Domain:
@@ -230,23 +229,3 @@ def _validated(raw: Any, what: str) -> Domain:
         return Domain.model_validate(raw)
     except ValidationError as error:
         raise UserError(f"{what}: {describe(error)}") from error
-
-
-def describe(error: ValidationError) -> str:
-    """The first problem of a validation error as one line: where, and what."""
-    first = error.errors()[0]
-    where = ".".join(str(p) for p in first["loc"])
-    message = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "extra_forbidden":
-        message = "unknown key; remove it or check its spelling"
-    elif first["type"] == "string_type" and isinstance(first["input"], bool | int | float | None):
-        message = f"YAML reads {json.dumps(first['input'])} here; put quotes around a text"
-    return one_line(f"{where}: {message}" if where else message)
-
-
-def _merge(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in top.items():
-        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = _merge(merged[key], value) if both else value
-    return merged

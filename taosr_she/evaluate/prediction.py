@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from taosr_she.base.config import describe
 from taosr_she.base.errors import UserError
 from taosr_she.base.files import write_jsonl
 
@@ -46,9 +47,7 @@ def read_predictions(path: Path) -> list[Prediction]:
             try:
                 predictions.append(_prediction(json.loads(line)))
             except ValidationError as error:  # a ValueError too, with a message of many lines
-                first = error.errors()[0]
-                message = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-                raise _broken(path, number, message) from error
+                raise _broken(path, number, describe(error)) from error
             except (ValueError, RecursionError) as error:
                 raise _broken(path, number, str(error)) from error
     return predictions

@@ -32,6 +32,7 @@ import torch
 from pydantic import ValidationError
 from torch.nn.attention import sdpa_kernel
 
+from taosr_she.base.config import describe
 from taosr_she.base.errors import UserError
 from taosr_she.base.files import write_text
 from taosr_she.domain.conclusions import canonical
@@ -118,9 +119,9 @@ class GSRM:
         try:
             config = GSRMConfig.model_validate_json(path.read_bytes())
         except ValidationError as error:
-            first = error.errors()[0]
-            said = ": ".join([*(str(part) for part in first["loc"]), first["msg"]])
-            raise UserError(f"GSRM {folder}: {CONFIG_FILE} cannot be read ({said}); train the GSRM again") from error
+            raise UserError(
+                f"GSRM {folder}: {CONFIG_FILE} cannot be read ({describe(error)}); train the GSRM again"
+            ) from error
         if cache_size is not None:
             config = config.model_copy(update={"cache_size": cache_size})
         return cls(load_policy(str(folder), device, "auto"), domain, config, seed)

@@ -7,11 +7,11 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError, field_validator, model_validator
 
-from taosr_she.base.config import Strict
+from taosr_she.base.config import Strict, describe
 from taosr_she.base.errors import UserError
-from taosr_she.base.escape import one_line
-from taosr_she.base.strict_yaml import AS_WRITTEN, parse_yaml, read_yaml
-from taosr_she.domain.domain import Domain, describe, load_domain
+from taosr_she.base.overrides import set_value
+from taosr_she.base.strict_yaml import parse_yaml, read_yaml
+from taosr_she.domain.domain import Domain, load_domain
 from taosr_she.recipe.stage import Stage
 from taosr_she.recipe.stages import KINDS, find_kind
 from taosr_she.recipe.track import TrackerName
@@ -123,23 +123,8 @@ def load_recipe(name_or_path: str | Path, overrides: list[str] | tuple[str, ...]
     if not isinstance(raw, dict):
         raise UserError(f"recipe {name_or_path}: expected a mapping with `name` and `stages`")
     for override in overrides:
-        _apply(raw, override)
+        set_value(raw, override, "seed=2 or stages.sft.settings.epochs=1")
     try:
         return Recipe.model_validate(raw)
     except ValidationError as error:
         raise UserError(f"recipe {name_or_path}: {describe(error)}") from error
-
-
-def _apply(raw: dict[str, Any], override: str) -> None:
-    key, found, value = override.partition("=")
-    what = f"override '{one_line(override)}'"
-    if not found:
-        raise UserError(f"{what}: expected key=value, e.g. seed=2 or stages.sft.settings.epochs=1")
-    *parents, last = key.split(".")
-    place = raw
-    for parent in parents:
-        place = place.setdefault(parent, {})
-        if not isinstance(place, dict):
-            raise UserError(f"{what}: '{one_line(parent)}' holds a value, not keys")
-    as_written = not AS_WRITTEN.isdisjoint([*parents, last])
-    place[last] = parse_yaml(value, what, as_written)

@@ -7,8 +7,9 @@ from typing import Any
 from pydantic import ValidationError
 from rich.console import Console
 
+from taosr_she.base.config import describe
 from taosr_she.base.errors import UserError
-from taosr_she.base.strict_yaml import parse_yaml
+from taosr_she.base.overrides import set_value
 from taosr_she.data.validate import load_pairs
 from taosr_she.domain.domain import Domain
 from taosr_she.domain.malformed import malformed_warning
@@ -72,20 +73,8 @@ def selection_config(overrides: Sequence[str]) -> SelectionConfig:
     """From `key.sub=value` lines, e.g. `difficulty.pass_low=0.1`. Raises UserError that names the option."""
     raw: dict[str, Any] = {}
     for override in overrides:
-        key, found, value = override.partition("=")
-        if not found:
-            raise UserError(f"'{override}': expected key=value, e.g. difficulty.pass_low=0.1")
-        *parents, last = key.split(".")
-        place = raw
-        for parent in parents:
-            place = place.setdefault(parent, {})
-            if not isinstance(place, dict):
-                raise UserError(f"'{override}': '{parent}' holds a value, not keys")
-        place[last] = parse_yaml(value, f"'{override}'")
+        set_value(raw, override, "difficulty.pass_low=0.1")
     try:
         return SelectionConfig.model_validate(raw)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        message = "unknown option" if first["type"] == "extra_forbidden" else first["msg"].removeprefix("Value error, ")
-        raise UserError(f"{where}: {message}" if where else message) from error
+        raise UserError(describe(error)) from error

@@ -83,7 +83,7 @@ def test_with_a_model_its_rollouts_say_how_hard_a_pair_is(
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("diversity.bugdet=3", "diversity.bugdet: unknown option"),
+        ("diversity.bugdet=3", "diversity.bugdet: unknown key"),
         ("difficulty.pass_low=2", "difficulty.pass_low: Input should be less than or equal to 1"),
         ("budget", "expected key=value"),
         ("diversity.method=best", "diversity.method"),

@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 
 from taosr_she.base.config import Strict
 from taosr_she.base.errors import UserError
+from taosr_she.base.overrides import merged
 from taosr_she.domain.pair import Pair
 from taosr_she.train.rl.settings import StepCreditSettings
 
@@ -55,7 +56,7 @@ class CurriculumStage(Strict):
 
     def resolve(self, base: StepCreditSettings) -> StepCreditSettings:
         """The base settings with this stage's on top. Raises pydantic's ValidationError for an unknown one."""
-        return StepCreditSettings.model_validate(_merge(base.model_dump(), self.settings))
+        return StepCreditSettings.model_validate(merged(base.model_dump(), self.settings))
 
     def ending(self, rows: Sequence[Row]) -> str | None:
         """Why the stage ends after these rows of its own, or None: `reached`, `plateau` or `budget`."""
@@ -113,14 +114,6 @@ class Curriculum:
 
     def _index(self, name: str | None) -> int:
         return next(i for i, stage in enumerate(self.stages) if stage.name == name)
-
-
-def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in over.items():
-        both = isinstance(value, Mapping) and isinstance(merged.get(key), dict)
-        merged[key] = _merge(merged[key], value) if both else value
-    return merged
 
 
 def _mean(values: Sequence[float]) -> float:
