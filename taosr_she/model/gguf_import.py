@@ -1,8 +1,8 @@
 """A GGUF file, which llama.cpp runs, becomes a Hugging Face model folder, which can be trained.
 
-transformers reads the file and turns its blocks of few bits into float32 numbers. What it makes of it cannot be saved as
-it stands (its config says that the weights are quantised), it draws bars of its own, and it takes some weights and words
-otherwise than llama.cpp does: all that is mended here.
+transformers reads the file and turns its blocks of few bits into float32 numbers. It takes lengths in a damaged file as
+they stand, fills in missing weights at random, draws bars of its own, and cuts some texts otherwise than the model saw
+them in training: all that is checked or mended here.
 """
 
 import logging
@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from warnings import catch_warnings, simplefilter
 
 import torch
 
@@ -28,6 +29,7 @@ ALONE = {"starcoder", "refact", "command-r", "smollm", "codeshell", "exaone", "m
 """Pre-tokenizers, by llama.cpp's name, that take every digit by itself and then cut as GPT-2 does. transformers knows
 the second half alone; runs of spaces before a number then become other tokens than in training."""
 AS_GPT2 = {"", "default", "gpt-2", "phi-2", "mpt", "olmo", "jais", "trillion", "granite-docling"}
+
 
 def import_gguf(file: Path, folder: Path, update: Update, card: str = "") -> dict[str, Any]:
     """Write `folder`, a Hugging Face model folder in float32, whole or not at all; returns what `source.json` says.
@@ -106,7 +108,8 @@ def _read(file: Path, head: GGUFHead, update: Update) -> tuple[Any, Any]:
 
     auto = _auto()
     # The file alone in a folder: beside it, transformers would find configs of other models.
-    with TemporaryDirectory() as alone, no_progress_bars(), silent(), _counted(update):
+    with TemporaryDirectory() as alone, no_progress_bars(), silent(), catch_warnings(), _counted(update):
+        simplefilter("ignore")  # numpy tells of numbers that are none in words of its own
         (Path(alone) / "model.gguf").symlink_to(file.resolve())
         how: dict[str, Any] = {"gguf_file": "model.gguf", "trust_remote_code": False}
         config = _foreign("settings", lambda: AutoConfig.from_pretrained(alone, **how))
@@ -178,7 +181,8 @@ def _counted(update: Update) -> Iterator[None]:
 def _check_weights(model: Any, info: dict[str, Any]) -> None:
     for key, found, wanted in sorted(info["mismatched_keys"]):
         raise UserError(
-            f"a damaged GGUF file: {key} has the shape {tuple(found)}, its settings say {tuple(wanted)}; download it again"
+            f"a damaged GGUF file: {key} has the shape {tuple(found)}, its settings say {tuple(wanted)}; download it "
+            "again"
         )
     if info["missing_keys"]:  # they would be random numbers
         raise UserError(f"lacks the weights {sorted(info['missing_keys'])[0]}, and perhaps more; take another file")
@@ -217,7 +221,6 @@ def _card(source: dict[str, Any]) -> str:
     kinds = ", ".join(f"{count} in {kind}" for kind, count in source["stored_as"].items())
     return (
         f"# {source['name']}\n\nMade of the GGUF file `{source['file']}` (SHA-256 `{source['sha256']}`) by "
-        f"{source['program']}. Its {source['parameters']:,} weights stand here as float32 numbers; in the file they were "
-        f"stored in fewer bits (tensors: {kinds}), and what that lost is not given back.\n\nLicence, as the file says: "
-        f"{source['license']}.\n"
+        f"{source['program']}. Its {source['parameters']:,} weights stand here as float32 numbers; what fewer bits "
+        f"lost is not given back (tensors in the file: {kinds}).\n\nLicence, as the file says: {source['license']}.\n"
     )

@@ -1,4 +1,6 @@
-"""Model and tokenizer from a folder, by a name of ours, or from the Hugging Face hub. What is wrong with them is one line that names them.
+"""Model and tokenizer from a folder, by a name of ours, or from the Hugging Face hub.
+
+What is wrong with them is one line that names them.
 
 Reading foreign files runs foreign libraries, and any of them raises what it likes: tokenizers a bare Exception, torch a
 RuntimeError or an UnpicklingError, transformers an ImportError. So everything that comes out of them is translated here

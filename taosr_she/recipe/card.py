@@ -81,7 +81,7 @@ def model_card(recipe: Recipe, domain: Domain, name: str, record: Mapping[str, A
 
 
 def base_model(stages: Mapping[str, Mapping[str, Any]], name: str) -> str:
-    """Where the weights of a stage come from in the end: a name of ours (see `names`), a folder, or a name on the hub."""
+    """Where the weights of a stage come from in the end: a name of ours, a folder, or a name on the hub."""
     while "start" in stages[name]:
         name = stages[name]["start"]
     return str(stages[name]["model"])

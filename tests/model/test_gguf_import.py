@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -76,7 +77,11 @@ def test_the_tokenizer_comes_along(folder: Path, domain: Domain, pair: Pair) -> 
     policy = load_policy(folder, "cpu")
     tokenizer = policy.tokenizer
     assert tokenizer.get_vocab() == {token: i for i, token in enumerate(TOKENS)}
-    assert [tokenizer.eos_token, tokenizer.pad_token, tokenizer.bos_token] == ["<|im_end|>", "<|im_end|>", "<|im_start|>"]
+    assert [tokenizer.eos_token, tokenizer.pad_token, tokenizer.bos_token] == [
+        "<|im_end|>",
+        "<|im_end|>",
+        "<|im_start|>",
+    ]
     assert policy.end_ids == (2,) and tokenizer.all_special_ids == [1, 2, 0]
     text = tokenizer.decode(policy.encode_prompt(domain, pair))
     turns = (("system", render_system(domain)), ("user", render_pair(domain, pair)))
@@ -186,6 +191,7 @@ def test_a_damaged_head_is_one_line_or_a_model(file: Path, tmp_path: Path, data:
     place = data.draw(st.integers(0, 3000) | st.integers(0, len(whole) - 1))
     bytes_ = data.draw(st.binary(min_size=1, max_size=9))
     damaged, out = tmp_path / "damaged.gguf", tmp_path / "out"
+    shutil.rmtree(out, ignore_errors=True)
     damaged.write_bytes(whole[:place] + bytes_ + whole[place + len(bytes_) :])
     try:
         import_gguf(damaged, out, quiet)
@@ -203,7 +209,9 @@ def test_a_full_disk_leaves_nothing(file: Path, tmp_path: Path) -> None:
         "try:\n    import_gguf(Path(sys.argv[1]), Path(sys.argv[2]), lambda *_: None)\n"
         "except OSError as error:\n    print(error.strerror, error.filename)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code, file, tmp_path / "out"], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code, file, tmp_path / "out"], capture_output=True, text=True, check=True
+    )
     assert done.stdout == f"File too large {tmp_path / 'out.part'}\n" and not list(tmp_path.iterdir())
 
 
