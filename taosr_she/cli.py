@@ -12,7 +12,7 @@ import typer
 from taosr_she.base.errors import UNWRITABLE, Stopped, UserError
 from taosr_she.base.escape import one_line
 from taosr_she.base.secret import masked
-from taosr_she.commands import annotations, bench, data
+from taosr_she.commands import annotations, bench, data, model
 from taosr_she.commands.evaluate import evaluate
 from taosr_she.commands.examine import examine
 from taosr_she.commands.judge import judge
@@ -32,11 +32,12 @@ GROUPS: dict[str, tuple[str, tuple[Callable[..., None], ...]]] = {
     "annotations": (
         "What people said: import, export, agreement.", (annotations.import_, annotations.export, annotations.agreement)
     ),
+    "model": ("Pretrained models: by name, or from GGUF files.", (model.fetch, model.import_)),
     "bench": (
         "Measure speed.", (bench.speed, bench.device, bench.parts, bench.profile, bench.threads, bench.paper)
     ),
 }  # fmt: skip
-GOES_ON = {demo, run, select, bench.paper}
+GOES_ON = {demo, run, select, model.fetch, bench.paper}
 """Commands that find what they have done when they are called again; the others start over."""
 
 

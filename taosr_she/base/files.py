@@ -5,6 +5,7 @@ What is no regular file (a device, a pipe, the terminal) is written through and 
 """
 
 import errno
+import hashlib
 import io
 import json
 import math
@@ -13,7 +14,7 @@ import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
@@ -61,6 +62,29 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
+def replacing_folder(folder: Path) -> Iterator[Path]:
+    """The same for a folder: inside, an empty one to fill; afterwards it is `folder`, in place of what was there.
+
+    When the body raises, `folder` stays as it was and nothing is left beside it. OSErrors of a full disk name the
+    folder beside it.
+    """
+    part = folder.with_name(folder.name + PART)
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    try:
+        with disk_errors(part):
+            yield part
+            sync_tree(part)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+    if folder.exists():
+        shutil.rmtree(folder)
+    part.rename(folder)
+    sync(folder.parent)
+
+
+@contextmanager
 def open_text(path: Path, errors: str = "strict") -> Iterator[IO[str]]:
     """`replacing` as an open UTF-8 file whose line ends stay as written.
 
@@ -94,6 +118,17 @@ def dumps(content: Any, indent: int | None = None) -> str:
         return json.dumps(content, indent=indent, ensure_ascii=False, allow_nan=False)
     except ValueError:  # rare, so the copy is made only then
         return json.dumps(_finite(content), indent=indent, ensure_ascii=False, allow_nan=False)
+
+
+def sha256(path: Path, update: Callable[[int, int], None] = lambda done, size: None) -> str:
+    """The SHA-256 of a file in hexadecimal; `update` hears of the bytes that are read and of all there are."""
+    found, done, size = hashlib.sha256(), 0, path.stat().st_size
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 22):
+            found.update(chunk)
+            done += len(chunk)
+            update(done, size)
+    return found.hexdigest()
 
 
 def sync(path: Path) -> None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    model: Annotated[str, typer.Argument(help="Model folder or hub name.")],
+    model: Annotated[str, typer.Argument(help="Model: a folder, a name of docs/models.md, or one of the hub.")],
     pairs: Annotated[Path, path_argument("Labelled pairs.")],
     domain: ModelDomainOption = None,
     force_domain: ForceDomainOption = False,

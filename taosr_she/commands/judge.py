@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def judge(
-    model: Annotated[str, typer.Argument(help="Model folder or hub name.")],
+    model: Annotated[str, typer.Argument(help="Model: a folder, a name of docs/models.md, or one of the hub.")],
     pairs: Annotated[Path, path_argument("Pairs; labels are not needed.")],
     out: Annotated[Path, path_option("Output: .jsonl, .csv, .tsv or .parquet.")] = Path("judged.jsonl"),
     domain: ModelDomainOption = None,

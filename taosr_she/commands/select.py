@@ -26,7 +26,7 @@ def select(
     overrides: Overrides = None,
     out: Annotated[Path, path_option("Folder to write.")] = Path("selection"),
     model: Annotated[
-        str | None, typer.Option(help="Whose rollouts say how hard a pair is: folder or hub name.")
+        str | None, typer.Option(help="Whose rollouts say how hard a pair is: a model as in `judge`.")
     ] = None,
     annotations: Annotated[str | None, typer.Option(help="References for the steps: JSONL, SQLite file, URL.")] = None,
     domain: ModelDomainOption = None,

@@ -94,7 +94,7 @@ def load_judge(
     temperature: float = 0.0,
     seed: int = 0,
 ) -> Judge:
-    """A judge from a model folder, or by name from the Hugging Face hub.
+    """A judge from a model folder, or by name: one of ours (docs/models.md), or of the Hugging Face hub.
 
     `device` is `auto` (a GPU if there is one), `cpu`, `cuda`, ...; `dtype` is `auto` (float32 on the CPU, bfloat16 on a
     GPU), `float32` or `bfloat16`. The domain is the model's own (`domain.yaml` in its folder). `domain` gives another

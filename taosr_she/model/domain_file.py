@@ -11,6 +11,7 @@ from taosr_she.base.errors import UserError
 from taosr_she.base.files import write_text
 from taosr_she.base.strict_yaml import dump_yaml
 from taosr_she.domain.domain import SHIPPED, Domain, load_domain
+from taosr_she.model.names import BOXED, check_available
 
 DOMAIN_FILE = "domain.yaml"
 """Its name in a model folder."""
@@ -23,6 +24,9 @@ def save_domain(domain: Domain, folder: Path) -> None:
 
 def saved_domain(model: str | Path) -> Domain | None:
     """The domain of a model folder or hub name; None where no file says it. Raises UserError for a broken file."""
+    check_available(str(model))
+    if str(model) in BOXED:  # trained for no domain of ours
+        return None
     path = Path(model) / DOMAIN_FILE if Path(model).exists() else _fetched(str(model))
     return load_domain(path) if path is not None and path.is_file() else None
 

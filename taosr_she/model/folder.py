@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from taosr_she.base.errors import UserError
+from taosr_she.model.names import BOXED, check_available
 
 OBJECTS = (
     "config.json", "generation_config.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
@@ -19,8 +20,11 @@ POINTER = b"version https://git-lfs.github.com/spec/"
 def check_folder(name: str) -> None:
     """What looks like a folder must be one, with a model and a tokenizer in it: the hub is not asked for a path.
 
-    Raises UserError, which names the folder as it was written.
+    A name of ours must stand for something that is here. Raises UserError, which names the folder as it was written.
     """
+    check_available(name)
+    if name in BOXED:
+        return
     folder = Path(name)
     if not folder.exists():
         if folder.is_absolute() or name.count("/") > 1 or name.startswith("."):

@@ -1,4 +1,6 @@
-"""Model and tokenizer from a folder or the Hugging Face hub. What is wrong with them is one line that names them.
+"""Model and tokenizer from a folder, by a name of ours, or from the Hugging Face hub.
+
+What is wrong with them is one line that names them.
 
 Reading foreign files runs foreign libraries, and any of them raises what it likes: tokenizers a bare Exception, torch a
 RuntimeError or an UnpicklingError, transformers an ImportError. So everything that comes out of them is translated here
@@ -18,6 +20,7 @@ from safetensors import SafetensorError
 
 from taosr_she.base.errors import UserError
 from taosr_she.model.folder import check_folder
+from taosr_she.model.names import model_folder
 
 log = logging.getLogger(__name__)
 
@@ -25,17 +28,20 @@ log = logging.getLogger(__name__)
 def load_parts(name: str, auto: Any, dtype: torch.dtype) -> tuple[Any, Any]:
     """(model in eval mode on the CPU, fast tokenizer) by one of the Auto classes of transformers.
 
+    `name` is a folder, a name of ours (see `names`) or one of the hub.
+
     Raises UserError when there is no such model, when it is of another kind, damaged or does not fit its config, and
     when its tokenizer is no fast one, has no end token, or has tokens without embeddings.
     """
     from transformers import AutoConfig, AutoTokenizer
 
+    name = model_folder(name)
     check_folder(name)
     with no_progress_bars() if Path(name).exists() else nullcontext():  # a download takes minutes: keep its bar
         config = _read(name, "config", lambda: AutoConfig.from_pretrained(name, trust_remote_code=False))
         tokenizer = _read(name, "tokenizer", lambda: AutoTokenizer.from_pretrained(name, trust_remote_code=False))
         # Wrong shapes are let through and told below, with their numbers.
-        with _silent():
+        with silent():
             model, info = _read(
                 name,
                 "weights",
@@ -141,7 +147,7 @@ def _check_tokens(name: str, model: Any, tokenizer: Any) -> None:
 
 
 @contextmanager
-def _silent() -> Iterator[None]:
+def silent() -> Iterator[None]:
     """The loading report is a table of many lines; what matters of it is told in one."""
     from transformers.utils import logging as theirs
 

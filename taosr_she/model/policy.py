@@ -1,6 +1,5 @@
 """A policy: a causal language model with its tokenizer on one device, and how pairs and responses become token ids."""
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -10,8 +9,8 @@ from typing import Any
 
 import torch
 
-from taosr_she.base.errors import UserError, disk_errors
-from taosr_she.base.files import PART, sync_tree
+from taosr_she.base.errors import UserError
+from taosr_she.base.files import replacing_folder
 from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Pair
 from taosr_she.domain.prompt import render_pair, render_prompt, render_system
@@ -152,14 +151,8 @@ def save_policy(policy: Policy, folder: Path) -> None:
     """Write a Hugging Face model folder, which `from_pretrained` and vLLM open unchanged: whole or not at all.
 
     The domain that the policy was trained for stands beside the weights (`domain_file`)."""
-    part = folder.with_name(folder.name + PART)
-    shutil.rmtree(part, ignore_errors=True)
-    with no_progress_bars(), disk_errors(part):
+    with no_progress_bars(), replacing_folder(folder) as part:
         policy.model.save_pretrained(part)
         policy.tokenizer.save_pretrained(part)
         if policy.domain is not None:
             save_domain(policy.domain, part)
-        sync_tree(part)
-    if folder.exists():
-        shutil.rmtree(folder)
-    part.rename(folder)

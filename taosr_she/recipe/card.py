@@ -19,6 +19,7 @@ from taosr_she.base.files import write_text
 from taosr_she.base.strict_yaml import dump_yaml
 from taosr_she.domain.domain import Domain
 from taosr_she.model.domain_file import DOMAIN_FILE
+from taosr_she.model.names import BOXED, TINY
 from taosr_she.recipe.config import Recipe
 from taosr_she.recipe.plan import PlannedStage
 from taosr_she.recipe.stages.evaluate import EvaluateStage
@@ -59,7 +60,9 @@ def model_card(recipe: Recipe, domain: Domain, name: str, record: Mapping[str, A
         "pipeline_tag": "text-classification" if kind == "scalar_reward_model" else "text-generation",
         "tags": ["taosr-she", "search-relevance", kind],
     }
-    if base != "tiny" and not Path(base).exists():  # a name on the hub
+    if base in BOXED:
+        head["base_model"] = BOXED[base].original
+    elif base != TINY and not Path(base).exists():  # a name on the hub
         head["base_model"] = base
     rule = ((settings.get("settings") or {}).get("credit") or {}).get("rule")
     parts = [
@@ -78,7 +81,7 @@ def model_card(recipe: Recipe, domain: Domain, name: str, record: Mapping[str, A
 
 
 def base_model(stages: Mapping[str, Mapping[str, Any]], name: str) -> str:
-    """Where the weights of a stage come from in the end: `tiny`, a folder, or a name on the hub."""
+    """Where the weights of a stage come from in the end: a name of ours, a folder, or a name on the hub."""
     while "start" in stages[name]:
         name = stages[name]["start"]
     return str(stages[name]["model"])
@@ -151,7 +154,7 @@ def _training(
     )
     start = settings.get("start")
     rows = [
-        ("base model", "a tiny model with random weights" if base == "tiny" else _last_name(base)),
+        ("base model", "a tiny model with random weights" if base == TINY else _last_name(base)),
         ("start", f"stage {code(start)}" if start else "the base model"),
         ("pairs", source),
         ("sizes", markdown(sizes)),
@@ -215,7 +218,7 @@ def _limits(stages: Mapping[str, Mapping[str, Any]], settings: Mapping[str, Any]
         lines.append("Its pairs are synthetic: few words, made-up brands. It knows nothing of real products.")
     else:
         lines.append("Languages, categories and habits of labelling other than those of its pairs were not tried.")
-    if base == "tiny":
+    if base == TINY:
         lines.append("It has no pretraining: every word it knows is from these pairs.")
     yield "\n".join(f"- {line}" for line in lines)
 

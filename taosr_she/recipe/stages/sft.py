@@ -10,6 +10,7 @@ from taosr_she.model.carries import check_responses
 from taosr_she.model.domain_file import DOMAIN_FILE, difference, saved_domain
 from taosr_she.model.example import answer
 from taosr_she.model.folder import check_folder
+from taosr_she.model.names import TINY
 from taosr_she.model.tiny import TinyConfig
 from taosr_she.recipe.context import Context
 from taosr_she.recipe.stage import Stage
@@ -25,8 +26,8 @@ class SFTStage(Stage):
     checkpoint_is: ClassVar[str] = "a language model fine-tuned on demonstrations of stepwise judging"
     data: str = "data"
     """Name of the data stage."""
-    model: str = "tiny"
-    """`tiny`, a folder, or a name on the Hugging Face hub."""
+    model: str = TINY
+    """`tiny`, another name of ours (`smollm2-135m`: docs/models.md), a folder, or a name on the Hugging Face hub."""
     other_domain: bool = False
     """Start from `model` although its `domain.yaml` says that it was trained for another domain."""
     tiny: TinyConfig = TinyConfig()
@@ -43,7 +44,7 @@ class SFTStage(Stage):
     def check_start(self, name: str, domain: Domain) -> None:
         """UserError when the model is not there or cannot be used, or was trained for another domain than the recipe's
         and `other_domain` does not say that this is meant."""
-        if self.model == "tiny":
+        if self.model == TINY:
             return
         check_folder(self.model)
         if self.other_domain:
@@ -66,7 +67,7 @@ class SFTStage(Stage):
         demonstrations = data.demonstrations()
         if not demonstrations:
             raise UserError(f"stage '{context.name}': the data stage '{self.data}' has no demonstrations")
-        if self.model == "tiny":
+        if self.model == TINY:
             texts = [render_prompt(domain, pairs[d.pair_id]) + d.response for d in demonstrations]
             policy = build_tiny(texts, domain, self.tiny, seed).to(context.recipe.device)
         else:

