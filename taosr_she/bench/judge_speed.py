@@ -11,11 +11,11 @@ import torch
 from taosr_she.bench.our_step import OurStep
 from taosr_she.bench.work import Bench, StepSize
 from taosr_she.engine.shared_prefix import next_logits
-from taosr_she.engine.speedups import without
+from taosr_she.engine.speedups import speedups, without
 from taosr_she.model.policy import Policy
 from taosr_she.model.sampler import Sampling, sample_groups
 
-RULES_AND_QUERY, PRODUCT, ANSWER = 704, 64, 32
+RULES_AND_QUERY, PRODUCT, ANSWER, LABELS = 704, 64, 32, 4
 
 
 def judged(policy: Policy, prompts: list[list[int]], left_out: tuple[str, ...] = (), rows: int = 256) -> None:
@@ -25,7 +25,10 @@ def judged(policy: Policy, prompts: list[list[int]], left_out: tuple[str, ...] =
 
 
 def _judged(policy: Policy, prompts: list[list[int]], rows: int) -> None:
-    rollouts = sample_groups(policy, prompts, 1, Sampling(max_new_tokens=ANSWER, temperature=0), 0, rows)
+    greedy, in_decoding = Sampling(max_new_tokens=ANSWER, temperature=0), speedups().labels_in_decoding
+    rollouts = sample_groups(policy, prompts, 1, greedy, 0, rows, range(LABELS) if in_decoding else ())
+    if in_decoding:
+        return
     contexts = [p + row[:-1] for p, row in zip(prompts, rollouts.ids.tolist(), strict=True)]
     with torch.inference_mode():
         for start in range(0, len(contexts), rows):

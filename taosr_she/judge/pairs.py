@@ -7,8 +7,9 @@ from typing import NamedTuple, TypeVar
 
 from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Pair
+from taosr_she.engine.speedups import speedups
 from taosr_she.judge.judgement import Judgement, judgement, refusal
-from taosr_she.model.label_probs import label_distribution, label_position
+from taosr_she.model.label_probs import label_tokens, read_labels
 from taosr_she.model.policy import Policy
 from taosr_she.model.responses import parse_rollouts
 from taosr_she.model.sampler import sample_groups
@@ -24,7 +25,7 @@ class Judged(NamedTuple):
     """Judgements in the order of the pairs."""
 
     judgements: list[Judgement]
-    seconds: float  # that the responses took, label distributions not counted
+    seconds: float  # that the responses took
 
 
 def greedy(max_new_tokens: int) -> Sampling:
@@ -44,23 +45,20 @@ def judge_pairs(
     prompts = [policy.encode_prompt(domain, pair) for pair in pairs]
     room = None if policy.positions is None else policy.positions - sampling.max_new_tokens
     asked = [i for i, prompt in enumerate(prompts) if room is None or len(prompt) <= room]
-    rollouts = sample_groups(policy, [prompts[i] for i in asked], 1, sampling, seed, batch_rows)
-    generated = [row[keep].tolist() for row, keep in zip(rollouts.ids.cpu(), rollouts.mask.cpu(), strict=True)]
+    tokens = label_tokens(policy, domain)
+    put = [prompts[i] for i in asked]
+    watched = tokens.firsts if speedups().labels_in_decoding else None
+    rollouts = sample_groups(policy, put, 1, sampling, seed, batch_rows, watched or ())
     seconds = time.perf_counter() - started
     responses = parse_rollouts(policy, domain, rollouts)
-    labelled, contexts = [], []
-    for i, ids, response in zip(asked, generated, responses, strict=True):
-        if response.steps[domain.label_step] is not None:
-            labelled.append(i)
-            contexts.append(prompts[i] + ids[: label_position(domain, policy, ids, response)])
-    rows = label_distribution(policy, domain, contexts, batch_rows).tolist()
-    probabilities = {i: dict(zip(domain.codes, row, strict=True)) for i, row in zip(labelled, rows, strict=True)}
-    answers = dict(zip(asked, zip(responses, generated, strict=True), strict=True))
+    rows = read_labels(policy, domain, tokens, put, rollouts, responses, batch_rows)
+    probabilities = [None if row is None else dict(zip(domain.codes, row.tolist(), strict=True)) for row in rows]
+    counts = rollouts.mask.sum(dim=1).tolist()
+    answers = dict(zip(asked, zip(responses, probabilities, counts, strict=True), strict=True))
     judgements = []
     for i, pair in enumerate(pairs):
         if i in answers:
-            response, ids = answers[i]
-            judgements.append(judgement(domain, pair.pair_id, response, probabilities.get(i), len(ids)))
+            judgements.append(judgement(domain, pair.pair_id, *answers[i]))
         else:
             reason = (
                 f"prompt too long: with {sampling.max_new_tokens} new tokens it exceeds the model's {policy.positions} "

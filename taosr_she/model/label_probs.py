@@ -1,6 +1,7 @@
 """The label distribution: what the model believes where it is about to write the label."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -9,9 +10,64 @@ from taosr_she.base.errors import UserError
 from taosr_she.domain.domain import Domain
 from taosr_she.domain.response import Response
 from taosr_she.domain.spans import token_ends
-from taosr_she.engine.logprobs import response_logprobs
-from taosr_she.engine.shared_prefix import next_logits
+from taosr_she.engine.shared_prefix import next_logits, shared_logprobs
 from taosr_she.model.policy import Policy
+from taosr_she.model.sampler import Rollouts
+
+
+class LabelTokens(NamedTuple):
+    """How the L label codes of a domain are tokenised behind the label's header."""
+
+    shared: list[int]  # tokens that all codes begin with, such as a space of its own
+    rests: list[list[int]]  # what is left of each code; empty where a code is the shared beginning itself
+
+    @property
+    def firsts(self) -> list[int] | None:
+        """The tokens at which the codes part; None where several go on alike, so that one position tells too little."""
+        firsts = [rest[0] for rest in self.rests if rest]
+        return firsts if len(set(firsts)) == len(self.rests) else None
+
+
+def label_tokens(policy: Policy, domain: Domain) -> LabelTokens:
+    """Raises UserError when the tokenizer joins a code with the header, or cannot tell two codes apart."""
+    codes = code_tokens(policy, domain)
+    shared = _shared_prefix(codes)
+    return LabelTokens(shared, [code[len(shared) :] for code in codes])
+
+
+@torch.inference_mode()
+def read_labels(
+    policy: Policy,
+    domain: Domain,
+    tokens: LabelTokens,
+    prompts: Sequence[list[int]],
+    rollouts: Rollouts,
+    responses: Sequence[Response],
+    batch_rows: int = 256,
+) -> list[np.ndarray | None]:
+    """For each of B responses (L,) probabilities over the label codes; None without a label section.
+
+    `prompts[rollouts.group[b]]` is the prompt of response b. Where the codes begin with different tokens, and
+    `rollouts.watched` holds the logits of these (`LabelTokens.firsts`), nothing is run: decoding has been at the place
+    where the code begins. Responses that break off there, or go on with something else than a code begins with, and
+    codes that begin alike, go through `label_distribution`.
+    """
+    found: list[np.ndarray | None] = [None] * len(responses)
+    missing, contexts = [], []
+    generated = [row[keep].tolist() for row, keep in zip(rollouts.ids, rollouts.mask, strict=True)]
+    for b, (ids, response) in enumerate(zip(generated, responses, strict=True)):
+        if response.steps[domain.label_step] is None:
+            continue
+        begin = label_position(domain, policy, ids, response)
+        place = begin + len(tokens.shared)
+        if rollouts.watched.shape[-1] and place < len(ids) and ids[begin:place] == tokens.shared:
+            found[b] = _normalised(rollouts.watched[b, place].double().numpy())
+        else:
+            missing.append(b)
+            contexts.append(prompts[int(rollouts.group[b])] + ids[:begin])
+    for b, row in zip(missing, label_distribution(policy, domain, contexts, batch_rows), strict=True):
+        found[b] = row
+    return found
 
 
 @torch.inference_mode()
@@ -24,24 +80,20 @@ def label_distribution(
     begin with different tokens, as they nearly always do, one forward pass reads the first of them; otherwise whole
     codes are scored. At most `batch_rows` sequences are run at a time, contexts of like length together.
     """
-    codes = code_tokens(policy, domain)
-    shared = _shared_prefix(codes)
-    firsts = [code[len(shared)] for code in codes if len(code) > len(shared)]
-    one_pass = len(set(firsts)) == len(codes)
-    step = max(1, batch_rows // (1 if one_pass else len(codes)))
+    tokens = label_tokens(policy, domain)
+    firsts = tokens.firsts
+    step = max(1, batch_rows // (1 if firsts else len(domain.codes)))
     order = sorted(range(len(contexts)), key=lambda i: len(contexts[i]))
-    scores = np.zeros((len(contexts), len(codes)))
+    scores = np.zeros((len(contexts), len(domain.codes)))
     with policy.evaluating():
         for start in range(0, len(order), step):
             rows = order[start : start + step]
-            chosen = [contexts[i] + shared for i in rows]
-            if one_pass:
+            chosen = [contexts[i] + tokens.shared for i in rows]
+            if firsts:
                 scores[rows] = _first_token_scores(policy, chosen, firsts)
             else:
-                scores[rows] = _whole_code_scores(policy, chosen, [code[len(shared) :] for code in codes])
-    probabilities = np.exp(scores - scores.max(axis=1, keepdims=True))
-    normalised: np.ndarray = probabilities / probabilities.sum(axis=1, keepdims=True)
-    return normalised
+                scores[rows] = _whole_code_scores(policy, chosen, tokens.rests)
+    return _normalised(scores)
 
 
 def label_position(domain: Domain, policy: Policy, ids: list[int], response: Response) -> int:
@@ -79,6 +131,13 @@ def _shared_prefix(codes: list[list[int]]) -> list[int]:
     return shared
 
 
+def _normalised(scores: np.ndarray) -> np.ndarray:
+    """Scores (..., L), logarithms up to a constant of their row, as probabilities."""
+    probabilities = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    normalised: np.ndarray = probabilities / probabilities.sum(axis=-1, keepdims=True)
+    return normalised
+
+
 def _first_token_scores(policy: Policy, contexts: list[list[int]], firsts: list[int]) -> np.ndarray:
     logits = next_logits(policy.model, contexts)
     scores: np.ndarray = logits[:, firsts].double().cpu().numpy()
@@ -91,8 +150,8 @@ def _whole_code_scores(policy: Policy, contexts: list[list[int]], codes: list[li
     n, width = len(contexts), max(map(len, codes))
     ids = torch.tensor([code + [0] * (width - len(code)) for code in codes], device=policy.device).repeat(n, 1)
     mask = torch.tensor([[t < len(code) for t in range(width)] for code in codes], device=policy.device).repeat(n, 1)
-    repeated = [context for context in contexts for _ in codes]
-    logprobs, _ = response_logprobs(policy.model, repeated, ids, mask)
+    group = torch.arange(n, device=policy.device).repeat_interleave(len(codes))
+    logprobs, _ = shared_logprobs(policy.model, contexts, group, ids, mask)
     begun = logprobs.double().sum(dim=1).view(n, len(codes)).exp().cpu().numpy()
     exact = begun.copy()
     by_length = sorted(range(len(codes)), key=lambda i: len(codes[i]))

@@ -24,6 +24,8 @@ ATTENTION = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBack
 LOOK_EVERY = {"cpu": 1}
 """Tokens between two looks at who has finished; 8 elsewhere: to look is to wait until the device has caught up."""
 
+NOTHING = torch.zeros(0, 0, 0)
+
 
 @dataclass
 class Rollouts:
@@ -38,6 +40,7 @@ class Rollouts:
     logprobs: torch.Tensor  # (B, T) float32; 0 behind the end
     finished: torch.Tensor  # (B,) bool: ended by an end token, not by the length limit
     group: torch.Tensor  # (B,) long: index of the prompt
+    watched: torch.Tensor = NOTHING  # (B, T, W) float32: logits of W watched tokens wherever a token was drawn
 
 
 def sample_groups(
@@ -47,14 +50,15 @@ def sample_groups(
     sampling: Sampling,
     seed: int,
     max_rows: int = 512,
+    watched: Sequence[int] = (),
 ) -> Rollouts:
     """Generate `group_size` responses to each prompt (token ids).
 
     At most `max_rows` responses (but at least one group) are generated at a time, prompts of like length together. The
     random numbers of row b depend on (seed, b) alone: not on its neighbours, on `max_rows`, or on who has finished.
-    The same call gives the same rollouts. Raises UserError when a prompt leaves no room for a response, when the model
-    keeps no keys and values (pure state space models) or answers otherwise in a batch, and when its output is not
-    finite.
+    The same call gives the same rollouts. Of the tokens `watched` the logits, as the model gives them, are kept at
+    every position. Raises UserError when a prompt leaves no room for a response, when the model keeps no keys and
+    values (pure state space models) or answers otherwise in a batch, and when its output is not finite.
     """
     if "past_key_values" not in inputs(type(policy.model).forward):
         raise UserError(f"{type(policy.model).__name__} keeps no keys and values: take a model with attention")
@@ -70,6 +74,7 @@ def sample_groups(
     logprobs = torch.zeros(rows, sampling.max_new_tokens)
     lengths = torch.zeros(rows, dtype=torch.long)
     finished = torch.zeros(rows, dtype=torch.bool)
+    seen = torch.zeros(rows, sampling.max_new_tokens, len(watched))
     order = sorted(range(len(prompts)), key=lambda p: len(prompts[p]))
     step = max(1, max_rows // group_size)
     if unshareable(policy.model) and one_prompt_at_a_time(policy.model):
@@ -79,8 +84,8 @@ def sample_groups(
             chosen = order[start : start + step]
             into = torch.tensor([p * group_size + g for p in chosen for g in range(group_size)])
             with generating(policy.model, len(into)):
-                part = _sample_chunk(policy, [prompts[p] for p in chosen], group_size, sampling, into, seed)
-            ids[into], logprobs[into], lengths[into], finished[into] = (t.cpu() for t in part)
+                part = _sample_chunk(policy, [prompts[p] for p in chosen], group_size, sampling, into, seed, watched)
+            ids[into], logprobs[into], lengths[into], finished[into], seen[into] = (t.cpu() for t in part)
     if not bool(logprobs.isfinite().all()):
         raise UserError("the model's output is not finite: it has diverged; lower the learning rate or use float32")
     longest = int(lengths.max()) if rows else 0
@@ -91,6 +96,7 @@ def sample_groups(
         logprobs=logprobs[:, :longest].masked_fill(~mask, 0.0),
         finished=finished,
         group=torch.arange(len(prompts)).repeat_interleave(group_size),
+        watched=seen[:, :longest],
     )
 
 
@@ -101,10 +107,12 @@ def _sample_chunk(
     sampling: Sampling,
     rows: torch.Tensor,
     seed: int,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """ids (R, T), logprobs (R, T), lengths (R,), finished (R,) of the R rollouts with the numbers `rows`.
+    watched: Sequence[int],
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Of the R rollouts with the numbers `rows`: ids (R, T), logprobs (R, T), lengths (R,), finished (R,), and logits
+    of the watched tokens (R, T, W).
 
-    Behind a row's end, ids and logprobs hold whatever was drawn until the row left the batch.
+    Behind a row's end they hold whatever was drawn until the row left the batch.
     """
     device, steps = policy.device, sampling.max_new_tokens
     uniforms = row_uniforms(rows.tolist(), steps, seed).to(device)
@@ -112,6 +120,8 @@ def _sample_chunk(
     ids = torch.full((len(rows), steps), policy.pad_id, device=device)
     logprobs = torch.zeros(len(rows), steps, device=device)
     lengths = torch.full((len(rows),), steps, device=device)
+    columns = torch.tensor(watched, dtype=torch.long, device=device)
+    seen = torch.zeros(len(rows), steps, len(watched), device=device)
 
     live = torch.arange(len(rows), device=device)  # which rollout each row of the batch is
     state = _decoder(policy.model, steps)(policy.model, prompts, live // group_size, steps)
@@ -121,6 +131,8 @@ def _sample_chunk(
     for step in range(steps):
         tokens, logp = draw(logits, uniforms[live, step], sampling.temperature, sampling.top_k, sampling.top_p)
         ids[live, step], logprobs[live, step] = tokens, logp
+        if watched:
+            seen[live, step] = logits.index_select(1, columns).float()
         ended = (tokens[:, None] == end_ids).any(dim=1) & ~done
         lengths[live] = torch.where(ended, step + 1, lengths[live])
         done |= ended
@@ -137,7 +149,7 @@ def _sample_chunk(
         logits = state.advance(tokens)
     ended_rows = torch.ones(len(rows), dtype=torch.bool, device=device)
     ended_rows[live] = done
-    return ids, logprobs, lengths, ended_rows
+    return ids, logprobs, lengths, ended_rows, seen
 
 
 def _decoder(model: Any, steps: int) -> type[SharedPrompts] | type[CopiedPrompts]:

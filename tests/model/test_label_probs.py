@@ -1,19 +1,26 @@
 """The label distribution against full forward passes, for codes of one token and of several."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from tokenizers import Regex, Tokenizer, models, pre_tokenizers
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from taosr_she.base.errors import UserError
 from taosr_she.domain.domain import Domain, load_domain
+from taosr_she.domain.pair import Pair
 from taosr_she.domain.response import parse_response
 from taosr_she.domain.spans import decode_response
-from taosr_she.model.label_probs import code_tokens, label_distribution, label_position
+from taosr_she.engine.speedups import without
+from taosr_she.judge.pairs import judge_pairs
+from taosr_she.model.label_probs import code_tokens, label_distribution, label_position, label_tokens, read_labels
 from taosr_she.model.policy import Policy
+from taosr_she.model.responses import parse_rollouts
+from taosr_she.model.sampler import Rollouts, sample_groups
+from taosr_she.model.sampling import Sampling
 
 CONTEXTS = [[5, 9, 3, 30, 7, 12], [4], [21, 6, 2], [8, 8, 8, 8]]
 
@@ -32,6 +39,102 @@ def by_letter(make_policy: Callable[..., Policy]) -> Policy:
     core.pre_tokenizer = pre_tokenizers.Split(Regex(r"\[label\]|."), "isolated")
     policy.tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, pad_token="<pad>", eos_token="<end>")
     return policy
+
+
+PROMPTS = [[5, 9, 3, 30, 7, 12], [4], [21, 6, 2], [8, 8, 8, 8]]
+ARCHITECTURES = ["qwen3", "llama", "gpt2", "gemma2"]
+
+
+def writes(make_policy: Callable[..., Policy], architecture: str) -> Policy:
+    """A policy of random weights that ends nowhere: what it says is overwritten by `said`."""
+    policy = make_policy(architecture)
+    words = {w: i for i, w in enumerate(["<end>", "<pad>", "?", "[label]", " ", *"0123456789ABCDE", "\n"])}
+    core = Tokenizer(models.WordLevel(words | {f"w{i}": i for i in range(len(words), 40)}, unk_token="?"))
+    core.pre_tokenizer = pre_tokenizers.Split(Regex(r"\[label\]|.|\n"), "isolated")
+    core.decoder = decoders.Fuse()
+    policy.tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, pad_token="<pad>", eos_token="<end>")
+    return policy
+
+
+def said(
+    policy: Policy, texts: list[str], monkeypatch: pytest.MonkeyPatch, watched: list[int], max_rows: int = 512
+) -> Rollouts:
+    """Rollouts of the real sampler whose tokens are these texts: only what is drawn is laid down beforehand."""
+    rows = [policy.encode_response(text) for text in texts]
+    length = max(map(len, rows))
+    scripted = torch.tensor([row + [0] * (length - len(row)) for row in rows], device=policy.device)
+    monkeypatch.setattr(
+        "taosr_she.model.sampler.row_uniforms",
+        lambda numbers, steps, seed: torch.tensor(numbers)[:, None] + torch.arange(steps) / 1000,
+    )
+
+    def draw(logits: torch.Tensor, uniforms: torch.Tensor, *_: object) -> tuple[torch.Tensor, torch.Tensor]:
+        at = (uniforms % 1 * 1000).round().long()
+        return scripted[uniforms.long(), at], torch.zeros(len(logits), device=logits.device)
+
+    monkeypatch.setattr("taosr_she.model.sampler.draw", draw)
+    return sample_groups(policy, PROMPTS, 2, Sampling(max_new_tokens=length), 0, max_rows, watched)
+
+
+SAID = [
+    "A\n[label] 4", "ABC\n[label] 3A", "[label] B", "A\n[label]4",  # the last one: no space, no code begins there
+    "ABA", "AB\n[label]", "[label] ", "[label] 4\n[label] B",  # no label; broken off behind its header; twice
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("left_out", [(), ("copied_prompts",), ("shared_prompts",)])
+@pytest.mark.parametrize("codes", [("4", "3A", "B"), ("10", "1", "2", "100"), ("4", "B", "BB")])
+def test_decoding_has_read_what_a_pass_of_its_own_reads(
+    architecture: str, left_out: tuple[str, ...], codes: tuple[str, ...], make_policy: Callable[..., Policy],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    policy, domain = writes(make_policy, architecture), with_codes(*codes)
+    tokens = label_tokens(policy, domain)
+    passes: list[int] = []
+
+    def counted(policy: Policy, domain: Domain, contexts: list[list[int]], batch_rows: int) -> np.ndarray:
+        passes.append(len(contexts))
+        return label_distribution(policy, domain, contexts, batch_rows)
+
+    monkeypatch.setattr("taosr_she.model.label_probs.label_distribution", counted)
+    with without(*left_out):
+        rollouts = said(policy, SAID, monkeypatch, tokens.firsts or [], max_rows=6)
+        parsed = parse_rollouts(policy, domain, rollouts)
+        assert [r.text for r in parsed] == SAID
+        found = read_labels(policy, domain, tokens, PROMPTS, rollouts, parsed)
+    begun = [b for b, text in enumerate(SAID) if "[label]" in text]
+    assert [b for b, row in enumerate(found) if row is not None] == begun
+    # Broken off behind the header, or no space where every code begins with one: not read. "[label] " ends where the
+    # code would begin: the end token was drawn there, from logits like any other.
+    assert passes == [len([b for b in begun if tokens.firsts is None or SAID[b] in ("A\n[label]4", "AB\n[label]")])]
+    contexts = []
+    for b in begun:
+        ids = rollouts.ids[b][rollouts.mask[b]].tolist()
+        contexts.append(PROMPTS[b // 2] + ids[: label_position(domain, policy, ids, parsed[b])])
+    np.testing.assert_allclose([found[b] for b in begun], label_distribution(policy, domain, contexts), atol=2e-6)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.7])
+def test_judgements_are_the_same_with_a_pass_of_its_own(
+    temperature: float, tiny: Policy, domain: Domain, pair: Pair
+) -> None:
+    pairs = [replace(pair, query=query) for query in ("red running shoes", "shoes", "blue shoes 42", "red")]
+    how = Sampling(max_new_tokens=64, temperature=temperature)
+    ours = judge_pairs(tiny, domain, pairs, how, 3, seed=2).judgements
+    with without("labels_in_decoding"):
+        slow = judge_pairs(tiny, domain, pairs, how, 3, seed=2).judgements
+    assert [j.response for j in ours] == [j.response for j in slow]
+    for found, expected in zip(ours, slow, strict=True):
+        assert found.probabilities == pytest.approx(expected.probabilities, abs=1e-6)
+
+
+def test_sampling_is_the_same_when_tokens_are_watched(any_policy: Policy) -> None:
+    sampling = Sampling(max_new_tokens=9, temperature=0.9)
+    plain = sample_groups(any_policy, PROMPTS, 3, sampling, seed=1)
+    watching = sample_groups(any_policy, PROMPTS, 3, sampling, seed=1, watched=[3, 7])
+    assert torch.equal(plain.ids, watching.ids) and torch.equal(plain.logprobs, watching.logprobs)
+    assert plain.watched.shape == (*plain.ids.shape, 0) and watching.watched.shape == (*plain.ids.shape, 2)
 
 
 def next_probs(policy: Policy, ids: list[int]) -> np.ndarray:
