@@ -1,9 +1,9 @@
-"""What all settings have in common."""
+"""The base class of all settings."""
 
 from pydantic import BaseModel, ConfigDict
 
 
 class Strict(BaseModel):
-    """Configuration base: an unknown key is an error, values do not change after loading."""
+    """Base of all settings: an unknown key is an error, and values cannot be changed after loading."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
