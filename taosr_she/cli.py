@@ -1,5 +1,4 @@
-"""The command line, put together from `commands`. Heavy libraries are imported inside the commands, so that `--help`
-answers at once."""
+"""The command line, assembled from `commands`. They import heavy libraries only when they run: `--help` stays fast."""
 
 import errno
 import functools
@@ -30,20 +29,20 @@ COMMANDS: tuple[Callable[..., None], ...] = (demo, run, evaluate, judge, examine
 GROUPS: dict[str, tuple[str, tuple[Callable[..., None], ...]]] = {
     "data": ("Check, convert and generate pairs.", (data.validate, data.convert, data.market)),
     "annotations": (
-        "What people said: import, export, agreement.", (annotations.import_, annotations.export, annotations.agreement)
+        "Annotations: import, export, agreement.", (annotations.import_, annotations.export, annotations.agreement)
     ),
     "model": ("Pretrained models: by name, or from GGUF files.", (model.fetch, model.import_)),
     "bench": (
         "Measure speed.", (bench.speed, bench.device, bench.parts, bench.profile, bench.threads, bench.paper)
     ),
 }  # fmt: skip
-GOES_ON = {demo, run, select, model.fetch, bench.paper}
-"""Commands that find what they have done when they are called again; the others start over."""
+RESUMABLE = {demo, run, select, model.fetch, bench.paper}
+"""Commands that resume when they are called again; the others start over."""
 
 
 def _stoppable(command: Callable[..., None]) -> Callable[..., None]:
-    """Ctrl-C becomes `Stopped`, for typer would make it an exit code without a word."""
-    how = "what is done is kept; run the same command again to go on" if command in GOES_ON else "run it again"
+    """Ctrl-C becomes `Stopped`; typer alone would exit without a message."""
+    how = "what is done is kept; run the same command again to continue" if command in RESUMABLE else "run it again"
 
     @functools.wraps(command)
     def stoppable(*arguments: Any, **options: Any) -> None:
@@ -65,7 +64,7 @@ for name, (what, commands) in GROUPS.items():
 @app.callback(invoke_without_command=True)
 def _version(
     version: Annotated[
-        bool, typer.Option("--version", help="Print the versions of this program and of what it stands on.")
+        bool, typer.Option("--version", help="Print the versions of this program and of its libraries.")
     ] = False,
 ) -> None:
     if version:
@@ -75,12 +74,12 @@ def _version(
 
 UsageError: Any = typer.BadParameter.__base__  # typer carries its own copy of click, under a private name
 
-PLACE_IS_WRONG = {
+PATH_IS_WRONG = {
     errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG, errno.ENXIO,
     errno.EPIPE, *UNWRITABLE,
 }  # fmt: skip
-"""What the system says where a path that the user chose cannot be written. A file that is not there is not among them:
-readers name theirs themselves, and one that is missing from the package is our mistake."""
+"""System errors that mean a path chosen by the user cannot be written. A missing file is not one of them: readers
+report missing input files themselves, and a file missing from the package is our own mistake."""
 
 
 def main() -> None:
@@ -92,10 +91,10 @@ def main() -> None:
     except UserError as error:
         raise SystemExit(_say(str(error), 2)) from None
     except OSError as error:
-        if error.errno not in PLACE_IS_WRONG:
+        if error.errno not in PATH_IS_WRONG:
             raise
         where = f"{error.filename}: " if error.filename else ""
-        raise SystemExit(_say(f"{where}{error.strerror}; name another place or make room there", 2)) from None
+        raise SystemExit(_say(f"{where}{error.strerror}; choose another path or free some space", 2)) from None
     except Stopped as error:
         raise SystemExit(_say(f"stopped; {error}", 130)) from None
     raise SystemExit(code)
@@ -108,10 +107,10 @@ def _say(message: str, code: int) -> int:
 
 
 def _usage(error: Any) -> str:
-    """A wrong option or argument as one line; nothing where typer has shown the help instead."""
+    """A wrong option or argument as one line; empty if typer has shown the help instead."""
     command = error.ctx.command_path if error.ctx else "taosr-she"
-    said = " ".join(error.format_message().split())
-    return f"{said.rstrip('.')}; see {command} --help" if said else ""
+    message = " ".join(error.format_message().split())
+    return f"{message.rstrip('.')}; see {command} --help" if message else ""
 
 
 if __name__ == "__main__":

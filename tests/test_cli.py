@@ -98,7 +98,7 @@ def test_every_command_option_and_argument_has_a_help_text() -> None:
         (["juge"], "'juge'"),
         (["data", "vaildate"], "see taosr-she data --help"),
         (["--bogus"], "--bogus"),
-        (["data", "validate", ""], "empty text is no path"),
+        (["data", "validate", ""], "a path cannot be empty"),
         (["bench", "speed", "--steps", "0"], "see taosr-she bench speed --help"),
         (["run", "x\nb\x1b[31m.yaml"], "recipe 'x\\nb\\x1b[31m.yaml'"),
     ],
@@ -114,7 +114,7 @@ def test_a_wrong_call_is_one_line(
 @pytest.mark.parametrize(
     ("arguments", "how"),
     [
-        (["run", "demo"], "what is done is kept; run the same command again to go on"),
+        (["run", "demo"], "what is done is kept; run the same command again to continue"),
         (["report", "somewhere"], "run it again"),
         (["bench", "threads"], "run it again"),
     ],

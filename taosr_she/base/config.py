@@ -9,7 +9,7 @@ from taosr_she.base.escape import one_line
 
 
 class Strict(BaseModel):
-    """Configuration base: an unknown key is an error, values do not change after loading."""
+    """Base of all settings: an unknown key is an error, and values cannot be changed after loading."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
     renamed: ClassVar[dict[str, str]] = {}

@@ -1,4 +1,4 @@
-"""The one exception that is the user's to mend, shown as one line, never as a stack trace; and a disk that is full."""
+"""Errors that the user can fix, shown as one line and never as a stack trace; and errors of a full disk."""
 
 import errno
 import os
@@ -8,22 +8,22 @@ from contextlib import contextmanager
 from pathlib import Path
 
 UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
-"""What the system says of a disk that takes no more."""
+"""Error numbers of a disk that cannot be written any more."""
 
 
 class UserError(Exception):
-    """Bad input from the user. The message is one line that names the file, row or option, and the mend."""
+    """Bad input from the user. The message is one line that names the file, row or option, and the fix."""
 
 
 class Stopped(Exception):
-    """The user pressed Ctrl-C. The message is one line: what is kept, and how to go on."""
+    """The user pressed Ctrl-C. The message is one line: what is kept, and how to continue."""
 
 
 @contextmanager
-def disk_errors(place: Path) -> Iterator[None]:
-    """Inside, a disk that cannot be written is an OSError that names `place`, whatever a library makes of it.
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn any library's error about an unwritable disk into an OSError that names `path`.
 
-    torch says where in its archive it stood, and safetensors puts the system's number into its text.
+    torch reports a position in its archive instead, and safetensors puts the system's error number into its text.
     """
     try:
         yield
@@ -31,13 +31,13 @@ def disk_errors(place: Path) -> Iterator[None]:
         number = _system_error(error)
         if number is None:
             raise
-        raise OSError(number, os.strerror(number), str(place)) from error
+        raise OSError(number, os.strerror(number), str(path)) from error
 
 
 def _system_error(error: BaseException | None) -> int | None:
     while error is not None:
-        said = re.search(r"\(os error (\d+)\)", str(error))
-        number = error.errno if isinstance(error, OSError) else int(said[1]) if said else None
+        quoted = re.search(r"\(os error (\d+)\)", str(error))
+        number = error.errno if isinstance(error, OSError) else int(quoted[1]) if quoted else None
         if number in UNWRITABLE:
             return number
         error = error.__cause__ or error.__context__

@@ -1,7 +1,7 @@
-"""Text that comes from a file, a recipe or a model, made harmless for the place where it is shown.
+"""Escaping: makes text from a file, a recipe or a model harmless wherever it is shown.
 
-What people or models wrote is data. On a terminal it must not move the cursor, set colours or hide itself; in a
-Markdown file it must not become HTML, a link or a table. (The HTML report has its own way: Jinja's autoescape.)
+Text that people or models wrote is data. On a terminal it must not move the cursor, set colours or hide itself. In a
+Markdown file it must not become HTML, a link or a table. (The HTML report uses Jinja's autoescape instead.)
 """
 
 import re
@@ -19,16 +19,16 @@ def plain(text: str) -> str:
     >>> plain("red \x1b[31mhat")
     'red \\x1b[31mhat'
     """
-    return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
+    return _CONTROL.sub(lambda match: ascii(match[0])[1:-1], text)
 
 
 def one_line(text: str) -> str:
-    r"""As `plain`, and newlines and tabs are shown as `\n` and `\t`: a message that must be one line is one."""
+    r"""As `plain`, with newlines and tabs shown as `\n` and `\t`, for messages that must be one line."""
     return plain(text).replace("\n", "\\n").replace("\t", "\\t")
 
 
 def markdown(text: str) -> str:
-    r"""`text` as running text of Markdown, also in a table's cell: nothing in it is a tag, a link or a mark.
+    r"""`text` as plain text in Markdown, also in a table cell: nothing in it acts as a tag, a link or markup.
 
     >>> markdown("<b>5* | [x](y)")
     '&lt;b&gt;5\\* \\| \\[x\\]\\(y\\)'
@@ -39,7 +39,7 @@ def markdown(text: str) -> str:
 
 
 def code(text: str) -> str:
-    """`text` as a code span of Markdown, whatever backticks it holds. Not for a table's cell that may hold a `|`."""
+    """`text` as a code span in Markdown, even if it contains backticks. Not for a table cell, if it may contain `|`."""
     words = " ".join(plain(text).split()) or " "
     fence = "`" * (max((len(run) for run in re.findall("`+", words)), default=0) + 1)
     gap = " " if words.startswith("`") or words.endswith("`") else ""

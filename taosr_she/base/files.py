@@ -1,7 +1,8 @@
-"""Files that appear whole or not at all, and JSON that is JSON. All outputs and state files are written here.
+"""Atomic files and valid JSON. All outputs and state files are written here.
 
-A file is written beside its place, synced and renamed, so that a kill or a power cut leaves the old one or the new one.
-What is no regular file (a device, a pipe, the terminal) is written through and stays what it is; a link is followed.
+A file is written under a temporary name in the same folder, synced and renamed. After a kill or a power cut, the path
+therefore holds either the old file or the new one. A device, a pipe or the terminal is written to directly and stays
+what it is; a link is followed.
 """
 
 import errno
@@ -22,21 +23,21 @@ from typing import IO, Any
 from taosr_she.base.errors import disk_errors
 
 PART = ".part"
-"""Ending of a file or folder that is not finished. What a killed process left is written over by the next one."""
+"""Ending of an unfinished file or folder. The next process overwrites what a killed one left behind."""
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Inside, a path to write to; afterwards `path` holds what was written. Its folder is made where it is missing.
+    """Yield a temporary path to write to, then move what was written to `path`. A missing folder is created.
 
-    When the body raises, `path` stays as it was and nothing is left beside it. An existing file keeps its permissions.
+    If the body raises, `path` stays as it was and no temporary file is left. An existing file keeps its permissions.
     OSErrors name `path`.
     """
-    there = _stat(path)
-    if there is not None and stat.S_ISDIR(there.st_mode):
+    existing = _stat(path)
+    if existing is not None and stat.S_ISDIR(existing.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    fd = None if there is None else _standard_stream(there)
-    if there is not None and (fd is not None or not stat.S_ISREG(there.st_mode)):
+    fd = None if existing is None else _standard_stream(existing)
+    if existing is not None and (fd is not None or not stat.S_ISREG(existing.st_mode)):
         with tempfile.TemporaryDirectory() as folder:
             part = Path(folder, path.name)
             with _errors_of(path, part):
@@ -51,8 +52,8 @@ def replacing(path: Path) -> Iterator[Path]:
             real.parent.mkdir(parents=True, exist_ok=True)
             yield part
             sync(part)
-            if there is not None:
-                part.chmod(stat.S_IMODE(there.st_mode))
+            if existing is not None:
+                part.chmod(stat.S_IMODE(existing.st_mode))
             part.replace(real)
             sync(real.parent)
     except BaseException:
@@ -88,14 +89,14 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
 def open_text(path: Path, errors: str = "strict") -> Iterator[IO[str]]:
     """`replacing` as an open UTF-8 file whose line ends stay as written.
 
-    `errors="backslashreplace"` writes half characters as \\udXXX, which is what JSON calls them: for files of JSON.
+    `errors="backslashreplace"` is for JSON files: it writes lone surrogates as \\udXXX, which JSON allows.
     """
     with replacing(path) as part, part.open("w", encoding="utf-8", errors=errors, newline="") as file:
         yield file
 
 
 def write_text(path: Path, text: str) -> None:
-    """The whole file in one go, UTF-8."""
+    """Write the whole file, UTF-8."""
     with open_text(path) as file:
         file.write(text)
 
@@ -107,16 +108,16 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def write_jsonl(path: Path, rows: Iterable[Any]) -> None:
-    """One JSON document a line."""
+    """One JSON document per line."""
     with open_text(path, "backslashreplace") as file:
         file.writelines(dumps(row) + "\n" for row in rows)
 
 
 def dumps(content: Any, indent: int | None = None) -> str:
-    """JSON as the standard has it: null for NaN and the infinities, which JSON cannot hold. Text is left readable."""
+    """Standard JSON: NaN and the infinities, which it does not allow, become null. Text stays readable."""
     try:
         return json.dumps(content, indent=indent, ensure_ascii=False, allow_nan=False)
-    except ValueError:  # rare, so the copy is made only then
+    except ValueError:  # rare, so the copy is made only here
         return json.dumps(_finite(content), indent=indent, ensure_ascii=False, allow_nan=False)
 
 
@@ -132,7 +133,7 @@ def sha256(path: Path, update: Callable[[int, int], None] = lambda done, size: N
 
 
 def sync(path: Path) -> None:
-    """Return when the file, or the list of names in the folder, is on the disk."""
+    """Return once the file, or the folder's list of names, is on the disk."""
     fd = os.open(path, os.O_RDONLY)
     try:
         os.fsync(fd)
@@ -144,7 +145,7 @@ def sync(path: Path) -> None:
 
 
 def sync_tree(folder: Path) -> None:
-    """`sync` for all that is in a folder, before it is renamed into its place."""
+    """`sync` everything in a folder, before the folder is renamed to its final name."""
     for path in folder.rglob("*"):
         if path.is_file() or path.is_dir():
             sync(path)
@@ -166,18 +167,18 @@ def _stat(path: Path) -> os.stat_result | None:
         return None
 
 
-def _standard_stream(there: os.stat_result) -> int | None:
-    """1 or 2 when it is where our own output goes: replacing that file would lose what is printed."""
+def _standard_stream(existing: os.stat_result) -> int | None:
+    """1 or 2 if the file is our own standard output or error: replacing it would lose what is printed."""
     for fd in (1, 2):
         with suppress(OSError):  # closed
-            if os.path.samestat(os.fstat(fd), there):
+            if os.path.samestat(os.fstat(fd), existing):
                 return fd
     return None
 
 
 def _stream(path: Path, fd: int | None) -> IO[bytes]:
     sys.stdout.flush()
-    # Not "wb": that would ask to create, which the system forbids for pipes in shared folders.
+    # Not open(path, "wb"): that would ask to create the file, which the system forbids for pipes in shared folders.
     return io.FileIO(os.dup(fd) if fd is not None else os.open(path, os.O_WRONLY), "wb")
 
 

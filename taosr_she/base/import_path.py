@@ -1,4 +1,4 @@
-"""Code of somebody else's, named in a recipe: `my_package.rules:my_rule`, a module and a name in it."""
+"""Import paths: a recipe names your own code as `my_package.rules:my_rule`, a module and a name in it."""
 
 import importlib
 import inspect
@@ -14,7 +14,7 @@ from taosr_she.base.escape import one_line
 
 SHAPE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 SHOWN = 8
-"""Most names of a module that an error lists."""
+"""Maximum number of a module's names that an error lists."""
 
 
 def is_import_path(name: object) -> bool:
@@ -23,18 +23,18 @@ def is_import_path(name: object) -> bool:
 
 
 def import_named(path: str) -> Any:
-    """What an import path names. The module is an installed one or a file of the working folder.
+    """Import the object that an import path names. The module is installed, or a file in the working folder.
 
-    Raises ValueError of one line (pydantic says where in the recipe): no import path, no such module, a module that
-    fails while it is imported, no such name in it.
+    Raises a one-line ValueError if it is not an import path, if there is no such module, if importing the module fails,
+    or if it has no such name. (pydantic adds the position in the recipe.)
     """
     if not is_import_path(path):
-        raise ValueError(f"'{one_line(str(path))}' is no import path; expected e.g. my_package.my_module:my_name")
+        raise ValueError(f"'{one_line(str(path))}' is not an import path; expected e.g. my_package.my_module:my_name")
     module_name, _, name = path.partition(":")
     here, top = str(Path.cwd()), module_name.partition(".")[0]
     importlib.invalidate_caches()
     if here not in sys.path and top not in sys.modules and find_spec(top) is None:
-        sys.path.append(here)  # last, and only where it is needed: a file here never hides an installed module
+        sys.path.append(here)  # last, and only if needed: a file here must not hide an installed module
     try:
         module = importlib.import_module(module_name)
     except Exception as error:
@@ -46,18 +46,18 @@ def import_named(path: str) -> Any:
         last = traceback.extract_tb(error.__traceback__)[-1]
         where = "" if isinstance(error, SyntaxError) else f" ({Path(last.filename).name}, line {last.lineno})"
         raise ValueError(
-            f"{path}: importing the module fails with {type(error).__name__}: {one_line(str(error))}{where}"
+            f"{path}: importing the module failed with {type(error).__name__}: {one_line(str(error))}{where}"
         ) from error
     if not hasattr(module, name):
         own = [n for n, v in vars(module).items() if getattr(v, "__module__", None) == module_name and n[0] != "_"]
-        raise ValueError(f"{path}: the module has no '{name}'; it has {', '.join(own[:SHOWN]) or 'no name of its own'}")
+        raise ValueError(f"{path}: the module has no '{name}'; it has {', '.join(own[:SHOWN]) or 'nothing'}")
     return getattr(module, name)
 
 
 def check_call(path: str, named: Any, arguments: tuple[str, ...], options: Mapping[str, Any] | None = None) -> None:
-    """Raises ValueError of one line where `named` cannot be called with these arguments and options.
+    """Raises a one-line ValueError if `named` cannot be called with these arguments and options.
 
-    `arguments` are what the positional ones are called in the message; `options` are given by name.
+    `arguments` are the names of the positional ones in the message; `options` are passed by name.
     """
     options = options or {}
     wanted = ", ".join([*arguments, *(f"{key}=..." for key in options)])
@@ -72,7 +72,7 @@ def check_call(path: str, named: Any, arguments: tuple[str, ...], options: Mappi
 
 
 def source_files(paths: list[str]) -> dict[str, Path]:
-    """Import path -> the file of its module. A module that is built into Python has none and is left out."""
+    """Import path -> the file of its module. Modules built into Python have no file and are left out."""
     for path in paths:
         import_named(path)
     files = {path: getattr(sys.modules[path.partition(":")[0]], "__file__", None) for path in paths}

@@ -1,8 +1,8 @@
-"""YAML as its writer meant it: no key twice, no words turned into something else, no traps, and errors of one line.
+"""YAML read literally: no duplicate keys, no words converted to other types, and one-line errors.
 
-PyYAML follows YAML 1.1, where `no` is false, `010` is 8, `1_0` is 10, `12:30` is 750 and `2020-01-01` a date; and of
-two equal keys it drops the first. Here only `true` and `false` are truth values, only plain decimal numbers are
-numbers, and all else is the text that stands there; fields with a type make of that text what they want.
+PyYAML follows YAML 1.1, where `no` is false, `010` is 8, `1_0` is 10, `12:30` is 750 and `2020-01-01` a date. Of two
+equal keys, it drops the first. Here only `true` and `false` are booleans and only plain decimal numbers are numbers.
+Everything else stays text; a field with another type converts that text itself.
 """
 
 import codecs
@@ -18,11 +18,11 @@ from taosr_she.base.escape import one_line
 MAX_DEPTH = 100
 """Deepest nesting, with aliases written out."""
 MAX_NODES = 200_000
-"""Most values of a file, with aliases written out: ten short lines can otherwise stand for a billion."""
+"""Maximum number of values in a file, with aliases written out: otherwise ten short lines could expand to a billion."""
 MAX_WHOLE = 2**63 - 1
 """Largest whole number."""
 AS_WRITTEN = frozenset({"where", "not_scored", "code", "grade", "id", "aliases"})
-"""Under these keys stands what a file holds, letter by letter: `1.10` is not 1.1 there, nor `true` the word True."""
+"""Under these keys, values are compared with text in a file, so they stay as written: `1.10` is not 1.1."""
 
 _KEPT_TAGS = {
     "tag:yaml.org,2002:bool": re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"),
@@ -34,11 +34,11 @@ _KEPT_TAGS = {
     "tag:yaml.org,2002:null": re.compile(r"^(?:~|null|Null|NULL|)$"),
     "tag:yaml.org,2002:merge": re.compile(r"^<<$"),
 }
-# All of them are read the same by YAML 1.1, so what `dump_yaml` writes is read back as it was.
+# YAML 1.1 reads all of them the same way, so what `dump_yaml` writes is read back unchanged.
 
 
 class _Dumper(yaml.SafeDumper):
-    """Line breaks of Unicode are escaped: PyYAML would write them so that it reads a blank."""
+    """Escapes Unicode line breaks, which PyYAML would otherwise write in a form that it reads back as a space."""
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
@@ -50,13 +50,13 @@ _Dumper.add_representer(str, _text)
 
 
 def dump_yaml(content: Any) -> str:
-    """YAML of plain values, for people to read and for `parse_yaml` to give back unchanged."""
+    """YAML of plain values: readable, and read back unchanged by `parse_yaml`."""
     text: str = yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
     return text
 
 
 def read_yaml(path: Path, what: str) -> Any:
-    """The content of a file. Raises UserError that starts with `what`."""
+    """The content of a file. Raises a UserError that starts with `what`."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -72,14 +72,14 @@ def read_yaml(path: Path, what: str) -> Any:
 
 
 def parse_yaml(text: str, what: str, as_written: bool = False) -> Any:
-    """The content of a text. `as_written` when it stands under one of the keys AS_WRITTEN. Raises UserError."""
+    """The content of a text. `as_written`: whether it belongs to one of the keys AS_WRITTEN. Raises UserError."""
     try:
         loader = _Loader(text)
         try:
             node = loader.get_single_node()
             if loader.doubled:
-                told = ", ".join(text for _, text in sorted(loader.doubled))
-                raise UserError(f"{what}: {told}; keep one of them")
+                duplicates = ", ".join(text for _, text in sorted(loader.doubled))
+                raise UserError(f"{what}: {duplicates}; keep one of them")
             if node is None:
                 return "" if as_written else None
             _write_out(node, as_written, set())
@@ -93,7 +93,7 @@ def parse_yaml(text: str, what: str, as_written: bool = False) -> Any:
 class _Loader(yaml.SafeLoader):
     def __init__(self, text: str) -> None:
         super().__init__(text)
-        self.doubled: list[tuple[int, str]] = []  # line of the first one, and what to say
+        self.doubled: list[tuple[int, str]] = []  # line of the first of two equal keys, and the message
         self._depth = 0
         self._sizes: dict[int, tuple[int, int]] = {}  # id of a complete node -> values in it, levels in it
 
@@ -109,7 +109,7 @@ class _Loader(yaml.SafeLoader):
             inner = [self._sizes[id(child)] for child in _children(node)]
             self._sizes[id(node)] = 1 + sum(n for n, _ in inner), 1 + max((d for _, d in inner), default=0)
         if id(node) not in self._sizes:
-            raise yaml.composer.ComposerError(None, None, "an alias stands inside of what it stands for", mark)
+            raise yaml.composer.ComposerError(None, None, "an alias is used inside its own definition", mark)
         nodes, depth = self._sizes[id(node)]
         if nodes > MAX_NODES or depth > MAX_DEPTH:
             raise yaml.composer.ComposerError(
@@ -127,7 +127,7 @@ class _Loader(yaml.SafeLoader):
             if known is not key:
                 before, line = known.start_mark.line + 1, key.start_mark.line + 1
                 where = f"in line {line}" if before == line else f"(lines {before} and {line})"
-                self.doubled.append((before, f"the key '{one_line(key.value)}' stands twice {where}"))
+                self.doubled.append((before, f"the key '{one_line(key.value)}' occurs twice {where}"))
         return node
 
     def construct_object(self, node: Any, deep: bool = False) -> Any:
@@ -135,20 +135,23 @@ class _Loader(yaml.SafeLoader):
             value = super().construct_object(node, deep)
         except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:  # `!!int x`, `!!binary é`
             raise yaml.constructor.ConstructorError(
-                None, None, f"'{one_line(str(node.value))[:60]}' is no {node.tag.rpartition(':')[2]}", node.start_mark
+                None,
+                None,
+                f"'{one_line(str(node.value))[:60]}' is not a valid {node.tag.rpartition(':')[2]}",
+                node.start_mark,
             ) from error
         wrong = None
         if isinstance(value, int) and abs(value) > MAX_WHOLE:
             wrong = f"the number {node.value[:20]}… is larger than {MAX_WHOLE}"
         if isinstance(value, str) and any(c == "\0" or "\ud800" <= c <= "\udfff" for c in value):
-            wrong = "a null character or half a character, which no file can hold"
+            wrong = "a null character or a lone surrogate, which cannot be stored in a file"
         if wrong:
             raise yaml.constructor.ConstructorError(None, None, wrong, node.start_mark)
         return value
 
 
 _TAGS = {f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str", "seq", "map")}
-# Dates, sets and bytes are nothing that a recipe or a domain could ask for.
+# No recipe or domain needs dates, sets or bytes.
 _Loader.yaml_constructors = {
     tag: make for tag, make in yaml.SafeLoader.yaml_constructors.items() if tag is None or tag in _TAGS
 }
@@ -164,7 +167,7 @@ def _children(node: Any) -> list[Any]:
 
 
 def _write_out(node: Any, as_written: bool, seen: set[tuple[int, bool]]) -> None:
-    """Make text of the plain values under the keys AS_WRITTEN, but for whole numbers, whose text says it all."""
+    """Turn plain values under the keys AS_WRITTEN into text, except whole numbers, whose text is unambiguous."""
     if (id(node), as_written) in seen:
         return
     seen.add((id(node), as_written))
@@ -179,7 +182,7 @@ def _write_out(node: Any, as_written: bool, seen: set[tuple[int, bool]]) -> None
 
 
 def _copied(value: Any) -> Any:
-    """Without shared parts: what an alias brought to two places can then be changed in one of them."""
+    """A copy without shared parts, so that a value used twice by an alias can be changed in one of the two places."""
     if isinstance(value, dict):
         return {key: _copied(part) for key, part in value.items()}
     return [_copied(part) for part in value] if isinstance(value, list) else value

@@ -1,4 +1,4 @@
-"""The terminal that every command prints to: what is printed is text, whatever it holds."""
+"""The terminal that every command prints to. Whatever is printed is shown as plain text."""
 
 import os
 from typing import Any
@@ -9,14 +9,14 @@ from rich.text import Text
 from taosr_she.base.escape import plain
 
 PIPE_WIDTH = 140
-"""Characters of a line where there is no terminal and COLUMNS says nothing."""
+"""Width of a line in characters if there is no terminal and COLUMNS is not set."""
 
 
 class Terminal(Console):
     """A rich console in which no string is markup, an emoji code or an escape sequence.
 
-    Queries, titles, names of files and models, answers of endpoints and the recipe's own words all end here: this is
-    the one place where they are made harmless. Our own styling uses `Text`, never markup.
+    Queries, titles, names of files and models, answers of endpoints and the recipe's own words are all printed here.
+    This is the only place where they are made harmless. Our own styling uses `Text`, never markup.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -28,6 +28,6 @@ class Terminal(Console):
 
 
 def terminal() -> Terminal:
-    """Standard output. Files and pipes get lines of PIPE_WIDTH characters, or of COLUMNS where that is set."""
-    found = Terminal()
-    return found if found.is_terminal or "COLUMNS" in os.environ else Terminal(width=PIPE_WIDTH)
+    """Standard output. Files and pipes get lines of PIPE_WIDTH characters, or of COLUMNS if that is set."""
+    console = Terminal()
+    return console if console.is_terminal or "COLUMNS" in os.environ else Terminal(width=PIPE_WIDTH)

@@ -1,4 +1,4 @@
-"""`taosr-she annotations`: what people said, in and out of a store, and how well they agree."""
+"""`taosr-she annotations`: import and export of annotations, and how well annotators agree."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -30,7 +30,7 @@ def export(
     store: StoreArgument,
     path: Annotated[Path, path_argument("File to write.")],
     layout: AnnotationLayout = "jsonl",
-    pairs: Annotated[Path | None, path_option("The pairs, which label_studio and stepwise show.")] = None,
+    pairs: Annotated[Path | None, path_option("The pairs; needed for label_studio and stepwise.")] = None,
     domain: DomainOption = "taobao",
 ) -> None:
     """Write all records of a store to a file."""
@@ -40,7 +40,7 @@ def export(
 
 
 def agreement(store: StoreArgument, domain: DomainOption = "taobao") -> None:
-    """How well annotators agree, and who stands out. Also for a JSONL file of annotations."""
+    """Show how well annotators agree, and who differs from the others. Also reads a JSONL file of annotations."""
     from taosr_she.examine.command import show_agreement
 
     show_agreement(terminal(), store, domain)

@@ -1,4 +1,4 @@
-"""What a command can know of its output before its work: no answer is lost at the end for a wrong name."""
+"""Checks of a command's output path before the work starts, so no result is lost at the end to a wrong name."""
 
 import tempfile
 from pathlib import Path
@@ -7,21 +7,21 @@ from taosr_she.base.errors import UserError
 
 
 def check_file(option: str, out: Path, *inputs: Path) -> None:
-    """UserError unless pairs can be written to `out`: a known ending, a place to write, none of the inputs.
+    """UserError unless pairs can be written to `out`: it needs a known ending and a writable folder, and is no input.
 
-    A name without an ending is a Hugging Face dataset folder. `option` is what the user calls the output.
+    A name without an ending is a Hugging Face dataset folder. `option` names the output in the message.
     """
     from taosr_she.data.formats import file_format
     from taosr_she.data.tables import is_dataset
 
     if not out.name:
-        raise UserError(f"{option} {out}: is no name of a file")
+        raise UserError(f"{option} {out}: is not a file name")
     if out.suffix:
         file_format(out)
         if out.is_dir():
             raise UserError(f"{option} {out}: is a folder; name a file in it")
     elif out.exists() and not is_dataset(out):
-        raise UserError(f"{option} {out}: exists and is not a Hugging Face dataset; a file needs an ending, as .jsonl")
+        raise UserError(f"{option} {out}: exists and is no Hugging Face dataset; a file needs an ending such as .jsonl")
     not_an_input(option, out, *inputs)
     not_an_input(f"the quarantine beside {option} {out},", quarantine_of(out), *inputs)
     check_place(option, out, out.parent)
@@ -35,25 +35,25 @@ def check_folder(option: str, out: Path) -> None:
 
 
 def check_place(option: str, out: Path, folder: Path) -> None:
-    """UserError when the system does not let us write into `folder`, which need not be there yet. It is tried."""
-    there = folder
-    while not there.exists() and there != there.parent:
-        there = there.parent
-    if not there.is_dir():
-        raise UserError(f"{option} {out}: {there} is not a folder")
+    """UserError if `folder`, which need not exist yet, cannot be written to. Tried with a temporary file."""
+    existing = folder
+    while not existing.exists() and existing != existing.parent:
+        existing = existing.parent
+    if not existing.is_dir():
+        raise UserError(f"{option} {out}: {existing} is not a folder")
     try:
-        tempfile.TemporaryFile(dir=there).close()
+        tempfile.TemporaryFile(dir=existing).close()
     except OSError as error:
-        raise UserError(f"{option} {out}: nothing can be written in {there} ({error.strerror})") from error
+        raise UserError(f"{option} {out}: cannot write to {existing} ({error.strerror})") from error
 
 
 def not_an_input(option: str, out: Path, *inputs: Path) -> None:
-    """UserError when `out` is one of the inputs, under whatever name: it would be written over."""
+    """UserError if `out` is one of the inputs, under whatever name, because it would be overwritten."""
     for path in inputs:
         if out.exists() and path.exists() and out.samefile(path):
-            raise UserError(f"{option} {out}: is the input; name another place")
+            raise UserError(f"{option} {out}: is the input; choose another path")
 
 
 def quarantine_of(out: Path) -> Path:
-    """Where the rejected rows of an input go: beside what is made of it."""
+    """The file for the rejected rows of an input: beside the output."""
     return out.with_name(f"{out.name}.quarantine.jsonl")

@@ -17,11 +17,11 @@ def validate(
     domain: DomainOption = "taobao",
     layout: LayoutOption = "auto",
     column: ColumnOption = None,
-    quarantine: Annotated[Path | None, path_option("Rejected rows go here (default: beside the file).")] = None,
-    require_label: Annotated[bool, typer.Option(help="A pair without label is rejected.")] = False,
+    quarantine: Annotated[Path | None, path_option("File for rejected rows (default: beside the input).")] = None,
+    require_label: Annotated[bool, typer.Option(help="Reject pairs without a label.")] = False,
     encoding: EncodingOption = None,
 ) -> None:
-    """Check a file of pairs: what comes through, what does not, and why. Exit code 1 when nothing comes through."""
+    """Check a file of pairs: which rows are usable, which are not, and why. Exit code 1 if no row is usable."""
     from taosr_she.data.validate import load_pairs
     from taosr_she.domain.domain import load_domain
 
@@ -62,7 +62,7 @@ def convert(
 
 def market(
     out: Annotated[Path, path_argument("Folder to write.")],
-    seed: Annotated[int, typer.Option(help="Another seed is another market.")] = 1,
+    seed: Annotated[int, typer.Option(help="Each seed gives a different market.")] = 1,
     overrides: Annotated[
         list[str] | None, typer.Argument(help="key=value, e.g. test_pairs=200", show_default=False)
     ] = None,

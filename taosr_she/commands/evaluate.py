@@ -1,4 +1,4 @@
-"""`taosr-she evaluate`: how good a model is on labelled pairs."""
+"""`taosr-she evaluate`: measure a model on labelled pairs."""
 
 import time
 from pathlib import Path
@@ -39,7 +39,7 @@ def evaluate(
     max_new_tokens: LengthOption = 128,
     encoding: EncodingOption = None,
 ) -> None:
-    """Measure a model on labelled pairs: metrics with intervals, by class and slice."""
+    """Measure a model on labelled pairs: metrics with intervals, per class and slice."""
     from taosr_she.data.validate import load_pairs
     from taosr_she.domain.annotation import read_annotations
     from taosr_she.domain.malformed import malformed_warning
@@ -50,13 +50,13 @@ def evaluate(
     for written in ("quarantine.jsonl", "predictions.jsonl", "results.json"):
         not_an_input("--out", out / written, pairs, *([annotations] if annotations else []))
     screen, shop = terminal(), choose_domain(domain, model, force_domain)
-    said = read_annotations(annotations) if annotations else []
+    references = read_annotations(annotations) if annotations else []
     loaded = load_pairs(
         pairs, shop, layout=layout, columns=mapped, require_label=True, quarantine=quarantine, encoding=encoding
     )
     say_loaded(screen, pairs, loaded, quarantine)
     if not loaded.pairs:
-        raise UserError(f"{pairs}: no labelled pair to measure (see {quarantine})")
+        raise UserError(f"{pairs}: no usable labelled pair (see {quarantine})")
     screen.print(f"measuring {model} on {len(loaded.pairs)} pairs, domain '{shop.name}'", soft_wrap=True)
 
     from taosr_she.base.files import write_json
@@ -69,15 +69,15 @@ def evaluate(
     from taosr_she.recipe.table import results_table
 
     rows: list[Prediction] = []
-    with said_when_stopped(lambda: f"{len(rows)} of {len(loaded.pairs)} pairs were answered and nothing is kept; "
+    with said_when_stopped(lambda: f"{len(rows)} of {len(loaded.pairs)} pairs were judged, but nothing is kept; "
                            "run the same command again to start over"), Progress(screen) as progress:  # fmt: skip
         policy = load_policy(model, device, "auto")
-        update, started = progress.stage("answering", len(loaded.pairs)), time.perf_counter()
-        for part in predict_in_parts(policy, shop, loaded.pairs, Verifier(shop, said), max_new_tokens):
+        update, started = progress.stage("judging", len(loaded.pairs)), time.perf_counter()
+        for part in predict_in_parts(policy, shop, loaded.pairs, Verifier(shop, references), max_new_tokens):
             rows += part
             update(len(rows), f"{sum(row.reason is not None for row in rows)} malformed")
         speed = sum(row.tokens for row in rows) / (time.perf_counter() - started)
-        progress.say("metrics and their intervals")
+        progress.say("computing metrics and intervals")
         results: dict[str, Any] = {
             "models": {"model": model_results(shop, rows, resamples=1000, seed=0)},
             "codes": list(shop.codes), "step_keys": list(shop.step_keys), "split": pairs.name,

@@ -41,7 +41,7 @@ def judge(
     encoding: EncodingOption = None,
     defuse: DefuseOption = False,
 ) -> None:
-    """Judge pairs: label, probabilities, expected grade and steps of each."""
+    """Judge pairs: give each its label, probabilities, expected grade and steps."""
     from taosr_she.data.validate import load_pairs
     from taosr_she.data.write import write_pairs
     from taosr_she.domain.malformed import malformed_warning
@@ -72,12 +72,12 @@ def judge(
 
     def kept() -> str:
         if not answers:
-            return "no pair was judged yet; run the same command again to start over"
+            return "no pair has been judged yet; run the same command again to start over"
         partial = out.with_name(f"partial-{out.name}")
         write_pairs(partial, judged(), defuse)
         return (
             f"{len(answers)} of {len(loaded.pairs)} pairs were judged and are in {partial}; run the same command again "
-            "to start over, or judge the other rows alone"
+            "to start over, or judge only the other rows"
         )
 
     with said_when_stopped(kept), Progress(screen) as progress:

@@ -1,4 +1,4 @@
-"""Options that several commands share, in the same words everywhere."""
+"""Options that several commands share, described in the same words everywhere."""
 
 from typing import Annotated
 
@@ -13,16 +13,16 @@ ModelDomainOption = Annotated[
     typer.Option("--domain", help="taobao, esci, wands, or a YAML file. Default: domain.yaml beside the model."),
 ]
 ForceDomainOption = Annotated[
-    bool, typer.Option("--force-domain", help="Take --domain although the model was trained for another one.")
+    bool, typer.Option("--force-domain", help="Use --domain even if the model was trained for another one.")
 ]
 LayoutOption = Annotated[str, typer.Option("--layout", help="auto, plain, esci, esci-sample, wands, rair.")]
 ColumnOption = Annotated[
     list[str] | None,
-    typer.Option("--column", help="Our field = the file's column: query=search_term. Repeatable."),
+    typer.Option("--column", help="field=column, our field and the file's column: query=search_term. Repeatable."),
 ]
 EncodingOption = Annotated[
     str | None,
-    typer.Option("--encoding", help="Of a text file that is not UTF-8: cp1252, gb18030, shift_jis, ..."),
+    typer.Option("--encoding", help="Encoding of a text file that is not UTF-8: cp1252, gb18030, shift_jis, ..."),
 ]
 DefuseOption = Annotated[
     bool,
@@ -31,19 +31,19 @@ DefuseOption = Annotated[
     ),
 ]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto (a GPU if there is one), cpu, cuda, cuda:0, ...")]
-LengthOption = Annotated[int, typer.Option("--max-new-tokens", min=1, help="Longest response, in tokens.")]
+LengthOption = Annotated[int, typer.Option("--max-new-tokens", min=1, help="Maximum length of a response, in tokens.")]
 
 
 def columns(options: list[str] | None) -> dict[str, str] | None:
-    """`["query=search_term"]` -> `{"query": "search_term"}`; None without any."""
+    """`["query=search_term"]` -> `{"query": "search_term"}`; None if no option is given."""
     if not options:
         return None
     mapped: dict[str, str] = {}
     for option in options:
-        field, found, column = option.partition("=")
-        if not found or not field or not column:
+        field, equals, column = option.partition("=")
+        if not equals or not field or not column:
             raise UserError(f"--column {option}: expected field=column, e.g. query=search_term")
         if field in mapped:
-            raise UserError(f"--column {option}: '{field}' was given before, as {mapped[field]}; name one column")
+            raise UserError(f"--column {option}: '{field}' was already given as {mapped[field]}; name one column")
         mapped[field] = column
     return mapped

@@ -1,4 +1,4 @@
-"""Paths that errors name as the user wrote them: `./a//b/` stays so, where `Path` would make it `a/b`."""
+"""Paths that appear in messages as the user wrote them: `./a//b/` stays, where `Path` would make it `a/b`."""
 
 from pathlib import Path
 from typing import Any
@@ -7,7 +7,7 @@ import typer
 
 
 class WrittenPath(type(Path())):  # type: ignore[misc] # the class of this system's paths
-    """A path whose text is the user's. What is derived from it (`parent`, `/`, `with_name`) is an ordinary path text.
+    """A path that prints as the user wrote it. Paths derived from it (`parent`, `/`, `with_name`) print normally.
 
     >>> str(WrittenPath("./pairs//new.csv")), str(WrittenPath("./pairs//new.csv").with_name("x.csv"))
     ('./pairs//new.csv', 'pairs/x.csv')
@@ -20,12 +20,12 @@ class WrittenPath(type(Path())):  # type: ignore[misc] # the class of this syste
 
 
 def path(text: str | Path) -> Path:
-    """From what stands on the command line, or a default. ValueError for no text, which would be the working folder."""
+    """A path from the command line or a default. ValueError for empty text, which would mean the working folder."""
     if not text:
-        raise ValueError("an empty text is no path")
-    found = WrittenPath(text)
-    found.written = str(text)
-    return found
+        raise ValueError("a path cannot be empty")
+    written = WrittenPath(text)
+    written.written = str(text)
+    return written
 
 
 def path_argument(what: str) -> Any:
@@ -34,5 +34,5 @@ def path_argument(what: str) -> Any:
 
 
 def path_option(what: str) -> Any:
-    """A path behind an option of the parameter's name."""
+    """A path given by an option that has the parameter's name."""
     return typer.Option(parser=path, help=what)

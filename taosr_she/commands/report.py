@@ -1,4 +1,4 @@
-"""`taosr-she report` and `taosr-she figure`: pages and pictures of runs that are there."""
+"""`taosr-she report` and `taosr-she figure`: pages and pictures of runs."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +10,7 @@ from taosr_she.commands.paths import path_argument, path_option
 
 
 def report(run_folder: Annotated[Path, path_argument("Folder of a run.")]) -> None:
-    """Build report.html of a run folder anew."""
+    """Rebuild the report.html of a run folder."""
     from taosr_she.report.build import build_report
 
     print(plain(str(build_report(run_folder))))
@@ -23,7 +23,7 @@ def figure(
     ] = "reward",
     out: Annotated[Path, path_option("Picture to write: .png or .svg.")] = Path("figure.png"),
 ) -> None:
-    """Draw one metric of the training stages, mean and range over runs."""
+    """Plot a metric of the training stages: mean and range over runs."""
     from taosr_she.report.figure import draw_metric
 
     draw_metric(runs, metric, out)

@@ -1,4 +1,4 @@
-"""`taosr-she demo` and `taosr-she run`: a recipe to its report."""
+"""`taosr-she demo` and `taosr-she run`: run a recipe and write its report."""
 
 from typing import Annotated
 
@@ -10,21 +10,21 @@ from taosr_she.commands.options import Overrides
 
 
 def demo(overrides: Overrides = None) -> None:
-    """SFT, vanilla GRPO and SRPO on the embedded market. Nothing is downloaded."""
+    """Train SFT, vanilla GRPO and SRPO on the embedded market and compare them. Nothing is downloaded."""
     _run("demo", overrides or [], dry_run=False, redo=[])
 
 
 def run(
     recipe: Annotated[str, typer.Argument(help="Recipe file, or the name of a shipped recipe.")],
     overrides: Overrides = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved plan, run nothing.")] = False,
-    seeds: Annotated[str | None, typer.Option(help="Repeat over seeds: 1,2,3; prints means and intervals.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved plan but run nothing.")] = False,
+    seeds: Annotated[str | None, typer.Option(help="Repeat for seeds 1,2,3; print means and intervals.")] = None,
     redo: Annotated[
         list[str] | None,
-        typer.Option(help="Run this stage anew, and those that depend on it. Repeatable.", show_default=False),
+        typer.Option(help="Run this stage again, and all that depend on it. Repeatable.", show_default=False),
     ] = None,
 ) -> None:
-    """Run a recipe to its report. Finished stages are kept; a killed run resumes where it was."""
+    """Run a recipe and write its report. Finished stages are kept; a killed run resumes where it stopped."""
     if seeds is None:
         _run(recipe, overrides or [], dry_run, redo or [])
         return

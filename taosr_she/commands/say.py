@@ -1,4 +1,4 @@
-"""What several commands print, and what they say when they are stopped."""
+"""Output that several commands share, and the message when they are stopped."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def say_loaded(screen: Console, path: Path, loaded: "LoadResult", quarantine: Path) -> None:
-    """How many rows came through, of how many queries and with which labels, and why the others did not."""
+    """Print how many rows are usable, how many queries and which labels they have, and why the others are not."""
     from taosr_she.data.summary import summary
 
     for line in summary(path, loaded, quarantine):
@@ -23,7 +23,7 @@ def say_loaded(screen: Console, path: Path, loaded: "LoadResult", quarantine: Pa
 
 @contextmanager
 def said_when_stopped(kept: Callable[[], str]) -> Iterator[None]:
-    """Inside, Ctrl-C ends the command with what `kept` says: what is kept, and how to go on."""
+    """Turn Ctrl-C into `Stopped` with the message of `kept`: what is kept, and how to continue."""
     try:
         yield
     except KeyboardInterrupt:

@@ -26,9 +26,9 @@ def select(
     overrides: Overrides = None,
     out: Annotated[Path, path_option("Folder to write.")] = Path("selection"),
     model: Annotated[
-        str | None, typer.Option(help="Whose rollouts say how hard a pair is: a model as in `judge`.")
+        str | None, typer.Option(help="Model whose rollouts measure difficulty, named as in `judge`.")
     ] = None,
-    annotations: Annotated[str | None, typer.Option(help="References for the steps: JSONL, SQLite file, URL.")] = None,
+    annotations: Annotated[str | None, typer.Option(help="Reference annotations: JSONL, SQLite file or URL.")] = None,
     domain: ModelDomainOption = None,
     force_domain: ForceDomainOption = False,
     layout: LayoutOption = "auto",
@@ -38,7 +38,7 @@ def select(
 ) -> None:
     """Choose the pairs worth training on: neither too easy nor too hard, and different from each other.
 
-    Without --model the domain is taobao unless --domain says another.
+    Without --model, the domain is taobao unless --domain names another.
     """
     from taosr_she.domain.domain import load_domain
     from taosr_she.model.domain_file import choose_domain

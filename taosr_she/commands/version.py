@@ -1,4 +1,4 @@
-"""What `taosr-she --version` says: the versions that a report of a fault needs. Imports none of the libraries."""
+"""`taosr-she --version`: the versions that a bug report needs. Imports none of the libraries."""
 
 import os
 import platform
@@ -9,11 +9,11 @@ from taosr_she import __version__
 
 LIBRARIES = ("torch", "transformers", "trl", "tokenizers")
 NVIDIA = Path("/proc/driver/nvidia/gpus")
-"""Where the Linux driver lists its cards. Asking torch would take seconds."""
+"""Folder in which the Linux driver lists its cards. Asking torch would take seconds."""
 
 
 def versions() -> list[str]:
-    """Lines of a name and a version; the last one is the device."""
+    """Lines with a name and a version each; the last line is the device."""
     found = {"taosr-she": __version__, "python": platform.python_version()}
     for name in LIBRARIES:
         try:
@@ -25,12 +25,12 @@ def versions() -> list[str]:
 
 
 def device(torch_version: str, cards: Path = NVIDIA) -> str:
-    """The graphics cards that the driver shows, else the processor; and when torch cannot use the cards."""
+    """The GPUs that the driver lists, with a note if torch cannot use them; otherwise the CPU."""
     gpus = [_model(card / "information") for card in sorted(cards.glob("*"))]
     cpu = f"{os.cpu_count()} CPUs ({platform.machine()})"
     if not gpus:
         return cpu
-    return f"{', '.join(gpus)}, but torch is built for the CPU alone" if "+cpu" in torch_version else ", ".join(gpus)
+    return f"{', '.join(gpus)}, but torch is built for the CPU only" if "+cpu" in torch_version else ", ".join(gpus)
 
 
 def _model(information: Path) -> str:

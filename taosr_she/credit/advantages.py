@@ -10,7 +10,7 @@ from taosr_she.credit.config import CreditConfig
 from taosr_she.credit.groups import group_index, group_sum
 from taosr_she.credit.rules import RULES, find_rule
 
-_ZERO = 1e-6  # where the two terms cancel, rounding leaves dust that would count as signal
+_ZERO = 1e-6  # if the two terms cancel, the rounding error left over must not count as signal
 
 
 def step_advantages(
@@ -18,8 +18,8 @@ def step_advantages(
 ) -> Tensor:
     """The advantage of every step: verdicts (B, K) in [0, 1] or NaN, outcomes (B,) 0 or 1, groups (B,) -> (B, K).
 
-    Rollouts with the same group id answer the same pair. Unknown verdicts fall back to the outcome term alone.
-    Raises UserError where a rule of somebody else's returns another shape or numbers that are not finite.
+    Rollouts with the same group id answer the same pair. Steps with an unknown verdict fall back to the outcome term.
+    Raises UserError if a rule from outside this package returns another shape or numbers that are not finite.
     """
     advantages = find_rule(config.rule)(config, verdicts, outcomes.to(verdicts.dtype), groups, label_step)
     if config.rule not in RULES:
@@ -29,31 +29,31 @@ def step_advantages(
 
 def _check(rule: str, advantages: object, verdicts: Tensor) -> None:
     if not isinstance(advantages, Tensor) or advantages.shape != verdicts.shape:
-        found = tuple(advantages.shape) if isinstance(advantages, Tensor) else type(advantages).__name__
-        raise UserError(f"credit rule {rule}: returned {found}, expected a tensor of shape {tuple(verdicts.shape)}")
+        returned = tuple(advantages.shape) if isinstance(advantages, Tensor) else type(advantages).__name__
+        raise UserError(f"credit rule {rule}: returned {returned}, expected a tensor of shape {tuple(verdicts.shape)}")
     if not advantages.is_floating_point() or not bool(advantages.isfinite().all()):
         raise UserError(
-            f"credit rule {rule}: returned numbers that are not finite floats; a verdict is NaN where it is unknown"
+            f"credit rule {rule}: returned numbers that are not finite floats; note that unknown verdicts are NaN"
         )
 
 
 def token_advantages(advantages: Tensor, token_steps: Tensor) -> Tensor:
-    """Step advantages (B, K) spread over tokens; token_steps (B, T) long, -1 for padding (advantage 0) -> (B, T)."""
-    spread = advantages.gather(1, token_steps.clamp(min=0))
-    return torch.where(token_steps >= 0, spread, torch.zeros_like(spread))
+    """Step advantages (B, K) expanded to tokens: token_steps (B, T) long, -1 for padding (advantage 0) -> (B, T)."""
+    expanded = advantages.gather(1, token_steps.clamp(min=0))
+    return torch.where(token_steps >= 0, expanded, torch.zeros_like(expanded))
 
 
 def signal(advantages: Tensor, groups: Tensor) -> Tensor:
-    """(n,) bool, groups in ascending order of their id: some advantage (B, K) of the group is not zero."""
+    """(n,) bool: whether any advantage (B, K) of the group is not zero. Groups are in ascending order of their id."""
     index, n = group_index(groups)
     return group_sum((advantages != 0).any(dim=1, keepdim=True).float(), index, n)[:, 0] > 0
 
 
 def no_signal_reasons(advantages: Tensor, outcomes: Tensor, groups: Tensor) -> dict[str, int]:
-    """Why groups have no signal, with their number: advantages (B, K), outcomes (B,), groups (B,).
+    """Reason -> number of groups without signal: advantages (B, K), outcomes (B,), groups (B,).
 
     `all right` or `all wrong`: the outcomes agree, and so does every step that counts. `mixed`: the outcomes differ,
-    but the terms cancel or weigh nothing.
+    but the terms cancel or have weight 0.
     """
     index, n = group_index(groups)
     right = outcomes.float()[:, None]

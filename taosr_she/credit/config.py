@@ -11,48 +11,48 @@ from taosr_she.credit.rules import RULES, find_rule
 class CreditConfig(Strict):
     """How verdicts and outcomes become advantages.
 
-    Follows the abstract of TaoSR-SHE (arXiv 2510.07972), with these documented choices of our own in place of the
-    paper's equations. Rules other than `srpo` read `std` alone; `token_penalty` also the two weights.
+    Follows the abstract of TaoSR-SHE (arXiv 2510.07972), with these documented choices of our own instead of the
+    paper's equations. Rules other than `srpo` use only `std`; `token_penalty` also uses the two weights.
     """
 
     rule: str = "srpo"
     """`outcome` is vanilla GRPO: the group-centred outcome on every token. `scalar` is GRPO on the score of a scalar
     reward model. `srpo` adds a step advantage to the outcome's. `process` sums step rewards from a step on, `min_form`
-    takes the least of them, `pivot` puts the outcome's advantage on the right prefix or the first error, `mask` on the
-    steps that agree with it, `token_penalty` takes wrong steps off the outcome: each in the file of its name. A rule of
-    your own by import path: `my_package.rules:my_rule` (docs/extending.md)."""
+    takes their minimum. `pivot` puts the outcome's advantage on the right prefix or the first error, `mask` on the
+    steps that agree with it. `token_penalty` subtracts a penalty for wrong steps from the outcome. Each rule is in the
+    file of its name. Your own rule is named by import path: `my_package.rules:my_rule` (docs/extending.md)."""
     outcome_weight: float = Field(default=1.0, ge=0)
-    """Weight of the outcome term. 1: the scale of vanilla GRPO, so learning rates carry over."""
+    """Weight of the outcome term. 1 gives the scale of vanilla GRPO, so learning rates carry over."""
     step_weight: float = Field(default=1.0, ge=0)
-    """Weight of the step term. As large as the outcome's at most: steps explain a label, they do not replace it."""
+    """Weight of the step term, at most the outcome's weight: steps explain a label, they do not replace it."""
     allow_step_heavy: bool = False
-    """Permit a step weight above the outcome weight, e.g. for the first stage of a curriculum. Off: a policy that earns
-    more by its steps than by its label can learn to please the examiner."""
+    """Allow a step weight above the outcome weight, e.g. for the first stage of a curriculum. Off by default, because a
+    policy that earns more from its steps than from its label can learn to please the examiner."""
     std: bool = False
-    """Divide by the group's standard deviation, unbiased plus 1e-4 as TRL does. Off: it blows up groups that hardly
-    disagree (Dr. GRPO, 2503.20783)."""
+    """Divide by the group's standard deviation (unbiased, plus 1e-4, as TRL does). Off by default, because it inflates
+    the advantages of groups that hardly disagree (Dr. GRPO, 2503.20783)."""
     clamp: float = Field(default=2.0, gt=0)
-    """Largest absolute advantage of a step. 2 is the most that two terms of weight 1 can reach without `std`, so it
-    acts with `std` or larger weights. Rules `outcome` and `scalar` are not clamped: they equal GRPO."""
+    """Maximum absolute advantage of a step. Without `std`, two terms of weight 1 cannot exceed 2, so the default has an
+    effect only with `std` or larger weights. Rules `outcome` and `scalar` are not clamped, to equal GRPO."""
     step_baseline: Literal["group", "reached"] = "group"
-    """A step is compared with the same step of all rollouts of the group, or of those right in every known step before
-    it. `group` compares more rollouts, and is part of the best combination of a one-seed prototype."""
+    """Rollouts that a step is compared with: all of its group, or (`reached`) those that are right in every known step
+    before it. `group` compares more rollouts, and was part of the best combination of a one-seed prototype."""
     after_error: Literal["all", "outcome", "negative_outcome"] = "all"
-    """Steps after the first error, which is the first step known to be wrong: `all` keeps both terms, `outcome` the
-    outcome term, `negative_outcome` the outcome term when it is negative. `all` is part of
-    the best combination of a one-seed prototype; the other two are for the ablation."""
+    """Credit of the steps after the first error (the first step known to be wrong). `all` keeps both terms, `outcome`
+    only the outcome term, `negative_outcome` only a negative outcome term. `all` was part of the best combination of a
+    one-seed prototype; the other two are for the ablation."""
     outcome_on: Literal["all", "label"] = "all"
-    """Steps that carry the outcome term: all of them, or the label step alone. `all`: a step without a
-    verdict then has a term to learn from."""
+    """Steps that carry the outcome term: all of them, or only the label step. With `all`, a step without a verdict
+    still has a term to learn from."""
     flawed_outcome: float = Field(default=1.0, ge=0, le=1)
-    """Share of the outcome that a right label earns when some known step is wrong, applied before the group's mean is
-    taken. 1 switches this guard rail off, because the step term already tells the steps apart; 0 asks for right
-    reasoning throughout."""
+    """Share of the outcome that a right label earns when a step is known to be wrong, applied before the group's mean
+    is taken. 1 (default) switches this guard rail off, because the step term already separates right from wrong steps.
+    0 rewards a right label only if no step is known to be wrong."""
 
     @field_validator("rule")
     @classmethod
     def _check_rule(cls, rule: str) -> str:
-        if rule not in RULES:  # ours are known to be there, and need torch
+        if rule not in RULES:  # our own rules exist, and importing them would load torch
             find_rule(rule)
         return rule
 
@@ -73,5 +73,5 @@ class LossConfig(Strict):
     beta: float = Field(default=0.0, ge=0)
     """Weight of the KL divergence to the start policy (k3 estimator). 0 needs no reference model."""
     normalise: Literal["token", "response"] = "token"
-    """Mean over all tokens of the batch, or mean over responses of their token means. `token`: the mean over responses
-    weighs a token of a long response less (DAPO, 2503.14476)."""
+    """`token`: mean over all tokens of the batch. `response`: mean over responses of their token means, which gives a
+    token of a long response less weight (DAPO, 2503.14476)."""

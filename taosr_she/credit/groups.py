@@ -27,8 +27,8 @@ def centred(values: Tensor, known: Tensor, groups: Tensor, std: bool) -> Tensor:
     index, n = group_index(groups)
     weight = known.to(values.dtype)
     count = group_sum(weight, index, n)
-    # Measured from the group's lowest value: the mean of equal values is then exact. From 0 it leaves rounding dust,
-    # which the division by a standard deviation near 0 would blow up into a signal.
+    # Values are measured from the group's lowest one, so that the mean of equal values is exact. Measured from 0, a
+    # rounding error would remain, and dividing it by a standard deviation near 0 would turn it into signal.
     lowest = torch.full((n, values.shape[1]), torch.inf, dtype=values.dtype, device=values.device)
     lowest.scatter_reduce_(0, index[:, None].expand_as(values), values.masked_fill(~known, torch.inf), "amin")
     above = torch.where(known, values - lowest[index], torch.zeros_like(values))

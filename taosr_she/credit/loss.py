@@ -17,17 +17,17 @@ def policy_loss(
 ) -> tuple[Tensor, dict[str, float]]:
     """logp, old_logp, advantages, ref_logp (B, T); mask (B, T) bool -> (scalar loss, stats).
 
-    `old_logp` None means on-policy: the ratio is 1 and only its gradient counts. `denominator` is what the whole batch
-    is divided by (its number of tokens, or of responses with `normalise: response`); give it when the batch comes in
-    micro-batches, whose losses then add up to the loss of the whole. Log-probabilities where the mask is False may be
-    anything, infinities included. `beta` above 0 without `ref_logp` raises ValueError.
+    `old_logp` None means on-policy: the ratio is 1 and only its gradient counts. `denominator` is the number of tokens
+    of the whole batch (of responses with `normalise: response`). Pass it if the batch comes in micro-batches; their
+    losses then add up to the loss of the batch. Log-probabilities where the mask is False may have any value,
+    infinities included. `beta` above 0 without `ref_logp` raises ValueError.
 
-    Stats, means over the tokens: `clip_share`, `ratio`, `approx_kl` to the old policy and `kl` to the reference (both
-    k3, in nats; `kl` is 0 when beta is).
+    Stats are means over tokens: `clip_share`, `ratio`, `approx_kl` to the old policy and `kl` to the reference (both
+    k3, in nats; `kl` is 0 if `beta` is 0).
 
     Sources: PPO (1707.06347) for the clipping, GRPO (2402.03300) equation 4 for the KL estimator. With `normalise:
-    token` it equals TRL's GRPO loss of type `bnpo`, with `response` that of type `grpo`; with a beta, where TRL has
-    `use_bias_correction_kl=False` (its default multiplies the KL by the ratio, which GRPO does not).
+    token` it equals TRL's GRPO loss of type `bnpo`, with `response` that of type `grpo`. With a `beta`, this holds for
+    TRL's `use_bias_correction_kl=False` (TRL's default multiplies the KL by the ratio, which GRPO does not).
     """
     # Before any arithmetic: a zero weight afterwards would leave 0 * inf = NaN in the loss and in its gradient.
     zero = torch.zeros_like(logp)
@@ -52,8 +52,8 @@ def policy_loss(
         per_response = (per_token * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1)
         loss = per_response.sum() / (len(logp) if denominator is None else denominator)
     with torch.no_grad():
-        # Clipping acts where it lowers the objective: a raised ratio with positive advantage, a lowered one with
-        # negative.
+        # Clipping acts if it lowers the objective: on a raised ratio with a positive advantage, or on a lowered ratio
+        # with a negative one.
         acts = ((ratio > 1 + config.clip_high) & (advantages > 0)) | ((ratio < 1 - config.clip_low) & (advantages < 0))
         means = {
             "clip_share": acts.to(logp.dtype),

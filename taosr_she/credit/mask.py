@@ -11,7 +11,7 @@ from taosr_she.credit.srpo import RIGHT
 def mask(config: CreditConfig, verdicts: Tensor, outcomes: Tensor, groups: Tensor, label_step: int) -> Tensor:
     """verdicts (B, K) in [0, 1], NaN unknown; outcomes (B,) 0 or 1; groups (B,) -> (B, K).
 
-    A step of unknown verdict keeps the advantage: it falls back to the outcome.
+    A step with an unknown verdict keeps the advantage: it falls back to the outcome.
     """
     column = outcomes[:, None]
     z = centred(column, torch.ones_like(column, dtype=torch.bool), groups, config.std).expand(verdicts.shape)

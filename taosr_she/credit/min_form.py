@@ -11,7 +11,7 @@ from taosr_she.credit.rewards import step_rewards
 def min_form(config: CreditConfig, verdicts: Tensor, outcomes: Tensor, groups: Tensor, label_step: int) -> Tensor:
     """verdicts (B, K) in [0, 1], NaN unknown; outcomes (B,); groups (B,) -> (B, K): z of the returns, step by step.
 
-    Unknown steps are left out of the minimum. A step behind the label from which on nothing is known gets 0.
+    Unknown steps are left out of the minimum. A step after the label gets 0 if neither it nor any later step is known.
 
     Source: PURE (2504.15275), min-form credit assignment in the limit of temperature 0.
     """

@@ -8,7 +8,7 @@ from taosr_she.credit.groups import centred
 
 
 def outcome(config: CreditConfig, verdicts: Tensor, outcomes: Tensor, groups: Tensor, label_step: int) -> Tensor:
-    """verdicts (B, K) unused but for K; outcomes (B,); groups (B,) -> (B, K).
+    """verdicts (B, K), of which only K is used; outcomes (B,); groups (B,) -> (B, K).
 
     Source: DeepSeekMath (2402.03300), section 4.1.2, outcome supervision.
     """

@@ -11,8 +11,8 @@ from taosr_she.credit.srpo import RIGHT
 def pivot(config: CreditConfig, verdicts: Tensor, outcomes: Tensor, groups: Tensor, label_step: int) -> Tensor:
     """verdicts (B, K) in [0, 1], NaN unknown; outcomes (B,); groups (B,) -> (B, K); zero after the first error.
 
-    An unknown step is no error. Where no step is known to be wrong, a negative advantage goes to the label step: it is
-    the one that the outcome is about.
+    An unknown step is not an error. If no step is known to be wrong, a negative advantage goes to the label step,
+    because the outcome is about the label.
 
     Source: the localisation of errors in VPPO (verifiable process rewards, as the design of this project describes it).
     """

@@ -1,4 +1,4 @@
-"""The credit rules by name: the one list of them."""
+"""The list of credit rules, by name."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -24,12 +24,12 @@ RULES = {
 }
 """Rule name -> import path of `(config, verdicts (B, K), outcomes (B,), groups (B,), label_step) -> advantages (B, K)`.
 
-Paths and not functions, so that a recipe is checked without torch."""
+These are paths and not functions, because a recipe must be checked without importing torch."""
 ARGUMENTS = ("config", "verdicts", "outcomes", "groups", "label_step")
 
 
 def find_rule(name: str) -> "Rule":
-    """The function of a name in RULES, or of an import path. Raises ValueError of one line for anything else."""
+    """The function for a name in RULES or an import path. Raises a one-line ValueError for anything else."""
     if name not in RULES and not is_import_path(name):
         raise ValueError(f"'{name}' is none of {', '.join(RULES)}, and no import path such as my_package.rules:my_rule")
     rule: Any = import_named(RULES.get(name, name))

@@ -10,11 +10,11 @@ from taosr_she.credit.groups import centred
 def scalar(config: CreditConfig, verdicts: Tensor, outcomes: Tensor, groups: Tensor, label_step: int) -> Tensor:
     """verdicts (B, K) in [0, 1], NaN unknown; outcomes (B,) unused; groups (B,) -> (B, K). Not clamped, as GRPO.
 
-    The score of a rollout is the mean of its known verdicts. `ScalarExaminer` writes its one number on all K steps, so
-    the mean is that number; fed from an examiner of steps, the rule would reward the share of right steps. A rollout
-    without any verdict is compared with nobody and gets 0.
+    The score of a rollout is the mean of its known verdicts. `ScalarExaminer` assigns its one number to all K steps, so
+    the mean is that number. With an examiner of steps, the rule would reward the share of right steps. A rollout
+    without any verdict is not compared and gets 0.
 
-    Source: DeepSeekMath (2402.03300), section 4.1.2, with a reward model's score for the outcome.
+    Source: DeepSeekMath (2402.03300), section 4.1.2, with a reward model's score instead of the outcome.
     """
     known = ~torch.isnan(verdicts)
     count = known.sum(dim=1, keepdim=True)

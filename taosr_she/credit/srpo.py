@@ -5,11 +5,11 @@ Follows the abstract of TaoSR-SHE (2510.07972), with documented choices (see Cre
     A[b, k] = w_o * z(R)[b] + w_s * S[b, k]
 
 where R is the outcome, z subtracts the group's mean, and S[b, k] = z(v[., k])[b] over the rollouts it is compared with.
-S is 0 where the verdict is unknown and where the step is not critical. Critical means that the verdicts, read as right
-or wrong, disagree: a GSRM that gives 0.9 to one right step and 0.7 to another has found no difference worth learning.
+S is 0 if the verdict is unknown or the step is not critical. A step is critical if its verdicts, as right or wrong,
+disagree. An examiner that gives 0.9 to one right step and 0.7 to another has found no difference worth learning.
 
-The first error is the first step with a known verdict below 0.5. An unknown step is no error, and steps after it are
-still reached.
+The first error is the first step with a known verdict below 0.5. An unknown step is not an error, and steps after it
+are still reached.
 """
 
 import torch
@@ -43,7 +43,7 @@ def srpo(config: CreditConfig, verdicts: Tensor, outcomes: Tensor, groups: Tenso
 
 
 def _outcome_term(config: CreditConfig, wrong: Tensor, outcomes: Tensor, groups: Tensor, label_step: int) -> Tensor:
-    """z of the outcome, which a right label with a wrong step earns only in part -> (B, K)."""
+    """z of the outcome, of which a right label with a wrong step earns only a share -> (B, K)."""
     earned = torch.where(wrong.any(dim=1), outcomes * config.flawed_outcome, outcomes)[:, None]
     term = centred(earned, torch.ones_like(earned, dtype=torch.bool), groups, config.std).expand(wrong.shape)
     if config.outcome_on == "all":

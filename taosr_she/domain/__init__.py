@@ -1,8 +1,7 @@
-"""What a shop decides: label scale, step schema, rule book, prompt, response format.
+"""Everything that differs between shops: label scale, step schema, rule book, prompt, response format.
 
-`domain` reads the YAML file, `pair` holds the two records that travel through the house, `fold` brings what people
-write into one form, `prompt` turns a pair into text, `response` turns the model's text into steps and a label,
-`conclusions` makes closed steps comparable, `annotation` is what a person said of a step, `malformed` the warning
-when too few responses can be read, `spans` gives every generated token its step. Nothing here knows a model or a
-trainer.
+`domain` reads the YAML file. `pair` has the two records used everywhere: pair and annotation. `fold` normalises text.
+`prompt` turns a pair into text, `response` turns the model's text into steps and a label. `conclusions` makes closed
+steps comparable. `annotation` reads and writes people's annotations. `malformed` is the warning about unreadable
+responses. `spans` assigns every generated token to a step. Nothing here knows a model or a trainer.
 """

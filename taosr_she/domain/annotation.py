@@ -18,9 +18,9 @@ _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 REASONS: dict[str, str] = {
     "not an object": "the record is not an object",
-    "missing field": "there is no pair_id, step or verdict",
-    "unknown field": "the record has a field that no annotation has",
-    "wrong type": "a field is not a text",
+    "missing field": "pair_id, step or verdict is missing",
+    "unknown field": "the record has a field that annotations do not have",
+    "wrong type": "a field is not text",
     "unknown verdict": f"the verdict is none of {', '.join(VERDICTS)}",
     "unknown step": "the step is not in the domain's step schema",
     "wrong encoding": "some text is not UTF-8",
@@ -40,21 +40,21 @@ class BadAnnotation(ValueError):
 def is_reference(annotation: Annotation) -> bool:
     """True for a reference, False for a verdict.
 
-    A record with a `response_id` judges a text. One without it states the right conclusion, unless it says `wrong`:
-    then it too can only be about the very text in `conclusion`. A reference that is `unsure` abstains.
+    A record with a `response_id` judges a text. A record without one states the right conclusion, unless its verdict is
+    `wrong`: then it is also about the exact text in `conclusion`. A reference that is `unsure` abstains.
     """
     return not annotation.response_id and annotation.verdict != "wrong"
 
 
 def normal_text(text: str) -> str:
-    """A step's text without differences of case and white space: verdicts of equal texts are about the same."""
+    """A step's text without differences of case and white space. Verdicts on equal texts count as one."""
     return " ".join(text.casefold().split())
 
 
 def annotation_from_row(row: Any) -> Annotation:
     """The record in a mapping of field names to texts. Raises BadAnnotation with one of REASONS.
 
-    None is the same as a missing field; a whole number is taken as its text in the ids.
+    None is the same as a missing field. An id may be a whole number and is read as text.
     """
     if not isinstance(row, dict):
         raise BadAnnotation("not an object", f"found {_short(row)}")
@@ -77,23 +77,23 @@ def row_from_annotation(annotation: Annotation) -> dict[str, str]:
 
 
 def write_annotations(path: Path, annotations: Iterable[Annotation]) -> None:
-    """Write one JSON object a line; empty fields are left out."""
+    """Write one JSON object per line; empty fields are left out."""
     write_jsonl(path, map(row_from_annotation, annotations))
 
 
 def read_annotations(path: Path) -> list[Annotation]:
-    """Read annotations, all or none. Raises UserError naming file, line and mend.
+    """Read annotations, all or none. Raises a UserError that names the file, the line and the fix.
 
-    For files from elsewhere, whose bad rows should go to a quarantine file, see `examine.interchange`.
+    For external files, whose bad rows should go to a quarantine file, see `examine.interchange`.
     """
     if not path.is_file():
         raise UserError(f"annotations {path}: no such file")
     annotations = []
-    with path.open("rb") as file:  # lines end at "\n" alone: texts may hold U+2028 and its like
+    with path.open("rb") as file:  # only "\n" ends a line, because texts may contain U+2028 and the like
         for number, line in enumerate(file, start=1):
             try:
                 annotations.append(annotation_from_row(json.loads(line)))
-            # BadAnnotation, no JSON, not UTF-8; RecursionError: absurdly nested brackets
+            # BadAnnotation, invalid JSON, not UTF-8; RecursionError: extremely nested brackets
             except (ValueError, RecursionError) as error:
                 raise UserError(
                     f"annotations {path}, line {number}: {error}; expected an object with pair_id, step, conclusion "
@@ -106,9 +106,9 @@ def _text(name: str, value: Any) -> str:
     if name.endswith("_id") and isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     if not isinstance(value, str):
-        raise BadAnnotation("wrong type", f"{name} is {_short(value)}, not a text")
+        raise BadAnnotation("wrong type", f"{name} is {_short(value)}, not text")
     if not value.isascii() and _SURROGATE.search(value):
-        raise BadAnnotation("wrong encoding", f"{name} holds half a character (a lone surrogate)")
+        raise BadAnnotation("wrong encoding", f"{name} contains a lone surrogate (half of a character)")
     return value
 
 

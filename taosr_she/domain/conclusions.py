@@ -1,4 +1,4 @@
-"""Closed steps compared as canonical conclusions: order, case, white space and the domain's synonyms do not matter."""
+"""Canonical conclusions, to compare closed steps: order, case, white space and the domain's synonyms do not matter."""
 
 import re
 from functools import lru_cache
@@ -12,7 +12,7 @@ _OR = re.compile(r"(?:^| )or(?= |$)")
 def parse_fields(text: str) -> list[tuple[str, str]]:
     """`"color: red; price: 45"` -> `[("color", "red"), ("price", "45")]`, lower case, in the order written.
 
-    A part without a colon becomes a key with an empty value, so that nothing the model wrote is lost in a comparison.
+    A part without a colon becomes a key with an empty value. So a comparison uses everything that the model wrote.
     """
     fields = []
     for part in text.replace("\n", ";").split(";"):
@@ -24,11 +24,11 @@ def parse_fields(text: str) -> list[tuple[str, str]]:
 
 
 def canonical(domain: Domain, step: StepSpec, text: str) -> str:
-    """One spelling for all texts of a step that conclude the same.
+    """One spelling for all texts of a step that have the same conclusion.
 
-    Fields are sorted and repeated ones kept (saying a thing twice is not the same as saying it once); alternatives
-    ("red or blue", "not red or blue") are sorted; synonyms become the canonical word; a label becomes its code,
-    without the rules it cites. Free text only loses case and double white space.
+    Fields are sorted, and repeated ones kept (stating something twice is not the same as stating it once). Alternatives
+    ("red or blue", "not red or blue") are sorted. Synonyms become the canonical word. A label becomes its code, without
+    the rules it cites. In free text only case and repeated white space are normalised.
     """
     if step.form == "fields":
         pairs = sorted((key, _value(domain, value)) for key, value in parse_fields(text))
@@ -42,11 +42,11 @@ def canonical(domain: Domain, step: StepSpec, text: str) -> str:
 
 
 def _value(domain: Domain, value: str) -> str:
-    """Canonical value; a leading "not" stands for all alternatives: "not red or blue" is neither."""
+    """Canonical value. A leading "not" applies to all alternatives: "not red or blue" means neither."""
     negation, rest = ("not ", value[4:]) if value.startswith("not ") else ("", value)
     parts = [part.strip() for part in _OR.split(rest)]
     words = [_word(domain, part) for part in parts if part not in ("", "not")] or [rest]
-    # Negated alternatives last: "red or not blue" must not come out as "not blue or red", which is neither.
+    # Negated alternatives last: "red or not blue" must not become "not blue or red", which means neither.
     return negation + " or ".join(sorted(words, key=lambda word: (word.startswith("not "), word)))
 
 

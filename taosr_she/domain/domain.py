@@ -23,11 +23,11 @@ class Grade(Strict):
     model_config = ConfigDict(coerce_numbers_to_str=True)  # YAML reads an unquoted 4 as a number
 
     code: str
-    """What the model writes and what files hold, e.g. "4" or "E"."""
+    """The code that the model writes and that files contain, e.g. "4" or "E"."""
     name: str
-    """What people call it, e.g. "Excellent"."""
+    """The name for people, e.g. "Excellent"."""
     good: bool = False
-    """Counts as a good result in Good F1."""
+    """Whether the grade counts as a good result in Good F1."""
     meaning: str = ""
     """One sentence for the prompt and for annotators."""
     aliases: tuple[str, ...] = ()
@@ -66,7 +66,7 @@ class Rule(Strict):
     grade: str
     """Code of the grade."""
     text: str
-    """The rule as people read it."""
+    """The text of the rule."""
 
 
 class ProductField(Strict):
@@ -75,9 +75,9 @@ class ProductField(Strict):
     name: Literal["title", "description", "brand", "category", "price", "attributes"]
     """Which field of the product."""
     heading: str
-    """What stands before it."""
+    """Heading in front of the field's text."""
     max_chars: int = Field(default=400, gt=0)
-    """Longer text is cut here."""
+    """Maximum number of characters; longer text is cut."""
 
 
 class PromptSpec(Strict):
@@ -88,13 +88,13 @@ class PromptSpec(Strict):
     show_labels: bool = True
     """List the grades with their meaning."""
     show_rules: bool = True
-    """List the rule book. A model trained from scratch cannot read it, so tiny recipes leave it out."""
+    """List the rule book. A model trained from scratch cannot understand it, so tiny recipes leave it out."""
     show_format: bool = True
     """List the steps with their guide, in the response format."""
     query_heading: str = "Query"
-    """What stands before the query."""
+    """Heading in front of the query."""
     max_query_chars: int = Field(default=300, gt=0)
-    """Longer queries are cut here."""
+    """Maximum number of characters; longer queries are cut."""
     fields: tuple[ProductField, ...] = (ProductField(name="title", heading="Title"),)
     """Product fields in order; empty ones are left out of the prompt."""
     answer_heading: str = "Answer:"
@@ -117,7 +117,7 @@ class Domain(Strict):
     prompt: PromptSpec = PromptSpec()
     """How a pair becomes a prompt."""
     answer_first: bool = False
-    """The label step stands first ("respond then think"): one prefill then gives the label distribution."""
+    """Whether the label step comes first ("respond then think"). One prefill then gives the label distribution."""
     synonyms: dict[str, str] = Field(default_factory=dict)
     """Spelling variants of values in closed steps, variant -> canonical (lower case)."""
 
@@ -128,18 +128,18 @@ class Domain(Strict):
             ("step keys", [s.key for s in self.steps]),
             ("rule ids", [r.id for r in self.rules]),
         ):
-            # A response is read word by word after "[label]", without brackets and commas.
+            # The parser reads the text after "[label]" word by word, without brackets and commas.
             odd = [n for n in names if not re.fullmatch(r"[^\s(),\[\]]+", n)]
             if odd:
                 raise ValueError(f"{what} must be single words without brackets and commas, not '{odd[0]}'")
             doubled = sorted({n for n in names if names.count(n) > 1})
             if doubled:
-                raise ValueError(f"{what} must differ; twice: {', '.join(doubled)}")
+                raise ValueError(f"{what} must be unique; occurring twice: {', '.join(doubled)}")
         label_steps = [i for i, s in enumerate(self.steps) if s.form == "label"]
         if len(label_steps) != 1:
             raise ValueError(f"exactly one step must have 'form: label', found {len(label_steps)}")
         if (label_steps[0] == 0) != self.answer_first and len(self.steps) > 1:
-            raise ValueError("the label step must stand first exactly when 'answer_first: true'")
+            raise ValueError("the label step must come first if 'answer_first: true', and only then")
         seen: dict[str, str] = {}
         for grade in self.labels:
             for spelling in grade.spellings:
@@ -150,7 +150,7 @@ class Domain(Strict):
             raise ValueError(f"rules lead to grades that are not on the label scale: {', '.join(unknown)}")
         for step in self.steps:
             if step.form == "choice" and not step.choices:
-                raise ValueError(f"step '{step.key}' has 'form: choice' and needs 'choices'")
+                raise ValueError(f"step '{step.key}' has 'form: choice', so it needs 'choices'")
         for variant, word in self.synonyms.items():
             for value in (variant, word):
                 if value != " ".join(value.casefold().split()) or re.search(r";|^not | or ", value) or not value:
@@ -183,9 +183,9 @@ class Domain(Strict):
 
     @property
     def grade_values(self) -> tuple[float, ...]:
-        """A number for every grade, in the order of `codes`, larger for a better one.
+        """A number for every grade, in the order of `codes`; a better grade has a larger number.
 
-        It is the code itself where all codes are numbers that fall from best to worst, as 4, 3, 2, 1. Elsewhere the
+        If all codes are numbers that fall from best to worst, as in 4, 3, 2, 1, the number is the code. Otherwise the
         grades are counted from the worst, which is 1: E, S, C, I are 4, 3, 2, 1.
         """
         try:
@@ -196,9 +196,9 @@ class Domain(Strict):
         return values if values and falling else tuple(float(n) for n in range(len(self.codes), 0, -1))
 
     def parse_label(self, value: object) -> str | None:
-        """The code for a spelling of a label ("Excellent", 4, "4.00", "4,0", "exact"), or None when it is none."""
+        """The code for a spelling of a label ("Excellent", 4, "4.00", "4,0", "exact"); None if it is not a label."""
         text = str(value).strip().casefold()
-        # Spreadsheets turn a column of 4 into 4.0, databases into 4.00, both into 4,0 where the comma parts decimals.
+        # Spreadsheets turn a column of 4 into 4.0, databases into 4.00, and both into 4,0 if the locale says so.
         for spelling in (text, re.sub(r"(?<=\d)[.,]0+$", "", text)):
             for grade in self.labels:
                 if spelling in grade.spellings:
@@ -211,7 +211,7 @@ class Domain(Strict):
 
 
 def load_domain(name_or_path: str | Path) -> Domain:
-    """A shipped domain by name, or any domain from a YAML file. Raises UserError with the mend."""
+    """A shipped domain by name, or any domain from a YAML file. Raises a UserError that names the fix."""
     if str(name_or_path) in SHIPPED:
         text = resources.files("taosr_she.domain").joinpath("domains", f"{name_or_path}.yaml").read_text("utf-8")
     else:

@@ -1,4 +1,4 @@
-"""One folding of what people write. The prompt shows folded text, and texts that fold alike are one query."""
+"""Normalisation ("folding") of user text. The prompt shows folded text, and queries with equal folded text are one."""
 
 import unicodedata
 from functools import lru_cache
@@ -10,12 +10,13 @@ _ASCII_CONTROLS = dict.fromkeys(code for code in (*range(32), 127) if not chr(co
 
 
 def fold(text: str) -> str:
-    """The text on one line, in one form of Unicode.
+    """The text on one line, in one Unicode form.
 
-    Square brackets of any script become round ones, line breaks and runs of white space one space; control, format and
-    unassigned characters vanish (they hide text from readers and filters). Compatibility forms are folded (NFKC).
+    Square brackets of any script become round ones. Line breaks and runs of white space become one space. Control,
+    format and unassigned characters are removed, because they can hide text from readers and filters. Compatibility
+    characters are normalised (NFKC).
     """
-    if text.isascii():  # by far the commonest, and NFKC leaves it as it is
+    if text.isascii():  # by far the most common case, and NFKC does not change it
         if not text.isprintable():
             text = text.translate(_ASCII_CONTROLS)
         return " ".join(text.replace("[", "(").replace("]", ")").split())

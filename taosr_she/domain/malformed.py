@@ -1,17 +1,17 @@
-"""When so many responses are malformed that something is wrong: one line, for every command and stage."""
+"""The warning about too many malformed responses: one line, the same for every command and stage."""
 
 from collections import Counter
 from collections.abc import Iterable
 
 WARN_ABOVE = 0.2
-"""Share of malformed responses above which people are told."""
-_HINT = "was the model trained for this domain, and may it write enough tokens (max_new_tokens)?"
+"""Share of malformed responses above which there is a warning."""
+_HINT = "was the model trained for this domain, and is max_new_tokens large enough?"
 
 
 def malformed_warning(reasons: Iterable[str | None]) -> str | None:
-    """One line when more than WARN_ABOVE of the responses are malformed, else None.
+    """One line if more than WARN_ABOVE of the responses are malformed, otherwise None.
 
-    `reasons` holds, for each response, why it is malformed; None where it is well formed.
+    `reasons` has an entry for each response: why it is malformed, or None if it is well formed.
 
     >>> malformed_warning(["cut off", None])[:74]
     'warning: 1 of 2 responses (50%) are malformed, most often: cut off (1); wa'
@@ -28,5 +28,5 @@ def malformed_warning(reasons: Iterable[str | None]) -> str | None:
 
 
 def malformed_share_warning(share: float) -> str | None:
-    """The same where only the share is known."""
+    """The same warning if only the share is known."""
     return f"warning: {share:.0%} of the responses are malformed; {_HINT}" if share > WARN_ABOVE else None

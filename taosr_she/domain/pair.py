@@ -6,7 +6,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """What the shop says about a product. Only `title` is required."""
+    """The shop's information about a product. Only `title` is required."""
 
     title: str
     description: str = ""
@@ -20,7 +20,7 @@ class Product:
 class Pair:
     """One query with one product and, when known, its human label (a code of the domain's label scale).
 
-    `query_id` groups pairs of the same query: splits and bootstrap intervals never divide a query.
+    `query_id` groups the pairs of a query: splits and bootstrap intervals keep them together.
     `tags` are slices for evaluation ("negation", "tail"). `extra` keeps columns we do not use, unchanged.
     """
 
@@ -36,10 +36,10 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """What one person said about one step of one pair.
+    """One person's annotation of one step of one pair.
 
-    A *reference* annotation has no `response_id`: `conclusion` is the right conclusion of a closed step, and verifies
-    any rollout of the pair. A *verdict* has one: `verdict` says whether the very text in `conclusion` is right.
+    A *reference* has no `response_id`: `conclusion` is the right conclusion of a closed step, and verifies any rollout
+    of the pair. A *verdict* has a `response_id`: `verdict` says whether the exact text in `conclusion` is right.
     """
 
     pair_id: str

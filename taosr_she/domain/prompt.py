@@ -1,4 +1,4 @@
-"""A pair as a prompt. Text from queries and products is data: it can never open a section, a turn or a label."""
+"""From a pair to a prompt. Text from queries and products is data: it can never open a section, a turn or a label."""
 
 import re
 from collections.abc import Iterable
@@ -10,23 +10,23 @@ from taosr_she.domain.pair import Pair, Product
 
 
 def neutralise(text: str, special_tokens: Iterable[str] = ()) -> str:
-    """User text on one line, unable to act as structure, still readable.
+    """User text on one line that cannot act as structure but is still readable.
 
-    `fold` takes sections (square brackets become round), lines and turns (line breaks become spaces) and what only
-    looks like them (NFKC, or `［label］` would pass here and look like a header to a reader). Then every special token
-    of the tokenizer, in any case, gets a space after its first character until none is left.
+    `fold` removes sections (square brackets become round), lines and turns (line breaks become spaces), and look-alikes
+    (NFKC; otherwise `［label］` would pass here and look like a header to a reader). Then every special token of the
+    tokenizer, in any case, gets a space after its first character, until none is left.
     """
     text = fold(text)
     pattern = _special_pattern(tuple(special_tokens))
     broken = 1
-    while broken:  # taking one token apart can complete another; every pass leaves fewer letters side by side
+    while broken:  # breaking one token can complete another; every pass leaves fewer adjacent letters
         text, broken = pattern.subn(_break, text)
     return text.strip()
 
 
 @lru_cache(maxsize=64)
 def _special_pattern(special_tokens: tuple[str, ...]) -> re.Pattern[str]:
-    """Any special token, without the spaces around it; and the names of bytes, which Unigram models read as bytes."""
+    """Matches special tokens without the spaces around them, and names of bytes, which Unigram models read as bytes."""
     specials = sorted({token.strip() for token in special_tokens} - {""}, key=len, reverse=True)
     return re.compile("|".join([*map(re.escape, specials), "<0x[0-9a-f]{2}>"]), re.IGNORECASE)
 
@@ -71,7 +71,7 @@ def render_prompt(domain: Domain, pair: Pair, special_tokens: Iterable[str] = ()
 
 
 def _shown(text: str, max_chars: int, special_tokens: tuple[str, ...]) -> str:
-    # Cut after neutralising, which can make a text 18 times as long (NFKC); the first cut only bounds the work.
+    # Cut after neutralising, because NFKC can make a text 18 times as long; the first cut only limits the work.
     return neutralise(text[: 4 * max_chars], special_tokens)[:max_chars].rstrip()
 
 

@@ -1,6 +1,6 @@
-"""The response format: named sections in the order of the step schema. Text to steps and label, and back.
+"""The response format: named sections in the order of the step schema. Parses text into steps and a label, and back.
 
-A malformed response is a state with a reason, not an exception: reinforcement learning meets thousands of them.
+A malformed response is a state with a reason, not an exception, because reinforcement learning produces thousands.
 """
 
 import re
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from taosr_she.domain.domain import Domain
 
-# Blanks before a header are let through: word-level tokenizers decode with a space before every word.
+# Spaces before a header are allowed, because word-level tokenizers decode with a space before every word.
 _HEADER = re.compile(r"^[ \t]*\[([a-z][a-z_]*)\]", re.MULTILINE)
 
 
@@ -34,10 +34,10 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A parsed response. `steps` has K entries in schema order, None where the section is missing.
+    """A parsed response. `steps` has K entries in schema order; a missing section is None.
 
-    `label` is what the label step says, also when the response is malformed for another reason: credit and evaluation
-    ask `well_formed` first.
+    `label` is the label step's label even if the response is malformed for another reason. Credit and evaluation check
+    `well_formed` first.
     """
 
     text: str
@@ -48,12 +48,12 @@ class Response:
 
     @property
     def well_formed(self) -> bool:
-        """True when every section is there once, in order, with text, and the label is on the scale."""
+        """True if every section occurs exactly once, in order, with text, and the label is on the scale."""
         return self.reason is None
 
 
 def render_response(domain: Domain, conclusions: Mapping[str, str]) -> str:
-    """The response text for step conclusions by key: one line a step, e.g. `[category] same`."""
+    """The response text for step conclusions by key: one line per step, e.g. `[category] same`."""
     return "\n".join(f"[{key}] {' '.join(conclusions[key].split())}" for key in domain.step_keys)
 
 
@@ -65,7 +65,7 @@ def find_headers(text: str) -> list[Header]:
 def parse_response(domain: Domain, text: str, finished: bool = True) -> Response:
     """Split a response into its steps and label. Never raises on any text.
 
-    `finished` is False when generation stopped at the token limit. The first occurrence of a section wins, so a
+    `finished` is False if generation stopped at the token limit. The first occurrence of a section counts, so a
     repeated section can never overwrite a label.
     """
     headers = find_headers(text)

@@ -1,8 +1,8 @@
-"""Token spans: which step every generated token belongs to, found on the generated ids themselves.
+"""Token spans: which step every generated token belongs to, determined from the generated ids.
 
-Text is never tokenised again. A tokenizer gives offsets for text it encodes, not for ids a model emits, so the
-offsets are recovered by decoding. A character belongs to the token that completes it: of the tokens that spell one
-emoji byte by byte, the last holds it and the others are empty.
+Text is never tokenised again. A tokenizer gives offsets for text that it encodes, not for ids that a model generates,
+so the offsets are recovered by decoding. A character belongs to the token that completes it: if several tokens spell
+one emoji byte by byte, the emoji belongs to the last one and the others have no text.
 """
 
 from bisect import bisect_right
@@ -20,20 +20,20 @@ _BROKEN = "\ufffd"  # what decoders write for bytes that are no character (yet)
 
 
 def decode_response(tokenizer: "Tokenizer", ids: Sequence[int]) -> str:
-    """The text of generated ids, as it is parsed: end, pad and other special tokens at the end are left out.
+    """The text of generated ids, as it is parsed: without end, pad and other special tokens at the end.
 
-    Everything else stays exactly as generated, special tokens in the middle included, so that a step which holds one is
-    judged with it.
+    Everything else stays exactly as generated. This includes special tokens in the middle, so a step that contains one
+    is examined with it.
     """
     return _decode(tokenizer, ids[: _content_length(tokenizer, ids)])
 
 
 def token_ends(tokenizer: "Tokenizer", ids: Sequence[int]) -> list[int]:
-    """Offset in `decode_response(tokenizer, ids)` at which the text of each token ends: T integers that never fall.
+    """Offset in `decode_response(tokenizer, ids)` at which the text of each token ends: T non-decreasing integers.
 
-    The text of token t is `text[ends[t - 1] : ends[t]]`; together the tokens cover the text. Exact for any tokenizer
-    that can decode: texts of single tokens are used only where joining them gives the decoded text, prefixes are
-    decoded elsewhere.
+    The text of token t is `text[ends[t - 1] : ends[t]]`; together the tokens cover the text. The offsets are exact for
+    any tokenizer that can decode. Texts of single tokens are used only if joining them gives the decoded text;
+    otherwise prefixes are decoded.
     """
     content = list(ids[: _content_length(tokenizer, ids)])
     pieces = _pieces(tokenizer, content)
@@ -50,10 +50,10 @@ def token_ends(tokenizer: "Tokenizer", ids: Sequence[int]) -> list[int]:
 def token_steps(domain: Domain, tokenizer: "Tokenizer", ids: Sequence[int], response: Response) -> list[int]:
     """Index of the step (0..K-1, schema order) of each of the T generated tokens. `response` is parsed from these ids.
 
-    A token belongs to the step of its last character, so "\\n[" belongs to the section it opens. A section, repeated
-    or out of order, counts for the step of its key; an unknown section continues the step before it. What stands
-    before the first header belongs to step 0, the end token and anything after it to the last section. Without any
-    section all tokens belong to the label step: nothing else can be told apart, and the label step bears the outcome.
+    A token belongs to the step of its last character, so "\\n[" belongs to the section it opens. A section belongs to
+    the step of its key, even if it is repeated or out of order; an unknown section continues the step before it. Text
+    before the first header belongs to step 0, the end token and everything after it to the last section. If there is no
+    section at all, all tokens belong to the label step, because it carries the outcome.
     """
     ends = token_ends(tokenizer, ids)
     if ends and ends[-1] != len(response.text):
@@ -94,9 +94,9 @@ _PIECES: "WeakKeyDictionary[Tokenizer, dict[int, tuple[str, str] | None]]" = Wea
 
 
 def _piece(tokenizer: "Tokenizer", token: int) -> tuple[str, str] | None:
-    """(text at the start of a response, text after another token) of one id; None when it depends on its neighbours.
+    """(text at the start of a response, text after another token) of one id; None if it depends on its neighbours.
 
-    The two differ where decoders strip a leading space (SentencePiece) or add one between words (word-level,
+    The two differ for decoders that strip a leading space (SentencePiece) or add one between words (word-level,
     WordPiece).
     """
     alone, twice = _decode(tokenizer, [token]), _decode(tokenizer, [token, token])
@@ -106,10 +106,10 @@ def _piece(tokenizer: "Tokenizer", token: int) -> tuple[str, str] | None:
 
 
 def _pieces(tokenizer: "Tokenizer", ids: list[int]) -> list[str]:
-    """Text of each token from the cached single-token texts; runs of tokens that depend on each other by prefixes.
+    """Text of each token from cached single-token texts; runs of tokens that depend on each other decode by prefixes.
 
-    A guess that the caller checks against the decoded text: it is right for byte-level BPE, SentencePiece with byte
-    fallback, WordPiece and word-level decoders.
+    The result is a guess that the caller checks against the decoded text. It is right for byte-level BPE, SentencePiece
+    with byte fallback, WordPiece and word-level decoders.
     """
     known = _PIECES.setdefault(tokenizer, {})
     for token in set(ids) - known.keys():
@@ -125,7 +125,7 @@ def _pieces(tokenizer: "Tokenizer", ids: list[int]) -> list[str]:
         end = position
         while end < len(ids) and known[ids[end]] is None:
             end += 1
-        before = max(position - 1, 0)  # one token before the run, or decoders take its first token for the first of all
+        before = max(position - 1, 0)  # with one token before the run, because decoders treat the first token specially
         pieces += _prefix_pieces(tokenizer, ids[before:end])[position - before :]
         position = end
     return pieces
@@ -137,7 +137,7 @@ def _prefix_pieces(tokenizer: "Tokenizer", ids: list[int]) -> list[str]:
     pieces, end = [], 0
     for length in range(1, len(ids) + 1):
         prefix = _decode(tokenizer, ids[:length])
-        # An incomplete character decodes to replacement marks, which the text does not share.
+        # An incomplete character decodes to replacement characters, which the text does not contain.
         stable = len(prefix) if text.startswith(prefix) else _shared(prefix, text)
         pieces.append(text[end : max(end, stable)])
         end = max(end, stable)

@@ -43,12 +43,12 @@ def test_a_module_of_the_working_folder_is_found_and_hides_nothing(module: str, 
 @pytest.mark.parametrize(
     ("path", "told"),
     [
-        ("own_code", "'own_code' is no import path; expected e.g. my_package.my_module:my_name"),
+        ("own_code", "'own_code' is not an import path; expected e.g. my_package.my_module:my_name"),
         ("own_cod:double", "own_cod:double: no module 'own_cod' among the installed packages or in the working folder"),
         ("own_code.deep:double", "no module 'own_code.deep'|fails with ModuleNotFoundError"),
         ("own_code:dubble", "own_code:dubble: the module has no 'dubble'; it has double$"),
-        ("broken_code:x", r"importing the module fails with RuntimeError: no.{1,2}luck \(broken_code.py, line 3\)"),
-        ("needy_code:x", "fails with ModuleNotFoundError: No module named 'not_there_at_all'"),
+        ("broken_code:x", r"importing the module failed with RuntimeError: no.{1,2}luck \(broken_code.py, line 3\)"),
+        ("needy_code:x", "failed with ModuleNotFoundError: No module named 'not_there_at_all'"),
     ],
 )
 def test_what_is_wrong_is_one_line(module: str, path: str, told: str) -> None:

@@ -32,7 +32,7 @@ def test_it_says_what_it_rejects_and_writes_json(model: Path, pairs: Path, tmp_p
         (["results.json", "--out", "."], "--out results.json: is the input"),
         (["pairs.jsonl", "--annotations", "no.jsonl"], "annotations no.jsonl: no such file"),
         (["pairs.jsonl", "--max-new-tokens", "-1"], "'--max-new-tokens'"),
-        (["bare.jsonl"], "bare.jsonl: no labelled pair to measure"),
+        (["bare.jsonl"], "bare.jsonl: no usable labelled pair"),
         (["pairs.jsonl", "--domain", "wands"], "--domain wands differs"),
     ],
 )
@@ -60,5 +60,5 @@ def test_ctrl_c_is_one_line(
     assert code == 130
     (line,) = error.splitlines()
     assert line == (
-        "taosr-she: stopped; 0 of 8 pairs were answered and nothing is kept; run the same command again to start over"
+        "taosr-she: stopped; 0 of 8 pairs were judged, but nothing is kept; run the same command again to start over"
     )

@@ -22,5 +22,5 @@ def test_the_text_stays_and_everything_else_is_that_of_a_path(text: str) -> None
 
 def test_a_default_stays_a_path_and_no_text_is_none() -> None:
     assert str(path(Path("a.jsonl"))) == "a.jsonl"
-    with pytest.raises(ValueError, match="empty text"):
+    with pytest.raises(ValueError, match="cannot be empty"):
         path("")

@@ -30,4 +30,4 @@ def test_the_device_is_what_the_driver_lists(tmp_path: Path) -> None:
         (tmp_path / f"0000:0{number}" / "information").write_text("Model: \t\t NVIDIA H100 80GB HBM3\nIRQ: 1\n")
     (tmp_path / "0000:02").mkdir()
     assert device("2.13.0", tmp_path) == "NVIDIA H100 80GB HBM3, NVIDIA H100 80GB HBM3, NVIDIA GPU"
-    assert device("2.13.0+cpu", tmp_path).endswith("but torch is built for the CPU alone")
+    assert device("2.13.0+cpu", tmp_path).endswith("but torch is built for the CPU only")

@@ -21,9 +21,9 @@ ROW = {"pair_id": "p", "step": "category", "conclusion": "same"}
         ({"step": "category"}, "missing field", "no pair_id"),
         (ROW | {"step": ""}, "missing field", "no step"),
         (ROW | {"verdict": "maybe"}, "unknown verdict", "'maybe' is none of correct, wrong, unsure"),
-        (ROW | {"note": 3}, "wrong type", "note is 3, not a text"),
+        (ROW | {"note": 3}, "wrong type", "note is 3, not text"),
         (ROW | {"pair_id": True}, "wrong type", "pair_id is True"),
-        (ROW | {"note": "a\ud83d"}, "wrong encoding", "note holds half a character"),
+        (ROW | {"note": "a\ud83d"}, "wrong encoding", "note contains a lone surrogate"),
     ],
 )
 def test_each_bad_row_has_its_reason(row: object, reason: str, detail: str) -> None:

@@ -38,7 +38,7 @@ def test_overrides_replace_values_at_any_depth() -> None:
         (["seed=[1"], "not valid YAML"),
         (["seed=-1"], "seed: must lie from 0 to 4294967295, not -1"),
         (["seed=4294967296"], "seed: must lie from 0 to 4294967295"),
-        (["seed={a: 1, a: 2}"], "the key 'a' stands twice in line 1"),
+        (["seed={a: 1, a: 2}"], "the key 'a' occurs twice in line 1"),
         (["threads=-1"], "threads: "),
         (["threads=2000"], "less than or equal to 1024"),
         (["stages.sft.settings.learning_rate=.inf"], "finite number"),
@@ -124,7 +124,7 @@ def test_missing_broken_and_empty_recipe_files(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="line 1 is not UTF-8"):
         load_recipe(broken)
     broken.write_text("name: x\nseed: 1\nname: y")
-    with pytest.raises(UserError, match=r"the key 'name' stands twice \(lines 1 and 3\)"):
+    with pytest.raises(UserError, match=r"the key 'name' occurs twice \(lines 1 and 3\)"):
         load_recipe(broken)
     broken.write_text("")
     with pytest.raises(UserError, match="expected a mapping"):
@@ -162,7 +162,7 @@ RL = {"kind": "rl", "start": "sft"}
             {"examiner": "json:dumps"},
             "examination: json:dumps: expected a class with a method examine(pairs, responses)",
         ),
-        ({"examiner": "gsrm"}, "'gsrm' is no import path"),
+        ({"examiner": "gsrm"}, "'gsrm' is not an import path"),
         ({"examiner": "json:dumps", "gsrm": "gsrm"}, "replaces `gsrm` and `endpoint`: name one of them"),
         ({"examiner_options": {"a": 1}}, "`examiner_options` belong to an `examiner`"),
         ({"mode": "majority"}, "stages.rl.examination.mode"),
