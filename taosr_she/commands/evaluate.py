@@ -60,8 +60,9 @@ def evaluate(
     screen.print(f"measuring {model} on {len(loaded.pairs)} pairs, domain '{shop.name}'", soft_wrap=True)
 
     from taosr_she.base.files import write_json
+    from taosr_she.evaluate.people import human_ceiling
     from taosr_she.evaluate.prediction import write_predictions
-    from taosr_she.evaluate.results import model_results
+    from taosr_she.evaluate.results import model_results, true_labels
     from taosr_she.evaluate.run import predict_in_parts
     from taosr_she.examine.verifier import Verifier
     from taosr_she.model.policy import load_policy
@@ -82,6 +83,7 @@ def evaluate(
             "models": {"model": model_results(shop, rows, resamples=1000, seed=0)},
             "codes": list(shop.codes), "step_keys": list(shop.step_keys), "split": pairs.name,
             "pairs": len(rows), "paired": [], "notes": [],
+            "labels_true": true_labels(shop, rows), "people": human_ceiling(shop, loaded.pairs, 1000, 0),
         }  # fmt: skip
     results["models"]["model"]["metrics"]["tokens_per_second"] = round(speed, 1)
     out.mkdir(parents=True, exist_ok=True)

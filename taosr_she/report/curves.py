@@ -11,6 +11,8 @@ REWARD = ("reward", "Reward", "share of right labels")
 HEALTH = (
     ("signal_share", "Signal", "share of groups with signal"),
     ("entropy", "Entropy", "nats a token"),
+    ("label_entropy", "Entropy of the labels given", "nats"),
+    ("macro_f1", "Macro-F1 of the rollouts", "share"),
     ("kl", "KL to the start", "nats a token"),
     ("length", "Response length", "tokens"),
     ("malformed_rate", "Malformed", "share of rollouts"),

@@ -10,8 +10,9 @@ from pydantic import Field, field_validator, model_validator
 from taosr_she.base.errors import UserError
 from taosr_she.base.files import write_json
 from taosr_she.evaluate.baselines import checked_predictions, find_baseline
+from taosr_she.evaluate.people import human_ceiling
 from taosr_she.evaluate.prediction import Prediction, write_predictions
-from taosr_she.evaluate.results import comparisons, model_results
+from taosr_she.evaluate.results import comparisons, model_results, true_labels
 from taosr_she.evaluate.robustness import PROBES, disturbed, robustness
 from taosr_she.examine.verifier import Verifier
 from taosr_she.recipe.context import Context
@@ -111,6 +112,8 @@ class EvaluateStage(Stage):
             "step_keys": list(domain.step_keys),
             "split": self.split,
             "pairs": len(pairs),
+            "labels_true": true_labels(domain, next(iter(predictions.values()))),
+            "people": human_ceiling(domain, pairs, self.resamples, seed),
             "notes": list(context.recipe.notes),
         }
         for name, rows in predictions.items():
