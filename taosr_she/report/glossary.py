@@ -35,8 +35,8 @@ GLOSSARY: tuple[tuple[str, tuple[Term, ...]], ...] = (
                 "qwk", "QWK, quadratic weighted kappa",
                 "Agreement with the true grades beyond what chance would give, where an error of two grades weighs "
                 "four times one of one grade: 1 is always right, 0 no better than dealing the same answers at random. "
-                "Only for scales of three grades or more. A malformed response counts as the grade farthest from the true "
-                "one.",
+                "Only for scales of three grades or more. A malformed response counts as the grade farthest from the "
+                "true one.",
             ),
             Term(
                 "grade_error", "Mean grade error",
