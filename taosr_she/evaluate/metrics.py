@@ -38,7 +38,7 @@ def compute_metrics(domain: Domain, predictions: Sequence[Prediction]) -> dict[s
       the grades that occur in the truth. `good_f1`: F1 of the question "is this a good result?".
     - `qwk`: quadratic weighted kappa of given and true grades (Cohen 1968, Psychological Bulletin 70): 1 - (mean of the
       squared distances) / (the same if answers were dealt to the pairs at random), from -1 to 1; NaN when one grade
-      alone occurs. `grade_error`: mean distance in `Domain.grade_values`. Both are NaN for a scale of two grades; a malformed
+      alone occurs. `grade_error`: mean distance in `Domain.grade_values`. Both are NaN for two grades; a malformed
       response counts as the grade farthest from the true one, the worse of two.
     - `step_<key>`: share of right ones among the known verdicts of the step.
     - `steps_all_right`: share with all K steps right, among pairs whose K verdicts are all known.

@@ -25,7 +25,7 @@ def label_distribution(
     codes are scored. At most `batch_rows` sequences are run at a time, contexts of like length together.
     """
     codes = code_tokens(policy, domain)
-    shared = _shared_prefix(codes)
+    shared = shared_prefix(codes)
     firsts = [code[len(shared)] for code in codes if len(code) > len(shared)]
     one_pass = len(set(firsts)) == len(codes)
     step = max(1, batch_rows // (1 if one_pass else len(codes)))
@@ -69,7 +69,7 @@ def code_tokens(policy: Policy, domain: Domain) -> list[list[int]]:
     return codes
 
 
-def _shared_prefix(codes: list[list[int]]) -> list[int]:
+def shared_prefix(codes: list[list[int]]) -> list[int]:
     """Tokens that all codes begin with, such as a space of its own."""
     shared = []
     for tokens in zip(*codes, strict=False):

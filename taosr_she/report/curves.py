@@ -34,6 +34,7 @@ class Curves:
     legend: list[tuple[str, str]]  # (colour, name)
     left_out: list[str]
     promotions: list[tuple[str, list[tuple[str, int, str]]]]  # (model, (curriculum stage, its last update, why))
+    collapses: list[tuple[str, int, str]]  # (model, update, what the collapse monitor said)
 
 
 def training_curves(run: RunData, names: Names) -> Curves:
@@ -56,7 +57,13 @@ def training_curves(run: RunData, names: Names) -> Curves:
     groups.append(("Supervised fine-tuning", [loss] if loss else []))
     legend = [(names.colour(stage.name), names.model(stage.name)) for stage in rl]
     promotions = [(names.model(stage.name), ends) for stage in rl if (ends := _promotions(stage))]
-    return Curves([(title, charts) for title, charts in groups if charts], legend, left_out, promotions)
+    collapses = [
+        (names.model(stage.name), row["step"], str(row["collapse"]))
+        for stage in rl
+        for row in stage.metrics
+        if row.get("collapse")
+    ]
+    return Curves([(title, charts) for title, charts in groups if charts], legend, left_out, promotions, collapses)
 
 
 def _promotions(stage: StageData) -> list[tuple[str, int, str]]:
