@@ -78,6 +78,11 @@ def results_table(results: dict[str, Any]) -> ModelTable:
         for metric in table_metrics(results["step_keys"])
         if not all(_missing(m["metrics"].get(metric)) for m in models.values())
     ]
+    decisions = [m.get("decision", "text") for m in models.values()]
+    if set(decisions) != {"text"}:
+        people = set(results.get("people") or {})
+        named = ["–" if name in {ROWS[key] for key in people} else d for name, d in zip(models, decisions, strict=True)]
+        rows.append(("label by", named))
     for what, metric in (("training", "training_tokens_per_second"), ("evaluation", "tokens_per_second")):
         speeds = [m["metrics"].get(metric) for m in models.values()]
         if any(speeds):

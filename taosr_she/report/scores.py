@@ -81,6 +81,8 @@ def columns(run: RunData, names: Names) -> list[Column]:
         stage = kinds.get(name)
         rule = ((stage.settings.get("settings") or {}).get("credit") or {}).get("rule") if stage else None
         detail = "labels only" if label_only(model) else f"credit: {rule}" if rule else "start" if stage else ""
+        if model.get("decision", "text") != "text":
+            detail += f"{', ' if detail else ''}label by {model['decision']}"
         heads.append(Column(name, names.model(name), detail, names.colour(name)))
     return heads + [
         Column(key, ROWS[key], f"{found['people']} people, {found['pairs']:,} pairs", "sb")
