@@ -10,6 +10,7 @@ from taosr_she.base.errors import UserError
 from taosr_she.base.terminal import terminal
 from taosr_she.commands.checks import check_folder, not_an_input
 from taosr_she.commands.options import (
+    AsWrittenOption,
     ColumnOption,
     DeviceOption,
     EncodingOption,
@@ -38,11 +39,13 @@ def evaluate(
     device: DeviceOption = "auto",
     max_new_tokens: LengthOption = 128,
     encoding: EncodingOption = None,
+    as_written: AsWrittenOption = False,
 ) -> None:
     """Measure a model on labelled pairs: metrics with intervals, per class and slice."""
     from taosr_she.data.validate import load_pairs
     from taosr_she.domain.annotation import read_annotations
     from taosr_she.domain.malformed import malformed_warning
+    from taosr_she.judge.decision import WRITTEN, saved_decision
     from taosr_she.model.domain_file import choose_domain
 
     mapped, quarantine = columns(column), out / "quarantine.jsonl"
@@ -57,11 +60,14 @@ def evaluate(
     say_loaded(screen, pairs, loaded, quarantine)
     if not loaded.pairs:
         raise UserError(f"{pairs}: no usable labelled pair (see {quarantine})")
-    screen.print(f"measuring {model} on {len(loaded.pairs)} pairs, domain '{shop.name}'", soft_wrap=True)
+    decision = WRITTEN if as_written else saved_decision(model, shop)
+    how = "" if decision == WRITTEN else f", labels by {decision.name}"
+    screen.print(f"measuring {model} on {len(loaded.pairs)} pairs, domain '{shop.name}'{how}", soft_wrap=True)
 
     from taosr_she.base.files import write_json
+    from taosr_she.evaluate.people import human_ceiling
     from taosr_she.evaluate.prediction import write_predictions
-    from taosr_she.evaluate.results import model_results
+    from taosr_she.evaluate.results import model_results, true_labels
     from taosr_she.evaluate.run import predict_in_parts
     from taosr_she.examine.verifier import Verifier
     from taosr_she.model.policy import load_policy
@@ -73,7 +79,7 @@ def evaluate(
                            "run the same command again to start over"), Progress(screen) as progress:  # fmt: skip
         policy = load_policy(model, device, "auto")
         update, started = progress.stage("judging", len(loaded.pairs)), time.perf_counter()
-        for part in predict_in_parts(policy, shop, loaded.pairs, Verifier(shop, references), max_new_tokens):
+        for part in predict_in_parts(policy, shop, loaded.pairs, Verifier(shop, references), max_new_tokens, decision):
             rows += part
             update(len(rows), f"{sum(row.reason is not None for row in rows)} malformed")
         speed = sum(row.tokens for row in rows) / (time.perf_counter() - started)
@@ -82,8 +88,10 @@ def evaluate(
             "models": {"model": model_results(shop, rows, resamples=1000, seed=0)},
             "codes": list(shop.codes), "step_keys": list(shop.step_keys), "split": pairs.name,
             "pairs": len(rows), "paired": [], "notes": [],
+            "labels_true": true_labels(shop, rows), "people": human_ceiling(shop, loaded.pairs, 1000, 0),
         }  # fmt: skip
     results["models"]["model"]["metrics"]["tokens_per_second"] = round(speed, 1)
+    results["models"]["model"]["decision"] = decision.name
     out.mkdir(parents=True, exist_ok=True)
     write_predictions(out / "predictions.jsonl", rows)
     write_json(out / "results.json", results)

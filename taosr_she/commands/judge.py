@@ -10,6 +10,7 @@ from taosr_she.base.errors import UserError
 from taosr_she.base.terminal import terminal
 from taosr_she.commands.checks import check_file, quarantine_of
 from taosr_she.commands.options import (
+    AsWrittenOption,
     ColumnOption,
     DefuseOption,
     DeviceOption,
@@ -40,11 +41,13 @@ def judge(
     max_new_tokens: LengthOption = 128,
     encoding: EncodingOption = None,
     defuse: DefuseOption = False,
+    as_written: AsWrittenOption = False,
 ) -> None:
     """Judge pairs: give each its label, probabilities, expected grade and steps."""
     from taosr_she.data.validate import load_pairs
     from taosr_she.data.write import write_pairs
     from taosr_she.domain.malformed import malformed_warning
+    from taosr_she.judge.decision import WRITTEN, saved_decision
     from taosr_she.model.domain_file import choose_domain
 
     mapped = columns(column)
@@ -55,7 +58,9 @@ def judge(
     say_loaded(screen, pairs, loaded, quarantine)
     if not loaded.pairs:
         raise UserError(f"{pairs}: no usable pair (see {quarantine})")
-    screen.print(f"judging {len(loaded.pairs)} pairs with {model}, domain '{shop.name}'", soft_wrap=True)
+    decision = WRITTEN if as_written else saved_decision(model, shop)
+    how = "" if decision == WRITTEN else f", labels by {decision.name}"
+    screen.print(f"judging {len(loaded.pairs)} pairs with {model}, domain '{shop.name}'{how}", soft_wrap=True)
 
     from taosr_she.judge.judgement import judgement_columns
     from taosr_she.judge.pairs import greedy, judge_in_parts
@@ -83,7 +88,7 @@ def judge(
     with said_when_stopped(kept), Progress(screen) as progress:
         policy = load_policy(model, device, "auto")
         update = progress.stage("judging", len(loaded.pairs))
-        for part in judge_in_parts(policy, shop, loaded.pairs, greedy(max_new_tokens)):
+        for part in judge_in_parts(policy, shop, loaded.pairs, greedy(max_new_tokens), decision=decision):
             answers += part
             update(len(answers), f"{sum(answer.reason is not None for answer in answers)} malformed")
     write_pairs(out, judged(), defuse)

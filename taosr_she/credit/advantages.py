@@ -14,14 +14,24 @@ _ZERO = 1e-6  # if the two terms cancel, the rounding error left over must not c
 
 
 def step_advantages(
-    config: CreditConfig, verdicts: Tensor, outcomes: Tensor, groups: Tensor, label_step: int
+    config: CreditConfig,
+    verdicts: Tensor,
+    outcomes: Tensor,
+    groups: Tensor,
+    label_step: int,
+    weights: Tensor | None = None,
 ) -> Tensor:
     """The advantage of every step: verdicts (B, K) in [0, 1] or NaN, outcomes (B,) 0 or 1, groups (B,) -> (B, K).
+
+    `weights` (B,) multiply the outcomes, for `label_weight`; they are equal within a group.
 
     Rollouts with the same group id answer the same pair. Steps with an unknown verdict fall back to the outcome term.
     Raises UserError if a rule from outside this package returns another shape or numbers that are not finite.
     """
-    advantages = find_rule(config.rule)(config, verdicts, outcomes.to(verdicts.dtype), groups, label_step)
+    outcomes = outcomes.to(verdicts.dtype)
+    if weights is not None:
+        outcomes = outcomes * weights.to(verdicts.dtype)
+    advantages = find_rule(config.rule)(config, verdicts, outcomes, groups, label_step)
     if config.rule not in RULES:
         _check(config.rule, advantages, verdicts)
     return torch.where(advantages.abs() > _ZERO, advantages, torch.zeros_like(advantages))

@@ -7,6 +7,9 @@ from pydantic import Field, field_validator, model_validator
 from taosr_she.base.config import Strict
 from taosr_she.credit.rules import RULES, find_rule
 
+LINEAR = ("outcome", "srpo", "process", "token_penalty")
+"""Rules in which twice the outcome is twice its term."""
+
 
 class CreditConfig(Strict):
     """How verdicts and outcomes become advantages.
@@ -49,6 +52,12 @@ class CreditConfig(Strict):
     is taken. 1 (default) switches this guard rail off, because the step term already separates right from wrong steps.
     0 rewards a right label only if no step is known to be wrong."""
 
+    label_weight: float = Field(default=0.0, ge=0, le=1)
+    """Multiply the outcome of a pair by the share of its label among the training pairs to the power of minus this, the
+    mean being 1. 0: all outcomes count alike. 1: every label earns the same in total (the inverse prior), so that to
+    give the commonest one to everything no longer pays. Rules `outcome`, `srpo`, `process` and `token_penalty`, without
+    `std`, which would divide it out."""
+
     @field_validator("rule")
     @classmethod
     def _check_rule(cls, rule: str) -> str:
@@ -62,6 +71,16 @@ class CreditConfig(Strict):
             raise ValueError("step_weight is above outcome_weight; lower it or set allow_step_heavy: true")
         return self
 
+    @model_validator(mode="after")
+    def _weight_counts(self) -> "CreditConfig":
+        if self.label_weight and self.rule not in LINEAR:
+            raise ValueError(f"label_weight acts with the rules {', '.join(LINEAR)}, not with '{self.rule}'")
+        if self.label_weight and self.std:
+            raise ValueError(
+                "label_weight with std: true: the standard deviation divides it out; leave one of them out"
+            )
+        return self
+
 
 class LossConfig(Strict):
     """The clipped policy loss (PPO, 1707.06347; GRPO, 2402.03300)."""
@@ -72,6 +91,9 @@ class LossConfig(Strict):
     """The probability ratio is clipped above 1 + clip_high. 0.2 is PPO's; DAPO (2503.14476) raises it to 0.28."""
     beta: float = Field(default=0.0, ge=0)
     """Weight of the KL divergence to the start policy (k3 estimator). 0 needs no reference model."""
+    label_entropy: float = Field(default=0.0, ge=0)
+    """Weight of a bonus for the entropy of the label's token, as an advantage of that token. Above 0 groups without
+    signal are trained on too: they are what it is for."""
     normalise: Literal["token", "response"] = "token"
     """`token`: mean over all tokens of the batch. `response`: mean over responses of their token means, which gives a
     token of a long response less weight (DAPO, 2503.14476)."""

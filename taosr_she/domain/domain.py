@@ -195,6 +195,11 @@ class Domain(Strict):
         falling = all(math.isfinite(a - b) and a > b for a, b in pairwise(values))
         return values if values and falling else tuple(float(n) for n in range(len(self.codes), 0, -1))
 
+    @property
+    def graded(self) -> bool:
+        """The labels are steps of a scale, so that one wrong grade can be nearer than another: three grades or more."""
+        return len(self.labels) > 2
+
     def parse_label(self, value: object) -> str | None:
         """The code for a spelling of a label ("Excellent", 4, "4.00", "4,0", "exact"); None if it is not a label."""
         text = str(value).strip().casefold()

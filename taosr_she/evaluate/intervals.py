@@ -39,12 +39,14 @@ def bootstrap_intervals(
 def intervals_of(
     estimates: Mapping[str, float], drawn: Mapping[str, np.ndarray], level: float
 ) -> dict[str, tuple[float, float]]:
-    """Metric -> (low, high) from the estimates and their (resamples,) values; all metrics are shares in [0, 1]."""
+    """Metric -> (low, high) from the estimates and their (resamples,) values; SHIFTED metrics are shares in [0, 1]."""
     found = {}
     for name, values in drawn.items():
-        low, high = percentiles(centred(values, estimates[name]) if name in SHIFTED else values, level)
-        # Only centring can leave [0, 1]. NaN stays NaN.
-        found[name] = (float(np.clip(low, 0, 1)), float(np.clip(high, 0, 1)))
+        if name in SHIFTED:  # centring can leave [0, 1]; NaN stays NaN
+            low, high = percentiles(centred(values, estimates[name]), level)
+            found[name] = (float(np.clip(low, 0, 1)), float(np.clip(high, 0, 1)))
+        else:
+            found[name] = percentiles(values, level)
     return found
 
 
@@ -66,11 +68,13 @@ def centred(drawn: np.ndarray, estimate: float) -> np.ndarray:
 
 
 def resampled_metrics(
-    domain: Domain, predictions: Sequence[Prediction], resamples: int, seed: int
+    domain: Domain, predictions: Sequence[Prediction], resamples: int, seed: int, queries: Sequence[str] = ()
 ) -> dict[str, np.ndarray]:
-    """Metric -> (resamples,) values. The same seed and queries in the same order give the same resamples."""
+    """Metric -> (resamples,) values. The same seed and queries in the same order give the same resamples.
+
+    `queries`: those that are drawn from, if they are others than those of the predictions in their order."""
     columns = pair_columns(domain, predictions)
-    position: dict[str, int] = {}
+    position: dict[str, int] = {query: i for i, query in enumerate(queries)}
     clusters = np.array([position.setdefault(p.query_id, len(position)) for p in predictions])
     by_query = {name: _sum_by(clusters, column, len(position)) for name, column in columns.items()}
     if len(position) < 2:

@@ -17,6 +17,8 @@ from taosr_she.evaluate.prediction import Prediction
 
 PRIMARY = "macro_f1"
 """The metric that decides between models."""
+PLAIN = ("qwk", "grade_error")
+"""Metrics that are no shares: they are shown as they are, and not in percent."""
 BINS = 10
 """Equal-width bins of the calibration error."""
 RIGHT = 0.5
@@ -27,13 +29,17 @@ Columns = dict[str, np.ndarray]
 
 
 def compute_metrics(domain: Domain, predictions: Sequence[Prediction]) -> dict[str, float]:
-    """All metrics as a flat dict of shares in [0, 1]; PRIMARY is the one that decides.
+    """All metrics as a flat dict; PRIMARY is the one that decides. All are shares in [0, 1] but those in PLAIN.
 
     A malformed response (`predicted` None) is a wrong answer: it lowers recall and accuracy, never a precision.
 
     - `accuracy`: share of pairs with the right label; `malformed`: share without a label.
     - `f1_<code>`: F1 of one grade; NaN when no pair truly has it. `macro_f1`: mean of those that are defined, so over
       the grades that occur in the truth. `good_f1`: F1 of the question "is this a good result?".
+    - `qwk`: quadratic weighted kappa of given and true grades (Cohen 1968, Psychological Bulletin 70): 1 - (mean of the
+      squared distances) / (the same if answers were dealt to the pairs at random), from -1 to 1; NaN when one grade
+      alone occurs. `grade_error`: mean distance in `Domain.grade_values`. Both are NaN for two grades; a malformed
+      response counts as the grade farthest from the true one, the worse of two.
     - `step_<key>`: share of right ones among the known verdicts of the step.
     - `steps_all_right`: share with all K steps right, among pairs whose K verdicts are all known.
     - `right_label_wrong_reasoning`, `wrong_label_right_reasoning`: shares among the *examined* pairs, those with a
@@ -97,6 +103,7 @@ def metrics_of_sums(domain: Domain, sums: Mapping[str, np.ndarray]) -> dict[str,
         "macro_f1": _ratio(np.nansum(scores["f1"], axis=-1), (scores["support"] > 0).sum(axis=-1)),
         "accuracy": _ratio(np.trace(confusion, axis1=-2, axis2=-1), total),
         "good_f1": _f1(good_both, good_truth, good_predicted),
+        **_grade_metrics(domain, confusion),
         **{f"f1_{code}": scores["f1"][..., i] for i, code in enumerate(domain.codes)},
         **{
             f"step_{key}": _ratio(sums["right"][..., k], sums["known"][..., k])
@@ -161,6 +168,25 @@ def check_predictions(domain: Domain, predictions: Sequence[Prediction]) -> None
 
 def _square(flat: np.ndarray, grades: int) -> np.ndarray:
     return flat.reshape(*flat.shape[:-1], grades, grades + 1)
+
+
+def _grade_metrics(domain: Domain, confusion: np.ndarray) -> dict[str, np.ndarray]:
+    """`qwk` and `grade_error` (...) from the confusion matrix (..., L, L + 1)."""
+    if not domain.graded:
+        undefined = np.full(confusion.shape[:-2], np.nan)
+        return {"qwk": undefined, "grade_error": undefined}
+    values = np.array(domain.grade_values)
+    distance = np.abs(values[:, None] - values)  # (L, L)
+    farthest = np.eye(len(values))[[len(values) - 1 - int(row[::-1].argmax()) for row in distance]]  # (L, L)
+    counts = confusion[..., :-1] + confusion[..., -1:] * farthest
+    total = counts.sum(axis=(-2, -1))
+    true, given = counts.sum(axis=-1), counts.sum(axis=-2)
+    observed = (counts * distance**2).sum(axis=(-2, -1)) * total
+    by_chance = np.einsum("...i,ij,...j->...", true, distance**2, given)
+    return {
+        "qwk": 1 - _ratio(observed, by_chance),
+        "grade_error": _ratio((counts * distance).sum(axis=(-2, -1)), total),
+    }
 
 
 def _class_scores(confusion: np.ndarray) -> dict[str, np.ndarray]:

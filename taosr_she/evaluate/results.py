@@ -5,26 +5,40 @@ from typing import Any
 
 from taosr_she.domain.domain import Domain
 from taosr_she.evaluate.intervals import bootstrap_intervals, paired_comparison
+from taosr_she.evaluate.labels import label_entropy, label_shares
 from taosr_she.evaluate.metrics import compute_metrics, confusion_matrix, first_error_histogram, per_class
 from taosr_she.evaluate.prediction import Prediction
 from taosr_she.evaluate.slices import slice_metrics
 
-COMPARED = ("macro_f1", "good_f1", "accuracy", "steps_all_right", "right_label_wrong_reasoning")
+COMPARED = ("macro_f1", "good_f1", "accuracy", "qwk", "grade_error", "steps_all_right", "right_label_wrong_reasoning")
 """Metrics of a paired comparison, where both models have them."""
 
 
 def model_results(domain: Domain, predictions: Sequence[Prediction], resamples: int, seed: int) -> dict[str, Any]:
-    """Metrics with intervals, confusion matrix, classes, slices and first errors of one model."""
+    """Metrics with intervals, confusion matrix, classes, labels given, slices and first errors of one model.
+
+    `labels_given` are shares of the answers that give a label, `metrics.label_entropy` is their entropy in nats.
+    """
     metrics = compute_metrics(domain, predictions)
     metrics["mean_tokens"] = sum(p.tokens for p in predictions) / len(predictions)
+    confusion = confusion_matrix(domain, predictions)
+    given = label_shares(domain.codes, confusion, given=True)
+    metrics["label_entropy"] = label_entropy(given.values())
     return {
         "metrics": metrics,
         "intervals": {k: list(v) for k, v in bootstrap_intervals(domain, predictions, resamples, seed).items()},
-        "confusion": confusion_matrix(domain, predictions).tolist(),
+        "confusion": confusion.tolist(),
+        "labels_given": given,
         "per_class": per_class(domain, predictions),
         "first_error": first_error_histogram(domain, predictions),
         "slices": slice_metrics(domain, predictions),
     }
+
+
+def true_labels(domain: Domain, predictions: Sequence[Prediction]) -> dict[str, Any]:
+    """`shares` of the labels that people gave the measured pairs, and their `entropy` in nats."""
+    shares = label_shares(domain.codes, confusion_matrix(domain, predictions), given=False)
+    return {"shares": shares, "entropy": label_entropy(shares.values())}
 
 
 def comparisons(

@@ -6,6 +6,7 @@ from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Pair
 from taosr_she.evaluate.prediction import Prediction
 from taosr_she.examine.verdicts import Examiner
+from taosr_she.judge.decision import WRITTEN, Decision
 from taosr_she.judge.judgement import Judgement
 from taosr_she.judge.pairs import greedy, in_parts, judge_in_parts, judge_pairs, part_size
 from taosr_she.model.policy import Policy
@@ -20,11 +21,17 @@ def predict(
 
 
 def predict_in_parts(
-    policy: Policy, domain: Domain, pairs: Sequence[Pair], examiner: Examiner, max_new_tokens: int
+    policy: Policy,
+    domain: Domain,
+    pairs: Sequence[Pair],
+    examiner: Examiner,
+    max_new_tokens: int,
+    decision: Decision = WRITTEN,
 ) -> Iterator[list[Prediction]]:
     """Predictions for all pairs in order, part by part (`judge_in_parts`)."""
     parts = in_parts(pairs, part_size(policy))
-    for part, judgements in zip(parts, judge_in_parts(policy, domain, pairs, greedy(max_new_tokens)), strict=True):
+    judged = judge_in_parts(policy, domain, pairs, greedy(max_new_tokens), decision=decision)
+    for part, judgements in zip(parts, judged, strict=True):
         yield examined(part, judgements, examiner)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from taosr_she.domain.domain import Domain
 from taosr_she.domain.response import Response, parse_response
+from taosr_she.judge.decision import WRITTEN, Decision, decide
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,7 @@ class Judgement:
     """
 
     pair_id: str
-    label: str | None  # a code of the domain's label scale
+    label: str | None  # a code of the domain's label scale, by the decision rule
     probabilities: dict[str, float] | None  # code -> probability, adding up to 1, best grade first
     expected_grade: float | None  # a number for ranking, see `expected_grade`; None without probabilities
     steps: dict[str, str | None]  # key -> text, in the order of the step schema; None where the section is missing
@@ -28,13 +29,19 @@ class Judgement:
 
 
 def judgement(
-    domain: Domain, pair_id: str, parsed: Response, probabilities: Mapping[str, float] | None, tokens: int
+    domain: Domain,
+    pair_id: str,
+    parsed: Response,
+    probabilities: Mapping[str, float] | None,
+    tokens: int,
+    decision: Decision = WRITTEN,
 ) -> Judgement:
-    """The judgement in a parsed response and the label distribution behind it."""
+    """The judgement in a parsed response and the label distribution behind it. The steps are as they are written, the
+    label step too, whatever the rule decides."""
     steps = zip(domain.step_keys, parsed.steps, strict=True)
     return Judgement(
         pair_id=pair_id,
-        label=parsed.label if parsed.well_formed else None,
+        label=decide(decision, domain.codes, parsed.label if parsed.well_formed else None, probabilities),
         probabilities=None if probabilities is None else dict(probabilities),
         expected_grade=None if probabilities is None else expected_grade(domain, probabilities),
         steps={key: step.text if step else None for key, step in steps},

@@ -10,6 +10,7 @@ from taosr_she.data.columns import LAYOUTS
 from taosr_she.data.rows import BadRow, pair_from_row, row_from_pair
 from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Pair
+from taosr_she.judge.decision import WRITTEN, Decision, saved_decision
 from taosr_she.judge.judgement import Judgement, refusal
 from taosr_she.judge.pairs import judge_in_parts
 from taosr_she.model.domain_file import choose_domain
@@ -34,6 +35,7 @@ class Judge:
     domain: Domain
     sampling: Sampling
     seed: int = 0  # counts when `sampling` has a temperature
+    decision: Decision = WRITTEN  # how a label is read off text and probabilities
 
     @overload
     def __call__(self, pairs: PairLike, progress: Callable[[int], None] | None = None) -> Judgement: ...
@@ -64,7 +66,7 @@ class Judge:
         """The same, part by part, for more pairs than memory holds: pairs are read as they are needed."""
         if isinstance(pairs, str | bytes):
             raise TypeError("pairs are Pair objects or dicts with `query` and `title`, not text")
-        return judge_in_parts(self.policy, self.domain, map(self._read, pairs), self.sampling, self.seed)
+        return judge_in_parts(self.policy, self.domain, map(self._read, pairs), self.sampling, self.seed, self.decision)
 
     def _read(self, row: PairLike) -> Pair | Judgement:
         """The pair, or the judgement of a row that is none. A Pair is checked as a row is."""
@@ -93,6 +95,7 @@ def load_judge(
     max_new_tokens: int = 128,
     temperature: float = 0.0,
     seed: int = 0,
+    decision: Decision | None = None,
 ) -> Judge:
     """A judge from a model folder, or by name: one of ours (docs/models.md), or of the Hugging Face hub.
 
@@ -100,6 +103,8 @@ def load_judge(
     GPU), `float32` or `bfloat16`. The domain is the model's own (`domain.yaml` in its folder). `domain` gives another
     one, by name, as a YAML file or as a `Domain`; one that differs from the model's own needs `force_domain`. Responses
     are greedy and at most `max_new_tokens` long. With a `temperature` they are drawn, the same for the same `seed`.
+    Labels are decided by the model's own rule (`decision.json` in its folder, which an evaluation with `decision:` has
+    chosen), else taken as written; `decision` gives another rule, and `Decision()` takes them as written in any case.
 
         judge = load_judge("runs/demo/stages/srpo/checkpoint")
         one = judge({"query": "red boots", "title": "Norvik trail boots, red"})
@@ -109,4 +114,5 @@ def load_judge(
     """
     chosen = choose_domain(domain, model, force_domain)
     policy = load_policy(model, device, dtype)
-    return Judge(policy, chosen, Sampling(max_new_tokens=max_new_tokens, temperature=temperature), seed)
+    rule = saved_decision(model, chosen) if decision is None else decision
+    return Judge(policy, chosen, Sampling(max_new_tokens=max_new_tokens, temperature=temperature), seed, rule)

@@ -8,6 +8,7 @@ from typing import NamedTuple, TypeVar
 from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Pair
 from taosr_she.engine.speedups import speedups
+from taosr_she.judge.decision import WRITTEN, Decision
 from taosr_she.judge.judgement import Judgement, judgement, refusal
 from taosr_she.model.label_probs import label_tokens, read_labels
 from taosr_she.model.policy import Policy
@@ -34,7 +35,13 @@ def greedy(max_new_tokens: int) -> Sampling:
 
 
 def judge_pairs(
-    policy: Policy, domain: Domain, pairs: Sequence[Pair], sampling: Sampling, batch_rows: int, seed: int = 0
+    policy: Policy,
+    domain: Domain,
+    pairs: Sequence[Pair],
+    sampling: Sampling,
+    batch_rows: int,
+    seed: int = 0,
+    decision: Decision = WRITTEN,
 ) -> Judged:
     """Judgements of all pairs, at most `batch_rows` responses generated at a time; `seed` counts when sampling.
 
@@ -58,7 +65,8 @@ def judge_pairs(
     judgements = []
     for i, pair in enumerate(pairs):
         if i in answers:
-            judgements.append(judgement(domain, pair.pair_id, *answers[i]))
+            response, row, count = answers[i]
+            judgements.append(judgement(domain, pair.pair_id, response, row, count, decision))
         else:
             reason = (
                 f"prompt too long: with {sampling.max_new_tokens} new tokens it exceeds the model's {policy.positions} "
@@ -69,14 +77,19 @@ def judge_pairs(
 
 
 def judge_in_parts(
-    policy: Policy, domain: Domain, pairs: Iterable[Pair | Judgement], sampling: Sampling, seed: int = 0
+    policy: Policy,
+    domain: Domain,
+    pairs: Iterable[Pair | Judgement],
+    sampling: Sampling,
+    seed: int = 0,
+    decision: Decision = WRITTEN,
 ) -> Iterator[list[Judgement]]:
     """Judgements of all pairs in order, part by part: memory is that of one part, and whoever asks can tell how far it
     is. The pairs are read as they are needed. What is a judgement already (a refusal) keeps its place."""
     size = part_size(policy)
     for number, part in enumerate(in_parts(pairs, size)):
         asked = [pair for pair in part if isinstance(pair, Pair)]
-        judged = iter(judge_pairs(policy, domain, asked, sampling, size, seed + number).judgements)
+        judged = iter(judge_pairs(policy, domain, asked, sampling, size, seed + number, decision).judgements)
         yield [next(judged) if isinstance(pair, Pair) else pair for pair in part]
 
 

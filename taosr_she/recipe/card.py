@@ -23,7 +23,7 @@ from taosr_she.model.names import BOXED, TINY
 from taosr_she.recipe.config import Recipe
 from taosr_she.recipe.plan import PlannedStage
 from taosr_she.recipe.stages.evaluate import EvaluateStage
-from taosr_she.recipe.table import metric_name, table_metrics
+from taosr_she.recipe.table import metric_name, metric_text, table_metrics
 
 CARD = "README.md"
 """Its name in the checkpoint. Not a part of the model: it may be edited, and changes when the model is measured."""
@@ -183,7 +183,7 @@ def _results(stages: Path, name: str) -> Iterator[str]:
         model = (results.get("models") or {}).get(name)
         if model:
             of = f"{results['pairs']:,} pairs of the {results['split']} split"
-            yield f"On {of}, in percent, with 95% intervals over queries:"
+            yield f"On {of}, shares in percent, with 95% intervals over queries:"
             metrics = table_metrics(results["step_keys"])
             yield _table(model["metrics"], model["intervals"], {key: metric_name(key) for key in metrics})
     gsrm = (_read(stages / name / "examiners.json").get("examiners") or {}).get("gsrm")
@@ -202,8 +202,8 @@ def _table(metrics: Mapping[str, Any], intervals: Mapping[str, Sequence[Any]], n
     for key, name in names.items():
         value, (low, high) = metrics.get(key), intervals.get(key) or (None, None)
         if value is not None:
-            between = "" if low is None or high is None else f"{100 * low:.1f} to {100 * high:.1f}"
-            lines.append(f"| {markdown(name)} | {100 * value:.1f} | {between} |")
+            between = "" if low is None or high is None else f"{metric_text(key, low)} to {metric_text(key, high)}"
+            lines.append(f"| {markdown(name)} | {metric_text(key, value)} | {between} |")
     return "\n".join(lines)
 
 

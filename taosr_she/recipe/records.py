@@ -28,6 +28,8 @@ KNOWN = (
 
 CARD = "checkpoint/README.md"
 """The model card, which a later evaluation may add to: neither compared nor foreign."""
+LATER = (CARD, "checkpoint/decision.json")
+"""Files of a checkpoint that a later evaluation writes; the second is the decision rule that it chose."""
 _CHUNK = 1 << 20
 
 
@@ -57,7 +59,7 @@ def check_ours(folder: Path) -> None:
     files = read_record(folder / DONE).get("files")
     if isinstance(files, dict):
         there = (path.relative_to(folder).as_posix() for path in _files(folder / "checkpoint"))
-        foreign += [name for name in there if name not in files and name != CARD]
+        foreign += [name for name in there if name not in files and name not in LATER]
     if foreign:
         raise UserError(f"{folder} would be cleared to run its stage anew, but {foreign[0]} in it is not ours; {mend}")
 
@@ -73,7 +75,7 @@ def record_files(folder: Path) -> dict[str, list[Any]]:
     return {
         path.relative_to(folder).as_posix(): [path.stat().st_size, _sha256(path)]
         for path in _files(folder)
-        if path.name not in (STARTED, DONE) and path != folder / CARD
+        if path.name not in (STARTED, DONE) and path not in [folder / name for name in LATER]
     }
 
 

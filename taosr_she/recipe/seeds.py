@@ -9,10 +9,11 @@ from taosr_she.base.errors import UserError
 from taosr_she.base.files import write_json
 from taosr_she.base.secret import masked_values
 from taosr_she.evaluate.intervals import paired_seed_interval, seed_interval
+from taosr_she.evaluate.metrics import PLAIN
 from taosr_she.recipe.config import MAX_SEED, load_recipe
 from taosr_she.recipe.progress import Progress
 from taosr_she.recipe.run import describe_plan, read_results, run_recipe
-from taosr_she.recipe.table import ModelTable, metric_name, table_metrics
+from taosr_she.recipe.table import ModelTable, metric_name, metric_text, table_metrics
 
 
 def run_seeds(console: Console, name: str, overrides: list[str], seeds: str, dry_run: bool, redo: list[str]) -> None:
@@ -81,13 +82,16 @@ def seeds_table(summary: dict[str, Any], seeds: list[int]) -> ModelTable:
     for metric in table_metrics(summary["step_keys"]):
         cells = [m.get(metric) for m in summary["models"].values()]
         if any(cells):
-            rows.append((metric_name(metric), [_cell(c) for c in cells]))
+            rows.append((metric_name(metric), [_cell(metric, c) for c in cells]))
     title = f"mean over seeds {', '.join(map(str, seeds))} with 95% t-interval"
     return ModelTable(title, list(summary["models"]), rows)
 
 
-def _cell(c: dict[str, Any] | None) -> str:
-    return f"{c['mean'] * 100:.1f} [{c['low'] * 100:.1f}, {c['high'] * 100:.1f}]" if c else "–"
+def _cell(metric: str, c: dict[str, Any] | None) -> str:
+    if not c:
+        return "–"
+    mean, low, high = (metric_text(metric, c[key]) for key in ("mean", "low", "high"))
+    return f"{mean} [{low}, {high}]"
 
 
 def _value(results: dict[str, Any], model: str, metric: str) -> float:
@@ -96,5 +100,6 @@ def _value(results: dict[str, Any], model: str, metric: str) -> float:
 
 
 def _sentence(row: dict[str, Any]) -> str:
-    points = f"{row['difference'] * 100:+.1f} points [{row['low'] * 100:+.1f}, {row['high'] * 100:+.1f}]"
-    return f"{row['b']} - {row['a']}, {metric_name(row['metric'])}: {points}"
+    difference, low, high = (metric_text(row["metric"], row[key], "+") for key in ("difference", "low", "high"))
+    unit = "" if row["metric"] in PLAIN else " points"
+    return f"{row['b']} - {row['a']}, {metric_name(row['metric'])}: {difference}{unit} [{low}, {high}]"

@@ -10,10 +10,13 @@ from rich.console import Console, ConsoleOptions
 from rich.table import Table
 
 from taosr_she.base.escape import one_line
+from taosr_she.evaluate.metrics import PLAIN
+from taosr_she.evaluate.people import ROWS
 
 PERCENT = 100.0
 _NAMES = {
-    "macro_f1": "macro-F1", "good_f1": "Good F1", "accuracy": "accuracy", "steps_all_right": "all steps right",
+    "macro_f1": "macro-F1", "good_f1": "Good F1", "accuracy": "accuracy", "qwk": "QWK", "grade_error": "grade error",
+    "steps_all_right": "all steps right",
     "right_label_wrong_reasoning": "right label, wrong reasoning", "malformed": "malformed", "ece": "ECE",
 }  # fmt: skip
 
@@ -68,13 +71,18 @@ def _width(head: int) -> int:
 
 
 def results_table(results: dict[str, Any]) -> ModelTable:
-    """Models as columns; shares in percent with their bootstrap interval."""
-    models = results["models"]
+    """Models as columns, and people where several graded the pairs; shares in percent with their bootstrap interval."""
+    models = results["models"] | {ROWS[key]: people for key, people in (results.get("people") or {}).items()}
     rows = [
         (metric_name(metric), [_cell(m, metric) for m in models.values()])
         for metric in table_metrics(results["step_keys"])
         if not all(_missing(m["metrics"].get(metric)) for m in models.values())
     ]
+    decisions = [m.get("decision", "text") for m in models.values()]
+    if set(decisions) != {"text"}:
+        people = set(results.get("people") or {})
+        named = ["–" if name in {ROWS[key] for key in people} else d for name, d in zip(models, decisions, strict=True)]
+        rows.append(("label by", named))
     for what, metric in (("training", "training_tokens_per_second"), ("evaluation", "tokens_per_second")):
         speeds = [m["metrics"].get(metric) for m in models.values()]
         if any(speeds):
@@ -86,12 +94,17 @@ def results_table(results: dict[str, Any]) -> ModelTable:
 def table_metrics(step_keys: Sequence[str]) -> list[str]:
     """Metrics of the table, in order."""
     steps = [f"step_{key}" for key in step_keys]
-    return ["macro_f1", "good_f1", "accuracy", *steps, *list(_NAMES)[3:]]
+    return [*list(_NAMES)[:5], *steps, *list(_NAMES)[5:]]
 
 
 def metric_name(metric: str) -> str:
     """A metric's name for people."""
     return _NAMES.get(metric) or f"step: {metric.removeprefix('step_')}"
+
+
+def metric_text(metric: str, value: float, sign: str = "") -> str:
+    """Shares in percent with one decimal, other numbers as they are with two; `sign="+"` for a difference."""
+    return f"{value:{sign}.2f}" if metric in PLAIN else f"{value * PERCENT:{sign}.1f}"
 
 
 def _missing(value: float | None) -> bool:
@@ -103,5 +116,7 @@ def _cell(model: dict[str, Any], metric: str) -> str:
     if _missing(value):
         return "–"
     low, high = model["intervals"].get(metric, (None, None))
-    shown = f"{value * PERCENT:.1f}"
-    return shown if _missing(low) or _missing(high) else f"{shown} [{low * PERCENT:.1f}, {high * PERCENT:.1f}]"
+    shown = metric_text(metric, value)
+    if _missing(low) or _missing(high):
+        return shown
+    return f"{shown} [{metric_text(metric, low)}, {metric_text(metric, high)}]"

@@ -11,6 +11,8 @@ REWARD = ("reward", "Reward", "share of right labels")
 HEALTH = (
     ("signal_share", "Signal", "share of groups with signal"),
     ("entropy", "Entropy", "nats a token"),
+    ("label_entropy", "Entropy of the labels given", "nats"),
+    ("macro_f1", "Macro-F1 of the rollouts", "share"),
     ("kl", "KL to the start", "nats a token"),
     ("length", "Response length", "tokens"),
     ("malformed_rate", "Malformed", "share of rollouts"),
@@ -32,6 +34,7 @@ class Curves:
     legend: list[tuple[str, str]]  # (colour, name)
     left_out: list[str]
     promotions: list[tuple[str, list[tuple[str, int, str]]]]  # (model, (curriculum stage, its last update, why))
+    collapses: list[tuple[str, int, str]]  # (model, update, what the collapse monitor said)
 
 
 def training_curves(run: RunData, names: Names) -> Curves:
@@ -54,7 +57,13 @@ def training_curves(run: RunData, names: Names) -> Curves:
     groups.append(("Supervised fine-tuning", [loss] if loss else []))
     legend = [(names.colour(stage.name), names.model(stage.name)) for stage in rl]
     promotions = [(names.model(stage.name), ends) for stage in rl if (ends := _promotions(stage))]
-    return Curves([(title, charts) for title, charts in groups if charts], legend, left_out, promotions)
+    collapses = [
+        (names.model(stage.name), row["step"], str(row["collapse"]))
+        for stage in rl
+        for row in stage.metrics
+        if row.get("collapse")
+    ]
+    return Curves([(title, charts) for title, charts in groups if charts], legend, left_out, promotions, collapses)
 
 
 def _promotions(stage: StageData) -> list[tuple[str, int, str]]:

@@ -32,6 +32,37 @@ GLOSSARY: tuple[tuple[str, tuple[Term, ...]], ...] = (
                 "Share of pairs that got the right label. A malformed response counts as wrong.",
             ),
             Term(
+                "qwk", "QWK, quadratic weighted kappa",
+                "Agreement with the true grades beyond what chance would give, where an error of two grades weighs "
+                "four times one of one grade: 1 is always right, 0 no better than dealing the same answers at random. "
+                "Only for scales of three grades or more. A malformed response counts as the grade farthest from the "
+                "true one.",
+            ),
+            Term(
+                "grade_error", "Mean grade error",
+                "How many grades the answer lies from the true one, on average. Malformed responses count as for QWK.",
+            ),
+            Term(
+                "labels_given", "Labels given",
+                "How the answers are spread over the grades, to be compared with the true spread. A model that gives "
+                "one grade to nearly everything has given up the others.",
+            ),
+            Term(
+                "label_entropy", "Entropy of the labels given",
+                "How evenly the answers are spread over the grades, in nats: 0 when all are alike. It should be near "
+                "that of the true grades.",
+            ),
+            Term(
+                "person_person", "Person against person",
+                "How well two people agree who graded the same pairs: each is measured against each other one as a "
+                "model would be, and the mean is taken. What a model can be expected to reach.",
+            ),
+            Term(
+                "person_final", "Person against final grade",
+                "How well single people agree with the grade that counts as true. That grade is made of what the "
+                "people said, so this flatters them.",
+            ),
+            Term(
                 "malformed", "Malformed",
                 "Share of responses that do not keep to the form (a section missing, twice or in the wrong place, "
                 "no label). They have no label and count as wrong. A baseline writes no response, so it cannot be "

@@ -37,7 +37,7 @@ class ModelCard:
     colour: str
     predicted: list[str]  # column heads of the matrix
     matrix: list[tuple[str, list[HeatCell]]]  # (true grade, cells)
-    classes: list[tuple[str, list[str], str]]  # (grade, [precision, recall, F1] in percent, support)
+    classes: list[tuple[str, list[str], str]]  # (grade, [precision, recall, F1, given, true] in percent, support)
     first_errors: list[Bar]
 
 
@@ -67,6 +67,7 @@ def model_cards(results: dict[str, Any], names: Names) -> list[ModelCard]:
     for name, model in results["models"].items():
         confusion = model.get("confusion") or []
         # The column of malformed responses is shown only where there are some.
+        given, true = _shares(confusion)
         width = len(codes) + any(row[-1] for row in confusion if len(row) > len(codes))
         cards.append(
             ModelCard(
@@ -80,16 +81,27 @@ def model_cards(results: dict[str, Any], names: Names) -> list[ModelCard]:
                 classes=[
                     (
                         names.grade(code),
-                        [_percent(scores.get(k)) for k in SCORES],
+                        [*(_percent(scores.get(k)) for k in SCORES), _percent(given.get(i)), _percent(true.get(i))],
                         _count(scores),
                     )
-                    for code in codes
+                    for i, code in enumerate(codes)
                     if (scores := (model.get("per_class") or {}).get(code))
                 ],
                 first_errors=_first_errors(model.get("first_error") or {}, names),
             )
         )
     return cards
+
+
+def _shares(confusion: list[list[int]]) -> tuple[dict[int, float], dict[int, float]]:
+    """Index of a grade -> its share of the labels given, and of the true ones; nothing without a matrix."""
+    given = [sum(row[i] for row in confusion) for i in range(len(confusion))]  # without malformed responses
+    true = [sum(row) for row in confusion]
+    return _of_sum(given), _of_sum(true)
+
+
+def _of_sum(counts: list[int]) -> dict[int, float]:
+    return {i: n / max(1, sum(counts)) for i, n in enumerate(counts)}
 
 
 def _heat(row: list[int], diagonal: int) -> list[HeatCell]:

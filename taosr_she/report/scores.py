@@ -6,18 +6,21 @@ from typing import Any
 
 from markupsafe import Markup
 
+from taosr_she.evaluate.metrics import PLAIN
+from taosr_she.evaluate.people import ROWS
 from taosr_she.report.load import RunData
 from taosr_she.report.names import MISSING, Names, label_only, number, signed
 from taosr_she.report.plots import interval_mark
 
-LOWER_IS_BETTER = {"right_label_wrong_reasoning", "wrong_label_right_reasoning", "malformed", "ece"}
-NOT_SHARES = {"tokens_per_second", "mean_tokens"}
-NEUTRAL = {"mean_tokens", "tokens_per_second"}
-"""Neither more nor less is better: a response may be as long as it needs, and speed is the machine's as much as the
-model's, so no star is given."""
+LOWER_IS_BETTER = {"right_label_wrong_reasoning", "wrong_label_right_reasoning", "malformed", "ece", "grade_error"}
+NOT_SHARES = {"tokens_per_second", "mean_tokens", "label_entropy", *PLAIN}
+NEUTRAL = {"mean_tokens", "tokens_per_second", "label_entropy"}
+"""Neither more nor less is better: a response may be as long as it needs, speed is the machine's as much as the
+model's, and the entropy of the labels should be that of the truth. No star is given."""
 HINTS = {
     "tokens_per_second": "of the evaluation, on this machine",
     **dict.fromkeys(sorted(LOWER_IS_BETTER), "lower is better"),
+    "grade_error": "in grades; lower is better",
 }
 ALPHA = 0.05
 
@@ -54,7 +57,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Difference:
-    """b minus a on one metric, in percentage points."""
+    """b minus a on one metric, in percentage points where the metric is a share."""
 
     text: str  # "+5.1"
     interval: str  # "[+3.0, +7.2]" or empty
@@ -71,31 +74,37 @@ class Comparisons:
 
 
 def columns(run: RunData, names: Names) -> list[Column]:
-    """One column a model of the results."""
+    """One column a model of the results, then one each for what people reach."""
     kinds = {stage.name: stage for stage in run.stages}
     heads = []
     for name, model in (run.results or {"models": {}})["models"].items():
         stage = kinds.get(name)
         rule = ((stage.settings.get("settings") or {}).get("credit") or {}).get("rule") if stage else None
         detail = "labels only" if label_only(model) else f"credit: {rule}" if rule else "start" if stage else ""
+        if model.get("decision", "text") != "text":
+            detail += f"{', ' if detail else ''}label by {model['decision']}"
         heads.append(Column(name, names.model(name), detail, names.colour(name)))
-    return heads
+    return heads + [
+        Column(key, ROWS[key], f"{found['people']} people, {found['pairs']:,} pairs", "sb")
+        for key, found in ((run.results or {}).get("people") or {}).items()
+    ]
 
 
 def score_groups(results: dict[str, Any], names: Names) -> list[tuple[str, list[Row]]]:
     """Rows under their headings; a metric that no model has is left out."""
     steps = [f"step_{key}" for key in results["step_keys"]]
     groups = [
-        ("Labels", ["macro_f1", "good_f1", "accuracy"]),
+        ("Labels", ["macro_f1", "good_f1", "accuracy", "qwk", "grade_error", "label_entropy"]),
         (
             "Reasoning",
             [*steps, "steps_all_right", "right_label_wrong_reasoning", "wrong_label_right_reasoning"],
         ),
         ("Form, calibration, speed", ["malformed", "ece", "mean_tokens", "tokens_per_second"]),
     ]
-    rows = [(title, [_row(results["models"], key, names) for key in keys]) for title, keys in groups]
+    people = results.get("people") or {}
+    rows = [(title, [_row(results["models"], people, key, names) for key in keys]) for title, keys in groups]
     kept = [(title, [row for row in found if row is not None]) for title, found in rows]
-    kept.append(("macro-F1 of disturbed pairs", _robustness_rows(results["models"])))
+    kept.append(("macro-F1 of disturbed pairs", _robustness_rows(results["models"] | people)))
     return [(title, found) for title, found in kept if found]
 
 
@@ -116,10 +125,10 @@ def _disturbed(cell: dict[str, float] | None) -> ScoreCell:
     return ScoreCell(f"{100 * cell['macro_f1']:.1f}", f"{lost}; {cell['changed']:.0%} turned", False, Markup(""))
 
 
-def _row(models: dict[str, Any], key: str, names: Names) -> Row | None:
+def _row(models: dict[str, Any], people: dict[str, Any], key: str, names: Names) -> Row | None:
     # Who writes no response cannot write a malformed one: no merit.
     rivals = [name for name, model in models.items() if not (key == "malformed" and label_only(model))]
-    return metric_row(models, key, _label(key, names), names.colour, [] if key in NEUTRAL else rivals)
+    return metric_row(models | people, key, _label(key, names), names.colour, [] if key in NEUTRAL else rivals)
 
 
 def metric_row(
@@ -153,6 +162,8 @@ def shown(key: str, value: float) -> str:
     """Shares in percent with one decimal, other numbers as they are."""
     if key == "tokens_per_second":
         return f"{value:,.0f}"
+    if key in PLAIN or key == "label_entropy":
+        return f"{value:.2f}"
     return f"{value:.1f}" if key in NOT_SHARES else f"{value * 100:.1f}"
 
 
@@ -181,13 +192,14 @@ def _difference(row: dict[str, Any]) -> Difference | None:
     difference, low, high, p = (number(row.get(field)) for field in ("difference", "low", "high", "p"))
     if difference is None:
         return None
-    text = signed(difference * 100)
+    scale, digits = (1, 2) if row["metric"] in PLAIN else (100, 1)
+    text = signed(difference * scale, digits)
     if low is None or high is None:
         return Difference(text, "", _p_words(p), "no interval")
     verdict = "no clear difference"
     if low > 0 or high < 0:
         verdict = "better" if (difference > 0) != (row["metric"] in LOWER_IS_BETTER) else "worse"
-    return Difference(text, f"[{signed(low * 100)}, {signed(high * 100)}]", _p_words(p), verdict)
+    return Difference(text, f"[{signed(low * scale, digits)}, {signed(high * scale, digits)}]", _p_words(p), verdict)
 
 
 def _p_words(p: float | None) -> str:

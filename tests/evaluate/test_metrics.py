@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.metrics import cohen_kappa_score, f1_score, precision_recall_fscore_support
 from sklearn.metrics import confusion_matrix as sk_confusion
-from sklearn.metrics import f1_score, precision_recall_fscore_support
 
 from taosr_she.base.errors import UserError
-from taosr_she.domain.domain import load_domain
+from taosr_she.domain.domain import Domain, load_domain
 from taosr_she.evaluate.metrics import (
     compute_metrics,
     confusion_matrix,
@@ -66,6 +66,27 @@ def f1(truth: list[bool], predicted: list[bool]) -> float:
     return 2 * precision * recall / (precision + recall)
 
 
+def grades(domain: Domain, p: Prediction) -> tuple[float, float]:
+    """The values of the true and of the given grade; malformed: the grade farthest from the true one."""
+    value = dict(zip(domain.codes, domain.grade_values, strict=True))
+    true = value[str(p.label)]
+    # The worst grade first, and only a larger distance is better: of two equally far, the worse.
+    farthest = max(reversed(domain.grade_values), key=lambda v: abs(v - true))
+    return true, farthest if p.predicted is None else value[p.predicted]
+
+
+def slow_kappa(domain: Domain, ps: list[Prediction]) -> float:
+    """Every true grade against the grade given to the same pair, over every true grade against every given one."""
+    both = [grades(domain, p) for p in ps]
+    own = sum((true - given) ** 2 for true, given in both) / len(both)
+    dealt = sum((true - given) ** 2 for true, _ in both for _, given in both) / len(both) ** 2
+    return 1 - own / dealt if dealt and len(domain.labels) > 2 else math.nan
+
+
+def slow_grade_error(domain: Domain, ps: list[Prediction]) -> float:
+    return share([abs(true - given) for true, given in (grades(domain, p) for p in ps)])
+
+
 def slow_metrics(domain, ps: list[Prediction]) -> dict[str, float]:
     """Every metric word for word from its definition."""
     found: dict[str, float] = {}
@@ -76,6 +97,7 @@ def slow_metrics(domain, ps: list[Prediction]) -> dict[str, float]:
     found["malformed"] = share([p.predicted is None for p in ps])
     good = domain.good_codes
     found["good_f1"] = f1([p.label in good for p in ps], [p.predicted in good for p in ps])
+    found["qwk"], found["grade_error"] = slow_kappa(domain, ps), slow_grade_error(domain, ps)
     for k, key in enumerate(domain.step_keys):
         found[f"step_{key}"] = share([p.verdicts[k] >= 0.5 for p in ps if not math.isnan(p.verdicts[k])])
     whole = [p for p in ps if not any(math.isnan(v) for v in p.verdicts)]
@@ -113,6 +135,48 @@ def test_without_reasoning_steps_there_is_no_reasoning_to_be_wrong(ps: list[Pred
     found = compute_metrics(BARE, ps)
     assert found == pytest.approx(slow_metrics(BARE, ps), nan_ok=True)
     assert math.isnan(found["right_label_wrong_reasoning"])
+
+
+@given(PREDICTIONS)
+def test_kappa_equals_scikit_learn(ps: list[Prediction]) -> None:
+    """Where nothing is malformed; scikit-learn counts the grades by their place, ours are equally far apart."""
+    whole = [p for p in ps if p.predicted is not None]
+    if len({p.label for p in whole} | {p.predicted for p in whole}) < 2:
+        return
+    expected = cohen_kappa_score(
+        [CODES.index(str(p.label)) for p in whole], [CODES.index(str(p.predicted)) for p in whole],
+        labels=range(len(CODES)), weights="quadratic",
+    )  # fmt: skip
+    assert compute_metrics(DOMAIN, whole)["qwk"] == pytest.approx(expected, abs=1e-12)
+
+
+def test_grade_metrics_by_hand() -> None:
+    ps = [answer("4", "4"), answer("4", "2"), answer("1", "1"), answer("1", "2")]
+    found = compute_metrics(DOMAIN, ps)
+    # Squared: 0, 4, 0, 1. By chance 4 against 4, 2, 1, 2 and 1 against the same, twice each: 2 * (0+4+9+4 + 9+1+0+1).
+    assert found["qwk"] == pytest.approx(1 - (5 / 4) / (56 / 16))
+    assert found["grade_error"] == pytest.approx(3 / 4)
+
+
+def test_an_answer_of_one_grade_has_no_kappa() -> None:
+    assert compute_metrics(DOMAIN, [answer("4", "3"), answer("1", "3"), answer("2", "3")])["qwk"] == 0
+
+
+def test_who_does_not_answer_is_as_wrong_as_can_be() -> None:
+    found = compute_metrics(DOMAIN, [answer("4", None), answer("3", None), answer("1", None)])
+    assert found["grade_error"] == pytest.approx((3 + 2 + 3) / 3) and found["qwk"] < 0
+    # From the middle of three grades both ends are equally far: it counts as the worse one, "Irrelevant".
+    wands = load_domain("wands")
+    middle = Prediction("p", "q", wands.codes[1], None, verdicts=(math.nan,) * len(wands.steps))
+    best = replace(middle, label=wands.codes[0], predicted=wands.codes[0])
+    alike = [replace(middle, predicted=wands.codes[2]), best]
+    assert compute_metrics(wands, [middle, best])["qwk"] == pytest.approx(compute_metrics(wands, alike)["qwk"])
+
+
+def test_two_grades_are_no_scale() -> None:
+    two = DOMAIN.model_copy(update={"labels": DOMAIN.labels[:2], "rules": ()})
+    found = compute_metrics(two, [answer("4", "3"), answer("3", "3")])
+    assert math.isnan(found["qwk"]) and math.isnan(found["grade_error"])
 
 
 @given(PREDICTIONS)

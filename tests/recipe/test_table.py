@@ -49,6 +49,15 @@ def test_eighty_columns_hold_three_models_and_the_title_says_which_part_it_is() 
     assert "1 of" not in printed(results_table(results(NAMES[:3])), 80)
 
 
+def test_people_stand_beside_the_models_and_grades_are_no_shares() -> None:
+    content = results(["sft"])
+    content["models"]["sft"]["metrics"] |= {"qwk": 0.5, "grade_error": 0.4}
+    people = {"metrics": {"macro_f1": 0.4665, "qwk": 0.7506}, "intervals": {"qwk": [0.6784, 0.8043]}}
+    text = printed(results_table(content | {"people": {"person_person": people}}), 200)
+    assert "person against" in text and "0.75 [0.68, 0.80]" in text and "46.7" in text
+    assert "QWK" in text and "0.40" in text and "person" not in printed(results_table(content), 200)
+
+
 def test_names_of_models_are_text() -> None:
     text = printed(results_table(results(NAMES)), 200)
     assert "[red]srpo" in text and "\x1b" not in text and r"\x1b" in text.replace(" ", "")

@@ -36,6 +36,23 @@ def test_best_follows_the_direction_and_ties_share_it() -> None:
     assert "good_f1" not in table
 
 
+def test_grades_are_no_shares_and_people_stand_beside_the_models_without_a_star() -> None:
+    a = {"accuracy": 0.8, "qwk": 0.714, "grade_error": 0.331, "label_entropy": 1.204}
+    b = {"accuracy": 0.7, "qwk": 0.5, "grade_error": 0.4, "label_entropy": 0.3}
+    people = {
+        "person_person": {
+            "metrics": {"accuracy": 0.9, "qwk": 0.751, "good_f1": float("nan")},
+            "intervals": {"qwk": [0.7, 0.8]}, "pairs": 2459, "people": 3,
+        }
+    }  # fmt: skip
+    table = rows(results({"a": {"metrics": a}, "b": {"metrics": b}}, people=people))
+    assert table["qwk"] == [("0.71", "", True), ("0.50", "", False), ("0.75", "[0.70, 0.80]", False)]
+    assert table["accuracy"][0] == ("80.0", "", True) and table["accuracy"][2] == ("90.0", "", False)
+    assert table["grade_error"] == [("0.33", "", True), ("0.40", "", False), ("–", "", False)]
+    assert table["label_entropy"] == [("1.20", "", False), ("0.30", "", False), ("–", "", False)]
+    assert "good_f1" not in table
+
+
 def test_disturbed_pairs_have_a_row_for_each_probe() -> None:
     typos = {"macro_f1": 0.612, "clean": 0.7, "changed": 0.214, "pairs": 50}
     table = rows(results({"a": {"metrics": {}, "robustness": {"word_order": typos}}, "b": {"metrics": {}}}))
@@ -54,13 +71,15 @@ def test_differences_in_words() -> None:
             row("grpo", "srpo", "ece", None, None, None, 1.0),
             row("sft", "grpo", "macro_f1", -0.004, -0.02, 0.013, 0.62),
             row("sft", "grpo", "step_query", -0.2, -0.3, -0.1, 0.03),
+            row("sft", "grpo", "grade_error", -0.21, -0.31, -0.1, 0.03),
         ]), NAMES,
     )  # fmt: skip
     assert found.titles == ["SRPO − GRPO", "GRPO − SFT"]
     cells = {
         name: [d and (d.text, d.interval, d.p, d.verdict) for d in differences] for _, name, differences in found.rows
     }
-    assert [key for key, *_ in found.rows] == ["macro_f1", "right_label_wrong_reasoning", "ece", "step_query"]
+    order = ["macro_f1", "right_label_wrong_reasoning", "ece", "step_query", "grade_error"]
+    assert [key for key, *_ in found.rows] == order
     assert cells == {
         "Macro-F1": [
             ("+5.1", "[+3.0, +7.2]", "p < 0.001", "better"),
@@ -69,6 +88,7 @@ def test_differences_in_words() -> None:
         "Right label, wrong reasoning": [("−9.0", "[−11.0, −7.0]", "p = 0.004", "better"), None],
         "ECE of the label distribution": [None, None],
         "Step: Query understanding": [None, ("−20.0", "[−30.0, −10.0]", "p = 0.030", "worse")],
+        "Mean grade error": [None, ("−0.21", "[−0.31, −0.10]", "p = 0.030", "better")],
     }
     assert comparisons(results({}), NAMES).rows == []
 
@@ -80,6 +100,14 @@ def test_cards_show_the_malformed_column_only_where_there_are_some() -> None:
     assert clean.predicted == ["4", "1"] and dirty.predicted == ["4", "1", "malformed"]
     assert [(c.count, c.share, c.diagonal) for c in clean.matrix[0][1]] == [(3, 75.0, True), (1, 25.0, False)]
     assert [(b.name, b.share) for b in clean.first_errors] == [("Query understanding", 25.0), ("All right", 75.0)]
+
+
+def test_cards_show_the_labels_given_beside_the_true_ones() -> None:
+    scores = {"precision": 0.5, "recall": 0.75, "f1": 0.6, "support": 4}
+    model = {"metrics": {}, "confusion": [[3, 0, 1], [3, 1, 0]], "per_class": {"4": scores, "1": scores}}
+    (card,) = model_cards(results({"a": model}), NAMES)
+    given_and_true = [values[3:] for _, values, _ in card.classes]
+    assert given_and_true == [["85.7", "50.0"], ["14.3", "50.0"]], "the malformed response gives no label"
 
 
 def test_slices_largest_first_with_holes() -> None:

@@ -9,11 +9,17 @@ from pydantic import Field, field_validator, model_validator
 
 from taosr_she.base.errors import UserError
 from taosr_she.base.files import write_json
+from taosr_she.domain.domain import Domain
+from taosr_she.domain.pair import Pair
 from taosr_she.evaluate.baselines import checked_predictions, find_baseline
+from taosr_she.evaluate.choice import DecisionConfig, choose_decision, decided
+from taosr_she.evaluate.labels import label_counts, label_shares
+from taosr_she.evaluate.people import human_ceiling
 from taosr_she.evaluate.prediction import Prediction, write_predictions
-from taosr_she.evaluate.results import comparisons, model_results
+from taosr_she.evaluate.results import comparisons, model_results, true_labels
 from taosr_she.evaluate.robustness import PROBES, disturbed, robustness
 from taosr_she.examine.verifier import Verifier
+from taosr_she.judge.decision import WRITTEN, Decision, save_decision
 from taosr_she.recipe.context import Context
 from taosr_she.recipe.stage import Stage, code_fingerprints
 
@@ -34,6 +40,9 @@ class EvaluateStage(Stage):
     (`my_package.baselines:my_baseline`, docs/extending.md), which the table calls by its last name."""
     compare: tuple[tuple[str, str], ...] = ()
     """Pairs (a, b) for the paired comparison b - a; empty: every model against the one before it."""
+    decision: DecisionConfig = DecisionConfig()
+    """How models and baselines decide for a label. What was decided on is kept in each model's checkpoint
+    (`decision.json`), where `judge` and `load_judge` find it."""
     max_new_tokens: int = Field(default=128, gt=0)
     """Length limit of a response."""
     batch_rows: int = Field(default=256, gt=0)
@@ -64,6 +73,8 @@ class EvaluateStage(Stage):
                 raise ValueError(f"`compare` names '{unknown[0]}', which is not among {', '.join(names)}")
             if a == b:
                 raise ValueError(f"`compare` sets '{a}' against itself")
+        if self.split == "development" and self.decision.open:
+            raise ValueError("`decision` is chosen on the development pairs: measure on the test split")
         return self
 
     def reads(self) -> list[tuple[str, str]]:
@@ -71,6 +82,9 @@ class EvaluateStage(Stage):
 
     def files(self) -> dict[str, str]:
         return code_fingerprints(list(self.baselines))
+
+    def computed(self) -> dict[str, Any]:
+        return self.model_dump(mode="json", exclude={"decision"} if self.decision == DecisionConfig() else None)
 
     def run(self, context: Context) -> dict[str, Any]:
         """Write `results.json` and one file of predictions a model."""
@@ -81,26 +95,43 @@ class EvaluateStage(Stage):
         if not pairs:
             raise UserError(f"stage '{context.name}': the {self.split} split of '{self.data}' is empty")
         verifier = Verifier(domain, data.truth())
+        training, development = data.pairs("training"), data.pairs("development") if self.decision.open else []
+        prior = training_prior(domain, training)
+        decisions: dict[str, Decision] = {}
+        scores: dict[str, dict[str, float]] = {}
+
+        def by_rule(name: str, answers: list[Prediction], on_development: list[Prediction]) -> list[Prediction]:
+            """The answers with labels by the rule that is best on the development pairs."""
+            decisions[name], scores[name] = choose_decision(domain, on_development, prior, self.decision)
+            return decided(domain, answers, decisions[name])
+
         predictions: dict[str, list[Prediction]] = {}
         probed: dict[str, dict[str, list[Prediction]]] = {}
         speed: dict[str, float] = {}
         for baseline in self.baselines:
             context.progress.say(f"{context.name}: {short_name(baseline)} is fitted on the training split")
-            found = find_baseline(baseline)(domain, data.pairs("training"), pairs, seed)
-            predictions[short_name(baseline)] = checked_predictions(baseline, domain, pairs, found)
+            asked = [*development, *pairs]
+            found = find_baseline(baseline)(domain, training, asked, seed)
+            answers = checked_predictions(baseline, domain, asked, found)
+            name = short_name(baseline)
+            predictions[name] = by_rule(name, answers[len(development) :], answers[: len(development)])
         update = context.progress.stage(context.name, len(self.models))
         for done, name in enumerate(self.models, start=1):
             context.progress.say(f"{context.name}: {name} answers {len(pairs)} pairs")
             policy = context.policy(name, "auto")
-            predictions[name], speed[name] = predict(
-                policy, domain, pairs, verifier, self.max_new_tokens, self.batch_rows
-            )
+            answers, speed[name] = predict(policy, domain, pairs, verifier, self.max_new_tokens, self.batch_rows)
+            on_development: list[Prediction] = []
+            if development:
+                on_development, _ = predict(policy, domain, development, verifier, self.max_new_tokens, self.batch_rows)
+            predictions[name] = by_rule(name, answers, on_development)
+            if decisions[name] != WRITTEN:
+                save_decision(decisions[name], context.checkpoint(name))
             context.tell_malformed((p.reason for p in predictions[name]), name)
             probed[name] = {
-                probe: predict(
+                probe: decided(domain, predict(
                     policy, domain, disturbed(probe, domain, pairs[: self.robustness_pairs], seed), verifier,
                     self.max_new_tokens, self.batch_rows,
-                )[0]
+                )[0], decisions[name])
                 for probe in (PROBES if self.robustness_pairs else ())
             }  # fmt: skip
             update(done, name)
@@ -111,11 +142,15 @@ class EvaluateStage(Stage):
             "step_keys": list(domain.step_keys),
             "split": self.split,
             "pairs": len(pairs),
+            "labels_true": true_labels(domain, next(iter(predictions.values()))),
+            "people": human_ceiling(domain, pairs, self.resamples, seed),
             "notes": list(context.recipe.notes),
         }
         for name, rows in predictions.items():
             write_predictions(context.folder / f"predictions-{name}.jsonl", rows)
             results["models"][name] = model_results(domain, rows, self.resamples, seed)
+            results["models"][name]["decision"] = decisions[name].name
+            results["models"][name]["decision_scores"] = scores[name]
             for probe, answers in probed.get(name, {}).items():
                 write_predictions(context.folder / f"predictions-{name}-{probe}.jsonl", answers)
             if probed.get(name):
@@ -128,6 +163,12 @@ class EvaluateStage(Stage):
         results["paired"] = comparisons(domain, predictions, chosen, self.resamples, seed)
         write_json(context.folder / "results.json", results)
         return {name: results["models"][name]["metrics"]["macro_f1"] for name in predictions}
+
+
+def training_prior(domain: Domain, training: list[Pair]) -> dict[str, float]:
+    """Code -> share of the label among the training pairs."""
+    labels = [pair.label for pair in training]
+    return label_shares(domain.codes, label_counts(domain.codes, labels, labels), given=False)
 
 
 def short_name(baseline: str) -> str:

@@ -14,6 +14,7 @@ from taosr_she.examine.verifier import Verifier
 from taosr_she.recipe.context import Context
 from taosr_she.recipe.examination import Examination, examiners
 from taosr_she.recipe.stage import Stage, code_fingerprints
+from taosr_she.train.rl.collapse import CollapseConfig
 from taosr_she.train.rl.curriculum import Curriculum, CurriculumStage
 from taosr_she.train.rl.settings import StepCreditSettings
 from taosr_she.train.rl.watch import Watch, WatchConfig
@@ -39,6 +40,8 @@ class RLStage(Stage):
     """Who examines the rollouts."""
     watch: WatchConfig | None = None
     """Answer development pairs every few updates, for learning curves (`watch.jsonl`); unset: not."""
+    collapse: CollapseConfig = CollapseConfig()
+    """When to warn, or stop, because the rollouts give up labels."""
     settings: StepCreditSettings = StepCreditSettings()
     """How to train."""
 
@@ -70,6 +73,12 @@ class RLStage(Stage):
         settings = self.model_dump(mode="json")
         if self.examination.examiner is None:
             del settings["examination"]["examiner"], settings["examination"]["examiner_options"]
+        own = settings["settings"]
+        for section, name in ((own, "balance"), (own["credit"], "label_weight"), (own["loss"], "label_entropy")):
+            if not section[name]:
+                del section[name]
+        if self.collapse == CollapseConfig():
+            del settings["collapse"]
         return settings
 
     def run(self, context: Context) -> dict[str, Any]:
@@ -100,6 +109,8 @@ class RLStage(Stage):
                 context.progress.say(f"{context.name}, update {row['step']}: {malformed}")
             for line in row.get("warnings", ()):
                 context.progress.say(f"{context.name}, update {row['step']}: {line}")
+            if row["collapse"]:
+                context.progress.say(f"{context.name}, update {row['step']}: {row['collapse']}")
             if row.get("stage_ended"):
                 context.progress.say(
                     f"{context.name}, update {row['step']}: {row['stage']} ends ({row['stage_ended']})"
@@ -107,7 +118,7 @@ class RLStage(Stage):
 
         summary = train_step_credit(
             policy, context.domain, pairs, who.examiner, self.settings, context.recipe.seed, context.folder, on_update,
-            who.monitor, curriculum, watch_of(context, self),
+            who.monitor, curriculum, watch_of(context, self), self.collapse,
         )  # fmt: skip
         mode = self.examination.resolved_mode
         hits = hit_rate(context.folder / "metrics.jsonl") if mode in ("human_first", "human_only") else {}

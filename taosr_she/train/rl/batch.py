@@ -1,6 +1,6 @@
 """A batch of rollouts on its way to the loss: parsed, examined, credited."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,8 +44,12 @@ def credit_rollouts(
     rollouts: Rollouts,
     examiner: Examiner,
     credit: CreditConfig,
+    weights: Mapping[str | None, float] | None = None,
 ) -> CreditedBatch:
-    """Parse, examine and credit B rollouts; `rollouts.group` indexes `group_pairs`. Results are on the CPU."""
+    """Parse, examine and credit B rollouts; `rollouts.group` indexes `group_pairs`. Results are on the CPU.
+
+    `weights`: label -> what the outcomes of its pairs are multiplied by (`label_weights`).
+    """
     mask, ids = rollouts.mask.cpu(), rollouts.ids.cpu()
     pairs = [group_pairs[g] for g in rollouts.group.tolist()]
     steps = torch.full(ids.shape, -1, dtype=torch.long)
@@ -57,9 +61,11 @@ def credit_rollouts(
         steps[b, : len(row)] = torch.tensor(token_steps(domain, policy.tokenizer, row, response))
     verdicts = examiner.examine(pairs, responses)
     outcome = outcomes(pairs, responses)
+    weight = None if weights is None else torch.tensor([weights[pair.label] for pair in pairs])
     by_step = step_advantages(
-        credit, torch.from_numpy(verdicts.values), torch.from_numpy(outcome), rollouts.group.cpu(), domain.label_step
-    )
+        credit, torch.from_numpy(verdicts.values), torch.from_numpy(outcome), rollouts.group.cpu(), domain.label_step,
+        weight,
+    )  # fmt: skip
     return CreditedBatch(
         pairs, rollouts, responses, steps, verdicts, outcome, by_step, token_advantages(by_step, steps)
     )

@@ -15,20 +15,23 @@ from typing import Any
 import torch
 
 from taosr_she.base.errors import UserError
+from taosr_she.credit.label_balance import entropy_bonus, label_weights
 from taosr_she.credit.loss import policy_loss
 from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Pair
 from taosr_she.engine.shared_prefix import shared_logprobs, shares
 from taosr_she.examine.verdicts import Examiner
+from taosr_she.model.label_probs import label_position, label_tokens
 from taosr_she.model.policy import Policy, load_policy, save_policy
 from taosr_she.model.sampler import sample_groups
 from taosr_she.train.rl.batch import CreditedBatch, credit_rollouts
+from taosr_she.train.rl.collapse import CollapseConfig, collapse_signs
 from taosr_she.train.rl.curriculum import Curriculum, Leg
 from taosr_she.train.rl.metrics import batch_metrics
 from taosr_she.train.rl.monitor import Monitor
 from taosr_she.train.rl.refill import CreditedGroups, refilled
 from taosr_she.train.rl.rollout_log import write_rollouts
-from taosr_she.train.rl.schedule import learning_rate, pairs_for_update, sampling_seed
+from taosr_she.train.rl.schedule import balanced_pairs_for_update, learning_rate, pairs_for_update, sampling_seed
 from taosr_she.train.rl.settings import StepCreditSettings
 from taosr_she.train.rl.state import MetricsFile, as_read, load_state, rows_lead_to, save_state, saved_updates
 from taosr_she.train.rl.watch import Watch
@@ -49,13 +52,16 @@ def train_step_credit(
     monitor: Monitor | None = None,
     curriculum: Curriculum | None = None,
     watch: Watch | None = None,
+    collapse: CollapseConfig | None = None,
 ) -> dict[str, Any]:
     """Train `policy` in place on labelled pairs; writes `metrics.jsonl`, `rollouts/`, `state.pt` and `checkpoint/`.
 
     `policy` must hold the start weights, in float32. Returns a summary. `on_update` gets each row of the metrics, to
     which the `monitor` adds what it sees. With a `curriculum` pairs and settings are those of its stages, and each row
-    says which stage it belongs to. A `watch` answers development pairs every few updates.
+    says which stage it belongs to. A `watch` answers development pairs every few updates. `collapse` says when too
+    few labels are given; UserError where it is to stop the run.
     """
+    collapse = collapse or CollapseConfig()
     legs = curriculum.legs if curriculum else [Leg(pairs, settings)]
     optimizer = make_optimizer(policy, settings)
     reference = None
@@ -84,9 +90,13 @@ def train_step_credit(
         row = as_read(row | {"tokens": tokens})
         if curriculum:
             curriculum.mark(row, leg, rows)
+        row |= collapse_signs([*rows, row], collapse)
         rows.append(row)
         metrics.write(row)
         on_update(row)
+        if row["collapse"] and collapse.on_collapse == "stop":
+            metrics.close()
+            raise UserError(f"{folder.name}, update {row['step']}: stopped, {row['collapse']}")
         if watch is not None:
             watch.look(policy, update + 1, tokens, seconds_of(rows))
         if (update + 1) % settings.checkpoint_every == 0:
@@ -148,15 +158,19 @@ def one_update(
                 policy, prompts, settings.group_size, settings.sampling, drawn_by, settings.sample_rows
             )
         with clock.part("examine"):
-            return prompts, credit_rollouts(policy, domain, group_pairs, rollouts, examiner, settings.credit)
+            return prompts, credit_rollouts(policy, domain, group_pairs, rollouts, examiner, settings.credit, weights)
 
-    first = sample(pairs_for_update(leg.pairs, update, settings.pairs_per_update, seed), 0)
-    prompts, batch, refills, spent = refilled(first, leg.pairs, settings.refill, seed, update, sample)
+    strength = settings.credit.label_weight
+    weights = label_weights([pair.label for pair in leg.pairs], strength) if strength else None
+    choose = balanced_pairs_for_update if settings.balance else pairs_for_update
+    first = sample(choose(leg.pairs, update, settings.pairs_per_update, seed), 0)
+    prompts, batch, refills, spent = refilled(first, leg.pairs, settings.refill, seed, update, sample, settings.balance)
     lr = learning_rate(settings.learning_rate, update, settings.warmup_updates, settings.updates, settings.schedule)
     for group in optimizer.param_groups:
         group["lr"] = lr
     with clock.part("update"):
-        update_stats = update_policy(policy, reference, prompts, batch, settings, optimizer)
+        at = label_tokens(policy, domain, batch) if settings.loss.label_entropy else None
+        update_stats = update_policy(policy, reference, prompts, batch, settings, optimizer, at)
     if update % settings.keep_rollouts_every == 0 or update + 1 == settings.updates:
         write_rollouts(folder / "rollouts" / f"{update:05d}.parquet", update, batch, policy)
     # The update's own batch: refilled, it is a selection of what has signal, and would flatter reward and signal.
@@ -194,10 +208,14 @@ def update_policy(
     batch: CreditedBatch,
     settings: StepCreditSettings,
     optimizer: torch.optim.Optimizer,
+    at: torch.Tensor | None = None,
 ) -> dict[str, float]:
-    """Optimizer steps on the groups with signal; without any, nothing changes and the row says so (`loss` 0)."""
+    """Optimizer steps on the groups with signal; without any, nothing changes and the row says so (`loss` 0).
+
+    `at` (B,) is where the labels stand, for `label_entropy`: every rollout with a label then takes part."""
     rollouts = batch.rollouts
-    rows = torch.nonzero(batch.rows_with_signal).flatten()
+    train = batch.rows_with_signal if at is None else batch.rows_with_signal | (at >= 0)
+    rows = torch.nonzero(train).flatten()
     if len(rows) == 0:
         return {"loss": 0.0, "grad_norm": 0.0, "entropy": float("nan"), "kl": 0.0, "clip_share": 0.0}
     # The mean runs over all tokens of the batch, also those of groups without signal: leaving groups out saves
@@ -209,7 +227,7 @@ def update_policy(
     for _ in range(settings.epochs_per_batch):
         totals = {"loss": 0.0, "entropy": 0.0, "kl": 0.0, "clipped": 0.0, "tokens": 0.0}
         for part in microbatches(rows, prompts, batch, settings.tokens_per_microbatch, shares(policy.model)):
-            for key, value in backward(policy, reference, prompts, batch, part, settings, denominator).items():
+            for key, value in backward(policy, reference, prompts, batch, part, settings, denominator, at).items():
                 totals[key] += value
         norm = torch.nn.utils.clip_grad_norm_(policy.model.parameters(), settings.grad_clip)
         optimizer.step()
@@ -232,8 +250,9 @@ def backward(
     rows: torch.Tensor,
     settings: StepCreditSettings,
     denominator: float,
+    at: torch.Tensor | None = None,
 ) -> dict[str, float]:
-    """Add the gradient of some rollouts' share of the loss; sums for the metrics."""
+    """Add the gradient of some rollouts' share of the loss; sums for the metrics. `at` as in `update_policy`."""
     device = policy.device
     rollouts = batch.rollouts
     length = int(rollouts.mask[rows].sum(dim=1).max())
@@ -248,13 +267,16 @@ def backward(
             with torch.no_grad():
                 reference_logp, _ = shared_logprobs(reference.model, prompts, group, ids, mask, temperature)
     on_policy = settings.epochs_per_batch == 1
+    assert entropy is not None
+    advantages = batch.advantages[rows, :length].to(device)
+    if at is not None:
+        weight = settings.loss.label_entropy
+        advantages = advantages + entropy_bonus(logp.detach(), entropy, at[rows].to(device), weight)
     loss, stats = policy_loss(
-        logp, None if on_policy else rollouts.logprobs[rows, :length].to(device),
-        batch.advantages[rows, :length].to(device), mask, settings.loss, ref_logp=reference_logp,
-        denominator=denominator,
+        logp, None if on_policy else rollouts.logprobs[rows, :length].to(device), advantages, mask, settings.loss,
+        ref_logp=reference_logp, denominator=denominator,
     )  # fmt: skip
     loss.backward()
-    assert entropy is not None
     count = float(mask.sum())
     return {
         "loss": float(loss.detach()),
@@ -263,6 +285,18 @@ def backward(
         "clipped": stats["clip_share"] * count,
         "tokens": count,
     }
+
+
+def label_tokens(policy: Policy, domain: Domain, batch: CreditedBatch) -> torch.Tensor:
+    """(B,) long: the place of the first token by which the labels differ in each response, -1 where there is none."""
+    shared = len(label_tokens(policy, domain).shared)
+    mask, ids = batch.rollouts.mask.cpu(), batch.rollouts.ids.cpu()
+    places = []
+    for own, keep, response in zip(ids, mask, batch.responses, strict=True):
+        there = response.steps[domain.label_step] is not None
+        place = label_position(domain, policy, own[keep].tolist(), response) + shared if there else -1
+        places.append(place if place < int(keep.sum()) else -1)
+    return torch.tensor(places)
 
 
 def microbatches(

@@ -7,6 +7,7 @@ import torch
 
 from taosr_she.credit.advantages import no_signal_reasons, signal
 from taosr_she.domain.domain import Domain
+from taosr_she.evaluate.labels import label_counts, label_entropy, label_shares, macro_f1
 from taosr_she.examine.verdicts import SOURCES
 from taosr_she.train.rl.batch import CreditedBatch
 
@@ -15,7 +16,9 @@ def batch_metrics(step: int, batch: CreditedBatch, domain: Domain) -> dict[str, 
     """Reward (mean outcome), reward by step (mean known verdict), who examined, signal, lengths, malformed share.
 
     `sources` is, for each step, the share of the rollouts by the source of its verdict. A step whose verdicts are all
-    unknown has reward null. `no_signal` counts groups without signal by reason.
+    unknown has reward null. `no_signal` counts groups without signal by reason. `labels_given` and `labels_true` are
+    the shares of the labels in the rollouts and of those that people gave the same pairs, with their entropies in nats;
+    `macro_f1` and `recall_<code>` compare the two (recall null for a label that no pair of the batch has).
     """
     known = ~np.isnan(batch.verdicts.values)
     groups = batch.rollouts.group.cpu()
@@ -29,8 +32,29 @@ def batch_metrics(step: int, batch: CreditedBatch, domain: Domain) -> dict[str, 
     row["no_signal"] = no_signal_reasons(batch.step_advantages, torch.from_numpy(batch.outcomes), groups)
     row["length"] = float(batch.rollouts.mask.sum(dim=1).float().mean())
     row["malformed_rate"] = float(np.mean([not r.well_formed for r in batch.responses]))
+    row |= label_metrics(domain, batch)
     row["new_tokens"] = int(batch.rollouts.mask.sum())
     return row
+
+
+def label_metrics(domain: Domain, batch: CreditedBatch) -> dict[str, Any]:
+    """Which labels the rollouts give, and how that compares with people's: for the collapse monitor and the curves."""
+    counts = label_counts(
+        domain.codes, [p.label for p in batch.pairs], [r.label if r.well_formed else None for r in batch.responses]
+    )
+    given, true = label_shares(domain.codes, counts, given=True), label_shares(domain.codes, counts, given=False)
+    recall = {
+        f"recall_{code}": float(counts[i, i] / counts[i].sum()) if counts[i].any() else None
+        for i, code in enumerate(domain.codes)
+    }
+    return {
+        "labels_given": given,
+        "labels_true": true,
+        "label_entropy": label_entropy(given.values()),
+        "label_entropy_true": label_entropy(true.values()),
+        "macro_f1": macro_f1(counts),
+        **recall,
+    }
 
 
 def _shares(codes: np.ndarray) -> dict[str, float]:

@@ -4,6 +4,7 @@ As dynamic sampling in DAPO (2503.14476), which goes on until the batch is full;
 an update may cost at most.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from random import Random
@@ -29,16 +30,20 @@ def refilled(
     seed: int,
     update: int,
     sample: Callable[[list[Pair], int], CreditedGroups],
+    balance: bool = False,
 ) -> tuple[Prompts, CreditedBatch, int, int]:
     """The batch with groups without signal replaced, as far as `bound` further groups of the pool have some.
 
     Returns prompts, batch, the number of further groups, and the tokens generated for groups that are no longer in the
-    batch. `sample(pairs, round)` makes groups of pairs. Which pairs are drawn follows from seed and update alone.
+    batch. `sample(pairs, round)` makes groups of pairs. Which pairs are drawn follows from seed and update alone; with
+    `balance` their labels take turns.
     Groups without signal that no other one could replace stay: they keep their share in the mean of the loss.
     """
     here = {pair.pair_id for pair in first[1].pairs}
     others = [pair for pair in pool if pair.pair_id not in here]
-    drawn = Random(f"refill {seed} {update}").sample(others, min(bound, len(others)))
+    drawn = Random(f"refill {seed} {update}").sample(others, len(others) if balance else min(bound, len(others)))
+    if balance:
+        drawn = in_turn(drawn)[:bound]
     parts, used, missing = [first], 0, _without_signal(first[1])
     while missing and used < len(drawn):
         more = drawn[used : used + missing]
@@ -55,6 +60,16 @@ def refilled(
     keep = sorted(order[: max(size, sum(alive))])
     kept_prompts, kept = subset(prompts, batch, keep)
     return kept_prompts, kept, used, int(batch.rollouts.mask.sum()) - int(kept.rollouts.mask.sum())
+
+
+def in_turn(pairs: Sequence[Pair]) -> list[Pair]:
+    """The pairs in rounds of one of each label, as long as it has some; each label's own keep their order."""
+    seen: Counter[str | None] = Counter()
+    rounds = []
+    for pair in pairs:
+        rounds.append(seen[pair.label])
+        seen[pair.label] += 1
+    return [pairs[i] for i in sorted(range(len(pairs)), key=lambda i: rounds[i])]
 
 
 def _without_signal(batch: CreditedBatch) -> int:

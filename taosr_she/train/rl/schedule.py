@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from random import Random
 from typing import TypeVar
 
+from taosr_she.domain.pair import Pair
+
 T = TypeVar("T")
 
 
@@ -16,6 +18,24 @@ def pairs_for_update(pairs: Sequence[T], update: int, size: int, seed: int) -> l
             order = list(range(len(pairs)))
             Random(f"order {seed} {epoch}").shuffle(order)
         chosen.append(pairs[order[index]])
+    return chosen
+
+
+def balanced_pairs_for_update(pairs: Sequence[Pair], update: int, size: int, seed: int) -> list[Pair]:
+    """The `size` pairs of an update when all labels come equally often: rounds of one pair of each label in an order of
+    its own, each label in passes over its own pairs."""
+    by_label: dict[str | None, list[Pair]] = {}
+    for pair in pairs:
+        by_label.setdefault(pair.label, []).append(pair)
+    labels = sorted(by_label, key=str)
+    chosen = []
+    for position in range(update * size, (update + 1) * size):
+        round_, place = divmod(position, len(labels))
+        label = Random(f"labels {seed} {round_}").sample(labels, len(labels))[place]
+        own = by_label[label]
+        epoch, index = divmod(round_, len(own))
+        order = Random(f"order {seed} {label} {epoch}").sample(range(len(own)), len(own))
+        chosen.append(own[order[index]])
     return chosen
 
 

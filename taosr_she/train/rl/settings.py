@@ -21,6 +21,8 @@ class StepCreditSettings(Strict):
     """Rollouts of each pair (G)."""
     refill: int = Field(default=0, ge=0)
     """Most further groups that an update samples in place of groups without signal. 0: they are not replaced."""
+    balance: bool = False
+    """Take the pairs of an update from all labels in turn, however rare a label is; its pairs come back sooner."""
     sampling: Sampling = Sampling()
     """Length limit and temperature of the rollouts. Truncating (top_k, top_p) makes the update off-policy."""
     credit: CreditConfig = CreditConfig()
@@ -54,4 +56,6 @@ class StepCreditSettings(Strict):
     def _must_explore(self) -> "StepCreditSettings":
         if self.sampling.temperature == 0:
             raise ValueError("sampling.temperature 0 draws the same response every time: groups would have no signal")
+        if self.balance and self.credit.label_weight:
+            raise ValueError("`balance` shows every label equally often: `credit.label_weight` would count it twice")
         return self

@@ -102,6 +102,19 @@ def test_an_rl_stage_runs_again_when_the_code_it_names_changes(own_stages: Path)
         assert len(first.inputs) == 3 and first.fingerprint != second.fingerprint
 
 
+def test_levers_that_are_not_used_leave_the_fingerprint_of_an_rl_stage_as_it_was() -> None:
+    plain = stages.KINDS["rl"].model_validate({"kind": "rl"}).computed()
+    assert "collapse" not in plain and "balance" not in plain["settings"]
+    assert "label_weight" not in plain["settings"]["credit"] and "label_entropy" not in plain["settings"]["loss"]
+    for used in (
+        {"collapse": {"on_collapse": "stop"}},
+        {"settings": {"balance": True}},
+        {"settings": {"credit": {"label_weight": 0.5}}},
+        {"settings": {"loss": {"label_entropy": 0.1}}},
+    ):
+        assert stages.KINDS["rl"].model_validate({"kind": "rl", **used}).computed() != plain
+
+
 @pytest.mark.parametrize(
     ("kind", "told"),
     [

@@ -1,12 +1,15 @@
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 
+from taosr_she.base.errors import UserError
 from taosr_she.credit.config import CreditConfig, LossConfig
 from taosr_she.credit.loss import policy_loss
 from taosr_she.data.market.market import MarketConfig, generate_market
@@ -18,10 +21,13 @@ from taosr_she.engine.logprobs import response_logprobs
 from taosr_she.examine.verdicts import CODE, Verdicts
 from taosr_she.examine.verifier import Verifier
 from taosr_she.model.policy import Policy
-from taosr_she.model.sampler import Sampling, sample_groups
+from taosr_she.model.sampler import Rollouts, Sampling, sample_groups
 from taosr_she.model.tiny import TinyConfig, build_tiny
-from taosr_she.train.rl.batch import credit_rollouts
-from taosr_she.train.rl.loop import microbatches, start_reference, train_step_credit, update_policy
+from taosr_she.train.rl import loop
+from taosr_she.train.rl.batch import CreditedBatch, credit_rollouts
+from taosr_she.train.rl.collapse import CollapseConfig
+from taosr_she.train.rl.loop import label_tokens, microbatches, start_reference, train_step_credit, update_policy
+from taosr_she.train.rl.metrics import batch_metrics
 from taosr_she.train.rl.settings import StepCreditSettings
 from taosr_she.train.rl.watch import Watch, WatchConfig
 
@@ -225,6 +231,84 @@ def test_an_update_refills_groups_without_signal_up_to_the_bound(setting, tmp_pa
     (tmp_path / "plain").mkdir()
     plain = train_step_credit(policy, domain, pairs, Agrees(), small(updates=1), 1, tmp_path / "plain")
     assert row["tokens"] > plain["tokens"]  # what was generated in vain is counted
+
+
+def test_labels_collapsing_stop_the_run_when_asked_and_again_when_resumed(setting, monkeypatch, tmp_path: Path) -> None:
+    policy, domain, pairs = setting
+    one = {"labels_given": {"4": 1.0, "3": 0.0, "2": 0.0, "1": 0.0}}
+    monkeypatch.setattr(loop, "batch_metrics", lambda *arguments: batch_metrics(*arguments) | one)
+    start = {name: w.clone() for name, w in policy.model.state_dict().items()}
+    for _ in range(2):
+        policy.model.load_state_dict(start)
+        with pytest.raises(UserError, match=r"update 2: stopped, labels collapse: .*settings\.balance"):
+            train_step_credit(
+                policy, domain, pairs, Lengths(), small(), 1, tmp_path,
+                collapse=CollapseConfig(window=2, on_collapse="stop"),
+            )  # fmt: skip
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [1, 2] and rows[0]["collapse"] is None and rows[0]["label_evenness"] == 0
+    monkeypatch.undo()
+    train_step_credit(policy, domain, pairs, Lengths(), small(), 1, tmp_path, collapse=CollapseConfig(window=1))
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert rows[-1]["collapse"] is None, "an untrained model gives no label at all: malformed, not collapsed"
+    assert sum(rows[0]["labels_true"].values()) == pytest.approx(1) and rows[0]["macro_f1"] == 0
+
+
+def test_balanced_training_sees_labels_alike(setting, tmp_path: Path) -> None:
+    policy, domain, pairs = setting
+    labels = ["4"] * 9 + ["1"] * 3
+    skewed = [replace(pair, label=label) for pair, label in zip(pairs, labels, strict=True)]
+    train_step_credit(policy, domain, skewed, Lengths(), small(balance=True), 1, tmp_path)
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert all(row["labels_true"] == {"4": 0.5, "3": 0, "2": 0, "1": 0.5} for row in rows)
+    with pytest.raises(ValidationError, match="count it twice"):
+        small(balance=True, credit=CreditConfig(label_weight=1.0))
+
+
+def test_the_entropy_bonus_trains_groups_without_signal_at_their_label(setting) -> None:
+    """Its gradient is that of the bonus on the label's token, from the plain formula."""
+    policy, domain, pairs = setting
+    settings = small(loss=LossConfig(label_entropy=0.5), grad_clip=1e9)
+    prompts = [policy.encode_prompt(domain, p) for p in pairs[:2]]
+    answer = policy.encode_response("[query] boots\n[product] boots\n[category] same\n[attributes] x: match\n[label] 3")
+    ids = torch.tensor([answer] * 4)
+    mask, group = torch.ones_like(ids, dtype=torch.bool), torch.tensor([0, 0, 1, 1])
+    rollouts = Rollouts(ids, mask, torch.zeros(ids.shape), torch.ones(4, dtype=torch.bool), group)
+    batch = credit_rollouts(policy, domain, pairs[:2], rollouts, Agrees(), CreditConfig())
+    assert not batch.rows_with_signal.any() and all(r.label == "3" for r in batch.responses)
+    at = label_tokens(policy, domain, batch)
+    assert policy.tokenizer.decode([int(ids[0, at[0]])]).strip() == "3"
+
+    grads: dict[str, torch.Tensor] = {}
+
+    class Spy(torch.optim.SGD):
+        def step(self, closure: object = None) -> None:  # type: ignore[override]
+            grads.update({n: p.grad.clone() for n, p in policy.model.named_parameters()})
+
+    update_policy(policy, None, prompts, batch, settings, Spy(policy.model.parameters(), lr=0.0), at)
+    policy.model.zero_grad()
+    logp, entropy = response_logprobs(policy.model, [prompts[g] for g in group.tolist()], ids, mask, 1.0, True)
+    chosen = logp.gather(1, at[:, None])[:, 0]
+    bonus = 0.5 * (-chosen - entropy.gather(1, at[:, None])[:, 0]).detach()
+    (-(bonus * chosen).sum() / mask.sum()).backward()
+    assert max(g.abs().max() for g in grads.values()) > 1e-4
+    for name, parameter in policy.model.named_parameters():
+        torch.testing.assert_close(grads[name], parameter.grad, atol=2e-6, rtol=1e-4)
+
+
+def test_weights_of_rare_labels_reach_the_advantages(setting, monkeypatch, tmp_path: Path) -> None:
+    policy, domain, pairs = setting
+    skewed = [replace(p, label="4" if i else "1") for i, p in enumerate(pairs)]
+    seen: list[dict] = []
+
+    def spy(*arguments: object) -> CreditedBatch:
+        seen.append(arguments[-1])
+        return credit_rollouts(*arguments)
+
+    monkeypatch.setattr(loop, "credit_rollouts", spy)
+    settings = small(updates=1, credit=CreditConfig(rule="outcome", label_weight=1.0))
+    train_step_credit(policy, domain, skewed, Lengths(), settings, 1, tmp_path)
+    assert seen == [pytest.approx({"1": 6.0, "4": 6 / 11})]
 
 
 @pytest.mark.parametrize("damage", [None, "config.json", "model.safetensors"])

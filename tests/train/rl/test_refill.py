@@ -1,5 +1,7 @@
 """Groups without signal are replaced, up to a bound; nothing else about a batch changes."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,7 @@ from taosr_she.domain.response import parse_response
 from taosr_she.examine.verdicts import Verdicts
 from taosr_she.model.sampler import Rollouts
 from taosr_she.train.rl.batch import CreditedBatch
-from taosr_she.train.rl.refill import CreditedGroups, join, refilled, subset
+from taosr_she.train.rl.refill import CreditedGroups, in_turn, join, refilled, subset
 
 DOMAIN = load_domain("taobao")
 POOL = [Pair(f"p{i}", f"q{i}", "boots", Product("boots"), "4") for i in range(40)]
@@ -105,3 +107,19 @@ def test_join_then_subset_gives_back_the_parts() -> None:
         )
         assert torch.equal(own.advantages[:, :width], part[1].advantages)
         assert torch.equal(own.rollouts.group, part[1].rollouts.group)
+
+
+def test_balanced_refill_takes_labels_in_turn() -> None:
+    pool = [Pair(f"p{i}", f"q{i}", "boots", Product("boots"), "4" if i < 36 else "1") for i in range(2, 40)]
+    asked: list[str | None] = []
+
+    def sample(pairs: list[Pair], round_: int) -> CreditedGroups:
+        asked.extend(p.label for p in pairs)
+        return groups(pairs)
+
+    refilled(groups([POOL[0]] * 1), pool, 6, 1, 0, sample, balance=True)
+    assert (1 <= len(asked) <= 6 and asked == ["4", "1", "4", "1", "4", "1"][: len(asked)]) or asked[0] == "1"
+    many = in_turn(pool)
+    assert Counter(p.label for p in many[:8]) == {"4": 4, "1": 4} and sorted(p.pair_id for p in many) == sorted(
+        p.pair_id for p in pool
+    )

@@ -1,0 +1,91 @@
+"""The decision rule that is best on development pairs, and predictions by a rule."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from taosr_she.base.config import Strict
+from taosr_she.base.errors import UserError
+from taosr_she.domain.domain import Domain
+from taosr_she.evaluate.metrics import compute_metrics
+from taosr_she.evaluate.prediction import Prediction
+from taosr_she.judge.decision import WRITTEN, Decision, decide
+
+STRENGTHS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
+"""Among which the strength of `prior` is chosen."""
+THRESHOLDS = tuple(round(0.05 * n, 2) for n in range(1, 20))
+"""Among which the threshold of `tiers` is chosen."""
+
+
+class DecisionConfig(Strict):
+    """How models decide for a label. What is left open is chosen on the development pairs, for each model by itself."""
+
+    rule: Literal["text", "argmax", "prior", "tiers", "auto"] = "text"
+    """`text`: as written. `argmax`, `prior`, `tiers`: from the label distribution (`judge.decision`). `auto`: the best
+    of all of them."""
+    strength: float | None = Field(default=None, ge=0)
+    """Of rule `prior`; unset: chosen."""
+    threshold: float | None = Field(default=None, gt=0, le=1)
+    """Of rule `tiers`; unset: chosen."""
+    metric: Literal["macro_f1", "accuracy", "qwk"] = "macro_f1"
+    """What the choice is best in."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "DecisionConfig":
+        if self.strength is not None and self.rule != "prior":
+            raise ValueError("`strength` belongs to rule `prior`")
+        if self.threshold is not None and self.rule != "tiers":
+            raise ValueError("`threshold` belongs to rule `tiers`")
+        return self
+
+    @property
+    def open(self) -> bool:
+        """Something is to be chosen."""
+        return (
+            self.rule == "auto"
+            or (self.rule, self.strength) == ("prior", None)
+            or ((self.rule, self.threshold) == ("tiers", None))
+        )
+
+    def candidates(self, prior: Mapping[str, float]) -> list[Decision]:
+        """The decisions among which is chosen, the simpler ones first; `prior` holds the labels' shares in training."""
+        every = [WRITTEN, Decision(rule="argmax")]
+        strengths = STRENGTHS if self.strength is None else (self.strength,)
+        every += [Decision(rule="prior", strength=s, prior=dict(prior)) for s in strengths]
+        thresholds = THRESHOLDS if self.threshold is None else (self.threshold,)
+        every += [Decision(rule="tiers", threshold=t) for t in thresholds]
+        return [decision for decision in every if self.rule in ("auto", decision.rule)]
+
+
+def choose_decision(
+    domain: Domain, development: Sequence[Prediction], prior: Mapping[str, float], config: DecisionConfig
+) -> tuple[Decision, dict[str, float]]:
+    """The candidate with the best metric on development pairs, the first of equals; and name -> metric of each.
+
+    A single candidate needs no pairs. UserError where there is a choice and no pair to choose on.
+    """
+    candidates = config.candidates(prior)
+    if len(candidates) == 1:
+        return candidates[0], {}
+    if not development:
+        raise UserError("`decision` is chosen on development pairs, and there are none: give the split a share")
+    found = [compute_metrics(domain, decided(domain, development, d))[config.metric] for d in candidates]
+    best = max(range(len(candidates)), key=lambda i: -math.inf if math.isnan(found[i]) else found[i])
+    return candidates[best], {d.name: value for d, value in zip(candidates, found, strict=True)}
+
+
+def decided(domain: Domain, predictions: Sequence[Prediction], decision: Decision) -> list[Prediction]:
+    """The predictions with the labels that the rule gives. Responses, steps and their verdicts stay as they are."""
+    codes = domain.codes
+    return [
+        replace(
+            p,
+            predicted=decide(
+                decision, codes, p.predicted, None if p.probs is None else dict(zip(codes, p.probs, strict=True))
+            ),
+        )
+        for p in predictions
+    ]

@@ -1,0 +1,113 @@
+"""From a label distribution to a label: the decision rule, and its place beside a model's weights.
+
+The text that a model writes is one way to read it. Where one grade is far commoner than the others, a model that is
+right to be unsure writes that grade too often; its probabilities then hold more than its text. Which rule is best is
+chosen on development pairs (`evaluate.choice`), never here.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from taosr_she.base.config import Strict
+from taosr_she.base.errors import UserError
+from taosr_she.base.files import write_json
+from taosr_she.base.strict_yaml import read_yaml
+from taosr_she.domain.domain import Domain, describe
+
+DECISION_FILE = "decision.json"
+"""Its name in a model folder."""
+Rule = Literal["text", "argmax", "prior", "tiers"]
+
+
+class Decision(Strict):
+    """How a label is read off a response and its label distribution."""
+
+    rule: Rule = "text"
+    """`text`: the label that is written. `argmax`: the most probable one. `prior`: the most probable one after each
+    probability is divided by the label's share in training to the power of `strength`. `tiers`: the best grade at which
+    the probabilities, summed from the best grade downwards, reach `threshold`."""
+    strength: float | None = Field(default=None, ge=0)
+    """Of `prior`: 0 is `argmax`, 1 takes all of the training prior out."""
+    prior: dict[str, float] | None = None
+    """Of `prior`: code -> share of the label in training."""
+    threshold: float | None = Field(default=None, gt=0, le=1)
+    """Of `tiers`: 0.5 gives the median grade; less is more generous."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "Decision":
+        needed = {"prior": {"strength", "prior"}, "tiers": {"threshold"}}.get(self.rule, set())
+        given = {name for name in ("strength", "prior", "threshold") if getattr(self, name) is not None}
+        if needed != given:
+            raise ValueError(
+                f"rule '{self.rule}' takes {' and '.join(sorted(needed)) or 'no parameter'}, "
+                f"not {', '.join(sorted(given)) or 'none'}"
+            )
+        return self
+
+    @property
+    def name(self) -> str:
+        """In a table: `text`, `argmax`, `prior 0.75`, `tiers 0.4`."""
+        value = self.strength if self.strength is not None else self.threshold
+        return self.rule if value is None else f"{self.rule} {value:g}"
+
+
+WRITTEN = Decision()
+"""The label as it is written."""
+
+
+def decide(
+    decision: Decision, codes: tuple[str, ...], written: str | None, probs: Mapping[str, float] | None
+) -> str | None:
+    """The label of a response: `codes` best first, `written` in it, `probs` code -> probability.
+
+    None stays None: a malformed response has no label by any rule. Without probabilities it is what is written. Of
+    equally good labels the better grade wins. Source of `tiers`: cumulative probability tiering, TaoSR1 (2508.12365).
+
+    >>> decide(Decision(rule="tiers", threshold=0.4), ("E", "S", "I"), "I", {"E": 0.3, "S": 0.2, "I": 0.5})
+    'S'
+    """
+    if written is None or probs is None or decision.rule == "text":
+        return written
+    if decision.rule == "tiers":
+        assert decision.threshold is not None
+        reached = 0.0
+        for code in codes:
+            reached += probs[code]
+            if reached >= decision.threshold - 1e-9:  # sums of floats
+                return code
+        return codes[-1]
+    scores = dict(probs)
+    if decision.rule == "prior":
+        assert decision.prior is not None and decision.strength is not None
+        # A label that training never showed has no probability worth dividing by its share.
+        scores = {
+            code: probs[code] / decision.prior[code] ** decision.strength if decision.prior.get(code) else 0.0
+            for code in codes
+        }
+    return max(codes, key=lambda code: scores[code])
+
+
+def save_decision(decision: Decision, folder: Path) -> None:
+    """Write it beside the weights, where judging with the model finds it."""
+    write_json(folder / DECISION_FILE, decision.model_dump(mode="json", exclude_none=True))
+
+
+def saved_decision(model: str | Path, domain: Domain) -> Decision:
+    """The decision rule of a model folder; WRITTEN where it has none. UserError for a file that does not fit."""
+    path = Path(model) / DECISION_FILE
+    if not path.is_file():
+        return WRITTEN
+    raw: Any = read_yaml(path, str(path))  # JSON is YAML
+    try:
+        decision = Decision.model_validate(raw)
+    except ValidationError as error:
+        raise UserError(
+            f"{path}: {describe(error)}; evaluate anew, or remove the file to take labels as written"
+        ) from error
+    unknown = sorted((decision.prior or {}).keys() - set(domain.codes))
+    if unknown:
+        raise UserError(f"{path}: '{unknown[0]}' is not on the label scale of {domain.name}; remove the file")
+    return decision

@@ -1,0 +1,74 @@
+"""The rule that is best on development pairs."""
+
+import math
+from dataclasses import replace
+
+import pytest
+from pydantic import ValidationError
+
+from taosr_she.base.errors import UserError
+from taosr_she.domain.domain import load_domain
+from taosr_she.evaluate.choice import STRENGTHS, THRESHOLDS, DecisionConfig, choose_decision, decided
+from taosr_she.evaluate.metrics import compute_metrics
+from taosr_she.evaluate.prediction import Prediction
+from taosr_she.judge.decision import WRITTEN, Decision, decide
+
+DOMAIN = load_domain("taobao")
+PRIOR = {"4": 0.7, "3": 0.1, "2": 0.1, "1": 0.1}
+
+
+def answer(label: str, predicted: str | None, *probs: float) -> Prediction:
+    return Prediction("p", "q", label, predicted, probs=probs or None, verdicts=(math.nan,) * len(DOMAIN.steps))
+
+
+UNSURE = [
+    *[answer("4", "4", 0.8, 0.1, 0.05, 0.05)] * 6,
+    *[answer("3", "4", 0.5, 0.4, 0.05, 0.05)] * 2,
+    *[answer("1", "4", 0.5, 0.05, 0.05, 0.4)] * 2,
+]  # fmt: skip
+"""A model that writes the commonest label throughout, and whose probabilities know more."""
+
+
+def test_auto_takes_the_best_of_all_rules_and_says_what_each_reached() -> None:
+    chosen, scores = choose_decision(DOMAIN, UNSURE, PRIOR, DecisionConfig(rule="auto"))
+    assert chosen.rule == "prior" and chosen.prior == PRIOR and scores[chosen.name] == 1.0
+    assert len(scores) == 2 + len(STRENGTHS) + len(THRESHOLDS) and scores["text"] == scores["argmax"] < 0.3
+    by_hand = {
+        s: compute_metrics(DOMAIN, [
+            replace(p, predicted=decide(Decision(rule="prior", strength=s, prior=PRIOR), DOMAIN.codes, p.predicted,
+                                        dict(zip(DOMAIN.codes, p.probs or (), strict=True))))
+            for p in UNSURE
+        ])["macro_f1"]
+        for s in STRENGTHS
+    }  # fmt: skip
+    assert {s: scores[f"prior {s:g}"] for s in STRENGTHS} == by_hand
+    assert chosen.strength == min(s for s in STRENGTHS if by_hand[s] == 1.0), "of equals the first"
+
+
+def test_nothing_better_stays_as_written() -> None:
+    sure = [replace(p, predicted=p.label) for p in UNSURE]
+    assert choose_decision(DOMAIN, sure, PRIOR, DecisionConfig(rule="auto"))[0] == WRITTEN
+
+
+def test_a_fixed_rule_needs_no_pairs_and_an_open_one_does() -> None:
+    assert choose_decision(DOMAIN, [], PRIOR, DecisionConfig(rule="tiers", threshold=0.3)) == (
+        Decision(rule="tiers", threshold=0.3), {},
+    )  # fmt: skip
+    assert choose_decision(DOMAIN, [], PRIOR, DecisionConfig())[0] == WRITTEN
+    with pytest.raises(UserError, match="chosen on development pairs, and there are none"):
+        choose_decision(DOMAIN, [], PRIOR, DecisionConfig(rule="prior"))
+    assert [DecisionConfig(rule=r).open for r in ("text", "argmax", "prior", "tiers", "auto")] == [
+        False,
+        False,
+        *[True] * 3,
+    ]
+    with pytest.raises(ValidationError, match="`threshold` belongs to rule `tiers`"):
+        DecisionConfig(rule="auto", threshold=0.5)
+
+
+def test_deciding_leaves_malformed_answers_and_all_else_alone() -> None:
+    malformed = replace(answer("4", None, 0.1, 0.2, 0.3, 0.4), reason="no label", response="[query]")
+    silent = answer("3", "2")
+    found = decided(DOMAIN, [malformed, silent, UNSURE[0]], Decision(rule="tiers", threshold=0.95))
+    assert found[:2] == [malformed, silent]
+    assert found[2] == replace(UNSURE[0], predicted="2")
