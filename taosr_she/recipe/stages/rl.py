@@ -70,6 +70,8 @@ class RLStage(Stage):
         settings = self.model_dump(mode="json")
         if self.examination.examiner is None:
             del settings["examination"]["examiner"], settings["examination"]["examiner_options"]
+        if self.settings.outcome_by == "label":
+            del settings["settings"]["outcome_by"]
         return settings
 
     def run(self, context: Context) -> dict[str, Any]:

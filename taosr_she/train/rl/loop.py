@@ -148,7 +148,10 @@ def one_update(
                 policy, prompts, settings.group_size, settings.sampling, drawn_by, settings.sample_rows
             )
         with clock.part("examine"):
-            return prompts, credit_rollouts(policy, domain, group_pairs, rollouts, examiner, settings.credit)
+            credited = credit_rollouts(
+                policy, domain, group_pairs, rollouts, examiner, settings.credit, settings.outcome_by
+            )
+            return prompts, credited
 
     first = sample(pairs_for_update(leg.pairs, update, settings.pairs_per_update, seed), 0)
     prompts, batch, refills, spent = refilled(first, leg.pairs, settings.refill, seed, update, sample)
