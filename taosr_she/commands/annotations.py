@@ -11,19 +11,29 @@ from taosr_she.commands.options import DomainOption
 from taosr_she.commands.paths import path_argument, path_option
 
 StoreArgument = Annotated[str, typer.Argument(help="SQLite file (.db) or database URL.")]
+PEOPLE = ("queryner", "raters")
+ImportLayout = Annotated[
+    str,
+    typer.Option("--layout", help="jsonl, label_studio, stepwise (TRL), queryner (marked queries), raters (pairs)."),
+]
 AnnotationLayout = Annotated[str, typer.Option("--layout", help="jsonl, label_studio, stepwise (TRL).")]
 
 
 def import_(
-    path: Annotated[Path, path_argument("File of annotations.")],
+    path: Annotated[Path, path_argument("File of annotations, of marked queries or of rated pairs.")],
     store: StoreArgument,
-    layout: AnnotationLayout = "jsonl",
+    layout: ImportLayout = "jsonl",
     domain: DomainOption = "taobao",
+    pairs: Annotated[Path | None, path_option("With queryner: the pairs whose queries were marked.")] = None,
 ) -> None:
     """Add the records of a file to a store."""
-    from taosr_she.examine.command import import_file
+    from taosr_she.examine.command import import_file, import_people
 
-    import_file(terminal(), path, store, _annotation_layout(layout), domain)
+    chosen = _annotation_layout(layout, *PEOPLE)
+    if chosen in PEOPLE:
+        import_people(terminal(), path, store, chosen, domain, pairs)
+    else:
+        import_file(terminal(), path, store, chosen, domain)
 
 
 def export(
@@ -46,7 +56,9 @@ def agreement(store: StoreArgument, domain: DomainOption = "taobao") -> None:
     show_agreement(terminal(), store, domain)
 
 
-def _annotation_layout(layout: str) -> Any:
-    if layout not in ("jsonl", "label_studio", "stepwise"):
-        raise UserError(f"--layout {layout}: expected jsonl, label_studio or stepwise")
+def _annotation_layout(layout: str, *more: str) -> Any:
+    known = ("jsonl", "label_studio", "stepwise", *more)
+    if layout not in known:
+        *others, last = known
+        raise UserError(f"--layout {layout}: expected {', '.join(others)} or {last}")
     return layout

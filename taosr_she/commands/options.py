@@ -7,15 +7,18 @@ import typer
 from taosr_she.base.errors import UserError
 
 Overrides = Annotated[list[str] | None, typer.Argument(help="key.sub=value, e.g. seed=2", show_default=False)]
-DomainOption = Annotated[str, typer.Option("--domain", help="taobao, esci, wands, or a YAML file.")]
+DomainOption = Annotated[str, typer.Option("--domain", help="taobao, esci, wands, chorus, esci-typed, or a YAML file.")]
 ModelDomainOption = Annotated[
     str | None,
-    typer.Option("--domain", help="taobao, esci, wands, or a YAML file. Default: domain.yaml beside the model."),
+    typer.Option(
+        "--domain",
+        help="taobao, esci, wands, chorus, esci-typed, or a YAML file. Default: domain.yaml beside the model.",
+    ),
 ]
 ForceDomainOption = Annotated[
     bool, typer.Option("--force-domain", help="Use --domain even if the model was trained for another one.")
 ]
-LayoutOption = Annotated[str, typer.Option("--layout", help="auto, plain, esci, esci-sample, wands, rair.")]
+LayoutOption = Annotated[str, typer.Option("--layout", help="auto, plain, esci, esci-sample, chorus, wands, rair.")]
 ColumnOption = Annotated[
     list[str] | None,
     typer.Option("--column", help="field=column, our field and the file's column: query=search_term. Repeatable."),

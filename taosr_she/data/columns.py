@@ -43,6 +43,8 @@ class ColumnMap(Strict):
     """Market or language of the query, e.g. "us"."""
     tags: str | None = None
     """Slices for evaluation: a list, or text with `|` between the tags."""
+    raters: str | None = None
+    """The grades of several people: a list, or text with `|` between them. They become `Pair.raters`."""
     extra: tuple[str, ...] | None = None
     """Other columns to keep in `Pair.extra`; by default all."""
 
@@ -50,7 +52,7 @@ class ColumnMap(Strict):
         """The file's columns that become fields of a pair, and so do not go to `Pair.extra`."""
         columns: list[str | None] = [
             self.query, self.query_id, self.pair_id, self.label, self.title, self.brand, self.category, self.price,
-            self.locale, self.tags, *self.description_columns(),
+            self.locale, self.tags, self.raters, *self.description_columns(),
         ]  # fmt: skip
         columns += self.attributes.values() if isinstance(self.attributes, dict) else [self.attributes]
         return frozenset(c for c in columns if c)
@@ -75,7 +77,7 @@ LAYOUTS: dict[str, ColumnMap] = {
     "plain": ColumnMap(
         query="query", query_id="query_id", pair_id="pair_id", product_id="product_id", label="label", title="title",
         description="description", brand="brand", category="category", price="price", attributes="attributes",
-        locale="locale", tags="tags",
+        locale="locale", tags="tags", raters="raters",
     ),
     "esci": ColumnMap(
         query="query", query_id="query_id", pair_id="example_id", product_id="product_id", label="esci_label",
@@ -85,6 +87,10 @@ LAYOUTS: dict[str, ColumnMap] = {
     "esci-sample": ColumnMap(
         query="query", query_id="query_key", pair_id="id", product_id="product_id", label="label", title="title",
         description=("bullets", "description"), brand="brand", attributes={"color": "color"}, locale="locale",
+    ),
+    "chorus": ColumnMap(
+        query="query", pair_id="id", product_id="product_id", label="label", title="title", description="description",
+        brand="brand", price="price", attributes="attributes", raters="raters",
     ),
     "wands": ColumnMap(
         query="query", query_id="query_id", pair_id="id", product_id="product_id", label="label", title="product_name",

@@ -12,17 +12,23 @@ from taosr_she.base.files import write_jsonl
 
 @dataclass(frozen=True)
 class Demonstration:
-    """A response that a teacher wrote for a pair. `flaws` names the blind spots it fell into, where that is known."""
+    """A response that a teacher wrote for a pair. `flaws` names the blind spots it fell into, where that is known.
+
+    `taught` names the steps whose conclusion is to be learnt, None all of them. A response may end behind a step, as
+    an exercise for the steps up to there.
+    """
 
     pair_id: str
     response: str
     teacher: str
     flaws: tuple[str, ...] = ()
+    taught: tuple[str, ...] | None = None
 
 
 def write_demonstrations(path: Path, demonstrations: Iterable[Demonstration]) -> None:
-    """One JSON object a line."""
-    write_jsonl(path, map(asdict, demonstrations))
+    """One JSON object a line; `taught` only where it is set."""
+    rows = map(asdict, demonstrations)
+    write_jsonl(path, ({k: v for k, v in row.items() if k != "taught" or v is not None} for row in rows))
 
 
 def read_demonstrations(path: Path) -> Iterator[Demonstration]:
@@ -37,14 +43,17 @@ def read_demonstrations(path: Path) -> Iterator[Demonstration]:
             except (ValueError, RecursionError, TypeError, KeyError) as error:
                 raise UserError(
                     f"demonstrations {path}, line {number}: expected an object with the texts pair_id, response and "
-                    "teacher, and optionally flaws, a list of texts; mend or remove the line"
+                    "teacher, and optionally flaws and taught, lists of texts; mend or remove the line"
                 ) from error
 
 
 def _demonstration(row: dict[str, Any]) -> Demonstration:
     flaws = row.get("flaws", []) if isinstance(row, dict) else None
-    if not isinstance(flaws, list) or not all(isinstance(flaw, str) for flaw in flaws):
-        raise TypeError("flaws")
+    taught = row.get("taught") if isinstance(row, dict) else None
+    for names in (flaws, [] if taught is None else taught):
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise TypeError("flaws or taught")
     if not all(isinstance(row[key], str) for key in ("pair_id", "response", "teacher")):
         raise TypeError("texts")
-    return Demonstration(row["pair_id"], row["response"], row["teacher"], tuple(flaws))
+    steps = None if taught is None else tuple(taught)
+    return Demonstration(row["pair_id"], row["response"], row["teacher"], tuple(flaws), steps)

@@ -14,6 +14,8 @@ from taosr_she.data.price import read_price
 from taosr_she.domain.fold import fold, fold_case
 from taosr_she.domain.pair import Pair, Product
 
+RATERS = "raters"
+"""The extra column of `Pair.raters`."""
 MAX_QUERY_CHARS = 2_000
 MAX_TEXT_CHARS = 100_000
 
@@ -36,6 +38,7 @@ REASONS: dict[str, str] = {
     "text too long": f"a query over {MAX_QUERY_CHARS} characters or another text over {MAX_TEXT_CHARS}",
     "bad attributes": "the attributes are not name and value pairs",
     "bad tags": "the tags are not a list of texts",
+    "bad raters": "the raters are not a list of grades, or a grade is not on the domain's label scale",
     "bad id": "an id is neither a text nor a whole number",
     "locale not a string": "the locale is not a text",
     "conflicting query id": "the query id already stands for another query",
@@ -121,7 +124,7 @@ def pair_from_row(row: dict[str, Any], columns: ColumnMap) -> ReadPair:
         label=None if label is None or not str(label).strip() else str(label),
         locale=locale or "",
         tags=_tags(_get(row, columns.tags)),
-        extra=_extra(row, columns, also=columns.price if bad_price else None),
+        extra=_extra(row, columns, also=columns.price if bad_price else None) | _raters(_get(row, columns.raters)),
     )
     return ReadPair(pair, identity, named=bool(pair_id), bad_price=bad_price)
 
@@ -144,7 +147,7 @@ def row_from_pair(pair: Pair) -> dict[str, Any]:
         "category": product.category, "price": product.price, "attributes": dict(product.attributes),
         "label": pair.label, "tags": list(pair.tags),
     }  # fmt: skip
-    return row | {_PREFIX + k if _hidden(k) else k: v for k, v in pair.extra.items()}
+    return row | {_PREFIX + k if _hidden(k) and k != RATERS else k: v for k, v in pair.extra.items()}
 
 
 _PREFIX = "extra."
@@ -300,6 +303,18 @@ def _tags(value: Any) -> tuple[str, ...]:
         raise BadRow("bad tags", f"tags are {_short(value)}")
     _check_characters({"tags": value})
     return tuple(value or ())
+
+
+def _raters(value: Any) -> dict[str, Any]:
+    """What people graded, as an extra column; empty where nobody is named."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value) if value.startswith("[") else [g.strip() for g in value.split("|") if g.strip()]
+        except (ValueError, RecursionError) as error:
+            raise BadRow("bad raters", f"raters are not a JSON list: {_short(value)}") from error
+    if value is not None and not (isinstance(value, list) and all(isinstance(g, str | int) for g in value)):
+        raise BadRow("bad raters", f"raters are {_short(value)}")
+    return {RATERS: [str(grade) for grade in value]} if value else {}
 
 
 def _short(value: Any) -> str:

@@ -7,16 +7,29 @@ from collections.abc import Sequence
 from taosr_she.base.errors import UserError
 from taosr_she.data.fingerprint import fingerprint_config
 from taosr_she.data.rows import normal_query, plain_query
+from taosr_she.data.teachers.words import forms, words
 from taosr_she.domain.pair import Pair
 
 FEW = 500
 """With fewer queries than this, shares that hold on average only would miss by too much: they are cut to fit."""
 
 
-def split_by_query(pairs: Sequence[Pair], fractions: dict[str, float], seed: int) -> dict[str, list[Pair]]:
+def near_query(query: str) -> str:
+    """Equal for queries that ask the same in a slightly other form: plurals, accents, marks, words written together.
+
+    >>> near_query("Smart Watches") == near_query("smartwatch")
+    True
+    """
+    return "".join(min(forms(word), key=lambda form: (len(form), form)) for word in words(query))
+
+
+def split_by_query(
+    pairs: Sequence[Pair], fractions: dict[str, float], seed: int, near: bool = False
+) -> dict[str, list[Pair]]:
     """Split name -> its pairs, in their given order.
 
-    Pairs with the same `query_id`, or whose queries are the same to the prompt but for case, stay together. Seed and
+    Pairs with the same `query_id`, or whose queries are the same to the prompt but for case, stay together; with `near`
+    also those whose queries are the same to `near_query`. Seed and
     text give every query a place between 0 and 1, and the shares divide that line. From FEW queries on they divide it
     as it is, so adding pairs moves no other query, and the shares hold on average. With fewer, they divide it where the
     numbers of pairs come nearest to the shares, and each split gets a query if there are enough: adding pairs may then
@@ -24,7 +37,7 @@ def split_by_query(pairs: Sequence[Pair], fractions: dict[str, float], seed: int
     """
     if not fractions or any(not f >= 0 for f in fractions.values()) or not math.isclose(sum(fractions.values()), 1):
         raise UserError(f"split: the shares must not be negative and must sum to 1, not {fractions}")
-    homes = _homes(pairs)
+    homes = _homes(pairs, near)
     sizes = Counter(homes[normal_query(pair.query)] for pair in pairs)
     points = _points(pairs, homes, seed)
     if len(sizes) < FEW:
@@ -42,15 +55,34 @@ def count_queries(pairs: Sequence[Pair]) -> int:
     return len(set(_homes(pairs).values()))
 
 
-def _homes(pairs: Sequence[Pair]) -> dict[str, str]:
+def fold_by_query(
+    pairs: Sequence[Pair], number: int, of: int, split: dict[str, float], seed: int, near: bool = False
+) -> dict[str, list[Pair]]:
+    """The same three splits for fold `number` (from 0) of `of`: every pair is in the test split of one fold.
+
+    The other folds are divided into training and development by their shares in `split`.
+    """
+    folds = split_by_query(pairs, {str(n): 1 / of for n in range(of)}, seed, near)
+    test = folds[str(number)]
+    tested = {id(pair) for pair in test}
+    rest = [pair for pair in pairs if id(pair) not in tested]
+    shares = {name: split.get(name, 0.0) for name in ("training", "development")}
+    fractions = {name: share / sum(shares.values()) for name, share in shares.items()}
+    # Another seed a fold, or the queries next to a cut would be the development queries of all folds.
+    return split_by_query(rest, fractions, seed + 1 + number, near) | {"test": test}
+
+
+def _homes(pairs: Sequence[Pair], near: bool = False) -> dict[str, str]:
     """Normal query -> the smallest normal query that it must stay with (itself, unless an id is used for two texts)."""
     home: dict[str, str] = {}
     first_of_id: dict[str, str] = {}
     for pair in pairs:
         text = normal_query(pair.query)
         home.setdefault(text, text)
-        a, b = sorted((_root(home, text), _root(home, first_of_id.setdefault(pair.query_id, text))))
-        home[b] = a
+        marks = [f"id {pair.query_id}", *([f"near {near_query(pair.query)}"] if near else [])]
+        for mark in marks:
+            a, b = sorted((_root(home, text), _root(home, first_of_id.setdefault(mark, text))))
+            home[b] = a
     return {text: _root(home, text) for text in home}
 
 

@@ -14,7 +14,7 @@ from taosr_she.data.columns import ColumnMap, choose_layout, column_map, shown_n
 from taosr_she.data.formats import ReadError, Row
 from taosr_she.data.join import find_join
 from taosr_she.data.read import read_rows
-from taosr_she.data.rows import BadRow, ReadPair, carried, normal_query, pair_from_row
+from taosr_she.data.rows import RATERS, BadRow, ReadPair, carried, normal_query, pair_from_row
 from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Pair
 
@@ -121,7 +121,7 @@ def _sort_out(
 
 
 def _with_code(read: ReadPair, domain: Domain, require_label: bool) -> ReadPair:
-    label = read.pair.label
+    read, label = _with_raters(read, domain), read.pair.label
     if label is None:
         if require_label:
             raise BadRow("missing label", "no label")
@@ -132,6 +132,23 @@ def _with_code(read: ReadPair, domain: Domain, require_label: bool) -> ReadPair:
             "unknown label", f"'{label[:40]}' is not on the label scale of {domain.name}: {', '.join(domain.codes)}"
         )
     return replace(read, pair=replace(read.pair, label=code))
+
+
+UNANIMOUS, DISPUTED = "unanimous", "disputed"
+"""Tags of pairs that several people graded: all the same, or not."""
+
+
+def _with_raters(read: ReadPair, domain: Domain) -> ReadPair:
+    pair = read.pair
+    if not pair.raters:
+        return read
+    codes = [domain.parse_label(grade) for grade in pair.raters]
+    if None in codes:
+        grade = pair.raters[codes.index(None)]
+        raise BadRow("bad raters", f"'{grade[:40]}' is none of the grades of {domain.name}: {', '.join(domain.codes)}")
+    tag = () if len(codes) < 2 else (UNANIMOUS if len(set(codes)) == 1 else DISPUTED,)
+    tags = (*(t for t in pair.tags if t not in (UNANIMOUS, DISPUTED)), *tag)
+    return replace(read, pair=replace(pair, extra=pair.extra | {RATERS: codes}, tags=tags))
 
 
 @dataclass

@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,12 @@ def is_reference(annotation: Annotation) -> bool:
     `wrong`: then it is also about the exact text in `conclusion`. A reference that is `unsure` abstains.
     """
     return not annotation.response_id and annotation.verdict != "wrong"
+
+
+def strict_majority(values: Sequence[str]) -> str | None:
+    """The value that more than half share, or None."""
+    counts = Counter(values).most_common(1)
+    return counts[0][0] if counts and 2 * counts[0][1] > len(values) else None
 
 
 def normal_text(text: str) -> str:

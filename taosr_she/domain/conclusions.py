@@ -1,4 +1,8 @@
-"""Canonical conclusions, to compare closed steps: order, case, white space and the domain's synonyms do not matter."""
+"""Canonical conclusions, to compare closed steps: order, case, white space and the domain's synonyms do not matter.
+
+A reference in fields may be partial. `color: ?` means that there is a color, but its conclusion is unknown. A lone `?`
+means that there may be more fields. A partial reference can prove a step wrong, but never right.
+"""
 
 import re
 from functools import lru_cache
@@ -6,6 +10,8 @@ from functools import lru_cache
 from taosr_she.domain.domain import Domain, StepSpec
 from taosr_she.domain.response import label_words
 
+UNKNOWN = "?"
+"""In a reference, what nobody knows."""
 _OR = re.compile(r"(?:^| )or(?= |$)")
 
 
@@ -39,6 +45,33 @@ def canonical(domain: Domain, step: StepSpec, text: str) -> str:
     if step.form == "choice":
         return _value(domain, _squeeze(text))
     return _squeeze(text)
+
+
+def is_partial(spec: StepSpec, text: str) -> bool:
+    """True for a reference that leaves something open with `?`."""
+    return spec.form == "fields" and any(UNKNOWN in field for field in parse_fields(text))
+
+
+def concludes(domain: Domain, spec: StepSpec, text: str, reference: str) -> bool | None:
+    """Does a step conclude what a canonical reference says? None if the reference is partial and does not contradict
+    the step."""
+    said = canonical(domain, spec, text)
+    if not is_partial(spec, reference):
+        return said == reference
+    left = parse_fields(said)
+    wanted = parse_fields(reference)
+    for field in wanted:
+        if UNKNOWN not in field:
+            if field not in left:
+                return False
+            left.remove(field)
+    for key, value in wanted:
+        if value == UNKNOWN:
+            found = next((field for field in left if field[0] == key), None)
+            if found is None:
+                return False
+            left.remove(found)
+    return False if left and (UNKNOWN, "") not in wanted else None
 
 
 def _value(domain: Domain, value: str) -> str:

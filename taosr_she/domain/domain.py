@@ -5,22 +5,44 @@ import re
 from importlib import resources
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from taosr_she.base.config import Strict, describe
 from taosr_she.base.errors import UserError
+from taosr_she.base.escape import one_line
 from taosr_she.base.overrides import merged
 from taosr_she.base.strict_yaml import parse_yaml, read_yaml
 
-SHIPPED = ("taobao", "esci", "wands")
+SHIPPED = ("taobao", "esci", "wands", "chorus", "esci-typed")
 
 
-class Grade(Strict):
+class Later(Strict):
+    """Settings to which some came later. Those are left out of a dump while they hold their default, so that domains
+    written before them, and runs made with them, are still the same."""
+
+    later: ClassVar[tuple[str, ...]] = ()
+
+    @model_serializer(mode="wrap")
+    def _dump(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields, dumped = type(self).model_fields, handler(self)
+        unused = {name for name in self.later if getattr(self, name) == fields[name].get_default()}
+        return {name: value for name, value in dumped.items() if name not in unused}
+
+
+class Grade(Later):
     """One grade of the label scale."""
 
     model_config = ConfigDict(coerce_numbers_to_str=True)  # YAML reads an unquoted 4 as a number
+    later = ("category",)
 
     code: str
     """The code that the model writes and that files contain, e.g. "4" or "E"."""
@@ -32,6 +54,9 @@ class Grade(Strict):
     """One sentence for the prompt and for annotators."""
     aliases: tuple[str, ...] = ()
     """Other spellings accepted when reading data (compared without case)."""
+    category: str = ""
+    """What a demonstration of the teacher `catalogue` says in the category step of such a pair where the catalogue does
+    not decide it. Never a verdict."""
 
     @property
     def spellings(self) -> tuple[str, ...]:
@@ -39,9 +64,10 @@ class Grade(Strict):
         return tuple(s.strip().casefold() for s in (self.code, self.name, *self.aliases))
 
 
-class StepSpec(Strict):
+class StepSpec(Later):
     """One step of the step schema."""
 
+    later = ("keys",)
     key: str = Field(pattern=r"^[a-z][a-z_]*$")
     """Section name in the response: `[key]`."""
     title: str
@@ -52,6 +78,8 @@ class StepSpec(Strict):
     """`fields`: `key: value; key: value`. `choice`: one of `choices`. `label`: a grade's code. `text`: anything."""
     choices: tuple[str, ...] = ()
     """For `choice`, the allowed conclusions; for `fields`, the allowed values (empty: any)."""
+    keys: tuple[str, ...] = ()
+    """For `fields`, what may stand before the colon, in the order in which programs write it (empty: anything)."""
     guide: str = ""
     """One sentence for the prompt and for annotators: what belongs here."""
 
@@ -69,15 +97,18 @@ class Rule(Strict):
     """The text of the rule."""
 
 
-class ProductField(Strict):
+class ProductField(Later):
     """One line of the prompt that shows a field of the product."""
 
+    later = ("only",)
     name: Literal["title", "description", "brand", "category", "price", "attributes"]
     """Which field of the product."""
     heading: str
     """Heading in front of the field's text."""
     max_chars: int = Field(default=400, gt=0)
     """Maximum number of characters; longer text is cut."""
+    only: tuple[str, ...] = ()
+    """For `attributes`: the names of those to show, in this order. Empty: all, as in the file."""
 
 
 class PromptSpec(Strict):
@@ -101,9 +132,22 @@ class PromptSpec(Strict):
     """Last line of the prompt."""
 
 
-class Domain(Strict):
-    """Everything that differs between shops. Shipped: `taobao` (default), `esci`, `wands`."""
+class CatalogueSpec(Strict):
+    """How a program reads the shop's catalogue (`data.catalogue`): it decides what is typed, and nothing else."""
 
+    units: dict[str, str] = Field(default_factory=dict)
+    """Unit of a typed attribute that holds a bare number, e.g. `{display diagonal: in}`."""
+    types: tuple[str, ...] = ()
+    """Attributes that name the kind of product. The last part of `category` counts as well."""
+    colors: tuple[str, ...] = ("color",)
+    """Attributes that name the product's color."""
+
+
+class Domain(Later):
+    """Everything that differs between shops. Shipped: `taobao` (default), `esci`, `wands`, and with typed steps for the
+    teacher `catalogue`: `chorus`, `esci-typed`."""
+
+    later = ("catalogue",)
     name: str
     """Name of the domain."""
     guideline_version: str = "1"
@@ -120,6 +164,8 @@ class Domain(Strict):
     """Whether the label step comes first ("respond then think"). One prefill then gives the label distribution."""
     synonyms: dict[str, str] = Field(default_factory=dict)
     """Spelling variants of values in closed steps, variant -> canonical (lower case)."""
+    catalogue: CatalogueSpec | None = None
+    """How a program reads the catalogue, for the teacher `catalogue`."""
 
     @model_validator(mode="after")
     def _check(self) -> "Domain":
@@ -151,6 +197,8 @@ class Domain(Strict):
         for step in self.steps:
             if step.form == "choice" and not step.choices:
                 raise ValueError(f"step '{step.key}' has 'form: choice', so it needs 'choices'")
+            if step.keys and step.form != "fields":
+                raise ValueError(f"step '{step.key}' has 'keys', which belong to 'form: fields'")
         for variant, word in self.synonyms.items():
             for value in (variant, word):
                 if value != " ".join(value.casefold().split()) or re.search(r";|^not | or ", value) or not value:
@@ -216,17 +264,31 @@ class Domain(Strict):
 
 
 def load_domain(name_or_path: str | Path) -> Domain:
-    """A shipped domain by name, or any domain from a YAML file. Raises a UserError that names the fix."""
+    """A shipped domain by name, or any domain from a YAML file. Raises a UserError that names the fix.
+
+    A file with `base: NAME`, a shipped domain, contains only the differences from that one: mappings are merged, lists
+    are replaced.
+    """
+    what = f"domain {name_or_path}"
     if str(name_or_path) in SHIPPED:
-        text = resources.files("taosr_she.domain").joinpath("domains", f"{name_or_path}.yaml").read_text("utf-8")
+        raw = parse_yaml(_shipped_text(str(name_or_path)), what)
     else:
         path = Path(name_or_path)
         if not path.is_file():
             raise UserError(
                 f"domain '{name_or_path}' is neither shipped ({', '.join(SHIPPED)}) nor a YAML file on disk"
             )
-        return _validated(read_yaml(path, f"domain {name_or_path}"), f"domain {name_or_path}")
-    return _validated(parse_yaml(text, f"domain {name_or_path}"), f"domain {name_or_path}")
+        raw = read_yaml(path, what)
+    if isinstance(raw, dict) and "base" in raw:
+        base = raw.pop("base")
+        if base not in SHIPPED:
+            raise UserError(f"{what}: base: '{one_line(str(base))}' is no shipped domain: {', '.join(SHIPPED)}")
+        raw = merged(load_domain(base).model_dump(mode="json"), raw)
+    return _validated(raw, what)
+
+
+def _shipped_text(name: str) -> str:
+    return resources.files("taosr_she.domain").joinpath("domains", f"{name}.yaml").read_text("utf-8")
 
 
 def _validated(raw: Any, what: str) -> Domain:

@@ -33,6 +33,11 @@ class Pair:
     tags: tuple[str, ...] = ()
     extra: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def raters(self) -> tuple[str, ...]:
+        """The grade of each person who graded the pair, in the order of the file; empty where only `label` is known."""
+        return tuple(self.extra.get("raters", ()))
+
 
 @dataclass(frozen=True, slots=True)
 class Annotation:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 
-from taosr_she.domain.domain import Domain
+from taosr_she.domain.domain import Domain, ProductField
 from taosr_she.domain.fold import fold
 from taosr_she.domain.pair import Pair, Product
 
@@ -58,7 +58,7 @@ def render_pair(domain: Domain, pair: Pair, special_tokens: Iterable[str] = ()) 
     specials = tuple(special_tokens)
     lines = [f"{spec.query_heading}: {_shown(pair.query, spec.max_query_chars, specials)}"]
     for field in spec.fields:
-        value = _shown(_field_text(pair.product, field.name), field.max_chars, specials)
+        value = _shown(_field_text(pair.product, field), field.max_chars, specials)
         if value:
             lines.append(f"{field.heading}: {value}")
     return "\n".join([*lines, spec.answer_heading])
@@ -75,9 +75,11 @@ def _shown(text: str, max_chars: int, special_tokens: tuple[str, ...]) -> str:
     return neutralise(text[: 4 * max_chars], special_tokens)[:max_chars].rstrip()
 
 
-def _field_text(product: Product, name: str) -> str:
+def _field_text(product: Product, field: ProductField) -> str:
+    name = field.name
     if name == "attributes":
-        return "; ".join(f"{key}: {value}" for key, value in product.attributes.items())
+        shown = [key for key in field.only or product.attributes if key in product.attributes]
+        return "; ".join(f"{key}: {product.attributes[key]}" for key in shown)
     if name == "price":
         return "" if product.price is None else f"{product.price:.2f}".removesuffix(".00")
     return str(getattr(product, name))

@@ -22,11 +22,11 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from typing import NamedTuple
 
-from taosr_she.domain.annotation import is_reference, normal_text
+from taosr_she.domain.annotation import is_reference, normal_text, strict_majority
 from taosr_she.domain.conclusions import canonical
 from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Annotation
-from taosr_she.examine.majority import strict_majority, voices
+from taosr_she.examine.majority import voices
 
 ALL_STEPS = "all"
 

@@ -14,7 +14,24 @@ from taosr_she.domain.domain import load_domain
 from taosr_she.examine.agreement import ALL_STEPS, annotator_report, pair_agreement, what_cannot_be_said
 from taosr_she.examine.interchange import Layout, export_annotations, import_annotations
 from taosr_she.examine.label_studio import labeling_config
+from taosr_she.examine.people import PeopleLayout, people_of
 from taosr_she.examine.store import AnnotationStore, read_all
+
+
+def import_people(
+    console: Console, path: Path, store: str, layout: PeopleLayout, domain_name: str, pairs: Path | None
+) -> None:
+    """Add what people say in a file of marked queries or of rated pairs to a store, made where there is none."""
+    found = people_of(path, layout, load_domain(domain_name), pairs)
+    with AnnotationStore(store) as opened:
+        opened.add(found)
+        total = opened.count()
+    names = sorted({a.annotator for a in found})
+    unsure = sum(a.verdict == "unsure" for a in found)
+    console.print(
+        f"{path}: {len(found)} records by {', '.join(names)} ({unsure} unsure) into {masked(store)}, which now holds "
+        f"{total}", highlight=False
+    )  # fmt: skip
 
 
 def import_file(console: Console, path: Path, store: str, layout: Layout, domain_name: str) -> None:

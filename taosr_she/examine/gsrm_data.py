@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from random import Random
 
 from taosr_she.data.demonstration import Demonstration
+from taosr_she.domain.conclusions import is_partial
 from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Annotation, Pair
 from taosr_she.domain.response import Response, parse_response, render_response
@@ -49,14 +50,15 @@ def right_conclusions(domain: Domain, pairs: Iterable[Pair], annotations: Iterab
     tuple[str, str], str
 ]:  # fmt: skip
     """From reference annotations, corrections of judged steps, and the human labels."""
-    closed = {spec.key for spec in domain.steps if spec.kind == "closed"}
+    closed = {spec.key: spec for spec in domain.steps if spec.kind == "closed"}
     label = domain.steps[domain.label_step].key
     right: dict[tuple[str, str], str] = {}
     for a in annotations:
         if a.step in closed and a.correction:
             right.setdefault((a.pair_id, a.step), a.correction)
     for a in annotations:
-        if a.step in closed and a.verdict == "correct" and not a.response_id:
+        known = a.step in closed and not is_partial(closed[a.step], a.conclusion)
+        if known and a.verdict == "correct" and not a.response_id:
             right[a.pair_id, a.step] = a.conclusion
     return right | {(p.pair_id, label): p.label for p in pairs if p.label is not None}
 

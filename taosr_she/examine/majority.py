@@ -4,12 +4,11 @@ An annotator's voice is what they said last (by `time`, then by order). `unsure`
 way. People outrank programs: where any person has judged, annotators named `machine:...` have no voice.
 """
 
-from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from taosr_she.domain.annotation import is_reference, normal_text
+from taosr_she.domain.annotation import is_reference, normal_text, strict_majority
 from taosr_she.domain.conclusions import canonical
 from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Annotation
@@ -56,12 +55,6 @@ def voices(
         if a.annotator not in said or a.time >= said[a.annotator].time:
             said[a.annotator] = a
     return latest
-
-
-def strict_majority(values: Sequence[str]) -> str | None:
-    """The value that more than half share, or None."""
-    counts = Counter(values).most_common(1)
-    return counts[0][0] if counts and 2 * counts[0][1] > len(values) else None
 
 
 def _opinions(

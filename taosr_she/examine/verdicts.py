@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -40,7 +40,20 @@ class Examiner(Protocol):
     def examine(self, pairs: Sequence[Pair], responses: Sequence[Response]) -> Verdicts: ...
 
 
-def outcomes(pairs: Sequence[Pair], responses: Sequence[Response]) -> np.ndarray:
-    """(B,) float32: 1 if the response is well formed and its label equals the pair's human label, else 0."""
-    right = [r.well_formed and r.label == p.label for p, r in zip(pairs, responses, strict=True)]
-    return np.asarray(right, dtype=np.float32)
+OutcomeBy = Literal["label", "raters"]
+
+
+def outcomes(pairs: Sequence[Pair], responses: Sequence[Response], by: OutcomeBy = "label") -> np.ndarray:
+    """(B,) float32: 1 if the response is well formed and its label equals the pair's human label, else 0.
+
+    With `raters` a well formed response has the share of the pair's raters who gave its label; where the raters are not
+    known it is as above.
+    """
+
+    def earned(pair: Pair, label: str | None) -> float:
+        if by == "raters" and pair.raters:
+            return sum(grade == label for grade in pair.raters) / len(pair.raters)
+        return float(label == pair.label)
+
+    earnings = [earned(p, r.label) if r.well_formed else 0.0 for p, r in zip(pairs, responses, strict=True)]
+    return np.asarray(earnings, dtype=np.float32)

@@ -2,7 +2,7 @@
 
 1. The label step is right when the label is the pair's human label, where the pair has one.
 2. A closed step is right when it concludes what the majority of references conclude, compared canonically (order, case
-   and synonyms of the domain do not matter).
+   and synonyms of the domain do not matter). A partial reference (`color: ?`) can only prove it wrong.
 3. Any step is right or wrong as the majority of verdicts say of the same text (but for case and white space).
 
 How annotators make a majority is in `majority`. Everything else is unknown.
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from taosr_she.domain.annotation import normal_text
-from taosr_she.domain.conclusions import canonical
+from taosr_she.domain.conclusions import concludes
 from taosr_she.domain.domain import Domain, StepSpec
 from taosr_she.domain.pair import Annotation, Pair
 from taosr_she.domain.response import Response, Step
@@ -79,8 +79,8 @@ class Verifier:
     def _by_reference(self, opinion: Opinion | None, spec: StepSpec, step: Step | None) -> tuple[float, int] | None:
         if opinion is None or opinion.value is None:
             return None
-        right = step is not None and canonical(self.domain, spec, step.text) == opinion.value
-        return float(right), _source(opinion)
+        right = step is not None and concludes(self.domain, spec, step.text, opinion.value)
+        return None if right is None else (float(right), _source(opinion))
 
     def _by_verdict(
         self, verdicts: dict[TextPlace, Opinion], pair: Pair, step: Step | None

@@ -4,6 +4,6 @@
 one file a kind, `recipes/` the shipped recipes. `plan` decides what must run, `run` runs it. `records` are what a
 stage's folder says about itself, `lock` keeps a second process out, `resume` says where a stopped stage goes on;
 `seeds` repeats a recipe over seeds. `track` shows metrics to a tracker, `run_log` keeps what the terminal said, `card`
-writes the model card of a checkpoint, `table` is the table at the end. `context`, `data_folder`, `examination` and
-`progress` serve the stages.
+writes the model card of a checkpoint, `table` is the table at the end. `context`, `data_folder`, `examination`,
+`typed_pairs` and `progress` serve the stages.
 """

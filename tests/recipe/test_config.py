@@ -114,7 +114,7 @@ def test_wrong_settings_of_pairs_are_one_line(tmp_path: Path, change: dict[str, 
 
 
 def test_missing_broken_and_empty_recipe_files(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="neither a file nor one of: demo"):
+    with pytest.raises(UserError, match="neither a file nor one of: chorus, demo"):
         load_recipe(tmp_path / "no.yaml")
     broken = tmp_path / "broken.yaml"
     broken.write_text("a: [")

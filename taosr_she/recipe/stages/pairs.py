@@ -9,13 +9,15 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from taosr_she.base.config import Strict
 from taosr_she.base.errors import UserError
 from taosr_she.base.secret import masked
 from taosr_she.data.columns import column_map
 from taosr_she.data.demonstration import Demonstration, read_demonstrations
 from taosr_she.data.fingerprint import fingerprint_config, fingerprint_file
-from taosr_she.data.split import count_queries, split_by_query
+from taosr_she.data.split import count_queries, fold_by_query, split_by_query
 from taosr_she.data.summary import summary
+from taosr_she.data.teachers.catalogue import check_typed_steps
 from taosr_she.data.teachers.lexical import check_steps, lexical_demonstration, lexical_reference
 from taosr_she.data.teachers.llm import llm_demonstrations
 from taosr_she.data.teachers.llm_config import LLMTeacherConfig
@@ -28,6 +30,22 @@ from taosr_she.examine.store import read_all
 from taosr_she.recipe.context import Context
 from taosr_she.recipe.data_folder import DataFolder
 from taosr_she.recipe.stage import Stage
+from taosr_she.recipe.typed_pairs import TypedConfig, TypedPairs
+
+
+class Fold(Strict):
+    """One fold of a cross-validation."""
+
+    number: int = Field(ge=0)
+    """Which fold is the test split, counted from 0."""
+    of: int = Field(default=5, ge=2)
+    """How many there are."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "Fold":
+        if self.number >= self.of:
+            raise ValueError(f"`number` counts from 0 to {self.of - 1}")
+        return self
 
 
 class PairsStage(Stage):
@@ -40,7 +58,7 @@ class PairsStage(Stage):
     """CSV, TSV, JSONL, Parquet (or .gz of the text formats), or a folder (WANDS, a saved Hugging Face dataset).
     Relative paths start at the working folder."""
     layout: str = "auto"
-    """Column layout: auto, plain, esci, esci-sample, wands, rair."""
+    """Column layout: auto, plain, esci, esci-sample, chorus, wands, rair."""
     columns: dict[str, str] = Field(default_factory=dict)
     """Our field -> the file's column, on top of the layout."""
     encoding: str | None = None
@@ -51,9 +69,16 @@ class PairsStage(Stage):
     """Rows with these values may train but are left out of the development and test splits."""
     split: dict[str, float] = Field(default_factory=lambda: {"training": 0.7, "development": 0.1, "test": 0.2})
     """Shares of the splits, by query."""
-    teacher: Literal["lexical", "llm", "none"] = "lexical"
-    """Who writes demonstrations for the training split. `lexical` also gives machine references for the steps; `llm`
-    asks an OpenAI-compatible endpoint."""
+    fold: Fold | None = None
+    """Cross-validation: the test split is one of several folds by query; `split` divides the others."""
+    together: Literal["same", "near"] = "same"
+    """Which queries share a split: the `same` but for case and form of Unicode, or also `near` ones (plurals, accents,
+    words written together)."""
+    teacher: Literal["lexical", "catalogue", "llm", "none"] = "lexical"
+    """Who writes demonstrations for the training split. `lexical` and `catalogue` also give machine references for the
+    steps; `llm` asks an OpenAI-compatible endpoint."""
+    typed: TypedConfig | None = None
+    """What people read in queries, and how it is used, for `teacher: catalogue`."""
     llm: LLMTeacherConfig | None = None
     """Endpoint, model and limits of `teacher: llm`. Answers are kept in `llm-answers.jsonl` of the run folder."""
     demonstrations: str | None = None
@@ -77,6 +102,8 @@ class PairsStage(Stage):
     def _check(self) -> "PairsStage":
         if (self.teacher == "llm") != (self.llm is not None):
             raise ValueError("`teacher: llm` and the section `llm` go together")
+        if (self.teacher == "catalogue") != (self.typed is not None):
+            raise ValueError("`teacher: catalogue` and the section `typed` go together")
         if "training" not in self.split or "test" not in self.split:
             raise ValueError("`split` needs shares for `training` and `test`")
         unknown = self.split.keys() - {"training", "development", "test"}
@@ -87,7 +114,8 @@ class PairsStage(Stage):
         return self
 
     def files(self) -> dict[str, str]:
-        read = {p: fingerprint_file(Path(p)) for p in (self.path, self.demonstrations) if p}
+        queries = self.typed.queries if self.typed else None
+        read = {p: fingerprint_file(Path(p)) for p in (self.path, self.demonstrations, queries) if p}
         if self.annotations:
             # Of what is said, not of a file: a database has no file, or several.
             said = [row_from_annotation(a) for a in read_all(self.annotations)]
@@ -96,14 +124,15 @@ class PairsStage(Stage):
 
     def computed(self) -> dict[str, Any]:
         settings = self.model_dump(mode="json")
-        if self.encoding is None:
-            del settings["encoding"]
-        return settings
+        later = {"encoding": None, "fold": None, "together": "same", "typed": None}
+        return {name: value for name, value in settings.items() if name not in later or value != later[name]}
 
     def check(self, name: str, domain: Domain) -> None:
         column_map("plain" if self.layout == "auto" else self.layout, self.columns)
         if self.teacher == "lexical":
             check_steps(domain)
+        elif self.teacher == "catalogue":
+            check_typed_steps(domain)
 
     def run(self, context: Context) -> dict[str, Any]:
         """Read, validate, split by query, and let the teacher write demonstrations for the training split.
@@ -117,7 +146,7 @@ class PairsStage(Stage):
         )  # fmt: skip
         if not loaded.pairs:
             raise UserError(f"{self.path}: no usable pair (see {context.folder / 'quarantine.jsonl'})")
-        splits = split_by_query(loaded.pairs, self.split, context.recipe.seed)
+        splits = _split(self, loaded.pairs, context.recipe.seed)
         _check_columns(loaded.pairs, self.not_scored)
         for name in ("development", "test"):
             splits[name] = [p for p in splits.get(name, []) if not _matches(p, self.not_scored)]
@@ -126,15 +155,23 @@ class PairsStage(Stage):
             context.progress.say(line)
         context.progress.say("  " + ", ".join(f"{n}: {len(splits[n])} pairs of {queries[n]} queries" for n in splits))
         splits["demonstration"] = splits["training"]
-        demonstrations = _demonstrations(context, self, splits["demonstration"])
+        typed = None
+        if self.typed is not None:
+            typed = TypedPairs.of(context.domain, self.typed, loaded.pairs, splits, context.recipe.seed)
+        demonstrations = _demonstrations(context, self, splits["demonstration"], typed)
         people = read_all(self.annotations) if self.annotations else []
         said = {name: _said_of(splits[name], people) for name in ("training", "development", "test")}
         if self.annotations and not any(said.values()):
             raise UserError(
                 f"{masked(self.annotations)}: no annotation belongs to a pair of {self.path}: compare the pair_ids"
             )
+        if typed is not None:
+            splits["demonstration"] = splits["training"] + list(typed.exercises)
+            said = {name: found + typed.said_of(splits[name]) for name, found in said.items()}
+            for line in typed.summary(splits):
+                context.progress.say(f"  {line}")
         # People first: a step that nobody annotated has the machine's reference, if any.
-        machine = {name: _references(context, self, splits[name], said[name]) for name in said}
+        machine = {name: _references(context, self, splits[name], said[name], typed) for name in said}
         counts = DataFolder(context.folder).write(
             splits, demonstrations, said["training"] + machine["training"], said["development"],
             [a for name in ("development", "test") for a in said[name] + machine[name]], self.probe_share,
@@ -168,13 +205,24 @@ def _check_columns(pairs: list[Pair], names: Iterable[str]) -> None:
             raise UserError(f"not_scored: no pair has '{name}'; there are {', '.join([*columns, *ours])}")
 
 
-def _demonstrations(context: Context, stage: PairsStage, pairs: list[Pair]) -> list[Demonstration]:
+def _split(stage: PairsStage, pairs: list[Pair], seed: int) -> dict[str, list[Pair]]:
+    near = stage.together == "near"
+    if stage.fold is None:
+        return split_by_query(pairs, stage.split, seed, near)
+    return fold_by_query(pairs, stage.fold.number, stage.fold.of, stage.split, seed, near)
+
+
+def _demonstrations(
+    context: Context, stage: PairsStage, pairs: list[Pair], typed: TypedPairs | None
+) -> list[Demonstration]:
     if stage.demonstrations:
         wanted = {p.pair_id for p in pairs}
         kept = [d for d in read_demonstrations(Path(stage.demonstrations)) if d.pair_id in wanted]
         if not kept:
             raise UserError(f"{stage.demonstrations}: no demonstration belongs to a pair of the training split")
         return kept
+    if typed is not None:
+        return typed.demonstrations(pairs)
     if stage.teacher == "lexical":
         return [lexical_demonstration(context.domain, p) for p in pairs]
     if stage.llm is None:
@@ -204,15 +252,17 @@ def _said_of(pairs: list[Pair], annotations: list[Annotation]) -> list[Annotatio
     return [a for a in annotations if a.pair_id in wanted]
 
 
-def _references(context: Context, stage: PairsStage, pairs: list[Pair], people: list[Annotation]) -> list[Annotation]:
+def _references(
+    context: Context, stage: PairsStage, pairs: list[Pair], people: list[Annotation], typed: TypedPairs | None
+) -> list[Annotation]:
     """Machine references where people said nothing of a step."""
-    if stage.teacher != "lexical":
+    if stage.teacher not in ("lexical", "catalogue"):
         return []
     label = context.domain.steps[context.domain.label_step].key
     said = {(a.pair_id, a.step) for a in people}
     return [
-        Annotation(pair.pair_id, step, conclusion, annotator=f"{MACHINE}lexical")
+        Annotation(pair.pair_id, step, conclusion, annotator=f"{MACHINE}{stage.teacher}")
         for pair in pairs
-        for step, conclusion in lexical_reference(context.domain, pair).items()
+        for step, conclusion in (typed.references(pair) if typed else lexical_reference(context.domain, pair)).items()
         if step != label and (pair.pair_id, step) not in said
     ]

@@ -79,6 +79,8 @@ class RLStage(Stage):
                 del section[name]
         if self.collapse == CollapseConfig():
             del settings["collapse"]
+        if self.settings.outcome_by == "label":
+            del settings["settings"]["outcome_by"]
         return settings
 
     def run(self, context: Context) -> dict[str, Any]:

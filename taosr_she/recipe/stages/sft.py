@@ -1,20 +1,27 @@
 """Supervised fine-tuning of the start model on the demonstrations."""
 
 import json
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from taosr_she.base.errors import UserError
+from taosr_she.data.demonstration import Demonstration
 from taosr_she.domain.domain import Domain
+from taosr_she.domain.pair import Pair
 from taosr_she.domain.prompt import render_prompt
+from taosr_she.domain.response import parse_response
 from taosr_she.model.carries import check_responses
 from taosr_she.model.domain_file import DOMAIN_FILE, difference, saved_domain
-from taosr_she.model.example import answer
+from taosr_she.model.example import Example, answer
 from taosr_she.model.folder import check_folder
 from taosr_she.model.names import TINY
+from taosr_she.model.taught import teach_steps
 from taosr_she.model.tiny import TinyConfig
 from taosr_she.recipe.context import Context
 from taosr_she.recipe.stage import Stage
 from taosr_she.train.trl.sft import SFTSettings, train_sft
+
+if TYPE_CHECKING:
+    from taosr_she.model.policy import Policy
 
 
 class SFTStage(Stage):
@@ -73,10 +80,7 @@ class SFTStage(Stage):
         else:
             policy = load_policy(self.model, context.recipe.device, "float32")
             policy.domain = domain  # from here on; `check_start` has seen to it that another one was asked for
-        examples = [
-            answer(policy.encode_prompt(domain, pairs[d.pair_id]), policy.encode_response(d.response))
-            for d in demonstrations
-        ]
+        examples = [example_of(policy, domain, pairs[d.pair_id], d) for d in demonstrations]
         check_responses(policy, domain, [(d.pair_id, d.response) for d in demonstrations])
         total = self.settings.total_steps(len(examples))
         update = context.progress.stage(context.name, total)
@@ -87,3 +91,12 @@ class SFTStage(Stage):
         parameters = sum(p.numel() for p in policy.model.parameters())
         counts = json.loads((context.folder / "sft.json").read_text("utf-8"))  # without what was too long
         return {key: counts[key] for key in ("examples", "too_long", "steps")} | {"parameters": parameters}
+
+
+def example_of(policy: "Policy", domain: Domain, pair: Pair, demonstration: Demonstration) -> Example:
+    """What is learnt of a demonstration: all of its response, or the steps that it teaches."""
+    prompt = policy.encode_prompt(domain, pair)
+    if demonstration.taught is None:
+        return answer(prompt, policy.encode_response(demonstration.response))
+    whole = parse_response(domain, demonstration.response).well_formed  # else it ends behind a step
+    return teach_steps(policy, domain, prompt, demonstration.response, demonstration.taught, end=whole)

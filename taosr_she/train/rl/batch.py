@@ -12,7 +12,7 @@ from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Pair
 from taosr_she.domain.response import Response, parse_response
 from taosr_she.domain.spans import decode_response, token_steps
-from taosr_she.examine.verdicts import Examiner, Verdicts, outcomes
+from taosr_she.examine.verdicts import Examiner, OutcomeBy, Verdicts, outcomes
 from taosr_she.model.policy import Policy
 from taosr_she.model.sampler import Rollouts
 
@@ -45,6 +45,7 @@ def credit_rollouts(
     examiner: Examiner,
     credit: CreditConfig,
     weights: Mapping[str | None, float] | None = None,
+    outcome_by: OutcomeBy = "label",
 ) -> CreditedBatch:
     """Parse, examine and credit B rollouts; `rollouts.group` indexes `group_pairs`. Results are on the CPU.
 
@@ -60,7 +61,7 @@ def credit_rollouts(
         responses.append(response)
         steps[b, : len(row)] = torch.tensor(token_steps(domain, policy.tokenizer, row, response))
     verdicts = examiner.examine(pairs, responses)
-    outcome = outcomes(pairs, responses)
+    outcome = outcomes(pairs, responses, outcome_by)
     weight = None if weights is None else torch.tensor([weights[pair.label] for pair in pairs])
     by_step = step_advantages(
         credit, torch.from_numpy(verdicts.values), torch.from_numpy(outcome), rollouts.group.cpu(), domain.label_step,

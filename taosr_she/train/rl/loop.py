@@ -158,7 +158,10 @@ def one_update(
                 policy, prompts, settings.group_size, settings.sampling, drawn_by, settings.sample_rows
             )
         with clock.part("examine"):
-            return prompts, credit_rollouts(policy, domain, group_pairs, rollouts, examiner, settings.credit, weights)
+            credited = credit_rollouts(
+                policy, domain, group_pairs, rollouts, examiner, settings.credit, weights, settings.outcome_by
+            )
+            return prompts, credited
 
     strength = settings.credit.label_weight
     weights = label_weights([pair.label for pair in leg.pairs], strength) if strength else None
@@ -169,7 +172,7 @@ def one_update(
     for group in optimizer.param_groups:
         group["lr"] = lr
     with clock.part("update"):
-        at = label_tokens(policy, domain, batch) if settings.loss.label_entropy else None
+        at = label_places(policy, domain, batch) if settings.loss.label_entropy else None
         update_stats = update_policy(policy, reference, prompts, batch, settings, optimizer, at)
     if update % settings.keep_rollouts_every == 0 or update + 1 == settings.updates:
         write_rollouts(folder / "rollouts" / f"{update:05d}.parquet", update, batch, policy)
@@ -287,7 +290,7 @@ def backward(
     }
 
 
-def label_tokens(policy: Policy, domain: Domain, batch: CreditedBatch) -> torch.Tensor:
+def label_places(policy: Policy, domain: Domain, batch: CreditedBatch) -> torch.Tensor:
     """(B,) long: the place of the first token by which the labels differ in each response, -1 where there is none."""
     shared = len(label_tokens(policy, domain).shared)
     mask, ids = batch.rollouts.mask.cpu(), batch.rollouts.ids.cpu()

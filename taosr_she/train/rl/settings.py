@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from taosr_she.base.config import Strict
 from taosr_she.credit.config import CreditConfig, LossConfig
+from taosr_she.examine.verdicts import OutcomeBy
 from taosr_she.model.sampling import Sampling
 
 
@@ -27,6 +28,9 @@ class StepCreditSettings(Strict):
     """Length limit and temperature of the rollouts. Truncating (top_k, top_p) makes the update off-policy."""
     credit: CreditConfig = CreditConfig()
     """How verdicts and outcomes become advantages."""
+    outcome_by: OutcomeBy = "label"
+    """`label`: 1 for the pair's label, else 0. `raters`: the share of the pair's raters who gave the response's label
+    (`Pair.raters`; pairs without raters as before)."""
     loss: LossConfig = LossConfig()
     """The policy loss."""
     epochs_per_batch: int = Field(default=1, ge=1)

@@ -1,0 +1,43 @@
+"""The plain colors, and which of them a text names. Shades ("coral", "gunmetal") are in no list: nobody knows where one
+ends and the next begins."""
+
+from taosr_she.data.teachers.words import forms, words
+
+_SAME = {
+    "grey": "gray", "golden": "gold", "violet": "purple", "multicolor": "multi", "multicolour": "multi",
+    "multicolored": "multi", "multicoloured": "multi", "colorful": "multi", "rainbow": "multi",
+}  # fmt: skip
+PLAIN = {
+    "black", "white", "gray", "silver", "red", "blue", "green", "yellow", "orange", "pink", "purple", "brown", "gold",
+    "beige", "multi",
+}  # fmt: skip
+# Each is near enough to the others of its group that a shop may call a product either.
+_NEAR = (
+    {"gray", "silver", "black"}, {"gray", "silver", "white"}, {"gold", "yellow", "beige"}, {"gold", "brown"},
+    {"beige", "white"}, {"beige", "brown"}, {"red", "pink"}, {"red", "orange"}, {"red", "brown"}, {"orange", "brown"},
+    {"orange", "yellow"}, {"pink", "purple"}, {"blue", "purple"}, {"blue", "green"}, {"red", "purple"},
+)  # fmt: skip
+
+
+def plain_colors(text: str) -> set[str]:
+    """The plain colors that a text names: `"Navy Blue/White"` -> `{"blue", "white"}`."""
+    found = set()
+    for word in words(text):
+        for form in forms(word):
+            color = _SAME.get(form, form)
+            if color in PLAIN:
+                found.add(color)
+    return found
+
+
+def only_plain(text: str) -> bool:
+    """Does a text consist of plain colors and nothing else, so that it says all there is to say?"""
+    every = [w for w in words(text) if w not in ("and", "dark", "light", "bright", "matte", "with")]
+    return bool(every) and all(any(_SAME.get(f, f) in PLAIN for f in forms(w)) for w in every)
+
+
+def apart(asked: set[str], offered: set[str]) -> bool:
+    """Is no color of the one near any of the other?"""
+    if "multi" in asked | offered:
+        return False
+    return all(a != b and not any({a, b} <= group for group in _NEAR) for a in asked for b in offered)

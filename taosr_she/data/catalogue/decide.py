@@ -1,0 +1,261 @@
+"""Match, conflict or unstated, where the catalogue settles it; None, undecided, everywhere else.
+
+- brand: `match` where the brand field is or begins with it, or the title begins with it; `conflict` where the field
+  names another brand, the catalogue knows the asked one, and nothing mentions it; `unstated` without a brand field.
+- color: `match` by the color field, or, without one, by the title; `conflict` where field and title name plain
+  colors alone and none is near the asked one; `unstated` where no color is named anywhere.
+- size, quantity: `match` with an equal amount in title or typed attributes; `conflict` where these name one other
+  amount of that dimension and nothing the asked one; `unstated` where no amount of that dimension is named.
+- price: `match` within the limit, `conflict` above it, `unstated` without a price.
+- for: `match` where title or description name these people, `conflict` where the title names others alone,
+  `unstated` where nobody is named.
+- model: `match` where the title begins with it, behind the brand, and names no accessory.
+- all others: `match` with a typed attribute of that value, a yes of that name, or the very words in the title;
+  `conflict` with a typed no of that name. Other words may mean the same, so nothing is `unstated`.
+
+"Without", "not" and the like are never decided: the words that say so differ too much. What only the description
+says is not decided either (it speaks of other products, too), but it is read before anything is called `unstated` or
+in `conflict`.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from functools import cached_property
+
+from taosr_she.data.catalogue.colors import apart, only_plain, plain_colors
+from taosr_she.data.catalogue.quantities import (
+    Quantity,
+    comparable,
+    in_base,
+    quantities,
+    same,
+    same_sides,
+    sides,
+)
+from taosr_she.data.catalogue.requirement import Requirement
+from taosr_she.data.teachers.words import forms, words
+from taosr_she.domain.domain import CatalogueSpec
+from taosr_she.domain.pair import Product
+
+MATCH, CONFLICT, UNSTATED = "match", "conflict", "unstated"
+NEGATIONS = {"without", "not", "no", "non", "free", "except", "less", "anti"}
+ACCESSORIES = {
+    "accessory", "adapter", "armband", "bag", "band", "battery", "bracket", "cable", "case", "charger",
+    "cord", "cover", "cradle", "dock", "film", "folio", "grip", "holder", "holster", "lens", "liner", "manual", "mount",
+    "pad", "part", "pouch", "protector", "rack", "refill", "remote", "screen", "shell", "skin", "sleeve", "stand",
+    "sticker", "tray", "tripod",
+}  # fmt: skip
+"""What is sold for another product: "laptop bag" is no laptop."""
+LICENSORS = {
+    "amazon", "dc", "disney", "ikea", "lego", "marvel", "mlb", "nba", "ncaa", "nfl", "nhl", "nintendo", "pixar",
+    "pokemon", "sanrio", "starwars", "target", "walmart", "warnerbros",
+}  # fmt: skip
+"""Brands that other makers' products carry, or shops: another brand field is no conflict with them."""
+PEOPLE = {
+    "women": "women", "womens": "women", "woman": "women", "ladies": "women", "lady": "women", "female": "women",
+    "men": "men", "mens": "men", "man": "men", "male": "men", "guys": "men", "gentlemen": "men",
+    "kids": "kids", "kid": "kids", "children": "kids", "childrens": "kids", "child": "kids", "youth": "kids",
+    "girls": "girls", "girl": "girls", "boys": "boys", "boy": "boys",
+    "toddler": "toddlers", "toddlers": "toddlers", "baby": "babies", "babies": "babies", "infant": "babies",
+    "newborn": "babies", "adult": "adults", "adults": "adults", "teen": "teens", "teens": "teens", "unisex": "unisex",
+}  # fmt: skip
+"""Words for people -> who is meant."""
+_APART = ({"women", "girls"}, {"men", "boys"})
+_LIMIT = re.compile(r"(?:under|below|less than|max|up to)\s*[$€£]?\s*(\d+(?:\.\d+)?)")
+_TYPED_ROLES = re.compile(r"\b(?:ram|ddr\d?|ssd|hdd|emmc|laptop|notebook|desktop|phone|tablet)\b")
+TYPO = 0.8
+"""Two names that are as alike as this may be one name misspelt."""
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """What is known beyond the one product: the shop's brands, and how its typed attributes are to be read."""
+
+    spec: CatalogueSpec
+    brands: frozenset[str]
+
+    @classmethod
+    def of(cls, spec: CatalogueSpec, products: Iterable[Product]) -> "Catalogue":
+        """From all products of the shop that are at hand."""
+        return cls(spec, frozenset(name for p in products if (name := joined(p.brand))))
+
+
+class Offer:
+    """A product as words and amounts."""
+
+    def __init__(self, product: Product, spec: CatalogueSpec) -> None:
+        self.product, self.spec = product, spec
+        self.title = words(product.title)
+
+    @cached_property
+    def description(self) -> list[str]:
+        return words(self.product.description)
+
+    @cached_property
+    def values(self) -> list[tuple[str, str]]:
+        """Typed attributes but those of color: (name, value), lower case."""
+        listed = self.product.attributes.items()
+        return [(n.casefold(), v.casefold()) for n, v in listed if n not in self.spec.colors]
+
+    @cached_property
+    def everything(self) -> list[str]:
+        """All words, brand, attributes and description included."""
+        typed = [w for item in self.product.attributes.items() for w in words(" ".join(item))]
+        return [*self.title, *words(self.product.brand), *words(self.product.category), *typed, *self.description]
+
+    @cached_property
+    def color(self) -> str:
+        return " ; ".join(v for n in self.spec.colors if (v := self.product.attributes.get(n, "")))
+
+    @cached_property
+    def typed(self) -> list[Quantity]:
+        """Amounts of typed attributes: bare numbers by the unit of their name, others by their own."""
+        found = []
+        for name, value in self.product.attributes.items():
+            unit = self.spec.units.get(name)
+            number = re.fullmatch(r"\d+(?:\.\d+)?", value.strip())
+            found += [in_base(float(value), unit)] if unit and number else quantities(value) if not number else []
+        return found
+
+
+def decide(asked: Requirement, offer: Offer, catalogue: Catalogue) -> str | None:
+    """`match`, `conflict`, `unstated`, or None where the catalogue does not settle it; see the module's table."""
+    terms = words(asked.text)
+    if not terms or NEGATIONS & set(terms):
+        return None
+    return _RULES.get(asked.kind, _literal)(asked.text, terms, offer, catalogue)
+
+
+def joined(name: str) -> str:
+    """A name without spaces, marks and case: `"BLACK+DECKER"` and `"black & decker"` are one brand."""
+    return "".join(words(name))
+
+
+def position(terms: Sequence[str], text: Sequence[str]) -> int | None:
+    """Where the terms stand in a text, one behind the other; plurals and accents do not matter."""
+    for start in range(len(text) - len(terms) + 1):
+        if all(forms(a) & forms(b) for a, b in zip(terms, text[start:], strict=False)):
+            return start
+    return None
+
+
+def mentions(terms: Sequence[str], text: Sequence[str]) -> bool:
+    """Is any of the terms in the text, by itself or as a part of a word?"""
+    whole = " ".join(text)
+    return any(term in whole for term in terms if len(term) > 1) or "".join(terms) in whole.replace(" ", "")
+
+
+def _brand(text: str, terms: list[str], offer: Offer, catalogue: Catalogue) -> str | None:
+    asked, own = joined(text), joined(offer.product.brand)
+    if own and (own == asked or position(terms, words(offer.product.brand)[: len(terms)]) == 0):
+        return MATCH
+    if position(terms, offer.title[: len(terms)]) == 0:
+        return MATCH
+    if mentions(terms, offer.everything):
+        return None
+    if not own:
+        return UNSTATED
+    if asked in catalogue.brands - LICENSORS and SequenceMatcher(None, asked, own).ratio() < TYPO:
+        return CONFLICT
+    return None
+
+
+def _color(text: str, terms: list[str], offer: Offer, catalogue: Catalogue) -> str | None:
+    wanted, named = plain_colors(text), plain_colors(offer.color)
+    if offer.color:
+        if position(terms, words(offer.color)) is not None or (only_plain(text) and wanted <= named):
+            return MATCH
+        plain = only_plain(text) and only_plain(offer.color)
+        said = plain_colors(offer.product.title)
+        return CONFLICT if plain and apart(wanted, named) and (not said or apart(wanted, said)) else None
+    if position(terms, offer.title) is not None:
+        return MATCH
+    every = " ".join(offer.everything)
+    return UNSTATED if not plain_colors(every) and not mentions(terms, offer.everything) else None
+
+
+def _size(text: str, terms: list[str], offer: Offer, catalogue: Catalogue) -> str | None:
+    shapes, amounts = sides(text), quantities(text)
+    if shapes:
+        offered = sides(offer.product.title) + [s for _, v in offer.values for s in sides(v)]
+        if any(same_sides(shapes[0], other) for other in offered):
+            return MATCH
+        return None  # 16x20 may be the frame around an 11x14 picture
+    if len(amounts) != 1 or len(re.findall(r"\d+(?:[.,/]\d+)*", text)) != 1:  # "7l 2.0" is a name
+        return _literal(text, terms, offer, catalogue)
+    return _amount(amounts[0], offer)
+
+
+def _quantity(text: str, terms: list[str], offer: Offer, catalogue: Catalogue) -> str | None:
+    amounts = quantities(text)
+    if not amounts and re.fullmatch(r"\d+x?", text):
+        amounts = [in_base(float(text.rstrip("x")), "count")]
+    if len(amounts) != 1:
+        return _literal(text, terms, offer, catalogue)
+    found = _amount(amounts[0], offer)
+    bare = f"{amounts[0].value:g}" in offer.everything  # "4 paddles" may be the 4 pack that is asked
+    return found if found == MATCH or not bare else None
+
+
+def _amount(asked: Quantity, offer: Offer) -> str | None:
+    product = offer.product
+    near = [q for q in [*quantities(product.title), *offer.typed] if comparable(asked, q)]
+    if any(same(asked, q) for q in near):
+        return MATCH
+    far = [q for q in quantities(product.description) if comparable(asked, q)]
+    if not near and not far:
+        flat = sides(product.title) + sides(product.description)
+        return UNSTATED if not (flat and asked.dimension == "length") else None
+    if asked.dimension == "data" and _TYPED_ROLES.search(product.title.casefold()):
+        return None  # memory or storage: which one is asked nobody says
+    differ = near and all(same(near[0], q) for q in near) and not any(same(asked, q) for q in far)
+    return CONFLICT if differ and not sides(product.title) else None
+
+
+def _price(text: str, terms: list[str], offer: Offer, catalogue: Catalogue) -> str | None:
+    limit = _LIMIT.search(text)
+    if limit is None:
+        return None
+    price = offer.product.price
+    if price is None:
+        return UNSTATED
+    return MATCH if price <= float(limit[1]) else CONFLICT
+
+
+def _people(text: str, terms: list[str], offer: Offer, catalogue: Catalogue) -> str | None:
+    asked = {PEOPLE[t] for t in terms if t in PEOPLE}
+    if len(asked) != 1 or any(t not in PEOPLE for t in terms):
+        return MATCH if position(terms, offer.title) is not None else None  # "ages 2-4"
+    titled = {PEOPLE[w] for w in offer.title if w in PEOPLE}
+    told = titled | {PEOPLE[w] for w in offer.everything if w in PEOPLE}
+    if asked & told:
+        return MATCH
+    if titled and any(asked <= a and titled <= b for a in _APART for b in _APART if a is not b):
+        return CONFLICT if told == titled else None
+    return UNSTATED if not told else None
+
+
+def _model(text: str, terms: list[str], offer: Offer, catalogue: Catalogue) -> str | None:
+    start = position(terms, offer.title)
+    before = [] if start is None else offer.title[:start]
+    own = words(offer.product.brand)
+    if start is None or any(not any(forms(w) & forms(b) for b in own) for w in before):
+        return None
+    return MATCH if not any(forms(w) & ACCESSORIES for w in offer.title) and "for" not in offer.title else None
+
+
+def _literal(text: str, terms: list[str], offer: Offer, catalogue: Catalogue) -> str | None:
+    for name, value in offer.values:
+        if value in ("true", "false") and words(name) == terms:
+            return MATCH if value == "true" else CONFLICT
+        if any(words(part) == terms for part in re.split(r"[,;/+&]|\\n", value)):
+            return MATCH
+    return MATCH if position(terms, offer.title) is not None else None
+
+
+_RULES: dict[str, Callable[[str, list[str], Offer, Catalogue], str | None]] = {
+    "brand": _brand, "color": _color, "size": _size, "quantity": _quantity, "price": _price, "for": _people,
+    "model": _model,
+}  # fmt: skip

@@ -1,0 +1,97 @@
+"""Typed steps for the pairs of a data stage: people's readings of queries, the catalogue teacher, and exercises."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from random import Random
+from typing import Literal
+
+from pydantic import Field
+
+from taosr_she.base.config import Strict
+from taosr_she.data.catalogue.decide import Catalogue
+from taosr_she.data.catalogue.queryner import MarkedQuery, read_marked, reading_annotations
+from taosr_she.data.catalogue.reader import Reader
+from taosr_she.data.demonstration import Demonstration
+from taosr_she.data.rows import normal_query
+from taosr_she.data.split import near_query
+from taosr_she.data.teachers.catalogue import CatalogueTeacher
+from taosr_she.domain.conclusions import UNKNOWN
+from taosr_she.domain.domain import CatalogueSpec, Domain
+from taosr_she.domain.pair import Annotation, Pair
+
+
+class TypedConfig(Strict):
+    """What people read in queries, and how it is used."""
+
+    queries: str
+    """File of marked queries in QueryNER's layout (JSONL, also gzipped)."""
+    exercises: int = Field(default=10000, ge=0)
+    """Most marked queries that are exercises for the query step alone, beside a training product drawn at random.
+    Queries of the scored splits, and near ones, are none."""
+    untold: Literal["teach", "mask"] = "teach"
+    """Steps of demonstrations that nobody knows: `teach` lets SFT learn the teacher's guess, so that responses are well
+    formed; `mask` keeps the guess in the text and the loss off it. A guess is never a reference."""
+
+
+@dataclass(frozen=True)
+class TypedPairs:
+    """The teacher of a data stage, with what people marked."""
+
+    domain: Domain
+    config: TypedConfig
+    marked: tuple[MarkedQuery, ...]
+    teacher: CatalogueTeacher
+    exercises: tuple[Pair, ...]
+
+    @classmethod
+    def of(
+        cls, domain: Domain, config: TypedConfig, pairs: Sequence[Pair], splits: Mapping[str, Sequence[Pair]], seed: int
+    ) -> "TypedPairs":
+        """Reads the marked queries. Of those of the development and test splits nothing is learnt."""
+        marked = tuple(read_marked(Path(config.queries)))
+        scored = {near_query(p.query) for name in ("development", "test") for p in splits.get(name, ())}
+        held_out = {normal_query(m.query) for m in marked if near_query(m.query) in scored}
+        catalogue = Catalogue.of(domain.catalogue or CatalogueSpec(), [pair.product for pair in pairs])
+        reader = Reader(domain, marked, catalogue.brands, held_out, seed)
+        teacher = CatalogueTeacher(domain, reader, catalogue)
+        training = splits["training"]
+        taken = held_out | {normal_query(pair.query) for pair in training}
+        free = {normal_query(m.query): m for m in marked if normal_query(m.query) not in taken}
+        rng = Random(f"exercises {seed}")
+        chosen = rng.sample(list(free.values()), min(config.exercises, len(free))) if training else []
+        drawn = (
+            Pair(f"query-{m.key}", m.key, m.query, rng.choice(training).product, locale=training[0].locale)
+            for m in chosen
+        )
+        return cls(domain, config, marked, teacher, tuple(p for p in drawn if teacher.exercise(p) is not None))
+
+    def demonstrations(self, pairs: Sequence[Pair]) -> list[Demonstration]:
+        """Of the pairs, then the exercises."""
+        shown = [self.teacher.demonstration(pair) for pair in pairs]
+        if self.config.untold == "teach":
+            shown = [replace(d, taught=None) for d in shown]
+        return shown + [d for pair in self.exercises if (d := self.teacher.exercise(pair)) is not None]
+
+    def references(self, pair: Pair) -> dict[str, str]:
+        """Step key -> what the program knows."""
+        return self.teacher.references(pair)
+
+    def said_of(self, pairs: Sequence[Pair]) -> list[Annotation]:
+        """What people read in the queries of these pairs."""
+        return list(reading_annotations(self.domain, self.marked, pairs))
+
+    def summary(self, splits: Mapping[str, Sequence[Pair]]) -> Iterator[str]:
+        """Lines that say how much is known of each split."""
+        for name in ("training", "development", "test"):
+            pairs = splits[name]
+            query = sum(normal_query(p.query) in self.teacher.reader.people for p in pairs)
+            found = [self.teacher.references(p) for p in pairs]
+            category = sum("category" in f for f in found)
+            whole = sum(UNKNOWN not in f["attributes"] for f in found if "attributes" in f)
+            part = sum("attributes" in f for f in found) - whole
+            yield (
+                f"{name}: of {len(pairs)} pairs people know the query step of {query}, the program the category of "
+                f"{category}, the attributes of {whole} and a part of them of {part} more"
+            )
+        yield f"exercises for the query step: {len(self.exercises)}"
