@@ -26,7 +26,7 @@ from taosr_she.model.tiny import TinyConfig, build_tiny
 from taosr_she.train.rl import loop
 from taosr_she.train.rl.batch import CreditedBatch, credit_rollouts
 from taosr_she.train.rl.collapse import CollapseConfig
-from taosr_she.train.rl.loop import label_tokens, microbatches, start_reference, train_step_credit, update_policy
+from taosr_she.train.rl.loop import label_places, microbatches, start_reference, train_step_credit, update_policy
 from taosr_she.train.rl.metrics import batch_metrics
 from taosr_she.train.rl.settings import StepCreditSettings
 from taosr_she.train.rl.watch import Watch, WatchConfig
@@ -276,7 +276,7 @@ def test_the_entropy_bonus_trains_groups_without_signal_at_their_label(setting) 
     rollouts = Rollouts(ids, mask, torch.zeros(ids.shape), torch.ones(4, dtype=torch.bool), group)
     batch = credit_rollouts(policy, domain, pairs[:2], rollouts, Agrees(), CreditConfig())
     assert not batch.rows_with_signal.any() and all(r.label == "3" for r in batch.responses)
-    at = label_tokens(policy, domain, batch)
+    at = label_places(policy, domain, batch)
     assert policy.tokenizer.decode([int(ids[0, at[0]])]).strip() == "3"
 
     grads: dict[str, torch.Tensor] = {}
