@@ -33,10 +33,11 @@ GROUPS: dict[str, tuple[str, tuple[Callable[..., None], ...]]] = {
     ),
     "model": ("Pretrained models: by name, or from GGUF files.", (model.fetch, model.import_)),
     "bench": (
-        "Measure speed.", (bench.speed, bench.device, bench.parts, bench.profile, bench.threads, bench.paper)
+        "Measure speed, and compare methods.",
+        (bench.speed, bench.device, bench.parts, bench.profile, bench.threads, bench.paper, bench.real),
     ),
 }  # fmt: skip
-RESUMABLE = {demo, run, select, model.fetch, bench.paper}
+RESUMABLE = {demo, run, select, model.fetch, bench.paper, bench.real}
 """Commands that resume when they are called again; the others start over."""
 
 

@@ -85,3 +85,20 @@ def paper(
     from taosr_she.bench.paper.command import paper as measure_paper
 
     measure_paper(terminal(), out, docs, quick, tune, render, only or [], workers)
+
+
+def real(
+    out: Annotated[Path, path_option("Folder for the runs. Finished rows in it are kept.")] = Path("runs/real"),
+    docs: Annotated[Path, path_option("Folder of results.md and results/.")] = Path("docs"),
+    only: Annotated[list[str] | None, typer.Option(help="chorus or esci. Repeatable.")] = None,
+    fold: Annotated[list[int] | None, typer.Option(help="Folds to run, from 0 to 4. Repeatable.")] = None,
+    row: Annotated[list[str] | None, typer.Option(help="Rows to run, such as tfidf or srpo. Repeatable.")] = None,
+    render: Annotated[bool, typer.Option("--render", help="Only write the page, from finished rows.")] = False,
+    threads: Annotated[
+        int, typer.Option(min=1, help="Threads of the one process.", show_default="number of cores")
+    ] = os.cpu_count() or 1,
+) -> None:
+    """Compare SFT, DPO, GRPO and SRPO of a pretrained model on real pairs with what a team would use instead."""
+    from taosr_she.bench.real.command import real as measure_real
+
+    measure_real(terminal(), out, docs, only or [], fold or [], row or [], render, threads)

@@ -80,10 +80,11 @@ def forget(chosen: Sequence[PlannedStage]) -> None:
         p.forget()
 
 
-def plan(recipe: Recipe, domain: Domain) -> list[PlannedStage]:
+def plan(recipe: Recipe, domain: Domain, to_run: bool = True) -> list[PlannedStage]:
     """All stages in order, with fingerprints that follow from settings, seed, domain, version and inputs.
 
-    UserError when a stage that is to run starts from a model that is not there, or from one of another domain.
+    UserError when a stage that is to run starts from a model that is not there, or from one of another domain. Without
+    `to_run` only the fingerprints are asked for, and models are not looked at.
     """
     prints: dict[str, str] = {}
     planned = []
@@ -99,6 +100,6 @@ def plan(recipe: Recipe, domain: Domain) -> list[PlannedStage]:
         }
         prints[name] = fingerprint_config(content)
         planned.append(PlannedStage(name, stage, recipe.folder / "stages" / name, prints[name], inputs))
-        if planned[-1].state != "done":
+        if to_run and planned[-1].state != "done":
             stage.check_start(name, domain)
     return planned

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from taosr_she.base.errors import UserError
 from taosr_she.base.files import write_json
-from taosr_she.bench.paper.cells import Cell, cells_of, run_cells
+from taosr_she.bench.cells import Cell, cells_of, run_cells
 from taosr_she.bench.paper.kept import Cells, gather, read_cells, write_cells
 from taosr_she.bench.paper.methods import Group, group
 from taosr_she.bench.paper.recipes import EVALUATE, paper_recipe, variants

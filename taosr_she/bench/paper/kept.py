@@ -3,13 +3,10 @@
 A kept cell is used as long as its fingerprint equals that of the cell that would be run today.
 """
 
-import gzip
-import json
-import zlib
 from pathlib import Path
 from typing import Any
 
-from taosr_she.base.errors import UserError
+from taosr_she.bench.archive import finished, read_archive, write_archive
 from taosr_she.bench.paper.methods import CLASSIC, METHODS
 from taosr_she.bench.paper.recipes import EVALUATE, paper_recipe, variants
 from taosr_she.bench.paper.record import record_cell
@@ -52,7 +49,7 @@ def gather(base: Path, earlier: Cells) -> Cells:
             old = earlier.get(name, {}).get(str(seed), {"methods": {}})
             # The classic models are measured beside the SFT start.
             for method in (key, *(CLASSIC if METHODS[key].kind == "none" else ())):
-                if _made(stages / f"{EVALUATE}{key}") == fingerprint:
+                if finished(stages / f"{EVALUATE}{key}") == fingerprint:
                     pairs, record = record_cell(stages, key, method, domain, setting.slices)
                 elif old["methods"].get(method, {}).get("fingerprint") == fingerprint:
                     pairs, record = old["pairs"], old["methods"][method]
@@ -64,25 +61,10 @@ def gather(base: Path, earlier: Cells) -> Cells:
 
 
 def read_cells(folder: Path) -> Cells:
-    """The kept cells of a folder; none if there is no file. Raises UserError if the file is damaged."""
-    file = folder / FILE
-    if not file.is_file():
-        return {}
-    try:
-        cells: Cells = json.loads(gzip.decompress(file.read_bytes()))
-    except (OSError, EOFError, ValueError, zlib.error) as error:
-        raise UserError(f"{file}: damaged ({error}); restore it, or delete it to run its cells again") from error
-    return cells
+    """The kept cells of a folder. Raises UserError for a damaged file."""
+    return read_archive(folder / FILE)
 
 
 def write_cells(folder: Path, cells: Cells) -> None:
-    """Write the cells to the folder's file. The same cells give the same bytes."""
-    part = folder / "cells.part"
-    part.write_bytes(gzip.compress(json.dumps(cells, separators=(",", ":")).encode(), mtime=0))
-    part.replace(folder / FILE)
-
-
-def _made(folder: Path) -> str | None:
-    """The fingerprint of a finished stage; None if it has not run."""
-    file = folder / "stage.json"
-    return json.loads(file.read_text("utf-8"))["fingerprint"] if file.is_file() else None
+    """Keep the cells in the folder's file."""
+    write_archive(folder / FILE, cells)

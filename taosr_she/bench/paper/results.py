@@ -13,9 +13,9 @@ from taosr_she.bench.paper.chains import by_chain
 from taosr_she.bench.paper.curves import mean_curve, reached
 from taosr_she.bench.paper.kept import Cells
 from taosr_she.bench.paper.methods import CLASSIC, FLIPS, METHODS, STEP_RULES, group
-from taosr_she.bench.paper.record import Record, decode
 from taosr_she.bench.paper.settings import SETTINGS, Setting
-from taosr_she.bench.paper.statistics import holm, over_seeds, two_level
+from taosr_she.bench.predictions import Record, decode
+from taosr_she.bench.statistics import holm, over_seeds, two_level
 from taosr_she.domain.domain import Domain, load_domain
 from taosr_she.evaluate.intervals import resampled_metrics
 from taosr_she.evaluate.metrics import compute_metrics

@@ -12,7 +12,7 @@ from typing import Any
 
 from taosr_she.base.errors import UserError
 from taosr_she.base.files import write_json
-from taosr_she.bench.paper.cells import cells_of, run_cells
+from taosr_she.bench.cells import cells_of, run_cells
 from taosr_she.bench.paper.methods import METHODS, group
 from taosr_she.bench.paper.recipes import EVALUATE, SHIPPED_TUNING, Variant, paper_recipe
 from taosr_she.bench.paper.settings import DEVELOPMENT_SEED

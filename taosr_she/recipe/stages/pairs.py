@@ -18,6 +18,7 @@ from taosr_she.data.fingerprint import fingerprint_config, fingerprint_file
 from taosr_she.data.split import count_queries, fold_by_query, split_by_query
 from taosr_she.data.summary import summary
 from taosr_she.data.teachers.catalogue import check_typed_steps
+from taosr_she.data.teachers.label import check_label_only, label_demonstration
 from taosr_she.data.teachers.lexical import check_steps, lexical_demonstration, lexical_reference
 from taosr_she.data.teachers.llm import llm_demonstrations
 from taosr_she.data.teachers.llm_config import LLMTeacherConfig
@@ -74,9 +75,9 @@ class PairsStage(Stage):
     together: Literal["same", "near"] = "same"
     """Which queries share a split: the `same` but for case and form of Unicode, or also `near` ones (plurals, accents,
     words written together)."""
-    teacher: Literal["lexical", "catalogue", "llm", "none"] = "lexical"
+    teacher: Literal["lexical", "catalogue", "label", "llm", "none"] = "lexical"
     """Who writes demonstrations for the training split. `lexical` and `catalogue` also give machine references for the
-    steps; `llm` asks an OpenAI-compatible endpoint."""
+    steps. `label` writes the label alone, for a domain with no other step. `llm` asks an OpenAI-compatible server."""
     typed: TypedConfig | None = None
     """What people read in queries, and how it is used, for `teacher: catalogue`."""
     llm: LLMTeacherConfig | None = None
@@ -133,6 +134,8 @@ class PairsStage(Stage):
             check_steps(domain)
         elif self.teacher == "catalogue":
             check_typed_steps(domain)
+        elif self.teacher == "label":
+            check_label_only(domain)
 
     def run(self, context: Context) -> dict[str, Any]:
         """Read, validate, split by query, and let the teacher write demonstrations for the training split.
@@ -225,6 +228,8 @@ def _demonstrations(
         return typed.demonstrations(pairs)
     if stage.teacher == "lexical":
         return [lexical_demonstration(context.domain, p) for p in pairs]
+    if stage.teacher == "label":
+        return [label_demonstration(context.domain, p) for p in pairs]
     if stage.llm is None:
         return []
     # Beside the stages, not in this one's folder: answers were paid for, and survive a change of settings.

@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 
 from taosr_she.base.errors import UserError
+from taosr_she.bench.cells import cells_of, run_cells
 from taosr_she.bench.paper import command, kept, recipes, results, settings, tuning
-from taosr_she.bench.paper.cells import cells_of, run_cells
 from taosr_she.bench.paper.methods import METHODS, group
 from taosr_she.bench.paper.recipes import method_stage, paper_recipe, variants
 from taosr_she.bench.paper.settings import SETTINGS, Setting

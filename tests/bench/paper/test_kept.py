@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from taosr_she.base.errors import UserError
 from taosr_she.bench.paper import kept
 from taosr_she.bench.paper.kept import gather, planned_prints, read_cells, write_cells
-from taosr_she.bench.paper.record import decode, encode, encode_pairs
 from taosr_she.bench.paper.settings import SETTINGS
+from taosr_she.bench.predictions import decode, encode, encode_pairs
 from taosr_she.domain.domain import load_domain
 from taosr_she.evaluate.intervals import resampled_metrics
 from taosr_she.evaluate.metrics import compute_metrics

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 
 from taosr_she.bench.paper.curves import mean_curve, reached
 from taosr_she.bench.paper.results import value_at
-from taosr_she.bench.paper.statistics import holm, over_seeds, two_level
 from taosr_she.bench.paper.tuning import next_rate
+from taosr_she.bench.statistics import holm, over_seeds, two_level
 
 
 def test_seeds_and_queries_both_widen_the_interval() -> None:

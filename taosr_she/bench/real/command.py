@@ -1,0 +1,76 @@
+"""`taosr-she bench real`: run what is missing, keep it, and write the documentation's section."""
+
+import json
+import platform
+from collections.abc import Iterable, Sequence
+from importlib.metadata import version
+from os import cpu_count
+from pathlib import Path
+
+from rich.console import Console
+
+from taosr_she import __version__
+from taosr_she.base.errors import UserError
+from taosr_she.base.files import write_json
+from taosr_she.bench.archive import read_archive, write_archive
+from taosr_she.bench.cells import Cell, cells_of, run_cells
+from taosr_she.bench.real.kept import gather
+from taosr_she.bench.real.page import write_page
+from taosr_she.bench.real.recipes import real_recipes
+from taosr_she.bench.real.results import RESAMPLES, collect
+from taosr_she.bench.real.rows import ROWS
+from taosr_she.bench.real.settings import FOLDS, SETTINGS
+
+FILE = "real-cells.json.gz"
+
+
+def real(
+    console: Console, out: Path, docs: Path, only: Sequence[str], folds: Sequence[int], rows: Sequence[str],
+    render: bool, threads: int,
+) -> None:  # fmt: skip
+    """Run the rows that are not kept yet, one stage at a time on all cores; then write what there is."""
+
+    def say(line: str) -> None:
+        console.print(line, highlight=False, soft_wrap=True)
+
+    _check("--only", only, SETTINGS)
+    _check("--row", rows, ROWS)
+    if unknown := [fold for fold in folds if not 0 <= fold < FOLDS]:
+        raise UserError(f"--fold {unknown[0]}: folds are numbered from 0 to {FOLDS - 1}")
+    folder = docs / "results"
+    kept = gather(out, read_archive(folder / FILE))
+    failures = []
+    if not render:
+        cells: list[Cell] = []
+        for fold in folds or range(FOLDS):
+            for name in only or SETTINGS:
+                absent = [file for file in SETTINGS[name].files if not file.is_file()]
+                if absent:
+                    say(f"{name} is not run: {absent[0]} does not exist")
+                    continue
+                have = kept[name].get(str(fold), {"rows": {}})["rows"]
+                missing = [row for row in rows or ROWS if row not in have]
+                cells += cells_of(real_recipes(name, fold, missing, out, threads))
+        failures = run_cells(cells, 1, say)
+        kept = gather(out, kept)
+        write_archive(folder / FILE, kept)
+    for failure in failures:
+        say(f"failed: {failure.cell}: {failure.line}")
+    file = folder / "real.json"
+    write_json(
+        file,
+        {
+            "command": "taosr-she bench real",
+            "versions": {"taosr_she": __version__, **{n: version(n) for n in ("torch", "transformers")}},
+            "machine": f"{platform.machine()}, {cpu_count()} cores", "resamples": RESAMPLES, "settings": collect(kept),
+        },
+    )  # fmt: skip
+    page = write_page(json.loads(file.read_text("utf-8")), docs / "results.md")
+    say(f"wrote {page}")
+    if failures:
+        raise UserError(f"{len(failures)} cells failed; the others are done and kept. Fix the cause and run again")
+
+
+def _check(option: str, given: Sequence[str], known: Iterable[str]) -> None:
+    if unknown := sorted(set(given) - set(known)):
+        raise UserError(f"{option} {unknown[0]}: expected one of {', '.join(known)}")

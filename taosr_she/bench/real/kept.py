@@ -1,0 +1,71 @@
+"""What is kept of a row on a fold: its predictions and its cost, as long as its fingerprint is that of today's code."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from taosr_she.bench.archive import finished
+from taosr_she.bench.predictions import encode, encode_pairs
+from taosr_she.bench.real.recipes import EVALUATE, checkpoint, real_recipes
+from taosr_she.bench.real.rows import ROWS
+from taosr_she.bench.real.settings import FOLDS, SETTINGS
+from taosr_she.domain.domain import Domain
+from taosr_she.evaluate.people import ratings
+from taosr_she.evaluate.prediction import read_predictions
+from taosr_she.recipe.data_folder import DataFolder
+from taosr_she.recipe.plan import plan
+
+Kept = dict[str, dict[str, dict[str, Any]]]
+"""Data set -> fold -> `pairs` (labels, queries, raters, split), `rows` (row -> record with its fingerprint)."""
+
+
+def gather(base: Path, earlier: Kept) -> Kept:
+    """The rows in `base`, and those of `earlier` that are not out of date."""
+    found: Kept = {}
+    for name, setting in SETTINGS.items():
+        if not all(file.is_file() for file in setting.files):
+            found[name] = earlier.get(name, {})  # without the data, nothing can be compared
+            continue
+        found[name] = {}
+        for fold in range(FOLDS):
+            old = earlier.get(name, {}).get(str(fold), {"rows": {}})
+            cell: dict[str, Any] = {"rows": {}}
+            for row in ROWS:
+                (recipe,) = real_recipes(name, fold, [row], base, 1)
+                domain = recipe.load_domain()
+                planned = {p.name: p for p in plan(recipe, domain, to_run=False)}[EVALUATE + row]
+                if finished(planned.folder) == planned.fingerprint:
+                    cell["pairs"] = _pairs(recipe.folder / "stages", row, domain)
+                    cell["rows"][row] = _record(recipe.folder / "stages", row, domain)
+                elif old["rows"].get(row, {}).get("fingerprint") == planned.fingerprint:
+                    cell["pairs"], cell["rows"][row] = old["pairs"], old["rows"][row]
+                else:
+                    continue
+                cell["rows"][row]["fingerprint"] = planned.fingerprint
+            if cell["rows"]:
+                found[name][str(fold)] = cell
+    return found
+
+
+def _predictions(stages: Path, row: str) -> Path:
+    model = row if ROWS[row].kind == "classic" else checkpoint(row)
+    return stages / f"{EVALUATE}{row}" / f"predictions-{model}.jsonl"
+
+
+def _pairs(stages: Path, row: str, domain: Domain) -> dict[str, Any]:
+    predictions = read_predictions(_predictions(stages, row))
+    raters = {p.pair_id: ratings(domain, p) for p in DataFolder(stages / "data").pairs("test")}
+    return encode_pairs(domain, predictions, ()) | {"raters": [raters[p.pair_id] for p in predictions]}
+
+
+def _record(stages: Path, row: str, domain: Domain) -> dict[str, Any]:
+    """Predictions, the decision, and what training and judging took."""
+    results = json.loads((stages / f"{EVALUATE}{row}" / "results.json").read_text("utf-8"))
+    (model,) = results["models"].values()
+    record = encode(domain, read_predictions(_predictions(stages, row))) | {"decision": model.get("decision", "")}
+    record["judging_seconds"] = json.loads((stages / f"{EVALUATE}{row}" / "stage.json").read_text("utf-8"))["seconds"]
+    trained = stages / checkpoint(row) / "stage.json"
+    if ROWS[row].kind != "classic":
+        stage = json.loads(trained.read_text("utf-8"))
+        record |= {"seconds": stage["seconds"], "tokens": stage["summary"].get("tokens", 0)}
+    return record

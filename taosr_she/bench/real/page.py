@@ -1,0 +1,121 @@
+"""The generated part of docs/results.md about real pairs, between two markers."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+BEGIN = "<!-- from real.json: begin -->"
+END = "<!-- from real.json: end -->"
+PERCENT = ("macro_f1", "accuracy", "ece", "steps_all_right", "right_label_wrong_reasoning", "malformed")
+NAMES = {
+    "macro_f1": "macro-F1", "qwk": "QWK", "accuracy": "accuracy", "grade_error": "grade error", "ece": "ECE",
+    "steps_all_right": "all steps right", "right_label_wrong_reasoning": "right label, wrong reasoning",
+    "malformed": "malformed",
+}  # fmt: skip
+
+
+def write_page(results: dict[str, Any], page: Path) -> Path:
+    """Write the tables between the markers of `page`, which must have them."""
+    text = page.read_text("utf-8")
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"{page}: no markers {BEGIN} and {END}")
+    body = "\n\n".join(_body(results))
+    page.write_text(f"{before}{BEGIN}\n\n{body}\n\n{END}{after}", "utf-8")
+    return page
+
+
+def _body(results: dict[str, Any]) -> Iterable[str]:
+    versions = ", ".join(f"{k} {v}" for k, v in results["versions"].items())
+    yield (
+        f"Produced by `{results['command']}` ({versions}; {results['machine']}). Five folds by query, pooled: each "
+        f"pair is tested once. 95% intervals from {results['resamples']:,} bootstrap resamples of queries. p-values "
+        "are of the paired bootstrap, after Holm correction over the rows. How a row decides for a label is chosen on its "
+        "development pairs."
+    )
+    for setting in results["settings"].values():
+        yield f"### {setting['title']}"
+        yield setting["what"]
+        missing = {r["title"]: r["folds"] for r in setting["rows"].values() if len(r["folds"]) < setting["folds"]}
+        if missing:
+            folds = sorted({fold for have in missing.values() for fold in have})
+            done = ", ".join(map(str, folds))
+            yield f"**Not all folds have been run**: the table has folds {done} of 0 to {setting['folds'] - 1}."
+        yield _table(setting, ("macro_f1", "qwk", "accuracy", "grade_error", "ece"), people=True)
+        yield _table(setting, _steps(setting), people=False)
+        for other, named in (("tfidf", "TF-IDF"), ("cross_encoder", "the cross-encoder"), ("grpo", "GRPO")):
+            if any(other in row["against"] for row in setting["rows"].values()):
+                yield f"Differences from {named}:"
+                yield _differences(setting, other)
+
+
+def _steps(setting: dict[str, Any]) -> tuple[str, ...]:
+    found = dict.fromkeys(key for row in setting["rows"].values() for key in row["metrics"] if key.startswith("step_"))
+    return (*found, "steps_all_right", "right_label_wrong_reasoning", "malformed")
+
+
+def _table(setting: dict[str, Any], keys: tuple[str, ...], people: bool) -> str:
+    def cells(metrics: dict[str, Any]) -> list[str]:
+        return [_value(key, metrics[key]) if key in metrics else "–" for key in keys]
+
+    rows = [
+        [row["title"], *cells(row["metrics"]), _minutes(row["seconds"]), f"{row['judging_seconds']:.0f} s"]
+        for row in setting["rows"].values()
+        if people or any(key in row["metrics"] for key in keys if key not in ("malformed",))
+    ]
+    if people:
+        for key, name in (
+            ("person_person", "one person against another"),
+            ("person_final", "one person against the grade"),
+        ):
+            if key in setting["people"]:
+                found = setting["people"][key]
+                metrics = {
+                    k: {"value": v, "low": found["intervals"][k][0], "high": found["intervals"][k][1]}
+                    for k, v in found["metrics"].items()
+                }
+                rows.append([f"*{name}*", *cells(metrics), "–", "–"])
+    head = ["", *(NAMES.get(key, key.replace("step_", "step: ")) for key in keys), "training", "judging"]
+    return _markdown(head, rows)
+
+
+def _differences(setting: dict[str, Any], other: str) -> str:
+    keys = ("macro_f1", "qwk", "accuracy", "steps_all_right", "right_label_wrong_reasoning")
+    rows = []
+    for row in setting["rows"].values():
+        if other in row["against"]:
+            found = row["against"][other]
+            cells = []
+            for key in keys:
+                one = found.get(key)
+                cells += [_difference(key, one), f"{one['p']:.3f}"] if one else ["–", "–"]
+            rows.append([row["title"], *cells])
+    return _markdown(["", *(head for key in keys for head in (NAMES[key], "p"))], rows)
+
+
+def _markdown(head: list[str], rows: list[list[str]]) -> str:
+    lines = ["| " + " | ".join(head) + " |", "| --- |" + " ---: |" * (len(head) - 1)]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
+
+
+def _scale(key: str) -> Callable[[float], str]:
+    percent = key in PERCENT or key.startswith("step_")
+    return (lambda x: f"{100 * x:.1f}") if percent else (lambda x: f"{x:.2f}")
+
+
+def _value(key: str, cell: dict[str, float]) -> str:
+    text = _scale(key)
+    return f"{text(cell['value'])} [{text(cell['low'])}, {text(cell['high'])}]"
+
+
+def _difference(key: str, cell: dict[str, float]) -> str:
+    percent = key in PERCENT
+    low, middle, high = (
+        f"{100 * cell[k]:+.1f}" if percent else f"{cell[k]:+.2f}" for k in ("low", "difference", "high")
+    )
+    return f"{middle} [{low}, {high}]"
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds / 60:.1f} min" if seconds else "–"

@@ -1,0 +1,108 @@
+"""The folds of a data set pooled, so that each pair counts once; rows compared on the pairs that both have judged."""
+
+import math
+from dataclasses import replace
+from typing import Any
+
+from taosr_she.bench.predictions import decode
+from taosr_she.bench.real.kept import Kept
+from taosr_she.bench.real.recipes import real_domain
+from taosr_she.bench.real.rows import ROWS
+from taosr_she.bench.real.settings import FOLDS, SETTINGS
+from taosr_she.bench.statistics import holm
+from taosr_she.domain.pair import Pair, Product
+from taosr_she.evaluate.intervals import bootstrap_intervals, paired_comparison
+from taosr_she.evaluate.metrics import compute_metrics
+from taosr_she.evaluate.people import human_ceiling
+from taosr_she.evaluate.prediction import Prediction
+
+LABELS = ("macro_f1", "qwk", "accuracy", "grade_error")
+STEPS = ("steps_all_right", "right_label_wrong_reasoning")
+AGAINST = ("tfidf", "cross_encoder", "sft", "grpo")
+"""Rows that the others are compared with."""
+COMPARED = ("macro_f1", "qwk", "accuracy", "steps_all_right", "right_label_wrong_reasoning")
+RESAMPLES = 2000
+
+
+def collect(kept: Kept) -> dict[str, Any]:
+    """Data set -> `people`, and for each row: folds, metrics with intervals, comparisons, cost."""
+    return {name: _setting(name, folds) for name, folds in kept.items() if folds}
+
+
+def _setting(name: str, folds: dict[str, Any]) -> dict[str, Any]:
+    pooled = {row: _pooled(name, folds, row) for row in ROWS if any(row in fold["rows"] for fold in folds.values())}
+    rows: dict[str, Any] = {}
+    for row, predictions in pooled.items():
+        domain = real_domain(name, row)
+        metrics, intervals = compute_metrics(domain, predictions), bootstrap_intervals(domain, predictions, RESAMPLES)
+        reasons = ROWS[row].kind not in ("classic", "labels")
+        steps = [*STEPS, *(f"step_{key}" for key in domain.step_keys)] if reasons else []
+        records = [fold["rows"][row] for fold in folds.values() if row in fold["rows"]]
+        rows[row] = {
+            "title": ROWS[row].title, "what": ROWS[row].what, "pairs": len(predictions),
+            "folds": sorted(int(number) for number, fold in folds.items() if row in fold["rows"]),
+            "metrics": {
+                key: {"value": metrics[key], "low": intervals[key][0], "high": intervals[key][1]}
+                for key in (*LABELS, "ece", "malformed", *steps) if not math.isnan(metrics.get(key, math.nan))
+            },
+            "decisions": [record["decision"] for record in records],
+            "seconds": sum(record.get("seconds", 0.0) for record in records) / len(records),
+            "judging_seconds": sum(record["judging_seconds"] for record in records) / len(records),
+            "against": {},
+        }  # fmt: skip
+    for other in AGAINST:
+        _compare(name, other, pooled, rows)
+    domain = real_domain(name, "sft")
+    pairs = [pair for number, fold in folds.items() for pair in _graded(number, fold["pairs"], domain.codes)]
+    return {
+        "title": SETTINGS[name].title, "what": SETTINGS[name].what, "folds": FOLDS, "rows": rows,
+        "people": human_ceiling(domain, pairs, RESAMPLES, 0),
+    }  # fmt: skip
+
+
+def _pooled(name: str, folds: dict[str, Any], row: str) -> list[Prediction]:
+    """The row's predictions on all folds that it has; ids and queries of different folds differ."""
+    domain = real_domain(name, row)
+    return [
+        replace(p, pair_id=f"{number}-{p.pair_id}", query_id=f"{number}-{p.query_id}")
+        for number, fold in folds.items()
+        if row in fold["rows"]
+        for p in decode(domain, fold["pairs"], fold["rows"][row])
+    ]
+
+
+def _compare(name: str, other: str, pooled: dict[str, list[Prediction]], rows: dict[str, Any]) -> None:
+    """Each row less `other`, on the pairs of both; p-values corrected by Holm over the rows, for each metric."""
+    if other not in pooled:
+        return
+    base = {p.pair_id: p for p in pooled[other]}
+    for metric in COMPARED:
+        found = {}
+        for row, predictions in pooled.items():
+            both = [p for p in predictions if p.pair_id in base]
+            if row == other or not both or ("labels" in (ROWS[row].kind, ROWS[other].kind) and metric not in LABELS):
+                continue
+            bare = "labels" in (ROWS[row].kind, ROWS[other].kind)
+            domain = real_domain(name, "labels" if bare else row)
+            pair = [[base[p.pair_id] for p in both], both]
+            if bare:  # the label alone has verdicts on one step
+                pair = [[replace(p, verdicts=(math.nan,)) for p in side] for side in pair]
+            compared = paired_comparison(domain, pair[0], pair[1], [metric], RESAMPLES)
+            if compared:
+                found[row] = compared[0]
+        for row, p in zip(found, holm([float(one["p"]) for one in found.values()]), strict=True):
+            rows[row]["against"].setdefault(other, {})[metric] = {
+                **{key: found[row][key] for key in ("difference", "low", "high")}, "p": p,
+            }  # fmt: skip
+
+
+def _graded(number: str, pairs: dict[str, Any], codes: tuple[str, ...]) -> list[Pair]:
+    """The pairs of a fold, with their raters."""
+    graded = zip(pairs["labels"], pairs["queries"], pairs["raters"], strict=True)
+    return [
+        Pair(
+            f"{number}-{i}", f"{number}-{query}", "?", Product("?"), label=codes[int(label)],
+            extra={"raters": raters} if raters else {},
+        )
+        for i, (label, query, raters) in enumerate(graded)
+    ]  # fmt: skip

@@ -1,0 +1,34 @@
+"""What is compared on real pairs: one entry a row."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class RealRow:
+    """One way to judge the pairs."""
+
+    title: str
+    """Its row in the table."""
+    what: str
+    """One sentence: what differs from the other rows."""
+    kind: Literal["classic", "labels", "sft", "dpo", "rl"]
+    """`classic`: a baseline of the evaluation. `labels`: the same model without reasoning. The others are stages."""
+    credit: dict[str, Any] = field(default_factory=dict)
+    """Credit options (rl)."""
+
+
+ROWS: dict[str, RealRow] = {
+    "majority": RealRow("Majority label", "The commonest label of the training pairs.", "classic"),
+    "tfidf": RealRow("TF-IDF", "Logistic regression on words of query and product.", "classic"),
+    "minilm": RealRow("MiniLM", "Logistic regression on MiniLM's embeddings of query and product.", "classic"),
+    "cross_encoder": RealRow("Cross-encoder", "MiniLM reads query and product together, fine-tuned.", "classic"),
+    "labels": RealRow("SmolLM2, labels alone", "SFT on the label without any reasoning.", "labels"),
+    "sft": RealRow("SFT", "Demonstrations of the steps; every row below starts here.", "sft"),
+    "dpo": RealRow("DPO", "Own responses with the right label preferred to those with a wrong one.", "dpo"),
+    "grpo": RealRow("GRPO", "The outcome on every token.", "rl", credit={"rule": "outcome"}),
+    "process": RealRow("GRPO + process rewards", "Sum of the normalised step rewards from a step on.", "rl",
+                       credit={"rule": "process"}),
+    "srpo": RealRow("SRPO", "The outcome plus the step's own advantage; verdicts by people and a program.", "rl",
+                    credit={"rule": "srpo"}),
+}  # fmt: skip

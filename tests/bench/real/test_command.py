@@ -1,0 +1,97 @@
+"""The comparison on real pairs, on a toy shop with the tiny model: real stages, resumed, collected, rendered."""
+
+import itertools
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from taosr_she.base.errors import UserError
+from taosr_she.bench.real import command, kept, recipes, results, settings
+from taosr_she.bench.real.rows import ROWS
+from taosr_she.bench.real.settings import RealSetting
+from taosr_she.data.write import write_pairs
+from taosr_she.domain.pair import Pair, Product
+
+MARKS = "<!-- from real.json: begin -->\n<!-- from real.json: end -->"
+FEW = ("majority", "tfidf", "labels", "sft", "dpo", "grpo", "srpo")
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Boots and tents, graded by three people of whom the third is sometimes wrong."""
+    pairs = []
+    words = itertools.product(("", "new ", "buy ", "my "), ("red", "blue", "green"), ("boots", "tent"), repeat=2)
+    for n, (wording, color, kind, _, other, other_kind) in enumerate(words):
+        label = "I" if kind != other_kind else "E" if color == other else "S"
+        query = f"{wording}{color} {kind}"
+        raters = [label, label, "C" if n % 7 == 0 else label]
+        pairs.append(
+            Pair(f"p{n}", query, query, Product(f"{other} {other_kind} {n}"), label=label, extra={"raters": raters})
+        )
+    write_pairs(tmp_path / "pairs.jsonl", pairs[::3])
+    toy = RealSetting(
+        "Toy shop", "Boots and tents.", domain="esci",
+        data={
+            "kind": "pairs", "path": str(tmp_path / "pairs.jsonl"), "teacher": "lexical",
+            "split": {"training": 0.5, "development": 0.2, "test": 0.3},
+        },
+        max_new_tokens=60, rl={"updates": 2, "pairs_per_update": 4, "group_size": 4},
+    )  # fmt: skip
+    for module in (settings, recipes, results, kept, command):
+        monkeypatch.setattr(module, "SETTINGS", {"toy": toy})
+    for module in (settings, recipes, results, kept, command):
+        if hasattr(module, "FOLDS"):
+            monkeypatch.setattr(module, "FOLDS", 2)
+    monkeypatch.setattr(recipes, "MODEL", "tiny")
+    monkeypatch.setattr(recipes, "SFT", {"epochs": 4, "batch_size": 8, "learning_rate": 5e-3})
+    for row in list(ROWS):
+        if row not in FEW:
+            monkeypatch.delitem(ROWS, row)
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "results.md").write_text(f"# Results\n\nBefore.\n\n{MARKS}\n\nAfter.\n")
+    return tmp_path
+
+
+def run(shop: Path, **options: object) -> list[str]:
+    console = Console(record=True, width=300)
+    chosen = {"only": [], "folds": [], "rows": [], "render": False, "threads": 1} | options
+    command.real(console, shop / "runs", shop / "docs", **chosen)  # type: ignore[arg-type]
+    return console.export_text().splitlines()
+
+
+@pytest.mark.slow
+def test_rows_are_run_once_kept_and_compared_on_the_pairs_of_both(shop: Path) -> None:
+    run(shop, folds=[0])
+    found = json.loads((shop / "docs" / "results" / "real.json").read_text())["settings"]["toy"]
+    assert list(found["rows"]) == list(FEW) and all(row["folds"] == [0] for row in found["rows"].values())
+    page = (shop / "docs" / "results.md").read_text()
+    assert page.startswith("# Results\n\nBefore.") and page.endswith("After.\n")
+    assert "Not all folds have been run" in page and "| SRPO |" in page and "*one person against another*" in page
+    # The label alone has no steps: it is compared in labels only.
+    assert "steps_all_right" not in found["rows"]["labels"]["metrics"]
+    assert set(found["rows"]["labels"]["against"]["grpo"]) == {"macro_f1", "qwk", "accuracy"}
+    assert set(found["rows"]["srpo"]["against"]) == {"tfidf", "sft", "grpo"}
+    lines = run(shop, folds=[0, 1], rows=["sft", "tfidf"])
+    assert any("0 done before" in line for line in lines)  # fold 0 is kept: only fold 1 is planned
+    found = json.loads((shop / "docs" / "results" / "real.json").read_text())["settings"]["toy"]
+    assert found["rows"]["sft"]["folds"] == [0, 1] and found["rows"]["srpo"]["folds"] == [0]
+    assert found["rows"]["sft"]["pairs"] > found["rows"]["srpo"]["pairs"]
+    before = (shop / "docs" / "results.md").read_text()
+    (shop / "runs").rename(shop / "gone")  # the kept file alone gives the same page
+    run(shop, render=True)
+    assert (shop / "docs" / "results.md").read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"only": ["wands"]}, "--only wands: expected one of toy"),
+        ({"rows": ["ppo"]}, "--row ppo: expected one of majority"),
+        ({"folds": [2]}, "--fold 2: folds are numbered from 0 to 1"),
+    ],
+)
+def test_what_is_not_there_is_one_line(shop: Path, options: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        run(shop, **options)
