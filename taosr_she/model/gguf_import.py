@@ -124,8 +124,8 @@ def _read(file: Path, head: GGUFHead, update: Update) -> tuple[Any, Any]:
         model, info = _foreign(
             "weights",
             lambda: auto.from_pretrained(
-                alone, **how, dtype=torch.float32, output_loading_info=True, ignore_mismatched_sizes=True,
-                quantization_config=_dense(),
+                alone, **how, config=config, dtype=torch.float32, quantization_config=_dense(),
+                output_loading_info=True, ignore_mismatched_sizes=True,
             ),
         )  # fmt: skip
     _check_weights(model, info)
