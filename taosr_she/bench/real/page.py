@@ -30,9 +30,9 @@ def _body(results: dict[str, Any]) -> Iterable[str]:
     versions = ", ".join(f"{k} {v}" for k, v in results["versions"].items())
     yield (
         f"Produced by `{results['command']}` ({versions}; {results['machine']}). Five folds by query, pooled: each "
-        f"pair is tested once. 95% intervals from {results['resamples']:,} bootstrap resamples of queries. p-values "
-        "are of the paired bootstrap, after Holm correction over the rows. How a row decides for a label is chosen on its "
-        "development pairs."
+        f"pair is tested once. 95% intervals from {results['resamples']:,} bootstrap resamples of queries; p-values "
+        "from the paired bootstrap, after Holm correction over the rows. How a row decides for a label is chosen on "
+        "its development pairs."
     )
     for setting in results["settings"].values():
         yield f"### {setting['title']}"
