@@ -33,7 +33,8 @@ GROUPS: dict[str, tuple[str, tuple[Callable[..., None], ...]]] = {
         "What people said: import, export, agreement.", (annotations.import_, annotations.export, annotations.agreement)
     ),
     "bench": (
-        "Measure speed.", (bench.speed, bench.device, bench.parts, bench.profile, bench.threads, bench.paper)
+        "Measure speed.",
+        (bench.speed, bench.device, bench.precision, bench.parts, bench.profile, bench.threads, bench.paper),
     ),
 }  # fmt: skip
 GOES_ON = {demo, run, select, bench.paper}

@@ -96,10 +96,11 @@ def load_judge(
 ) -> Judge:
     """A judge from a model folder, or by name from the Hugging Face hub.
 
-    `device` is `auto` (a GPU if there is one), `cpu`, `cuda`, ...; `dtype` is `auto` (float32 on the CPU, bfloat16 on a
-    GPU), `float32` or `bfloat16`. The domain is the model's own (`domain.yaml` in its folder). `domain` gives another
-    one, by name, as a YAML file or as a `Domain`; one that differs from the model's own needs `force_domain`. Responses
-    are greedy and at most `max_new_tokens` long. With a `temperature` they are drawn, the same for the same `seed`.
+    `device` is `auto` (a GPU if there is one), `cpu`, `cuda`, ...; `dtype` is `auto` (bfloat16 on a GPU, and for larger
+    models on a CPU that multiplies it; else float32), `float32` or `bfloat16`. The domain is the model's own
+    (`domain.yaml` in its folder). `domain` gives another one, by name, as a YAML file or as a `Domain`; one that
+    differs from the model's own needs `force_domain`. Responses are greedy and at most `max_new_tokens` long. With a
+    `temperature` they are drawn, the same for the same `seed`.
 
         judge = load_judge("runs/demo/stages/srpo/checkpoint")
         one = judge({"query": "red boots", "title": "Norvik trail boots, red"})
