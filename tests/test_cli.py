@@ -28,7 +28,7 @@ def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     return int(stop.value.code or 0)
 
 
-@pytest.mark.parametrize("command", ["speed", "parts", "profile", "threads", "device"])
+@pytest.mark.parametrize("command", ["speed", "parts", "profile", "threads", "device", "precision"])
 def test_a_file_where_a_folder_belongs_is_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, command: str
 ) -> None:

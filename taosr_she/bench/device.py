@@ -18,9 +18,9 @@ from taosr_she.bench.our_step import OurStep
 from taosr_she.bench.plain_step import PlainStep
 from taosr_she.bench.results import write_result
 from taosr_she.bench.work import PROMPTS, Bench, Endless, StepSize
+from taosr_she.engine.precision import computing, count_weights, in_bfloat16
 from taosr_she.engine.speedups import without
 from taosr_she.model.policy import Policy, resolve_device
-from taosr_she.train.rl.loop import autocast
 
 SHAPES: dict[str, dict[str, Any]] = {
     "qwen3-0.6b": {
@@ -67,7 +67,7 @@ def measure_device(console: Console, out: Path, shape: str, cell: StepSize, step
             return Endless(AutoModelForCausalLM.from_config(config), tokenizer, device)
 
     ours = OurStep(policy(), bench.domain, prompts, cell, tokens)
-    plain = PlainStep(policy(), prompts, cell, tokens, lambda: autocast(ours.policy, ours.settings))
+    plain = PlainStep(policy(), prompts, cell, tokens, lambda: computing(ours.policy.model, ours.settings.precision))
     steps_of: dict[str, Callable[[], dict[str, float]]] = {"ours": ours, "plain": plain}
     if cuda:
         steps_of["ours, no graphs"] = ours
@@ -76,9 +76,10 @@ def measure_device(console: Console, out: Path, shape: str, cell: StepSize, step
     rates: list[float] = []
     # The update (forward and backward) costs three of the four forward passes that a whole step amounts to.
     operations = needed_operations(config, PROMPTS, cell.prompt, cell.group, cell.response) * 3 / 4
+    rounded = in_bfloat16(device, count_weights(ours.policy.model))
     head: dict[str, Any] = {
         "device": torch.cuda.get_device_name() if cuda else "cpu", "date": date.today().isoformat(), "shape": shape,
-        "precision": "bfloat16 autocast" if cuda else "float32", "torch": torch.__version__,
+        "precision": "bfloat16 autocast" if rounded else "float32", "torch": torch.__version__,
         "transformers": transformers_version, "prompts": PROMPTS, "prompt": cell.prompt, "response": cell.response,
         "group": cell.group, "tokens_per_microbatch": tokens,
     }  # fmt: skip
@@ -96,7 +97,7 @@ def measure_device(console: Console, out: Path, shape: str, cell: StepSize, step
                 continue
             if cuda:
                 memory[name] = torch.cuda.max_memory_allocated()
-        rates.append(matrix_rate(8192 if cuda else 1536, 0.5, device, torch.bfloat16 if cuda else torch.float32))
+        rates.append(matrix_rate(8192 if cuda else 1536, 0.5, device, torch.bfloat16 if rounded else torch.float32))
         console.print(f"{number}: " + spoken({name: rows[-1] for name, rows in taken.items()}), highlight=False)
         if number:  # written after each round, because a run can be cut off
             result = head | {"steps": number} | figures(taken, memory, operations, median(rates), cell)

@@ -1,6 +1,7 @@
 """One step of our own loop on given prompts: sample, examine, credit, update; timed by part."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 
@@ -9,11 +10,12 @@ from taosr_she.bench.work import PROMPTS, StepSize
 from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Pair, Product
 from taosr_she.domain.response import Response
+from taosr_she.engine.precision import computing
 from taosr_she.examine.verdicts import CODE, Verdicts
 from taosr_she.model.policy import Policy
 from taosr_she.model.sampler import Rollouts, Sampling, sample_groups
 from taosr_she.train.rl.batch import CreditedBatch, credit_rollouts
-from taosr_she.train.rl.loop import Clock, autocast, make_optimizer, update_policy
+from taosr_she.train.rl.loop import Clock, make_optimizer, update_policy
 from taosr_she.train.rl.settings import StepCreditSettings
 
 
@@ -37,7 +39,13 @@ class OurStep:
     """One training step; everything it needs is made once."""
 
     def __init__(
-        self, policy: Policy, domain: Domain, prompts: list[list[int]], cell: StepSize, tokens: int | None = None
+        self,
+        policy: Policy,
+        domain: Domain,
+        prompts: list[list[int]],
+        cell: StepSize,
+        tokens: int | None = None,
+        precision: Literal["auto", "float32", "bfloat16"] = "auto",
     ) -> None:
         """`tokens` is the size of a micro-batch; None: the default."""
         self.policy, self.domain, self.prompts = policy, domain, prompts
@@ -45,6 +53,7 @@ class OurStep:
             pairs_per_update=PROMPTS,
             group_size=cell.group,
             sampling=Sampling(max_new_tokens=cell.response),
+            precision=precision,
         )
         if tokens is not None:
             self.settings = self.settings.model_copy(update={"tokens_per_microbatch": tokens})
@@ -70,7 +79,7 @@ class OurStep:
         """The groups of a step, or their first `tokens` tokens."""
         settings = self.settings
         sampling = settings.sampling if tokens is None else Sampling(max_new_tokens=tokens)
-        with autocast(self.policy, settings):
+        with computing(self.policy.model, settings.precision):
             return sample_groups(self.policy, self.prompts, settings.group_size, sampling, self.seed)
 
     def credit(self, rollouts: Rollouts) -> CreditedBatch:

@@ -58,7 +58,7 @@ def measure_cell(bench: Bench, cell: StepSize, steps: int) -> dict[str, Any]:
     rates: list[float] = []
     policy = bench.policy(cell.size)
     prompts = bench.prompts(policy, PROMPTS, cell.prompt)
-    step = OurStep(policy, bench.domain, prompts, cell)
+    step = OurStep(policy, bench.domain, prompts, cell, precision="float32")  # as TRL's
 
     def our_turn() -> None:
         with PeakMemory() if len(ours) == WATCHED else nullcontext() as memory:

@@ -40,6 +40,24 @@ def device(
     measure_device(terminal(), out, shape, StepSize(shape, prompt, response, group), steps, tokens)
 
 
+def precision(
+    out: Annotated[Path, path_option("Folder for precision-SHAPE.json and .md.")] = Path("speed"),
+    shape: Annotated[str, typer.Option(help="smollm2-135m, qwen3-0.6b, or small.")] = "smollm2-135m",
+    prompt: Annotated[int, typer.Option(min=1, help="Tokens of a prompt.")] = 64,
+    response: Annotated[int, typer.Option(min=1, help="Tokens of a response.")] = 48,
+    group: Annotated[int, typer.Option(min=2, help="Rollouts of a prompt.")] = 8,
+    steps: Annotated[int, typer.Option(min=1, help="Measured steps of each side.")] = 3,
+) -> None:
+    """Our training step in float32 and in bfloat16 on the CPU, in turn."""
+    from taosr_she.bench.device import SHAPES
+    from taosr_she.bench.precision import measure_precision
+    from taosr_she.bench.work import StepSize
+
+    if shape not in SHAPES:
+        raise UserError(f"--shape {shape}: expected one of {', '.join(SHAPES)}")
+    measure_precision(terminal(), out, shape, StepSize(shape, prompt, response, group), steps)
+
+
 def parts(
     out: Annotated[Path, path_option("Folder for parts.json and parts.md.")] = Path("speed"),
     steps: Annotated[int, typer.Option(min=1, help="Measured steps of each variant.")] = 9,

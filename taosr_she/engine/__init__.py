@@ -5,5 +5,6 @@
 once (`packing` lays prompts and responses in one row, `ragged` holds unequal lengths; `two_part`, `flash_parts` and
 `masked` are the attention of such a row). `decode` says what comes next for rows that share prompts (`prefix_tree`
 finds what they share, `cache` keeps keys and values, `draw` picks tokens), `recorded` decodes by CUDA graphs.
-`threads` chooses the threads of small steps, `speedups` says which of all this is in use.
+`threads` chooses the threads of small steps, `precision` between float32 and bfloat16, `speedups` says which of all
+this is in use.
 """

@@ -32,14 +32,13 @@ class ScalarExaminer:
         if not (folder / "config.json").is_file():
             raise UserError(f"scalar reward model {folder}: no config.json there; train one, or name its folder")
         place = resolve_device(device)
-        dtype = torch.float32 if place.type == "cpu" else torch.bfloat16
-        model, tokenizer = load_parts(str(folder), AutoModelForSequenceClassification, dtype)
+        model, tokenizer = load_parts(str(folder), AutoModelForSequenceClassification, place)
         if model.config.num_labels != 1:
             raise UserError(
                 f"scalar reward model {folder}: not a reward model (it has {model.config.num_labels} labels)"
             )
         self.domain, self.batch_rows = domain, batch_rows
-        self._scorer = Policy(model.to(place), tokenizer, place)
+        self._scorer = Policy(model, tokenizer, place)
 
     def examine(self, pairs: Sequence[Pair], responses: Sequence[Response]) -> Verdicts:
         """Verdicts (B, K), the same number in all K columns."""

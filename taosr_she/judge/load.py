@@ -99,10 +99,11 @@ def load_judge(
 ) -> Judge:
     """A judge from a model folder, or by name: one of ours (docs/models.md), or of the Hugging Face hub.
 
-    `device` is `auto` (a GPU if there is one), `cpu`, `cuda`, ...; `dtype` is `auto` (float32 on the CPU, bfloat16 on a
-    GPU), `float32` or `bfloat16`. The domain is the model's own (`domain.yaml` in its folder). `domain` gives another
-    one, by name, as a YAML file or as a `Domain`; one that differs from the model's own needs `force_domain`. Responses
-    are greedy and at most `max_new_tokens` long. With a `temperature` they are drawn, the same for the same `seed`.
+    `device` is `auto` (a GPU if there is one), `cpu`, `cuda`, ...; `dtype` is `auto` (bfloat16 on a GPU, and for larger
+    models on a CPU that multiplies it; else float32), `float32` or `bfloat16`. The domain is the model's own
+    (`domain.yaml` in its folder). `domain` gives another one, by name, as a YAML file or as a `Domain`; one that
+    differs from the model's own needs `force_domain`. Responses are greedy and at most `max_new_tokens` long. With a
+    `temperature` they are drawn, the same for the same `seed`.
     Labels are decided by the model's own rule (`decision.json` in its folder, which an evaluation with `decision:` has
     chosen), else taken as written; `decision` gives another rule, and `Decision()` takes them as written in any case.
 

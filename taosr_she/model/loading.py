@@ -9,6 +9,7 @@ and nowhere else. Code that a model brings along is never run.
 
 import errno
 import logging
+import math
 import pickle
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -19,14 +20,17 @@ import torch
 from safetensors import SafetensorError
 
 from taosr_she.base.errors import UserError
+from taosr_she.engine.precision import count_weights, in_bfloat16
 from taosr_she.model.folder import check_folder
 from taosr_she.model.names import model_folder
 
 log = logging.getLogger(__name__)
 
 
-def load_parts(name: str, auto: Any, dtype: torch.dtype) -> tuple[Any, Any]:
-    """(model in eval mode on the CPU, fast tokenizer) by one of the Auto classes of transformers.
+def load_parts(name: str, auto: Any, device: torch.device, precision: str = "auto") -> tuple[Any, Any]:
+    """(model in eval mode on `device`, fast tokenizer) by one of the Auto classes of transformers.
+
+    Weights are kept in bfloat16 where `in_bfloat16` says so of device, size and `precision`, else in float32.
 
     `name` is a folder, a name of ours (see `names`) or one of the hub.
 
@@ -40,6 +44,7 @@ def load_parts(name: str, auto: Any, dtype: torch.dtype) -> tuple[Any, Any]:
     with no_progress_bars() if Path(name).exists() else nullcontext():  # a download takes minutes: keep its bar
         config = _read(name, "config", lambda: AutoConfig.from_pretrained(name, trust_remote_code=False))
         tokenizer = _read(name, "tokenizer", lambda: AutoTokenizer.from_pretrained(name, trust_remote_code=False))
+        dtype = _read(name, "config", lambda: _dtype(config, auto, device, precision))
         # Wrong shapes are let through and told below, with their numbers.
         with silent():
             model, info = _read(
@@ -57,7 +62,16 @@ def load_parts(name: str, auto: Any, dtype: torch.dtype) -> tuple[Any, Any]:
     if tokenizer.eos_token_id is None:
         raise UserError(f"model {name}: the tokenizer has no end token; set eos_token in tokenizer_config.json")
     _check_tokens(name, model, tokenizer)
-    return model.eval(), tokenizer
+    return model.eval().to(device), tokenizer
+
+
+def _dtype(config: Any, auto: Any, device: torch.device, precision: str) -> torch.dtype:
+    """The size is counted, on a model without memory, only where it decides."""
+    weights = math.inf
+    if in_bfloat16(device, weights, precision) and device.type == "cpu" and precision == "auto":
+        with torch.device("meta"), _silent():
+            weights = count_weights(auto.from_config(config))
+    return torch.bfloat16 if in_bfloat16(device, weights, precision) else torch.float32
 
 
 def quantised_by(config: Any) -> str:

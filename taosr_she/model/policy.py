@@ -133,18 +133,17 @@ def resolve_device(name: str) -> torch.device:
 def load_policy(path_or_name: str | Path, device: str = "auto", dtype: str = "auto") -> Policy:
     """Load a causal LM with its fast tokenizer from a folder or, by name, from the Hugging Face hub, in eval mode.
 
-    `dtype` is `auto` (float32 on the CPU, bfloat16 on a GPU), `float32` or `bfloat16`. Raises UserError when there is
+    `dtype` is `auto` (bfloat16 on a GPU, and for larger models on a CPU that multiplies it; else float32), `float32` or
+    `bfloat16`. Raises UserError when there is
     no such model, or it cannot be used (see `load_parts`).
     """
     from transformers import AutoModelForCausalLM
 
     place = resolve_device(device)
-    dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-    dtypes["auto"] = dtypes["float32" if place.type == "cpu" else "bfloat16"]
-    if dtype not in dtypes:
+    if dtype not in ("auto", "float32", "bfloat16"):
         raise UserError(f"dtype '{dtype}': expected auto, float32 or bfloat16")
-    model, tokenizer = load_parts(str(path_or_name), AutoModelForCausalLM, dtypes[dtype])
-    return Policy(model.to(place), tokenizer, place, saved_domain(str(path_or_name)))
+    model, tokenizer = load_parts(str(path_or_name), AutoModelForCausalLM, place, dtype)
+    return Policy(model, tokenizer, place, saved_domain(str(path_or_name)))
 
 
 def save_policy(policy: Policy, folder: Path) -> None:

@@ -1,7 +1,6 @@
 """The label distribution against full forward passes, for codes of one token and of several."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,11 +10,9 @@ from transformers import PreTrainedTokenizerFast
 
 from taosr_she.base.errors import UserError
 from taosr_she.domain.domain import Domain, load_domain
-from taosr_she.domain.pair import Pair
 from taosr_she.domain.response import parse_response
 from taosr_she.domain.spans import decode_response
 from taosr_she.engine.speedups import without
-from taosr_she.judge.pairs import judge_pairs
 from taosr_she.model.label_probs import code_tokens, label_distribution, label_position, label_tokens, read_labels
 from taosr_she.model.policy import Policy
 from taosr_she.model.responses import parse_rollouts
@@ -113,20 +110,6 @@ def test_decoding_has_read_what_a_pass_of_its_own_reads(
         ids = rollouts.ids[b][rollouts.mask[b]].tolist()
         contexts.append(PROMPTS[b // 2] + ids[: label_position(domain, policy, ids, parsed[b])])
     np.testing.assert_allclose([found[b] for b in begun], label_distribution(policy, domain, contexts), atol=2e-6)
-
-
-@pytest.mark.parametrize("temperature", [0.0, 0.7])
-def test_judgements_are_the_same_with_a_pass_of_its_own(
-    temperature: float, tiny: Policy, domain: Domain, pair: Pair
-) -> None:
-    pairs = [replace(pair, query=query) for query in ("red running shoes", "shoes", "blue shoes 42", "red")]
-    how = Sampling(max_new_tokens=64, temperature=temperature)
-    ours = judge_pairs(tiny, domain, pairs, how, 3, seed=2).judgements
-    with without("labels_in_decoding"):
-        slow = judge_pairs(tiny, domain, pairs, how, 3, seed=2).judgements
-    assert [j.response for j in ours] == [j.response for j in slow]
-    for found, expected in zip(ours, slow, strict=True):
-        assert found.probabilities == pytest.approx(expected.probabilities, abs=1e-6)
 
 
 def test_sampling_is_the_same_when_tokens_are_watched(any_policy: Policy) -> None:

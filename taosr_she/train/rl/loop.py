@@ -8,7 +8,7 @@ because everything random follows from the seed and the update number.
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from taosr_she.credit.label_balance import entropy_bonus, label_weights
 from taosr_she.credit.loss import policy_loss
 from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Pair
+from taosr_she.engine.precision import computing
 from taosr_she.engine.shared_prefix import shared_logprobs, shares
 from taosr_she.examine.verdicts import Examiner
 from taosr_she.model.label_probs import label_position, label_tokens
@@ -80,7 +81,8 @@ def train_step_credit(
     rows = list(metrics.kept)
     if watch is not None:
         watch.open(folder, finished)
-        watch.look(policy, finished, tokens, seconds_of(rows))
+        with computing(policy.model, settings.precision):
+            watch.look(policy, finished, tokens, seconds_of(rows))
     for update in range(finished, curriculum.updates if curriculum else settings.updates):
         leg = curriculum.next_leg(rows) if curriculum else legs[0]
         if leg is None:
@@ -98,7 +100,8 @@ def train_step_credit(
             metrics.close()
             raise UserError(f"{folder.name}, update {row['step']}: stopped, {row['collapse']}")
         if watch is not None:
-            watch.look(policy, update + 1, tokens, seconds_of(rows))
+            with computing(policy.model, leg.settings.precision):
+                watch.look(policy, update + 1, tokens, seconds_of(rows))
         if (update + 1) % settings.checkpoint_every == 0:
             metrics.sync()
             save_state(folder, update + 1, policy.model, optimizer)
@@ -153,7 +156,7 @@ def one_update(
         """Groups of these pairs; round 0 is the update's own, later ones refill it."""
         prompts = [policy.encode_prompt(domain, p) for p in group_pairs]
         drawn_by = sampling_seed(seed, update) + round_
-        with clock.part("generate"), autocast(policy, settings):
+        with clock.part("generate"), computing(policy.model, settings.precision):
             rollouts = sample_groups(
                 policy, prompts, settings.group_size, settings.sampling, drawn_by, settings.sample_rows
             )
@@ -263,7 +266,7 @@ def backward(
     mask = rollouts.mask[rows, :length].to(device)
     group = rollouts.group[rows].to(device)
     temperature = settings.sampling.temperature
-    with autocast(policy, settings):
+    with computing(policy.model, settings.precision):
         logp, entropy = shared_logprobs(policy.model, prompts, group, ids, mask, temperature, with_entropy=True)
         reference_logp = None
         if reference is not None:
@@ -329,11 +332,3 @@ def microbatches(
             parts.append([])
         parts[-1].append(b)
     return [torch.tensor(part) for part in parts]
-
-
-def autocast(policy: Policy, settings: StepCreditSettings) -> AbstractContextManager[Any]:
-    """bfloat16 computing with float32 weights where the settings ask for it."""
-    cuda = policy.device.type == "cuda"
-    if settings.precision == "bfloat16" or (settings.precision == "auto" and cuda):
-        return torch.autocast(policy.device.type, dtype=torch.bfloat16)
-    return nullcontext()

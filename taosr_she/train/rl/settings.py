@@ -50,7 +50,8 @@ class StepCreditSettings(Strict):
     sample_rows: int = Field(default=512, gt=0)
     """Most rollouts that are generated at the same time."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """`bfloat16` computes under autocast with float32 weights; `auto` does so on a GPU."""
+    """`bfloat16` computes under autocast with float32 weights; `auto` does so on a GPU, and for models of
+    5 million weights and more on a CPU that multiplies bfloat16 (avx512_bf16, amx_bf16)."""
     checkpoint_every: int = Field(default=10, gt=0)
     """Updates between two resumable states."""
     keep_rollouts_every: int = Field(default=5, gt=0)
