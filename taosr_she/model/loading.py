@@ -35,7 +35,7 @@ def load_parts(name: str, auto: Any, dtype: torch.dtype) -> tuple[Any, Any]:
         config = _read(name, "config", lambda: AutoConfig.from_pretrained(name, trust_remote_code=False))
         tokenizer = _read(name, "tokenizer", lambda: AutoTokenizer.from_pretrained(name, trust_remote_code=False))
         # Wrong shapes are let through and told below, with their numbers.
-        with _silent():
+        with silent():
             model, info = _read(
                 name,
                 "weights",
@@ -141,7 +141,7 @@ def _check_tokens(name: str, model: Any, tokenizer: Any) -> None:
 
 
 @contextmanager
-def _silent() -> Iterator[None]:
+def silent() -> Iterator[None]:
     """The loading report is a table of many lines; what matters of it is told in one."""
     from transformers.utils import logging as theirs
 
