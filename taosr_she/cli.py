@@ -34,7 +34,10 @@ GROUPS: dict[str, tuple[str, tuple[Callable[..., None], ...]]] = {
     "model": ("Pretrained models: by name, or from GGUF files.", (model.fetch, model.import_)),
     "bench": (
         "Measure speed, and compare methods.",
-        (bench.speed, bench.device, bench.precision, bench.parts, bench.profile, bench.threads, bench.paper, bench.real),
+        (
+            bench.speed, bench.device, bench.precision, bench.parts, bench.profile, bench.threads, bench.paper,
+            bench.real,
+        ),
     ),
 }  # fmt: skip
 RESUMABLE = {demo, run, select, model.fetch, bench.paper, bench.real}

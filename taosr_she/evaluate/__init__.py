@@ -1,9 +1,9 @@
 """How good a model is, and how sure we are of it.
 
-`prediction` is one answer to one pair, with its verdicts; `run` lets a model answer, `baselines` lets two classic
-models answer (to add one: docs/extending.md). `metrics` turns predictions into numbers, `slices` does so for every tag,
-`labels` compares which labels are given with those that are true, `people` measures people as if they were models.
-`choice` chooses the rule by which a model decides for a label.
+`prediction` is one answer to one pair, with its verdicts; `run` lets a model answer, `baselines` lets models without
+reasoning answer, `minilm` holds two of them (to add one: docs/extending.md). `metrics` turns predictions into numbers,
+`slices` does so for every tag, `labels` compares which labels are given with those that are true, `people` measures
+people as if they were models. `choice` chooses the rule by which a model decides for a label.
 `intervals` says how far the numbers can be trusted: bootstrap over queries, paired comparison of two models, spread
 over training seeds. `results` gathers all of it for the report. `robustness` disturbs pairs without changing the right
 answer; `examiners` measures examiners instead of models.

@@ -1,8 +1,9 @@
-"""Two classic models that need no language model: what a reasoning model must beat.
+"""Models that need no language model: what a reasoning model must beat.
 
 `majority_baseline` answers with the commonest grade. `tfidf_baseline` is logistic regression on TF-IDF n-grams and on
 the overlap of query and product; it gets what a tuned baseline deserves: balanced classes and a regularisation chosen
-by cross-validation that never divides a query.
+by cross-validation that never divides a query. `minilm_baseline` and `cross_encoder_baseline` start from a small
+pretrained encoder (`minilm`).
 """
 
 import math
@@ -10,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from inspect import signature
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +25,9 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
     from sklearn.linear_model import LogisticRegression
 
-Baseline = Callable[[Domain, Sequence[Pair], Sequence[Pair], int], list[Prediction]]
-"""`(domain, training pairs, pairs to answer, seed) -> one prediction a pair to answer, in order`."""
+Baseline = Callable[..., list[Prediction]]
+"""`(domain, train, test, seed) -> one prediction a pair of test, in order`. One with a parameter `development` is given
+the development pairs there, to be tuned on."""
 STRENGTHS = (0.1, 0.3, 1.0, 3.0, 10.0)
 """Values of the inverse regularisation C among which cross-validation chooses."""
 FOLDS = 3
@@ -37,7 +40,7 @@ def majority_baseline(domain: Domain, train: Sequence[Pair], test: Sequence[Pair
 
     Label distribution: the shares of the grades in training. `seed` is not used: all baselines are called alike.
     """
-    counts = Counter(p.label for p in _labelled(train))
+    counts = Counter(p.label for p in labelled(train))
     probs = [counts[code] / counts.total() for code in domain.codes]
     return [prediction(domain, pair, probs) for pair in test]
 
@@ -52,14 +55,14 @@ def tfidf_baseline(domain: Domain, train: Sequence[Pair], test: Sequence[Pair], 
     does not show gets probability 0; with a single grade this is the majority baseline. Raises UserError without
     labels.
     """
-    labelled = _labelled(train)
-    if len({p.label for p in labelled}) < 2:
+    known = labelled(train)
+    if len({p.label for p in known}) < 2:
         return majority_baseline(domain, train, test)
     if not test:
         return []
-    with _one_thread():
-        blocks = _Blocks().fit(labelled)
-        model = _fit(blocks.transform(labelled), _labels(labelled), choose_strength(labelled, seed))
+    with one_thread():
+        blocks = _Blocks().fit(known)
+        model = _fit(blocks.transform(known), _labels(known), choose_strength(known, seed))
         rows = model.predict_proba(blocks.transform(test)).tolist()
     column = {str(code): i for i, code in enumerate(model.classes_)}
     return [
@@ -68,7 +71,30 @@ def tfidf_baseline(domain: Domain, train: Sequence[Pair], test: Sequence[Pair], 
     ]
 
 
-BASELINES: dict[str, Baseline] = {"majority": majority_baseline, "tfidf": tfidf_baseline}
+def minilm_baseline(
+    domain: Domain, train: Sequence[Pair], test: Sequence[Pair], seed: int = 0, development: Sequence[Pair] = ()
+) -> list[Prediction]:
+    """Logistic regression on MiniLM's embeddings of query and product. UserError where MiniLM is not there."""
+    from taosr_she.evaluate.minilm import minilm_answers
+
+    return minilm_answers(domain, train, test, seed, development)
+
+
+def cross_encoder_baseline(
+    domain: Domain, train: Sequence[Pair], test: Sequence[Pair], seed: int = 0, development: Sequence[Pair] = ()
+) -> list[Prediction]:
+    """MiniLM fine-tuned on query and product together. UserError where MiniLM is not there."""
+    from taosr_she.evaluate.minilm import cross_encoder_answers
+
+    return cross_encoder_answers(domain, train, test, seed, development)
+
+
+BASELINES: dict[str, Baseline] = {
+    "majority": majority_baseline,
+    "tfidf": tfidf_baseline,
+    "minilm": minilm_baseline,
+    "cross_encoder": cross_encoder_baseline,
+}
 """Name in a recipe -> baseline. To add one: a function, and a line here; or by import path, from anywhere."""
 
 
@@ -82,6 +108,15 @@ def find_baseline(name: str) -> Baseline:
     named: Baseline = import_named(name)
     check_call(name, named, ("domain", "train", "test", "seed"))
     return named
+
+
+def answers_of(
+    name: str, domain: Domain, train: Sequence[Pair], development: Sequence[Pair], test: Sequence[Pair], seed: int
+) -> list[Prediction]:
+    """A baseline's answers to `test`, checked; fitted on `train`, tuned on `development` if it is made for that."""
+    fit = find_baseline(name)
+    tuned = {"development": development} if "development" in signature(fit).parameters else {}
+    return checked_predictions(name, domain, test, fit(domain, train, test, seed, **tuned))
 
 
 def checked_predictions(
@@ -220,7 +255,7 @@ class _Blocks:
         return hstack([*blocks, csr_matrix([overlap(p) for p in pairs])], format="csr")
 
 
-def _one_thread() -> AbstractContextManager[Any]:
+def one_thread() -> AbstractContextManager[Any]:
     """Inside, the libraries of linear algebra use one thread."""
     import scipy.optimize  # noqa: F401
     import sklearn.linear_model  # noqa: F401  # only what is loaded is limited
@@ -235,7 +270,8 @@ def _fit(x: "csr_matrix", labels: Sequence[str], strength: float) -> "LogisticRe
     return LogisticRegression(C=strength, class_weight="balanced", max_iter=1000).fit(x, labels)
 
 
-def _labelled(pairs: Sequence[Pair]) -> list[Pair]:
+def labelled(pairs: Sequence[Pair]) -> list[Pair]:
+    """The pairs with a label. UserError where none has one."""
     found = [p for p in pairs if p.label is not None]
     if not found:
         raise UserError("baselines learn from labels, and no training pair has one")

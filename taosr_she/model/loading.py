@@ -69,7 +69,7 @@ def _dtype(config: Any, auto: Any, device: torch.device, precision: str) -> torc
     """The size is counted, on a model without memory, only where it decides."""
     weights = math.inf
     if in_bfloat16(device, weights, precision) and device.type == "cpu" and precision == "auto":
-        with torch.device("meta"), _silent():
+        with torch.device("meta"), silent():
             weights = count_weights(auto.from_config(config))
     return torch.bfloat16 if in_bfloat16(device, weights, precision) else torch.float32
 

@@ -84,6 +84,15 @@ GLOSSARY: tuple[tuple[str, tuple[Term, ...]], ...] = (
                 "Baseline: logistic regression on the weighted words of query and product. It learns in seconds "
                 "and writes no reasoning.",
             ),
+            Term(
+                "minilm", "MiniLM",
+                "Baseline: logistic regression on the embeddings that a small pretrained encoder makes of query and "
+                "product.",
+            ),
+            Term(
+                "cross_encoder", "Cross-encoder",
+                "Baseline: the same small encoder, reading query and product together and fine-tuned for the grades.",
+            ),
         ),
     ),
     (

@@ -37,7 +37,8 @@ class ModelCard:
     colour: str
     predicted: list[str]  # column heads of the matrix
     matrix: list[tuple[str, list[HeatCell]]]  # (true grade, cells)
-    classes: list[tuple[str, list[str], str]]  # (grade, [precision, recall, F1, given, true] in percent, support)
+    classes: list[tuple[str, list[str], str]]  # (grade, [precision, recall, F1] in percent, support)
+    labels: list[tuple[str, str, str]]  # (grade, share among the labels given, among the true ones) in percent
     first_errors: list[Bar]
 
 
@@ -81,11 +82,16 @@ def model_cards(results: dict[str, Any], names: Names) -> list[ModelCard]:
                 classes=[
                     (
                         names.grade(code),
-                        [*(_percent(scores.get(k)) for k in SCORES), _percent(given.get(i)), _percent(true.get(i))],
+                        [_percent(scores.get(k)) for k in SCORES],
                         _count(scores),
                     )
-                    for i, code in enumerate(codes)
+                    for code in codes
                     if (scores := (model.get("per_class") or {}).get(code))
+                ],
+                labels=[
+                    (names.grade(code), _percent(given[i]), _percent(true[i]))
+                    for i, code in enumerate(codes)
+                    if confusion
                 ],
                 first_errors=_first_errors(model.get("first_error") or {}, names),
             )
@@ -93,15 +99,15 @@ def model_cards(results: dict[str, Any], names: Names) -> list[ModelCard]:
     return cards
 
 
-def _shares(confusion: list[list[int]]) -> tuple[dict[int, float], dict[int, float]]:
-    """Index of a grade -> its share of the labels given, and of the true ones; nothing without a matrix."""
+def _shares(confusion: list[list[int]]) -> tuple[list[float], list[float]]:
+    """Share of each grade in the labels given, and in the true ones."""
     given = [sum(row[i] for row in confusion) for i in range(len(confusion))]  # without malformed responses
     true = [sum(row) for row in confusion]
     return _of_sum(given), _of_sum(true)
 
 
-def _of_sum(counts: list[int]) -> dict[int, float]:
-    return {i: n / max(1, sum(counts)) for i, n in enumerate(counts)}
+def _of_sum(counts: list[int]) -> list[float]:
+    return [n / max(1, sum(counts)) for n in counts]
 
 
 def _heat(row: list[int], diagonal: int) -> list[HeatCell]:

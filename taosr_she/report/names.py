@@ -26,7 +26,9 @@ METRICS = {
     "tokens_per_second": "Tokens a second",
     "mean_tokens": "Tokens a response",
 }
-MODELS = {"sft": "SFT", "grpo": "GRPO", "srpo": "SRPO", "dpo": "DPO", "tfidf": "TF-IDF", "majority": "Majority"}
+MODELS = {"sft": "SFT", "grpo": "GRPO", "srpo": "SRPO", "dpo": "DPO", "tfidf": "TF-IDF", "majority": "Majority",
+    "minilm": "MiniLM", "cross_encoder": "Cross-encoder",
+}  # fmt: skip
 MISSING = "–"
 
 

@@ -157,7 +157,7 @@ def test_overlap_counts_words_and_compares_a_number_with_the_price() -> None:
 def test_baselines_are_found_by_name_and_by_import_path() -> None:
     assert find_baseline("majority") is majority_baseline
     assert find_baseline("taosr_she.evaluate.baselines:majority_baseline") is majority_baseline
-    with pytest.raises(ValueError, match="'bm25' is none of majority, tfidf, and no import path"):
+    with pytest.raises(ValueError, match=r"'bm25' is none of majority, .*, and no import path"):
         find_baseline("bm25")
     with pytest.raises(ValueError, match=r"words: cannot be called as \(domain, train, test, seed\)"):
         find_baseline("taosr_she.evaluate.baselines:words")

@@ -103,11 +103,10 @@ def test_cards_show_the_malformed_column_only_where_there_are_some() -> None:
 
 
 def test_cards_show_the_labels_given_beside_the_true_ones() -> None:
-    scores = {"precision": 0.5, "recall": 0.75, "f1": 0.6, "support": 4}
-    model = {"metrics": {}, "confusion": [[3, 0, 1], [3, 1, 0]], "per_class": {"4": scores, "1": scores}}
-    (card,) = model_cards(results({"a": model}), NAMES)
-    given_and_true = [values[3:] for _, values, _ in card.classes]
-    assert given_and_true == [["85.7", "50.0"], ["14.3", "50.0"]], "the malformed response gives no label"
+    (card,) = model_cards(results({"a": {"metrics": {}, "confusion": [[3, 0, 1], [3, 1, 0]]}}), NAMES)
+    expected = [("4 Excellent", "85.7", "50.0"), ("1 Irrelevant", "14.3", "50.0")]
+    assert card.labels == expected, "the malformed response gives no label"
+    assert model_cards(results({"a": {"metrics": {}}}), NAMES)[0].labels == []
 
 
 def test_slices_largest_first_with_holes() -> None:

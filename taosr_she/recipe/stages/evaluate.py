@@ -11,7 +11,7 @@ from taosr_she.base.errors import UserError
 from taosr_she.base.files import write_json
 from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Pair
-from taosr_she.evaluate.baselines import checked_predictions, find_baseline
+from taosr_she.evaluate.baselines import answers_of, find_baseline
 from taosr_she.evaluate.choice import DecisionConfig, choose_decision, decided
 from taosr_she.evaluate.labels import label_counts, label_shares
 from taosr_she.evaluate.people import human_ceiling
@@ -36,8 +36,9 @@ class EvaluateStage(Stage):
     split: Literal["development", "test"] = "test"
     """Which pairs."""
     baselines: tuple[str, ...] = ()
-    """Baselines fitted on the training split: `majority`, `tfidf`, or one of your own by import path
-    (`my_package.baselines:my_baseline`, docs/extending.md), which the table calls by its last name."""
+    """Baselines fitted on the training split: `majority`, `tfidf`, `minilm` and `cross_encoder` (extra `baselines`;
+    tuned on the development split), or one of your own by import path (`my_package.baselines:my_baseline`,
+    docs/extending.md), which the table calls by its last name."""
     compare: tuple[tuple[str, str], ...] = ()
     """Pairs (a, b) for the paired comparison b - a; empty: every model against the one before it."""
     decision: DecisionConfig = DecisionConfig()
@@ -86,6 +87,12 @@ class EvaluateStage(Stage):
     def computed(self) -> dict[str, Any]:
         return self.model_dump(mode="json", exclude={"decision"} if self.decision == DecisionConfig() else None)
 
+    def check(self, name: str, domain: Domain) -> None:
+        if {"minilm", "cross_encoder"} & set(self.baselines):
+            from taosr_she.evaluate.minilm import check_library
+
+            check_library()
+
     def run(self, context: Context) -> dict[str, Any]:
         """Write `results.json` and one file of predictions a model."""
         from taosr_she.evaluate.run import predict
@@ -95,7 +102,9 @@ class EvaluateStage(Stage):
         if not pairs:
             raise UserError(f"stage '{context.name}': the {self.split} split of '{self.data}' is empty")
         verifier = Verifier(domain, data.truth())
-        training, development = data.pairs("training"), data.pairs("development") if self.decision.open else []
+        training = data.pairs("training")
+        to_tune = data.pairs("development") if self.split == "test" else []  # what is measured on is not tuned on
+        development = to_tune if self.decision.open else []
         prior = training_prior(domain, training)
         decisions: dict[str, Decision] = {}
         scores: dict[str, dict[str, float]] = {}
@@ -110,9 +119,7 @@ class EvaluateStage(Stage):
         speed: dict[str, float] = {}
         for baseline in self.baselines:
             context.progress.say(f"{context.name}: {short_name(baseline)} is fitted on the training split")
-            asked = [*development, *pairs]
-            found = find_baseline(baseline)(domain, training, asked, seed)
-            answers = checked_predictions(baseline, domain, asked, found)
+            answers = answers_of(baseline, domain, training, to_tune, [*development, *pairs], seed)
             name = short_name(baseline)
             predictions[name] = by_rule(name, answers[len(development) :], answers[: len(development)])
         update = context.progress.stage(context.name, len(self.models))

@@ -11,10 +11,14 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from taosr_she import load_judge
+from taosr_she.base.errors import UserError
 from taosr_she.data.read import read_pairs
+from taosr_she.domain.domain import load_domain
+from taosr_she.evaluate import minilm
 from taosr_she.judge.decision import saved_decision
 from taosr_she.recipe.config import Recipe
 from taosr_she.recipe.progress import Progress
+from taosr_she.recipe.records import check_ours, verify_files
 from taosr_she.recipe.run import run_recipe
 from taosr_she.recipe.stages import KINDS
 from taosr_she.recipe.stages import evaluate as stage_file
@@ -56,8 +60,8 @@ def test_the_rule_is_chosen_on_development_pairs_kept_and_used(
     assert load_judge(out / "stages/sft/checkpoint", device="cpu").decision == own
     assert ("label by", [results["models"]["majority"]["decision"], own.name]) in results_table(results).rows
     assert f"label by {own.name}" in (out / "report.html").read_text("utf-8")
-    with Progress(Console(quiet=True)) as progress:  # the file beside the weights is no damage to the stage
-        run_recipe(recipe, progress, ["sft"])
+    check_ours(out / "stages/sft")  # the file beside the weights is neither foreign nor damage
+    verify_files(out / "stages/sft", "sft")
 
 
 def test_a_decision_left_open_is_not_measured_where_it_is_chosen() -> None:
@@ -66,3 +70,10 @@ def test_a_decision_left_open_is_not_measured_where_it_is_chosen() -> None:
         KINDS["evaluate"].model_validate(stage | {"decision": {"rule": "auto"}})
     assert KINDS["evaluate"].model_validate(stage | {"decision": {"rule": "argmax"}})
     assert "decision" not in KINDS["evaluate"].model_validate(stage).computed()
+
+
+def test_a_baseline_that_is_not_installed_is_told_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(minilm, "find_spec", lambda module: None)
+    stage = KINDS["evaluate"].model_validate({"kind": "evaluate", "models": [], "baselines": ["majority", "minilm"]})
+    with pytest.raises(UserError, match="pip install --no-deps sentence-transformers"):
+        stage.check("evaluate", load_domain("taobao"))
