@@ -16,7 +16,7 @@ from taosr_she.data.catalogue.requirement import PRODUCT_TYPE, Reading
 from taosr_she.data.teachers.words import forms, words
 
 SAME, ACCESSORY = "same", "accessory"
-_PART_ENDS = re.compile(r"\s[-–|/]\s|[,;|:()]|\b(?:with|in|and|by|w/|without)\b", re.IGNORECASE)
+_PART_ENDS = re.compile(r"\s[-–|/]\s|[,;|:()]|\s(?:with|in|and|by|w/|without)(?=\s)", re.IGNORECASE)
 _FOR = re.compile(r"\b(?:for|fits|fit|compatible with)\b", re.IGNORECASE)
 _SERVICES = {"svc", "service", "services", "warranty", "license", "licence", "subscription", "repair"}
 
