@@ -108,9 +108,8 @@ def test_forms_of_a_query_stand_in_one_split_and_move_nothing() -> None:
 
 def test_near_queries_stay_together_if_asked() -> None:
     assert near_query("Smart Watches") == near_query("smartwatch") and near_query("tub") != near_query("tube")
-    pairs = [
-        make(n, f"q{n}", text) for n, text in enumerate(["head set", "headsets", "aa battery", "AA batteries"] * 50)
-    ]
+    texts = ["head set", "headsets", "aa battery", "AA batteries"] * 50
+    pairs = [make(n, f"q{n}", text) for n, text in enumerate(texts)]
     pairs += [make(200 + n, f"q{200 + n}", f"thing {n}") for n in range(100)]
     for seed in range(5):
         splits = where(split_by_query(pairs, {"a": 0.5, "b": 0.5}, seed, near=True))

@@ -1,4 +1,4 @@
-"""Examples that teach some steps: headers always, conclusions of the chosen steps, and an end only where there is one."""
+"""Examples that teach some steps: all headers, the conclusions of the chosen steps, an end where there is one."""
 
 import pytest
 
