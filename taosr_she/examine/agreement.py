@@ -49,6 +49,7 @@ class PairAgreement:
     items: int
     raw: float  # share of the items with the same value
     kappa: float  # in [-1, 1]; NaN where both give one and the same value throughout, so that chance explains all
+    weighted: float  # of the label step, quadratic weighted kappa over its grades (Cohen 1968); NaN for other steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,9 @@ def pair_agreement(domain: Domain, annotations: Iterable[Annotation]) -> list[Pa
             chosen = [item for item in shared if step in (item.step, ALL_STEPS)]
             if chosen:
                 raw, kappa = _raw_and_kappa([(_stratum(i), a[i], b[i]) for i in chosen])
-                rows.append(PairAgreement(first, second, step, len(chosen), raw, kappa))
+                graded = step == domain.step_keys[domain.label_step]
+                grades = [(a[i], b[i]) for i in chosen if i.text is None] if graded else []
+                rows.append(PairAgreement(first, second, step, len(chosen), raw, kappa, _weighted(domain, grades)))
     return rows
 
 
@@ -236,6 +239,16 @@ def _raw_and_kappa(rows: list[tuple[tuple[str, bool], str, str]]) -> tuple[float
         by_chance += sum(count * second[value] for value, count in first.items()) / len(values)
     left = len(rows) - by_chance
     return agreed / len(rows), (agreed - by_chance) / left if left > 1e-9 else math.nan
+
+
+def _weighted(domain: Domain, grades: list[tuple[str, str]]) -> float:
+    """Quadratic weighted kappa of codes by their place on the scale; NaN where chance explains all, or without any."""
+    place = {code: n for n, code in enumerate(domain.codes)}
+    a, b = ([place[pair[i]] for pair in grades if set(pair) <= place.keys()] for i in (0, 1))
+    apart = sum((x - y) ** 2 for x, y in zip(a, b, strict=True))
+    first, second = Counter(a), Counter(b)
+    by_chance = sum(n * m * (x - y) ** 2 for x, n in first.items() for y, m in second.items()) / max(1, len(a))
+    return 1 - apart / by_chance if by_chance else math.nan
 
 
 def _share(part: int, whole: int) -> float:

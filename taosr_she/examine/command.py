@@ -85,11 +85,14 @@ def show_agreement(console: Console, store: str, domain_name: str) -> None:
         known = (f"{a.agreement * 100:.1f}", f"{a.others_agreement * 100:.1f}") if a.items else ("–", "–")
         table.add_row(a.annotator, str(a.records), str(a.items), *known, "stands out" if a.outlier else "")
     console.print(table)
+    weighted = {(p.first, p.second): p.weighted for p in pairs if not math.isnan(p.weighted)}
     for p in pairs:
         if p.step == ALL_STEPS:
             kappa = "unknown" if math.isnan(p.kappa) else f"{p.kappa:.2f}"
+            of_labels = weighted.get((p.first, p.second))
+            more = "" if of_labels is None else f"; labels: quadratic weighted kappa {of_labels:.2f}"
             console.print(
-                f"{p.first}, {p.second}: {p.items} items, {p.raw:.1%} the same, kappa {kappa}", highlight=False
+                f"{p.first}, {p.second}: {p.items} items, {p.raw:.1%} the same, kappa {kappa}{more}", highlight=False
             )
     for note in what_cannot_be_said(domain, annotations, reports, pairs):
         console.print(note, highlight=False, markup=False)

@@ -1,5 +1,6 @@
 """Typed steps for the pairs of a data stage: people's readings of queries, the catalogue teacher, and exercises."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Literal
 from pydantic import Field
 
 from taosr_she.base.config import Strict
-from taosr_she.data.catalogue.decide import Catalogue
+from taosr_she.data.catalogue.decide import VERDICTS, Catalogue
 from taosr_she.data.catalogue.queryner import MarkedQuery, read_marked, reading_annotations
 from taosr_she.data.catalogue.reader import Reader
 from taosr_she.data.demonstration import Demonstration
@@ -95,3 +96,18 @@ class TypedPairs:
                 f"{category}, the attributes of {whole} and a part of them of {part} more"
             )
         yield f"exercises for the query step: {len(self.exercises)}"
+        yield from self._by_kind([pair for name in ("training", "development", "test") for pair in splits[name]])
+
+    def _by_kind(self, pairs: Sequence[Pair]) -> Iterator[str]:
+        """For every kind of requirement, how often it is asked and what the catalogue says of it."""
+        verdicts = [item for pair in pairs for item in self.teacher.verdicts(pair)]
+        asked = Counter(r.kind for r, _ in verdicts)
+        guessed = Counter(r.kind for r, _ in verdicts if r.by == "guess")
+        for kind, n in asked.most_common():
+            said = Counter(found for r, found in verdicts if r.kind == kind and found is not None)
+            told = ", ".join(f"{verdict} {said[verdict]}" for verdict in VERDICTS if said[verdict])
+            yield (
+                f"{kind}: asked {n} times, the catalogue decides {said.total() / n:.0%}"
+                + (f" ({told})" if told else "")
+                + f"; the reading is a guess in {guessed[kind] / n:.0%}"
+            )

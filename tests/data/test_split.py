@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taosr_she.base.errors import UserError
-from taosr_she.data.split import FEW, count_queries, split_by_query
+from taosr_she.data.split import FEW, count_queries, fold_by_query, near_query, split_by_query
 from taosr_she.domain.pair import Pair, Product
 
 SHARES = {"training": 0.7, "development": 0.1, "test": 0.2}
@@ -104,3 +104,27 @@ def test_forms_of_a_query_stand_in_one_split_and_move_nothing() -> None:
     assert all(both[f"p{n}"] == both[f"p{1000 + n}"] for n in range(600))
     assert count_queries([*pairs, *forms]) == 600
     assert alone.items() <= both.items()
+
+
+def test_near_queries_stay_together_if_asked() -> None:
+    assert near_query("Smart Watches") == near_query("smartwatch") and near_query("tub") != near_query("tube")
+    texts = ["head set", "headsets", "aa battery", "AA batteries"] * 50
+    pairs = [make(n, f"q{n}", text) for n, text in enumerate(texts)]
+    pairs += [make(200 + n, f"q{200 + n}", f"thing {n}") for n in range(100)]
+    for seed in range(5):
+        splits = where(split_by_query(pairs, {"a": 0.5, "b": 0.5}, seed, near=True))
+        assert splits["p0"] == splits["p1"] and splits["p2"] == splits["p3"]
+    assert any(where(split_by_query(pairs, {"a": 0.5, "b": 0.5}, s))["p0"] != splits["p1"] for s in range(9))
+
+
+def test_every_pair_is_tested_in_one_fold_and_no_query_is_in_two_splits() -> None:
+    tested: list[str] = []
+    for number in range(5):
+        splits = fold_by_query(PAIRS, number, 5, SHARES, seed=1)
+        assert sorted(p.pair_id for ps in splits.values() for p in ps) == sorted(p.pair_id for p in PAIRS)
+        queries = [{p.query for p in splits[name]} for name in ("training", "development", "test")]
+        assert not queries[0] & queries[1] and not queries[0] & queries[2] and not queries[1] & queries[2]
+        assert 0.15 < len(splits["test"]) / len(PAIRS) < 0.25 and 0.05 < len(splits["development"]) / len(PAIRS) < 0.15
+        assert splits == fold_by_query(PAIRS, number, 5, SHARES, seed=1)
+        tested += [p.pair_id for p in splits["test"]]
+    assert sorted(tested) == sorted(p.pair_id for p in PAIRS)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taosr_she.domain.conclusions import canonical, parse_fields
+from taosr_she.domain.conclusions import canonical, concludes, is_partial, parse_fields
 from taosr_she.domain.domain import StepSpec, load_domain
 
 DOMAIN = load_domain("taobao").with_overrides({"synonyms": {"crimson": "red", "tee": "t-shirt"}})
@@ -78,3 +78,36 @@ def test_order_case_and_space_of_fields_do_not_matter(fields: list[str], random)
     shuffled = [f"  {f}\t" for f in fields]
     random.shuffle(shuffled)
     assert canonical(DOMAIN, QUERY, ";".join(shuffled)) == canonical(DOMAIN, QUERY, "; ".join(fields))
+
+
+TYPED = load_domain("chorus").steps[2]
+
+
+@pytest.mark.parametrize(
+    ("text", "reference", "found"),
+    [
+        ("color: match; brand: match", "brand: match; color: match", True),
+        ("brand: conflict", "brand: match", False),
+        ("brand: match; color: conflict", "brand: match; color: ?", None),  # nothing known is contradicted
+        ("brand: conflict; color: match", "brand: match; color: ?", False),
+        ("brand: match", "brand: match; color: ?", False),  # the color is left out, whatever is right of it
+        ("brand: match; size: match", "brand: match; color: ?", False),
+        ("brand: match; color: match; size: match", "brand: match; color: ?", False),  # nothing else is asked
+        ("brand: match; size: unstated", "brand: match; ?", None),
+        ("brand: match", "brand: match; ?", None),
+        ("size: unstated", "brand: match; ?", False),
+        ("none", "brand: match; ?", False),
+        ("none", "none", True),
+    ],
+)
+def test_a_reference_that_knows_a_part_finds_errors_and_nothing_right(
+    text: str, reference: str, found: bool | None
+) -> None:
+    domain = load_domain("chorus")
+    assert concludes(domain, TYPED, text, canonical(domain, TYPED, reference)) is found
+    assert is_partial(TYPED, reference) == ("?" in reference)
+
+
+def test_a_question_mark_is_text_where_there_are_no_fields() -> None:
+    domain = load_domain("esci")
+    assert concludes(domain, domain.steps[0], "who?", "who?") is True and not is_partial(domain.steps[0], "?")

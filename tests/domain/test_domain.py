@@ -1,5 +1,6 @@
 """Domains load, and every mistake in a domain file is told in one line."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -143,3 +144,28 @@ def test_a_bad_annotation_is_told_with_its_line(tmp_path: Path, line: bytes) -> 
     with pytest.raises(UserError, match=r"a\.jsonl, line 2: ") as error:
         read_annotations(path)
     assert "\n" not in str(error.value)
+
+
+def test_a_domain_says_only_in_what_it_differs_from_a_shipped_one(tmp_path: Path) -> None:
+    path = tmp_path / "shop.yaml"
+    path.write_text(yaml.safe_dump({"base": "chorus", "name": "shop", "prompt": {"show_rules": False}}), "utf-8")
+    shop, chorus = load_domain(path), load_domain("chorus")
+    assert shop.name == "shop" and shop.steps == chorus.steps and not shop.prompt.show_rules
+    assert shop.prompt.fields == chorus.prompt.fields and shop.catalogue == chorus.catalogue
+    path.write_text("base: nowhere\nname: shop\n", "utf-8")
+    with pytest.raises(UserError, match="base: 'nowhere' is no shipped domain: taobao"):
+        load_domain(path)
+
+
+def test_settings_that_came_later_are_not_in_the_dump_of_a_domain_without_them() -> None:
+    old = json.dumps(load_domain("esci").model_dump(mode="json"))
+    assert not any(f'"{name}"' in old.replace('"name": "category"', "") for name in ("keys", "only", "catalogue"))
+    dumped = load_domain("chorus").model_dump(mode="json")
+    assert dumped["steps"][0]["keys"][0] == "product type" and "keys" not in dumped["steps"][1]
+    assert dumped["labels"][0]["category"] == "same" and "types" in dumped["catalogue"]
+
+
+def test_typed_domains_share_their_steps() -> None:
+    chorus, esci = load_domain("chorus"), load_domain("esci-typed")
+    assert chorus.steps == esci.steps and chorus.codes == ("3", "2", "1", "0") and esci.codes == tuple("ESCI")
+    assert esci.codes == load_domain("esci").codes and esci.rules == load_domain("esci").rules

@@ -161,3 +161,10 @@ def test_what_the_prompt_shows() -> None:
 @pytest.mark.parametrize(("price", "shown"), [(45.0, "45"), (45.5, "45.50"), (0.99, "0.99"), (100.0, "100")])
 def test_prices(price: float, shown: str) -> None:
     assert f"\nPrice: {shown}\n" in render_pair(TAOBAO, Pair("p", "q", "x", Product("y", price=price)))
+
+
+def test_a_prompt_can_show_some_attributes_in_an_order_of_its_own() -> None:
+    fields = [{"name": "attributes", "heading": "Attributes", "only": ["size", "color", "fit"]}]
+    domain = load_domain("esci").with_overrides({"prompt": {"fields": fields}})
+    pair = Pair("p", "q", "shoe", Product("Shoe", attributes={"color": "red", "weight": "9", "size": "42"}))
+    assert "Attributes: size: 42; color: red\n" in render_pair(domain, pair)

@@ -124,3 +124,24 @@ def test_outcome_needs_right_label_and_form() -> None:
     texts = [RIGHT, RIGHT.replace("[label] 4", "[label] 3"), RIGHT.replace("[category] same\n", ""), "4"]
     responses = [parse_response(DOMAIN, t) for t in texts]
     np.testing.assert_array_equal(outcomes([PAIR] * 4, responses), [1, 0, 0, 0])
+
+
+def test_a_reference_that_knows_a_part_says_wrong_or_nothing() -> None:
+    domain = load_domain("chorus")
+    said = [Annotation("p1", "attributes", "brand: match; color: ?", annotator="machine:catalogue")]
+    texts = [f"[query] none\n[category] same\n[attributes] {a}\n[label] 3" for a in (
+        "brand: conflict; color: match", "brand: match; color: conflict",
+    )]  # fmt: skip
+    pair = Pair("p1", "q1", "red nike shoe", Product("Shoe"), label="3")
+    found = Verifier(domain, said).examine([pair, pair], [parse_response(domain, t) for t in texts])
+    assert found.values[0, 2] == 0 and np.isnan(found.values[1, 2])
+    assert found.sources[:, 2].tolist() == [CODE["machine"], CODE["unknown"]]
+
+
+def test_outcomes_by_raters_are_shares_and_by_label_exact() -> None:
+    rated = Pair("p1", "q1", "boots", Product("boots"), label="4", extra={"raters": ["4", "4", "3"]})
+    texts = [RIGHT, RIGHT.replace("[label] 4", "[label] 3"), RIGHT.replace("[label] 4", "[label] 1"), "[label] 4"]
+    responses = [parse_response(DOMAIN, text) for text in texts]
+    assert outcomes([rated] * 4, responses).tolist() == [1, 0, 0, 0]
+    assert outcomes([rated] * 4, responses, "raters").tolist() == pytest.approx([2 / 3, 1 / 3, 0, 0])
+    assert outcomes([PAIR] * 4, responses, "raters").tolist() == [1, 0, 0, 0]

@@ -16,7 +16,7 @@ from taosr_she.data.catalogue.requirement import PRODUCT_TYPE, Reading
 from taosr_she.data.teachers.words import forms, words
 
 SAME, ACCESSORY = "same", "accessory"
-_PART_ENDS = re.compile(r"\s[-–|/]\s|[,;|:()]|\b(?:with|in|and|by|w/|without)\b", re.IGNORECASE)
+_PART_ENDS = re.compile(r"\s[-–|/]\s|[,;|:()]|\s(?:with|in|and|by|w/|without)(?=\s)", re.IGNORECASE)
 _FOR = re.compile(r"\b(?:for|fits|fit|compatible with)\b", re.IGNORECASE)
 _SERVICES = {"svc", "service", "services", "warranty", "license", "licence", "subscription", "repair"}
 
@@ -52,9 +52,12 @@ def kinds_of(offer: Offer) -> list[list[str]]:
 
 
 def likely_category(asked: Reading, offer: Offer) -> str | None:
-    """A guess for demonstrations, never a verdict: `same` where the title holds the last word of what is asked."""
+    """A guess for demonstrations, never a verdict: where the title holds the last word of what is asked, `accessory` if
+    it also names one, else `same`."""
     terms = wanted(asked)
-    return SAME if terms and position(terms[-1:], offer.title) is not None else None
+    if not terms or position(terms[-1:], offer.title) is None:
+        return None
+    return ACCESSORY if any(map(_accessory, offer.title)) and not _accessory(terms[-1]) else SAME
 
 
 def _by_title(terms: list[str], offer: Offer) -> str | None:

@@ -34,12 +34,14 @@ from taosr_she.data.catalogue.quantities import (
     same_sides,
     sides,
 )
+from taosr_she.data.catalogue.quantities import apart as apart_amounts
 from taosr_she.data.catalogue.requirement import Requirement
 from taosr_she.data.teachers.words import forms, words
 from taosr_she.domain.domain import CatalogueSpec
 from taosr_she.domain.pair import Product
 
 MATCH, CONFLICT, UNSTATED = "match", "conflict", "unstated"
+VERDICTS = (MATCH, CONFLICT, UNSTATED)
 NEGATIONS = {"without", "not", "no", "non", "free", "except", "less", "anti"}
 ACCESSORIES = {
     "accessory", "adapter", "armband", "bag", "band", "battery", "bracket", "cable", "case", "charger",
@@ -62,6 +64,20 @@ PEOPLE = {
     "newborn": "babies", "adult": "adults", "adults": "adults", "teen": "teens", "teens": "teens", "unisex": "unisex",
 }  # fmt: skip
 """Words for people -> who is meant."""
+_SIZES = {"small", "medium", "large", "xl", "xxl", "twin", "full", "queen", "king"}
+_UNREAL = NEGATIONS | {
+    "faux",
+    "fake",
+    "imitation",
+    "artificial",
+    "like",
+    "look",
+    "style",
+    "flavored",
+    "scented",
+    "inspired",
+}
+"""Beside a word they say that the product only seems so, or is not: "faux leather"."""
 _APART = ({"women", "girls"}, {"men", "boys"})
 _LIMIT = re.compile(r"(?:under|below|less than|max|up to)\s*[$€£]?\s*(\d+(?:\.\d+)?)")
 _TYPED_ROLES = re.compile(r"\b(?:ram|ddr\d?|ssd|hdd|emmc|laptop|notebook|desktop|phone|tablet)\b")
@@ -210,7 +226,8 @@ def _amount(asked: Quantity, offer: Offer) -> str | None:
         return UNSTATED if not (flat and asked.dimension == "length") else None
     if asked.dimension == "data" and _TYPED_ROLES.search(product.title.casefold()):
         return None  # memory or storage: which one is asked nobody says
-    differ = near and all(same(near[0], q) for q in near) and not any(same(asked, q) for q in far)
+    differ = near and all(same(near[0], q) for q in near) and apart_amounts(asked, near[0])
+    differ = differ and not any(same(asked, q) for q in far)
     return CONFLICT if differ and not sides(product.title) else None
 
 
@@ -252,7 +269,13 @@ def _literal(text: str, terms: list[str], offer: Offer, catalogue: Catalogue) ->
             return MATCH if value == "true" else CONFLICT
         if any(words(part) == terms for part in re.split(r"[,;/+&]|\\n", value)):
             return MATCH
-    return MATCH if position(terms, offer.title) is not None else None
+    if _SIZES & set(terms) and _SIZES & (set(offer.title) - set(terms)):
+        return None  # "for small, medium and large dogs": which size this one is nobody says
+    # Word by word as asked: "rings" are often no "ring" in shape.
+    size = len(terms)
+    exact = [n for n in range(len(offer.title)) if offer.title[n : n + size] == terms]
+    said = [n for n in exact if not _UNREAL & {*offer.title[max(0, n - 1) : n], *offer.title[n + size : n + size + 1]}]
+    return MATCH if said else None
 
 
 _RULES: dict[str, Callable[[str, list[str], Offer, Catalogue], str | None]] = {

@@ -56,8 +56,9 @@ _SIDES = re.compile(  # 8x10, 9 x 12 inch: every side has the unit of the last, 
 )
 _RANGE = re.compile(rf"(?<![\w.])(\d+(?:\.\d+)?) ?(?:-|–|to|~) ?(\d+(?:\.\d+)?) ?({_UNIT})(?![a-z0-9])")
 _IN_ONE = re.compile(r"\d+[ -]?in[ -]\d")  # "3 in 1" has no inch
-TOLERANCE = 0.01
-"""Relative difference up to which two quantities are the same: 15.6 in is 39.6 cm."""
+TOLERANCE, APART = 0.01, 0.05
+"""Relative differences up to which two quantities are the same (15.6 in is 39.6 cm), and beyond which they are not.
+Between them nobody knows: a bottle of 30 ml is sold as 1 fl oz."""
 
 
 def quantities(text: str) -> list[Quantity]:
@@ -113,6 +114,12 @@ def in_base(value: float, unit: str) -> Quantity:
 def same(a: Quantity, b: Quantity) -> bool:
     """Do two quantities mean the same amount, within TOLERANCE? An ounce is compared as mass and as volume."""
     return any(x.dimension == y.dimension and _near(x.value, y.value) for x in meanings(a) for y in meanings(b))
+
+
+def apart(a: Quantity, b: Quantity) -> bool:
+    """Are they of one dimension, and clearly different amounts in every meaning?"""
+    both = [(x.value, y.value) for x in meanings(a) for y in meanings(b) if x.dimension == y.dimension]
+    return bool(both) and not any(math.isclose(x, y, rel_tol=APART) for x, y in both)
 
 
 def comparable(a: Quantity, b: Quantity) -> bool:

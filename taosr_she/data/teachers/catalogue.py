@@ -89,13 +89,17 @@ class CatalogueTeacher:
     def verdicts(self, pair: Pair) -> list[tuple[Requirement, str | None]]:
         """Every requirement but the product type, with what the catalogue says of it; None where nobody knows."""
         reading, offer = self._see(pair)
-        return [(r, self._decide(r, offer)) for r in reading if r.kind != PRODUCT_TYPE]
+        return [(r, self._decide(r, reading, offer)) for r in reading if r.kind != PRODUCT_TYPE]
 
     def _see(self, pair: Pair) -> tuple[Reading, Offer]:
         return self.reader.read(pair.query), Offer(pair.product, self.catalogue.spec)
 
-    def _decide(self, asked: Requirement, offer: Offer) -> str | None:
-        return None if asked.by == "guess" else decide(asked, offer, self.catalogue)
+    def _decide(self, asked: Requirement, reading: Reading, offer: Offer) -> str | None:
+        if asked.by == "guess":
+            return None
+        found = decide(asked, offer, self.catalogue)
+        # In a query that is not wholly understood a color may be part of a name: "great white mycorrhizae".
+        return None if asked.kind == "color" and found != MATCH and not is_known(reading) else found
 
     def _category(self, reading: Reading, offer: Offer) -> str | None:
         if not wanted(reading) or any(r.by == "guess" for r in reading if r.kind in (PRODUCT_TYPE, "model")):
@@ -107,7 +111,7 @@ class CatalogueTeacher:
         found: dict[str, list[str | None]] = {}
         for asked in reading:
             if asked.kind != PRODUCT_TYPE and asked.by != "guess":
-                found.setdefault(asked.kind, []).append(self._decide(asked, offer))
+                found.setdefault(asked.kind, []).append(self._decide(asked, reading, offer))
         fields = {kind: _together(verdicts) for kind, verdicts in found.items()}
         whole = is_known(reading)
         if not any(fields.values()) and not (whole and not fields):
