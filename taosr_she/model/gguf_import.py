@@ -60,7 +60,7 @@ def import_gguf(file: Path, folder: Path, update: Update, card: str = "") -> dic
             model.save_pretrained(part)
             tokenizer.save_pretrained(part)
         del model
-        load_parts(str(part), _auto(), torch.float32)  # what it says of any folder, it says now
+        load_parts(str(part), _auto(), torch.device("cpu"), "float32")  # what it says of any folder, it says now
         source["files"] = {path.name: sha256(path) for path in sorted(part.iterdir())}
         write_text(part / "README.md", card or _card(source))
         write_json(part / SOURCE, source)
