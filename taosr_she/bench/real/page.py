@@ -43,7 +43,8 @@ def _body(results: dict[str, Any]) -> Iterable[str]:
             done = ", ".join(map(str, folds))
             yield f"**Not all folds have been run**: the table has folds {done} of 0 to {setting['folds'] - 1}."
         yield _table(setting, ("macro_f1", "qwk", "accuracy", "grade_error", "ece"), people=True)
-        yield _table(setting, _steps(setting), people=False)
+        if any("steps_all_right" in row["metrics"] for row in setting["rows"].values()):
+            yield _table(setting, _steps(setting), people=False)
         for other, named in (("tfidf", "TF-IDF"), ("cross_encoder", "the cross-encoder"), ("grpo", "GRPO")):
             if any(other in row["against"] for row in setting["rows"].values()):
                 yield f"Differences from {named}:"
