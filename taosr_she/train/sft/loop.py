@@ -45,19 +45,15 @@ def train_by_own_pass(
     metrics = MetricsFile(folder / METRICS, finished)
     zero = time.monotonic() - metrics.last.get("seconds", 0.0)  # when `seconds` would be 0
     order = batch_order([len(e.ids) for e in examples], settings, seed)
-    total, size = settings.total_steps(len(examples)), settings.batch_size
+    total, size = settings.total_steps(len(examples)), settings.accumulate * settings.batch_size
     for step in range(finished, total):
         rate = learning_rate(settings, step, total)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        begin = step * settings.accumulate * size
-        chosen = [examples[i] for i in order[begin : begin + settings.accumulate * size]]
-        loss = backward(model, [chosen[i : i + size] for i in range(0, len(chosen), size)], settings.precision)
+        chosen = [examples[i] for i in order[step * size : (step + 1) * size]]
+        loss = one_step(model, chosen, settings, optimizer)
         if not math.isfinite(loss):
             raise UserError(f"SFT: the loss is {loss} at step {step + 1}: lower 'learning_rate'")
-        torch.nn.utils.clip_grad_norm_(model.parameters(), settings.grad_clip)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
         row = {"step": step + 1, "loss": loss, "lr": rate, "seconds": round(time.monotonic() - zero, 3)}
         metrics.write(row)
         if on_step:
@@ -66,6 +62,19 @@ def train_by_own_pass(
             metrics.sync()
             save_state(folder, step + 1, model, optimizer)
     metrics.close()
+
+
+def one_step(model: Any, examples: Sequence[Example], settings: SFTSettings, optimizer: torch.optim.Optimizer) -> float:
+    """One step of the optimizer on all the examples, `batch_size` of them at a time; their loss before it.
+
+    A loss that is not finite is left to the caller, who ends the training.
+    """
+    size = settings.batch_size
+    loss = backward(model, [examples[i : i + size] for i in range(0, len(examples), size)], settings.precision)
+    torch.nn.utils.clip_grad_norm_(model.parameters(), settings.grad_clip)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return loss
 
 
 def backward(model: Any, batches: Sequence[Sequence[Example]], precision: str) -> float:
