@@ -113,6 +113,15 @@ def write_jsonl(path: Path, rows: Iterable[Any]) -> None:
         file.writelines(dumps(row) + "\n" for row in rows)
 
 
+def read_object(path: Path) -> dict[str, Any]:
+    """The object in a JSON file; empty where the file is missing or damaged: a power cut leaves empty files."""
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
 def dumps(content: Any, indent: int | None = None) -> str:
     """Standard JSON: NaN and the infinities, which it does not allow, become null. Text stays readable."""
     try:

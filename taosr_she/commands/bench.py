@@ -15,11 +15,15 @@ def speed(
     out: Annotated[Path, path_option("Folder for speed.json, speed.md and speed.png.")] = Path("speed"),
     quick: Annotated[bool, typer.Option("--quick", help="Only the first two settings.")] = False,
     steps: Annotated[int, typer.Option(min=1, help="Measured steps of each side.")] = 3,
+    sft: Annotated[
+        bool, typer.Option("--sft", help="Fine-tuning instead of reinforcement learning: sft_speed.json and .md.")
+    ] = False,
 ) -> None:
     """Compare our training step with TRL's on the same work, on the CPU."""
+    from taosr_she.bench.sft_speed import measure_sft
     from taosr_she.bench.speed import measure_speed
 
-    measure_speed(terminal(), out, quick, steps)
+    (measure_sft if sft else measure_speed)(terminal(), out, quick, steps)
 
 
 def device(

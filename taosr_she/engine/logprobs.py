@@ -47,6 +47,12 @@ def token_logprobs(
     return logprobs, each.new_zeros(mask.shape).masked_scatter(mask, entropy) if with_entropy else None
 
 
+def chosen_logprobs(scores: Tensor, tokens: Tensor) -> Tensor:
+    """Log-probabilities (N,) of `tokens` (N,) under the logits (N, V)."""
+    each: Tensor = _TokenLogprobs.apply(scores, tokens, 1.0, False)[0]
+    return each
+
+
 class _TokenLogprobs(torch.autograd.Function):
     """(N, V) logits, (N,) ids -> (N,) log-probabilities and, without gradient, (N,) entropies.
 

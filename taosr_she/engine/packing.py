@@ -42,6 +42,7 @@ class Pack:
         begins = begin + torch.tensor([0, *self.responses.lengths]).cumsum(0)
         place = {b: n for n, b in enumerate(order)}
         self._before = [int(ends[g]) for g in group]
+        self._starts = [int(ends[g]) + 1 - self.prompts.lengths[g] for g in group]
         self._lengths = [len(r) for r in responses]
         self._first = [int(begins[place[b]]) for b in range(len(group))]
         way = WAYS.get(device.type, Masked) if speedups().split_attention else Masked
@@ -54,6 +55,14 @@ class Pack:
             if n:
                 picked += [before, *range(first, first + n - 1)]
         return torch.tensor(picked, dtype=torch.long, device=self.ids.device)
+
+    def places(self, rows: Sequence[int], positions: Sequence[int]) -> Tensor:
+        """Where the token at `positions[n]` of prompt and response `rows[n]` together stands in the row: (N,)."""
+        found = []
+        for b, position in zip(rows, positions, strict=True):
+            own = position - (self._before[b] + 1 - self._starts[b])  # in the response; below 0 in the prompt
+            found.append(self._starts[b] + position if own < 0 else self._first[b] + own)
+        return torch.tensor(found, dtype=torch.long, device=self.ids.device)
 
     def last(self) -> Tensor:
         """The last token of each response in the row; of its prompt where it is empty: (B,)."""

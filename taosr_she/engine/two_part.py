@@ -5,15 +5,14 @@ needed; both parts become one softmax through the logarithms of their sums. The 
 attention with the sums of the whole (Liu, Zaharia and Abbeel 2023, 2310.01889, use this between devices).
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from taosr_she.engine import dense
 from taosr_she.engine.ragged import Ragged
-
-_forward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-_backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
 
 
 class TwoParts:
@@ -50,14 +49,13 @@ class _TwoPart(torch.autograd.Function):
         sums = query.new_empty(query.shape[:2], dtype=torch.promote_types(query.dtype, torch.float32))  # logarithms
         (out0, out1), (sums0, sums1) = out.split(sizes), sums.split(sizes)
         keys, values = _heads_first(parts.prompts, k0), _heads_first(parts.prompts, v0)
-        x, total = _forward(_heads_first(parts.prompts, q0), keys, values, 0.0, True, scale=scale)
+        x, total = _forward(_heads_first(parts.prompts, q0), keys, values, True, scale)
         out0.copy_(_tokens_first(parts.prompts, x))
         sums0.copy_(_tokens_first(parts.prompts, total))
         if sizes[1]:
-            x, of_prompt = _forward(
-                _heads_first(parts.groups, q1), keys, values, 0.0, False, attn_mask=parts.mask(query.dtype), scale=scale
-            )
-            y, of_own = _forward(*(_heads_first(parts.responses, t) for t in (q1, k1, v1)), 0.0, True, scale=scale)
+            x, of_prompt = _forward(_heads_first(parts.groups, q1), keys, values, False, scale, parts.mask(query.dtype))
+            q_own, k_own, v_own = (_heads_first(parts.responses, t) for t in (q1, k1, v1))
+            y, of_own = _forward(q_own, k_own, v_own, True, scale)
             of_prompt, of_own = _tokens_first(parts.groups, of_prompt), _tokens_first(parts.responses, of_own)
             torch.logaddexp(of_prompt, of_own, out=sums1)
             torch.mul(_tokens_first(parts.groups, x), (of_prompt - sums1).exp_()[..., None], out=out1)
@@ -87,12 +85,10 @@ class _TwoPart(torch.autograd.Function):
             s: Tensor,
             causal: bool,
             mask: Tensor | None = None,
-        ) -> Any:
+        ) -> Sequence[Tensor]:
             # A padded query has no gradient, and with an infinite sum no weights.
             g, s = ragged.filled(g, 0.0).transpose(1, 2), ragged.filled(s, torch.inf).transpose(1, 2).contiguous()
-            return _backward(
-                g, _heads_first(ragged, q), k, v, _heads_first(ragged, o), s, 0.0, causal, attn_mask=mask, scale=scale
-            )
+            return _backward(g, _heads_first(ragged, q), k, v, _heads_first(ragged, o), s, causal, scale, mask)
 
         of_prompts = back(parts.prompts, g0, q0, keys, values, out0, sums0, True)
         if sizes[1]:
@@ -109,6 +105,38 @@ class _TwoPart(torch.autograd.Function):
         for whole, mine in zip(result, of_prompts, strict=True):
             whole[: parts.begin].copy_(_tokens_first(parts.prompts, mine))
         return result[0], result[1], result[2], None, None
+
+
+def _forward(
+    query: Tensor, key: Tensor, value: Tensor, causal: bool, scale: float, mask: Tensor | None = None
+) -> Sequence[Tensor]:
+    """Heads first: the attention, and the logarithms of its sums."""
+    if query.dtype == torch.bfloat16:
+        return dense.forward(query, key, value, causal, scale, mask)
+    found: Sequence[Tensor] = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
+        query, key, value, 0.0, causal, attn_mask=mask, scale=scale
+    )
+    return found
+
+
+def _backward(
+    gradient: Tensor,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    out: Tensor,
+    sums: Tensor,
+    causal: bool,
+    scale: float,
+    mask: Tensor | None,
+) -> Sequence[Tensor]:
+    """Gradients of queries, keys and values; `out` and `sums` are those of the whole attention."""
+    if query.dtype == torch.bfloat16:
+        return dense.backward(gradient, query, key, value, out, sums, causal, scale, mask)
+    found: Sequence[Tensor] = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward(
+        gradient, query, key, value, out, sums, 0.0, causal, attn_mask=mask, scale=scale
+    )
+    return found
 
 
 def _heads_first(ragged: Ragged, flat: Tensor) -> Tensor:

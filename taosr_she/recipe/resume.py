@@ -3,15 +3,16 @@
 import re
 from pathlib import Path
 
-from taosr_she.train.rl.state import saved_updates
-from taosr_she.train.trl.sft import last_complete_checkpoint
+from taosr_she.train.sft.by_trl import last_complete_checkpoint
+from taosr_she.train.sft.train import FACTS
+from taosr_she.train.state import saved_updates
 
 
 def saved_point(folder: Path) -> str | None:
     """`after update 8`, `after step 200`, `after part 3`; None where the stage has saved nothing that it can use."""
     updates = saved_updates(folder)
     if updates:
-        return f"after update {updates}"
+        return f"after {'step' if (folder / FACTS).exists() else 'update'} {updates}"
     checkpoint = last_complete_checkpoint(folder / "trainer")
     if checkpoint is not None:
         return f"after step {checkpoint.name.split('-')[1]}"

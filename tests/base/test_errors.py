@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from transformers import Qwen3Config, Qwen3ForCausalLM
 from taosr_she.model.policy import Policy, save_policy
-from taosr_she.train.rl.state import save_state
+from taosr_she.train.state import save_state
 
 shape = Qwen3Config(vocab_size=500, hidden_size=64, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2)
 model = Qwen3ForCausalLM(shape)

@@ -90,3 +90,5 @@ def test_responses_stand_behind_one_another_by_prompt() -> None:
     # Of each response as given: the token before its first, then its own but the last.
     assert pack.predecessors([2, 1, 1, 3]).tolist() == [2, 4, 1, 1, 2, 6, 7]
     assert pack.last().tolist() == [5, 3, 1, 8]
+    # Tokens of a prompt and its response counted through: those of the prompt are shared.
+    assert pack.places([0, 0, 1, 1, 1, 3, 2], [0, 2, 0, 1, 2, 3, 1]).tolist() == [2, 5, 0, 1, 3, 8, 1]

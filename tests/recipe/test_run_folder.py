@@ -20,7 +20,7 @@ from taosr_she.model.policy import load_policy
 from taosr_she.recipe.config import Recipe
 from taosr_she.recipe.plan import forget, plan, redone
 from taosr_she.recipe.records import CARD, KNOWN, verify_files
-from taosr_she.train.rl.state import save_state
+from taosr_she.train.state import save_state
 
 PROMPT = {"instruction": "", "show_labels": False, "show_rules": False, "show_format": False}
 TINY = {"hidden": 16, "layers": 1, "heads": 2, "kv_heads": 1, "ffn": 16, "vocab_size": 400}

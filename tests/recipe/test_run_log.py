@@ -36,7 +36,7 @@ def test_lines_and_warnings_with_times_over_two_sittings(
             progress.say(f"sft: sitting {sitting}")
             progress.stage("sft", 2)(1, "loss 3.000")
             warnings.warn(f"deprecated {sitting}", FutureWarning, stacklevel=1)
-            logging.getLogger("taosr_she.train.trl.sft").warning("%d examples are left out", sitting)
+            logging.getLogger("taosr_she.train.sft.train").warning("%d examples are left out", sitting)
             logging.getLogger("transformers.modeling").warning("of transformers %d", sitting)
             logging.getLogger("some.library").info("chatter")
         progress.say("said after the run")

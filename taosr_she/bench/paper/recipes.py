@@ -15,12 +15,12 @@ EVALUATE = "evaluate_"
 SHIPPED_TUNING = Path(__file__).with_name("tuning.json")
 """The settings of the comparison, kept with the code. `bench paper --tune` writes such a file among its runs."""
 DEFAULTS: dict[str, dict[str, Any]] = {
-    "label_sft": {"epochs": 1, "learning_rate": 1.0e-4},
-    "rejection": {"epochs": 1, "learning_rate": 1.0e-4},
+    "label_sft": {"engine": "trl", "epochs": 1, "learning_rate": 1.0e-4},
+    "rejection": {"engine": "trl", "epochs": 1, "learning_rate": 1.0e-4},
     "dpo": {"epochs": 1, "learning_rate": 1.0e-4},
     "rl": RL,
 }
-"""Before tuning."""
+"""Before tuning. Fine-tuning names TRL's engine, which the kept cells were trained with."""
 RESAMPLES = 200  # the tables have their own bootstrap over seeds and queries
 
 
@@ -78,7 +78,7 @@ def shared_stages(setting: Setting, seed: int) -> dict[str, Any]:
     if setting.data["kind"] == "market":
         exact = setting.data["market"] | {"annotation_coverage": 1.0, "annotation_error": 0.0}
         stages["truth"] = {"kind": "market", "market": exact}
-    stages["sft"] = {"kind": "sft", "settings": setting.sft, "tiny": setting.tiny}
+    stages["sft"] = {"kind": "sft", "settings": {"engine": "trl", **setting.sft}, "tiny": setting.tiny}
     # Four passes: after one the tiny reward model still tosses coins (training accuracy 0.60; 0.84 after four).
     stages["scalar_reward_model"] = {
         "kind": "scalar_reward_model", "sampling": sampling, "settings": {"epochs": 4, "learning_rate": 1.0e-3},
@@ -86,7 +86,7 @@ def shared_stages(setting: Setting, seed: int) -> dict[str, Any]:
     if setting.held_out_people:
         stages["gsrm"] = {
             "kind": "gsrm", "sampling": sampling, "resamples": RESAMPLES,
-            "settings": {"epochs": 4, "batch_size": 16, "learning_rate": 3.0e-4},
+            "settings": {"engine": "trl", "epochs": 4, "batch_size": 16, "learning_rate": 3.0e-4},
         }  # fmt: skip
     # Diversity goes by texts and costs no tokens, so difficulty is measured on what it leaves. Two rollouts say little
     # about one pair: they place it in the curriculum, whose bands leave pairs out stage by stage.

@@ -185,7 +185,7 @@ def short_name(baseline: str) -> str:
 
 def training_speed(stage: Path) -> float | None:
     """Median tokens a second of the updates of a training stage, sampling to weights; None where it samples nothing."""
-    from taosr_she.train.rl.state import metrics_rows
+    from taosr_she.train.state import metrics_rows
 
     rows = metrics_rows(stage / "metrics.jsonl")
     speeds = [row["tokens_per_second"] for row in rows if "tokens_per_second" in row]

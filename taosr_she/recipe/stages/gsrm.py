@@ -23,7 +23,8 @@ from taosr_she.model.sampling import Sampling
 from taosr_she.recipe.context import Context
 from taosr_she.recipe.data_folder import DataFolder
 from taosr_she.recipe.stage import SAMPLE_ROWS, Stage
-from taosr_she.train.trl.sft import SFTSettings, train_sft
+from taosr_she.train.sft.settings import SFTSettings
+from taosr_she.train.sft.train import train_sft
 
 if TYPE_CHECKING:
     from taosr_she.examine.gsrm import GSRM
@@ -70,6 +71,9 @@ class GSRMStage(Stage):
     def reads(self) -> list[tuple[str, str]]:
         control = [("scalar_reward_model", self.scalar_reward_model)] if self.scalar_reward_model else []
         return [("data", self.data), ("checkpoint", self.start), *control]
+
+    def computed(self) -> dict[str, Any]:
+        return super().computed() | {"settings": self.settings.computed()}
 
     def run(self, context: Context) -> dict[str, Any]:
         """Train the GSRM, then write `examiners.json`."""

@@ -9,7 +9,8 @@ from taosr_she.model.example import IGNORE, Example
 from taosr_she.model.sampling import Sampling
 from taosr_she.recipe.context import Context
 from taosr_she.recipe.stage import SAMPLE_ROWS, Stage
-from taosr_she.train.trl.sft import SFTSettings, train_sft
+from taosr_she.train.sft.settings import SFTSettings
+from taosr_she.train.sft.train import train_sft
 
 
 class LabelSFTStage(Stage):
@@ -33,6 +34,9 @@ class LabelSFTStage(Stage):
 
     def reads(self) -> list[tuple[str, str]]:
         return [("data", self.data), ("checkpoint", self.start)]
+
+    def computed(self) -> dict[str, Any]:
+        return super().computed() | {"settings": self.settings.computed()}
 
     def run(self, context: Context) -> dict[str, Any]:
         """Write reasoning, put the label behind it, train on the label and the end alone."""

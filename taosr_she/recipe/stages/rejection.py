@@ -10,7 +10,8 @@ from taosr_she.examine.verdicts import outcomes
 from taosr_she.model.example import answer
 from taosr_she.recipe.context import Context
 from taosr_she.recipe.sampled_stage import SampledStage
-from taosr_she.train.trl.sft import SFTSettings, train_sft
+from taosr_she.train.sft.settings import SFTSettings
+from taosr_she.train.sft.train import train_sft
 
 
 class RejectionStage(SampledStage):
@@ -26,6 +27,9 @@ class RejectionStage(SampledStage):
     """Responses sampled for each training pair."""
     settings: SFTSettings = SFTSettings(epochs=1, learning_rate=1e-4)
     """How to train."""
+
+    def computed(self) -> dict[str, Any]:
+        return super().computed() | {"settings": self.settings.computed()}
 
     def run(self, context: Context) -> dict[str, Any]:
         """Sample, keep what is right, train."""

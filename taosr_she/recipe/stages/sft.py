@@ -18,7 +18,8 @@ from taosr_she.model.taught import teach_steps
 from taosr_she.model.tiny import TinyConfig
 from taosr_she.recipe.context import Context
 from taosr_she.recipe.stage import Stage
-from taosr_she.train.trl.sft import SFTSettings, train_sft
+from taosr_she.train.sft.settings import SFTSettings
+from taosr_she.train.sft.train import train_sft
 
 if TYPE_CHECKING:
     from taosr_she.model.policy import Policy
@@ -46,7 +47,7 @@ class SFTStage(Stage):
         return [("data", self.data)]
 
     def computed(self) -> dict[str, Any]:
-        return self.model_dump(mode="json", exclude={"other_domain"})
+        return self.model_dump(mode="json", exclude={"other_domain"}) | {"settings": self.settings.computed()}
 
     def check_start(self, name: str, domain: Domain) -> None:
         """UserError when the model is not there or cannot be used, or was trained for another domain than the recipe's

@@ -34,8 +34,8 @@ from taosr_she.train.rl.refill import CreditedGroups, refilled
 from taosr_she.train.rl.rollout_log import write_rollouts
 from taosr_she.train.rl.schedule import balanced_pairs_for_update, learning_rate, pairs_for_update, sampling_seed
 from taosr_she.train.rl.settings import StepCreditSettings
-from taosr_she.train.rl.state import MetricsFile, as_read, load_state, rows_lead_to, save_state, saved_updates
 from taosr_she.train.rl.watch import Watch
+from taosr_she.train.state import MetricsFile, as_read, load_state, rows_lead_to, save_state, saved_updates
 
 METRICS = "metrics.jsonl"
 log = logging.getLogger(__name__)

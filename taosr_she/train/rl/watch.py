@@ -13,7 +13,7 @@ from taosr_she.examine.verdicts import Examiner
 
 if TYPE_CHECKING:
     from taosr_she.model.policy import Policy
-    from taosr_she.train.rl.state import MetricsFile
+    from taosr_she.train.state import MetricsFile
 
 WATCH = "watch.jsonl"
 WATCHED = ("macro_f1", "accuracy", "steps_all_right", "right_label_wrong_reasoning", "malformed")
@@ -45,14 +45,14 @@ class Watch:
 
     def leads_to(self, folder: Path, finished: int) -> bool:
         """Are the rows of all looks before `finished` updates there?"""
-        from taosr_she.train.rl.state import metrics_rows
+        from taosr_she.train.state import metrics_rows
 
         looks = [row["step"] for row in metrics_rows(folder / WATCH) if row["step"] < finished]
         return looks == list(range(0, finished, self.config.every))
 
     def open(self, folder: Path, finished: int) -> None:
         """Go on after `finished` updates."""
-        from taosr_she.train.rl.state import MetricsFile
+        from taosr_she.train.state import MetricsFile
 
         self._file = MetricsFile(folder / WATCH, finished)
 

@@ -1,5 +1,4 @@
-"""TRL's trainers on our data: `sft` on demonstrations, `dpo` on preferences, `scalar_reward_model`.
+"""TRL's trainers on our data: `dpo` and `scalar_reward_model` on `preferences`.
 
-`trainer` holds what they share (settings, arguments, the run), `log` their metrics file, `preferences` the examples of
-the last two; `lengths` leaves out what is longer than the model's positions.
+`trainer` holds what they share with SFT by TRL (arguments, the run), `log` their metrics file.
 """

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from taosr_she.train.trl.lengths import fitting
+from taosr_she.train.lengths import fitting
 from taosr_she.train.trl.preferences import Preference, PreferenceSettings, longer_side
 from taosr_she.train.trl.trainer import arguments, lent, run
 

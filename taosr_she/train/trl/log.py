@@ -9,7 +9,7 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from taosr_she.base.errors import UserError
-from taosr_she.train.rl.state import MetricsFile
+from taosr_she.train.state import MetricsFile
 
 
 class StepLog(TrainerCallback):

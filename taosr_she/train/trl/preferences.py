@@ -11,7 +11,7 @@ from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Pair
 from taosr_she.domain.response import Response
 from taosr_she.examine.verdicts import outcomes
-from taosr_she.train.trl.trainer import TrainerSettings
+from taosr_she.train.settings import TrainerSettings
 
 if TYPE_CHECKING:
     from taosr_she.model.policy import Policy

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from taosr_she.base.errors import UserError
-from taosr_she.train.trl.lengths import fitting
+from taosr_she.train.lengths import fitting
 from taosr_she.train.trl.preferences import Preference, PreferenceSettings, longer_side
 from taosr_she.train.trl.trainer import arguments, lent, recomputes, run
 

@@ -1,4 +1,4 @@
-"""What TRL's trainers share here: settings, arguments, the run itself, and a model that is left as it was."""
+"""What TRL's trainers share here: arguments, the run itself, and a model that is left as it was."""
 
 import math
 import warnings
@@ -7,34 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field
-
-from taosr_she.base.config import Strict
 from taosr_she.base.errors import UserError, disk_errors
+from taosr_she.train.settings import TrainerSettings
 
 if TYPE_CHECKING:
     from taosr_she.model.policy import Policy
-
-
-class TrainerSettings(Strict):
-    """What can be set for each of TRL's trainers."""
-
-    epochs: int = Field(default=1, gt=0)
-    """Passes over the examples."""
-    batch_size: int = Field(default=32, gt=0)
-    """Examples of one forward and backward pass."""
-    learning_rate: float = Field(gt=0)
-    """Peak learning rate of AdamW."""
-    warmup_share: float = Field(default=0.05, ge=0, lt=1)
-    """Share of the steps over which the learning rate rises linearly."""
-    grad_clip: float = Field(default=1.0, gt=0)
-    """Largest gradient norm."""
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """`bfloat16` computes under autocast with float32 weights; `auto` does so on a GPU."""
-
-    def total_steps(self, examples: int) -> int:
-        """Optimizer steps of a run over so many examples."""
-        return math.ceil(examples / self.batch_size) * self.epochs
 
 
 def arguments(

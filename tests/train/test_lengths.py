@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from taosr_she.base.errors import UserError
-from taosr_she.train.trl.lengths import fitting
+from taosr_she.train.lengths import fitting
 
 
 @pytest.mark.parametrize(

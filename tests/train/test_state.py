@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from taosr_she.train.rl.state import MetricsFile, as_read, load_state, rows_lead_to, save_state, saved_updates
+from taosr_she.train.state import MetricsFile, as_read, load_state, rows_lead_to, save_state, saved_updates
 
 
 def make() -> tuple[torch.nn.Linear, torch.optim.Optimizer]:

@@ -1,15 +1,13 @@
-"""SFT: loss on the response alone, exact resume after a kill, a checkpoint and a model that later stages can use."""
+"""SFT by both engines: loss on labels alone, exact resume after a kill, a checkpoint and model for later stages."""
 
 import json
 import random
 import shutil
-from collections import Counter
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from pydantic import ValidationError
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
@@ -28,10 +26,15 @@ from taosr_she.base.errors import UserError
 from taosr_she.engine.runner import is_lean
 from taosr_she.model.example import IGNORE, Example, answer
 from taosr_she.model.policy import Policy
-from taosr_she.train.trl.sft import SFTSettings, batch_order, last_complete_checkpoint, train_sft
+from taosr_she.recipe.resume import saved_point
+from taosr_she.train.sft.by_trl import last_complete_checkpoint
+from taosr_she.train.sft.settings import SFTSettings
+from taosr_she.train.sft.train import train_sft
 
 VOCAB, PAD, END = 40, 0, 1
 SETTINGS = SFTSettings(epochs=4, batch_size=4, learning_rate=2e-2, save_every=3)
+BY_TRL = SETTINGS.model_copy(update={"engine": "trl"})
+ENGINES = pytest.mark.parametrize("engine", ["own", "trl"])
 
 
 def tiny_policy() -> Policy:
@@ -64,13 +67,20 @@ def without_seconds(rows: list[dict[str, float]]) -> list[dict[str, float]]:
     return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
 
 
+class Run(NamedTuple):
+    settings: SFTSettings
+    folder: Path
+    policy: Policy
+
+
 def assert_same_weights(a: torch.nn.Module, b: torch.nn.Module) -> None:
     ours, theirs = a.state_dict(), b.state_dict()
     assert ours.keys() == theirs.keys()
     assert [k for k in ours if not torch.equal(ours[k], theirs[k])] == []
 
 
-def test_first_loss_is_the_mean_over_labels_of_the_batch(tmp_path: Path) -> None:
+@ENGINES
+def test_first_loss_is_the_mean_over_labels_of_the_batch(engine: Literal["own", "trl"], tmp_path: Path) -> None:
     policy = tiny_policy()
     policy.model.config.attention_dropout = 0.0
     for layer in policy.model.model.layers:
@@ -84,28 +94,28 @@ def test_first_loss_is_the_mean_over_labels_of_the_batch(tmp_path: Path) -> None
             if token != IGNORE:
                 total -= logprobs[i - 1, token].item()
                 count += 1
-    train_sft(policy, examples, SFTSettings(epochs=1, batch_size=4, accumulate=3), 1, tmp_path)
+    train_sft(policy, examples, SFTSettings(engine=engine, epochs=1, batch_size=4, accumulate=3), 1, tmp_path)
     (row,) = read_rows(tmp_path)
     assert row["loss"] == pytest.approx(total / count, rel=1e-5)
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Policy]:
-    """Folder and policy of an uninterrupted run with SETTINGS, seed 5."""
+@pytest.fixture(scope="module", params=[SETTINGS, BY_TRL], ids=lambda settings: settings.engine)
+def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """An uninterrupted run with seed 5."""
     folder = tmp_path_factory.mktemp("whole")
-    return folder, train_sft(tiny_policy(), make_examples(), SETTINGS, 5, folder)
+    return Run(request.param, folder, train_sft(tiny_policy(), make_examples(), request.param, 5, folder))
 
 
-def test_metrics_and_learning(finished: tuple[Path, Policy]) -> None:
-    rows = read_rows(finished[0])
+def test_metrics_and_learning(finished: Run) -> None:
+    rows = read_rows(finished.folder)
     assert [row["step"] for row in rows] == list(range(1, SETTINGS.total_steps(10) + 1)) == list(range(1, 11))
     assert rows[-1]["loss"] < 0.9 * rows[0]["loss"]
     assert [row["seconds"] for row in rows] == sorted(row["seconds"] for row in rows)
     assert max(row["lr"] for row in rows) == SETTINGS.learning_rate and rows[-1]["lr"] < 0.1 * SETTINGS.learning_rate
 
 
-def test_model_is_left_as_a_plain_model(finished: tuple[Path, Policy]) -> None:
-    folder, policy = finished
+def test_model_is_left_as_a_plain_model(finished: Run) -> None:
+    _, folder, policy = finished
     assert "forward" not in vars(policy.model) and not policy.model.training
     assert is_lean(policy.model)  # no hook is left: the fast pass is open to later stages
     loaded = AutoModelForCausalLM.from_pretrained(folder / "checkpoint")
@@ -113,41 +123,73 @@ def test_model_is_left_as_a_plain_model(finished: tuple[Path, Policy]) -> None:
     ids = torch.tensor([[5, 6, 7]])
     with torch.no_grad():
         assert torch.equal(policy.model(ids).logits, loaded(ids).logits)
-    assert not (folder / "trainer").exists()
+    assert sorted(p.name for p in folder.iterdir()) == ["checkpoint", "metrics.jsonl", "sft.json"]
 
 
-def test_killed_run_resumes_to_the_same_weights(finished: tuple[Path, Policy], tmp_path: Path) -> None:
-    class Killed(BaseException):
-        pass
+class Killed(BaseException):
+    pass
 
-    def kill_at_8(row: dict[str, float]) -> None:
-        if row["step"] == 8:
-            raise Killed
 
+def kill_at_8(row: dict[str, float]) -> None:
+    if row["step"] == 8:
+        raise Killed
+
+
+def test_killed_run_resumes_to_the_same_weights(finished: Run, tmp_path: Path) -> None:
+    settings = finished.settings
     with pytest.raises(Killed):
-        train_sft(tiny_policy(), make_examples(), SETTINGS, 5, tmp_path, kill_at_8)
-    trainer = tmp_path / "trainer"
-    # As if the kill had struck while checkpoint 8 was being written and row 9 half written.
-    shutil.copytree(trainer / "checkpoint-6", trainer / "checkpoint-8")
-    (trainer / "checkpoint-8" / "trainer_state.json").write_text('{"global_st')
-    (trainer / "checkpoint-8" / "model.safetensors").write_bytes(b"half")
+        train_sft(tiny_policy(), make_examples(), settings, 5, tmp_path, kill_at_8)
+    assert saved_point(tmp_path) == "after step 6"
+    if settings.engine == "trl":
+        trainer = tmp_path / "trainer"
+        # As if the kill had struck while checkpoint 8 was being written and row 9 half written.
+        shutil.copytree(trainer / "checkpoint-6", trainer / "checkpoint-8")
+        (trainer / "checkpoint-8" / "trainer_state.json").write_text('{"global_st')
+        (trainer / "checkpoint-8" / "model.safetensors").write_bytes(b"half")
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"step": 9, "lo')
     seen: list[float] = []
-    resumed = train_sft(tiny_policy(), make_examples(), SETTINGS, 5, tmp_path, lambda row: seen.append(row["step"]))
+    resumed = train_sft(tiny_policy(), make_examples(), settings, 5, tmp_path, lambda row: seen.append(row["step"]))
     assert seen == [7, 8, 9, 10]
-    assert_same_weights(resumed.model, finished[1].model)
-    assert without_seconds(read_rows(tmp_path)) == without_seconds(read_rows(finished[0]))
+    assert_same_weights(resumed.model, finished.policy.model)
+    assert without_seconds(read_rows(tmp_path)) == without_seconds(read_rows(finished.folder))
 
 
-def test_finished_run_is_loaded_and_another_run_starts_afresh(finished: tuple[Path, Policy], tmp_path: Path) -> None:
-    folder = tmp_path / "sft"
-    shutil.copytree(finished[0], folder)
+@pytest.mark.parametrize("damage", ["state cut short", "no state", "no rows"])
+def test_what_cannot_be_resumed_starts_again_with_the_same_result(damage: str, tmp_path: Path) -> None:
+    with pytest.raises(Killed):
+        train_sft(tiny_policy(), make_examples(), SETTINGS, 5, tmp_path / "killed", kill_at_8)
+    state = tmp_path / "killed" / "state.pt"
+    if damage == "state cut short":
+        state.write_bytes(state.read_bytes()[:-100])
+    elif damage == "no state":
+        state.unlink()
+    else:
+        (tmp_path / "killed" / "metrics.jsonl").unlink()
+    seen: list[float] = []
+    again = train_sft(
+        tiny_policy(), make_examples(), SETTINGS, 5, tmp_path / "killed", lambda row: seen.append(row["step"])
+    )
+    assert seen == list(range(1, 11))
+    assert_same_weights(again.model, train_sft(tiny_policy(), make_examples(), SETTINGS, 5, tmp_path / "whole").model)
+
+
+def test_another_engine_does_not_go_on_where_one_was_killed(tmp_path: Path) -> None:
+    with pytest.raises(Killed):
+        train_sft(tiny_policy(), make_examples(), SETTINGS, 5, tmp_path, kill_at_8)
+    seen: list[float] = []
+    train_sft(tiny_policy(), make_examples(), BY_TRL, 5, tmp_path, lambda row: seen.append(row["step"]))
+    assert seen == list(range(1, 11)) and not (tmp_path / "state.pt").exists()
+
+
+def test_finished_run_is_loaded_and_another_run_starts_afresh(finished: Run, tmp_path: Path) -> None:
+    folder, settings = tmp_path / "sft", finished.settings
+    shutil.copytree(finished.folder, folder)
     steps: list[float] = []
-    again = train_sft(tiny_policy(), make_examples(), SETTINGS, 5, folder, lambda row: steps.append(row["step"]))
+    again = train_sft(tiny_policy(), make_examples(), settings, 5, folder, lambda row: steps.append(row["step"]))
     assert steps == []
-    assert_same_weights(again.model, finished[1].model)
-    shorter = SETTINGS.model_copy(update={"epochs": 1})
+    assert_same_weights(again.model, finished.policy.model)
+    shorter = settings.model_copy(update={"epochs": 1})
     train_sft(tiny_policy(), make_examples(), shorter, 5, folder, lambda row: steps.append(row["step"]))
     assert steps == [1, 2, 3]
     other_start = tiny_policy()
@@ -196,35 +238,26 @@ def test_long_examples_are_left_out_and_counted(tmp_path: Path, caplog: pytest.L
         train_sft(tiny_policy(), examples[4:], settings, 1, tmp_path)
 
 
-def test_diverged_loss_is_an_error(tmp_path: Path) -> None:
+@ENGINES
+def test_diverged_loss_is_an_error(engine: str, tmp_path: Path) -> None:
     policy = tiny_policy()
     with torch.no_grad():
         policy.model.model.norm.weight.fill_(float("nan"))
     with pytest.raises(UserError, match=r"loss is nan at step 1: lower 'learning_rate'"):
-        train_sft(policy, make_examples(), SETTINGS, 1, tmp_path)
+        train_sft(policy, make_examples(), SETTINGS.model_copy(update={"engine": engine}), 1, tmp_path)
 
 
-def test_unknown_setting_is_an_error() -> None:
+def test_settings_that_cannot_be_are_errors() -> None:
     with pytest.raises(ValidationError, match="Extra inputs"):
         SFTSettings.model_validate({"lr": 1e-3})
+    with pytest.raises(ValidationError, match="gradient_checkpointing: on needs engine: trl; or lower batch_size"):
+        SFTSettings.model_validate({"gradient_checkpointing": "on"})
+    SFTSettings.model_validate({"gradient_checkpointing": "on", "engine": "trl"})
 
 
-@given(st.lists(st.integers(1, 50), min_size=1, max_size=120), st.integers(1, 5), st.integers(1, 3), st.integers(0, 9))
-def test_batch_order_holds_every_epoch_in_turn(lengths: list[int], size: int, epochs: int, seed: int) -> None:
-    settings = SFTSettings(batch_size=size, epochs=epochs)
-    order = batch_order(lengths, settings, seed)
-    assert Counter(order) == Counter({row: epochs for row in range(len(lengths))})
-    assert order == batch_order(lengths, settings, seed)
-
-
-def test_batch_order_saves_padding_and_is_not_sorted() -> None:
-    rng = random.Random(0)
-    lengths = [rng.randint(10, 100) for _ in range(320)]
-    order = batch_order(lengths, SFTSettings(batch_size=8, epochs=1), seed=1)
-    longest = [max(lengths[row] for row in order[i : i + 8]) for i in range(0, 320, 8)]
-    assert sum(longest) * 8 < 1.15 * sum(lengths)
-    assert longest not in (sorted(longest), sorted(longest, reverse=True))
-    assert order != batch_order(lengths, SFTSettings(batch_size=8, epochs=1), seed=2)
+def test_what_ran_before_there_was_a_choice_keeps_its_fingerprint() -> None:
+    assert "engine" not in BY_TRL.computed() and SETTINGS.computed()["engine"] == "own"
+    assert BY_TRL.computed() == {k: v for k, v in SETTINGS.computed().items() if k != "engine"}
 
 
 def test_examples_beyond_absolute_positions_are_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

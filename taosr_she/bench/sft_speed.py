@@ -1,0 +1,178 @@
+"""`taosr-she bench speed --sft`: a step of fine-tuning on our own pass and by TRL's SFTTrainer, in turn, in one run."""
+
+import copy
+import json
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
+
+import torch
+from rich.console import Console
+from transformers import CONFIG_MAPPING, AutoModelForCausalLM
+
+from taosr_she.bench.device import SHAPES
+from taosr_she.bench.machine import matrix_rate
+from taosr_she.bench.results import write_result
+from taosr_she.bench.work import Bench
+from taosr_she.model.example import Example, answer
+from taosr_she.model.policy import Policy
+from taosr_she.train.sft.by_trl import train_by_trl
+from taosr_she.train.sft.loop import make_optimizer, one_step
+from taosr_she.train.sft.order import batch_order
+from taosr_she.train.sft.settings import SFTSettings
+
+WARM = 2
+"""Steps of each side before those that count."""
+
+
+@dataclass(frozen=True)
+class SFTSize:
+    """One setting: the model, tokens of a prompt and of a response on average, examples of a step, precision."""
+
+    size: str
+    prompt: int
+    response: int
+    batch: int
+    precision: Literal["float32", "bfloat16"]
+
+
+QUICK = [SFTSize("tiny", 22, 36, 16, "float32")]
+"""The demo's fine-tuning."""
+FULL = [
+    *QUICK,
+    SFTSize("tiny", 22, 36, 32, "float32"),
+    SFTSize("tiny", 22, 36, 16, "bfloat16"),
+    SFTSize("tiny", 300, 48, 16, "float32"),
+    SFTSize("smollm2-135m", 58, 48, 16, "float32"),
+    SFTSize("smollm2-135m", 58, 48, 16, "bfloat16"),
+]
+
+
+def measure_sft(console: Console, out: Path, quick: bool, steps: int) -> None:
+    """Measure, print and write `sft_speed.json` and `sft_speed.md` to the folder `out`."""
+    out.mkdir(parents=True, exist_ok=True)
+    bench = Bench()
+    rows = []
+    for cell in QUICK if quick else FULL:
+        rows.append(measure_cell(bench, cell, steps))
+        row = rows[-1]
+        console.print(
+            f"{cell.size}, {cell.precision}, {cell.batch} x {cell.prompt} + {cell.response}: ours {row['ours']:.3f} s, "
+            f"TRL {row['trl']:.3f} s, factor {row['factor']:.2f}",
+            highlight=False,
+        )
+    result: dict[str, Any] = {
+        "trl": version("trl"), "torch": torch.__version__, "threads": torch.get_num_threads(), "steps": steps,
+        "cells": rows,
+    }  # fmt: skip
+    write_result(console, out, "sft_speed", result, table(result))
+    print(json.dumps(result))
+
+
+def measure_cell(bench: Bench, cell: SFTSize, steps: int) -> dict[str, Any]:
+    """Medians over `steps` steps of each side, one after the other in turn; both train on the same batches.
+
+    A step is all that the loop does between two rows of its metrics: batch, passes, clipping, optimizer.
+    """
+    policy = build(bench, cell.size)
+    examples = make_examples(cell, len(policy.tokenizer), cell.batch * (WARM + steps))
+    settings = SFTSettings(engine="trl", epochs=1, batch_size=cell.batch, learning_rate=1e-6, precision=cell.precision)
+    order = batch_order([len(e.ids) for e in examples], settings, 1)
+    ours = copy.deepcopy(policy.model).eval()
+    optimizer = make_optimizer(ours, settings)
+    dtype = torch.bfloat16 if cell.precision == "bfloat16" else torch.float32
+    taken: dict[str, list[float]] = {"ours": [], "trl": []}
+    rates: list[float] = []
+    needed: list[float] = []
+    ended = time.perf_counter()
+
+    def turn(row: dict[str, float]) -> None:
+        nonlocal ended
+        started = time.perf_counter()
+        taken["trl"].append(started - ended)
+        begin = (int(row["step"]) - 1) * cell.batch
+        chosen = [examples[i] for i in order[begin : begin + cell.batch]]
+        one_step(ours, chosen, settings, optimizer)
+        taken["ours"].append(time.perf_counter() - started)
+        needed.append(needed_operations(policy.model.config, chosen))
+        rates.append(matrix_rate(seconds=0.3, dtype=dtype))  # beside the steps, so that all meet the same machine
+        ended = time.perf_counter()
+
+    with TemporaryDirectory() as folder:
+        train_by_trl(policy, examples, settings, 1, Path(folder), turn)
+    seconds = {side: median(each[WARM:]) for side, each in taken.items()}
+    rate, operations = median(rates[WARM:]), median(needed[WARM:])
+    tokens = sum(len(e.ids) for e in examples) / (WARM + steps)
+    return {
+        **asdict(cell), **seconds, "factor": seconds["trl"] / seconds["ours"],
+        "tokens_per_second": {side: tokens / each for side, each in seconds.items()},
+        "matrix_rate": rate, "operations": operations,
+        "share_of_limit": {side: operations / rate / each for side, each in seconds.items()},
+    }  # fmt: skip
+
+
+def build(bench: Bench, size: str) -> Policy:
+    """A model of random weights: the tiny one, or the shape of a known one."""
+    tiny = bench.policy("tiny")
+    if size == "tiny":
+        return tiny
+    torch.manual_seed(1)
+    options = dict(SHAPES[size])
+    config = CONFIG_MAPPING[options.pop("model_type")](**options, pad_token_id=tiny.pad_id)
+    return Policy(AutoModelForCausalLM.from_config(config, dtype=torch.float32), tiny.tokenizer, torch.device("cpu"))
+
+
+def make_examples(cell: SFTSize, vocabulary: int, count: int) -> list[Example]:
+    """Random tokens; lengths of prompts and responses spread by a fifth around their averages."""
+    rng = random.Random(1)
+
+    def tokens(average: int) -> list[int]:
+        spread = average // 5
+        return [rng.randrange(vocabulary) for _ in range(average + rng.randint(-spread, spread))]
+
+    return [answer(tokens(cell.prompt), tokens(cell.response)) for _ in range(count)]
+
+
+def needed_operations(config: Any, examples: Sequence[Example]) -> float:
+    """Floating-point operations of a step when nothing is computed twice, in multiplications and additions.
+
+    Every token but an example's last runs through the layers, labelled ones have logits, the backward pass is twice the
+    forward pass. `config` is that of a model built like Llama. Element-wise work is left out.
+    """
+    heads, kv, hidden = config.num_attention_heads, config.num_key_value_heads, config.hidden_size
+    depth = getattr(config, "head_dim", None) or hidden // heads
+    layer = hidden * depth * (2 * heads + 2 * kv) + 3 * hidden * config.intermediate_size
+    lengths = [len(e.ids) - 1 for e in examples]
+    looks = sum(n * n / 2 for n in lengths)  # pairs of tokens
+    body = config.num_hidden_layers * (2 * sum(lengths) * layer + 4 * looks * heads * depth)
+    learnt = sum(label >= 0 for e in examples for label in e.labels[1:])
+    return 3.0 * (body + 2 * learnt * hidden * config.vocab_size)
+
+
+def table(result: dict[str, Any]) -> str:
+    """The result as Markdown."""
+    lines = [
+        f"One step of fine-tuning, optimizer included, on the CPU, {result['threads']} threads: medians of "
+        f"{result['steps']} steps of each side in turn, on the same examples. TRL {result['trl']}, torch "
+        f"{result['torch']}. The limit is the time that the operations needed would take at the rate of a large matrix "
+        "product in the same precision, measured between the steps.",
+        "",
+        "| model | precision | examples | prompt | response | ours, s | TRL, s | factor | tokens/s, ours | TRL "
+        "| matrix rate, GFLOP/s | share of limit, ours | TRL |",
+        "| --- | --- |" + " ---: |" * 11,
+    ]
+    for row in result["cells"]:
+        speed, share = row["tokens_per_second"], row["share_of_limit"]
+        cells = [
+            row["size"], row["precision"], row["batch"], row["prompt"], row["response"], f"{row['ours']:.3f}",
+            f"{row['trl']:.3f}", f"{row['factor']:.2f}", f"{speed['ours']:,.0f}", f"{speed['trl']:,.0f}",
+            f"{row['matrix_rate'] / 1e9:,.0f}", f"{share['ours']:.0%}", f"{share['trl']:.0%}",
+        ]  # fmt: skip
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,46 @@
+"""Log-probabilities of some tokens of whole sequences, for fine-tuning: no padding, no logits for other tokens."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from taosr_she.engine.attention import say_once
+from taosr_she.engine.logprobs import chosen_logprobs, logits_at
+from taosr_she.engine.packing import Pack
+from taosr_she.engine.prefix_tree import shared_prefixes
+from taosr_she.engine.runner import runner
+from taosr_she.engine.shared_prefix import unshareable, wrong_gradient
+from taosr_she.engine.speedups import speedups
+
+
+def labelled_logprobs(
+    model: Any, sequences: Sequence[list[int]], rows: Sequence[int], positions: Sequence[int], tokens: Sequence[int]
+) -> Tensor:
+    """Log-probability (N,) of `tokens[n]` as what follows the token at `positions[n]` of `sequences[rows[n]]`.
+
+    With gradients where the caller has them enabled. All sequences stand behind each other in one row, and what they
+    begin with in common is run once. A model whose attention cannot be exchanged runs them padded; the log says so.
+    """
+    device = model.get_input_embeddings().weight.device
+    reason = unshareable(model) or (wrong_gradient(model) if torch.is_grad_enabled() else "")
+    if reason or not speedups().shared_prompts:
+        if reason:
+            say_once(type(model).__name__, reason)
+        scores = logits_at(model, sequences, torch.tensor(rows), torch.tensor(positions))
+    else:
+        pack = packed(sequences, device)
+        scores = runner(model).logits(pack.ids, pack.positions, pack.attention, pack.places(rows, positions))
+    return chosen_logprobs(scores, torch.tensor(tokens, device=device))
+
+
+def packed(sequences: Sequence[list[int]], device: torch.device) -> Pack:
+    """Sequences in one row; what they begin with in common once, where that saves enough."""
+    shared = shared_prefixes(sequences)
+    if shared is None:
+        return Pack(sequences, [[] for _ in sequences], range(len(sequences)), device)
+    lengths, classes = shared
+    prefixes = {c: s[:n] for s, n, c in zip(sequences, lengths, classes, strict=True)}
+    rests = [s[n:] for s, n in zip(sequences, lengths, strict=True)]
+    return Pack([prefixes[c] for c in range(len(prefixes))], rests, classes, device)

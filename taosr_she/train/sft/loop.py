@@ -1,0 +1,116 @@
+"""SFT on our own packed pass: plain PyTorch on one device, with logits for the tokens that are learnt alone.
+
+The loss of a step is the mean over all its labelled tokens, however they are spread over batches. Dropout is off, as in
+the step-credit loop. Everything follows from the seed and the step, so a killed run resumes with the same numbers.
+"""
+
+import logging
+import math
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from taosr_she.base.errors import UserError
+from taosr_she.engine.labelled import labelled_logprobs
+from taosr_she.engine.precision import computing
+from taosr_she.model.example import IGNORE, Example
+from taosr_she.model.policy import Policy
+from taosr_she.train.sft.order import batch_order
+from taosr_she.train.sft.settings import SFTSettings
+from taosr_she.train.state import MetricsFile, load_state, rows_lead_to, save_state, saved_updates
+
+METRICS = "metrics.jsonl"
+log = logging.getLogger(__name__)
+
+
+def train_by_own_pass(
+    policy: Policy,
+    examples: Sequence[Example],
+    settings: SFTSettings,
+    seed: int,
+    folder: Path,
+    on_step: Callable[[dict[str, float]], None] | None,
+) -> None:
+    """Train `policy.model` in place; writes `metrics.jsonl` and, every `save_every` steps, `state.pt`."""
+    model = policy.model.eval()
+    optimizer = make_optimizer(model, settings)
+    finished, saved = 0, saved_updates(folder)
+    if rows_lead_to(folder / METRICS, saved):
+        finished = load_state(folder, model, optimizer)
+    else:
+        log.warning("SFT: %s lacks rows before step %d; training starts again", folder / METRICS, saved)
+    metrics = MetricsFile(folder / METRICS, finished)
+    zero = time.monotonic() - metrics.last.get("seconds", 0.0)  # when `seconds` would be 0
+    order = batch_order([len(e.ids) for e in examples], settings, seed)
+    total, size = settings.total_steps(len(examples)), settings.accumulate * settings.batch_size
+    for step in range(finished, total):
+        rate = learning_rate(settings, step, total)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        chosen = [examples[i] for i in order[step * size : (step + 1) * size]]
+        loss = one_step(model, chosen, settings, optimizer)
+        if not math.isfinite(loss):
+            raise UserError(f"SFT: the loss is {loss} at step {step + 1}: lower 'learning_rate'")
+        row = {"step": step + 1, "loss": loss, "lr": rate, "seconds": round(time.monotonic() - zero, 3)}
+        metrics.write(row)
+        if on_step:
+            on_step(row)
+        if (step + 1) % settings.save_every == 0:
+            metrics.sync()
+            save_state(folder, step + 1, model, optimizer)
+    metrics.close()
+
+
+def one_step(model: Any, examples: Sequence[Example], settings: SFTSettings, optimizer: torch.optim.Optimizer) -> float:
+    """One step of the optimizer on all the examples, `batch_size` of them at a time; their loss before it.
+
+    A loss that is not finite is left to the caller, who ends the training.
+    """
+    size = settings.batch_size
+    loss = backward(model, [examples[i : i + size] for i in range(0, len(examples), size)], settings.precision)
+    torch.nn.utils.clip_grad_norm_(model.parameters(), settings.grad_clip)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return loss
+
+
+def backward(model: Any, batches: Sequence[Sequence[Example]], precision: str) -> float:
+    """Add the gradient of the mean over all labelled tokens of the batches, one batch after the other; that mean."""
+    count = sum(label != IGNORE for batch in batches for e in batch for label in e.labels[1:])
+    total = 0.0
+    for batch in batches:
+        read = [e for e in batch if any(label != IGNORE for label in e.labels[1:])]
+        if not read:
+            continue
+        learnt = [(b, i, t) for b, e in enumerate(read) for i, t in enumerate(e.labels[1:]) if t != IGNORE]
+        rows, positions, tokens = zip(*learnt, strict=True)
+        with computing(model, precision):
+            # The last token of an example is read by nobody.
+            each = labelled_logprobs(model, [e.ids[:-1] for e in read], rows, positions, tokens)
+        loss = -each.sum() / count
+        loss.backward()
+        total += float(loss.detach())
+    return total
+
+
+def make_optimizer(model: torch.nn.Module, settings: SFTSettings) -> torch.optim.Optimizer:
+    """AdamW, in one pass over all weights; norms and biases do not decay, as in TRL's trainer."""
+    weights = [p for p in model.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in weights if p.dim() > 1], "weight_decay": settings.weight_decay},
+        {"params": [p for p in weights if p.dim() <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True)
+
+
+def learning_rate(settings: SFTSettings, step: int, total: int) -> float:
+    """Learning rate of a step (from 0): up linearly, then as `lr_schedule` says, towards zero behind the last step."""
+    warmup = math.ceil(settings.warmup_share * total)
+    if step < warmup:
+        return settings.learning_rate * (step + 1) / warmup
+    done = (step - warmup) / max(1, total - warmup)
+    left = {"constant": 1.0, "linear": 1 - done, "cosine": (1 + math.cos(math.pi * done)) / 2}
+    return settings.learning_rate * left[settings.lr_schedule]
