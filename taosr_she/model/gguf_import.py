@@ -25,6 +25,10 @@ from taosr_she.model.names import CONVERSION, SOURCE
 
 log = logging.getLogger(__name__)
 
+TOKENIZERS = ("gpt2", "llama", "gemma4")
+"""Kinds of tokenizers of causal models that transformers makes of a GGUF file."""
+SPECIAL = {"bos": "bos_token", "eos": "eos_token", "unknown": "unk_token", "padding": "pad_token"}
+"""What GGUF calls them: what transformers does."""
 ALONE = {"starcoder", "refact", "command-r", "smollm", "codeshell", "exaone", "minerva-7b"}
 """Pre-tokenizers, by llama.cpp's name, that take every digit by itself and then cut as GPT-2 does. transformers knows
 the second half alone; runs of spaces before a number then become other tokens than in training."""
@@ -80,10 +84,8 @@ def _named(file: Path, part: Path | None = None) -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        said = str(error)
-        for place in (f"model {part}: ", f"model {part} "):
-            said = said.replace(place, f"{file}: " if place.endswith(": ") else f"{file} ")
-        raise UserError(said if said.startswith(str(file)) else f"{file}: {said}") from error
+        said = str(error).removeprefix(f"model {part}").removeprefix(str(file)).lstrip(": ")
+        raise UserError(f"{file}: {said}") from error
 
 
 def _check(head: GGUFHead) -> None:
@@ -93,8 +95,18 @@ def _check(head: GGUFHead) -> None:
         raise UserError(f"holds no whole model but a part ({kind}); take the model's own file")
     if fields.get("split.count", 0) > 1:
         raise UserError(f"one of {fields['split.count']} parts; merge them with llama.cpp's gguf-split --merge first")
+    if fields.get("tokenizer.ggml.model") not in TOKENIZERS:
+        raise UserError(
+            f"its tokenizer is of the kind {fields.get('tokenizer.ggml.model')} (tokenizer.ggml.model); those of "
+            f"{', '.join(TOKENIZERS)} are read"
+        )
     if fields.get("tokenizer.ggml.eos_token_id") is None:
         raise UserError("names no end token (tokenizer.ggml.eos_token_id); take another file")
+    words = fields.get("tokenizer.ggml.tokens", 0)
+    for name in SPECIAL:
+        number = fields.get(f"tokenizer.ggml.{name}_token_id", 0)
+        if not isinstance(number, int) or number >= words:
+            raise UserError(f"a damaged GGUF file: its {name} token is number {number}, it has {words:,} tokens")
     largest = max((max(tensor.shape) for tensor in head.tensors), default=0)
     for key, most in (("block_count", len(head.tensors)), ("expert_count", largest)):
         count = fields.get(f"{head.architecture}.{key}", 0)
@@ -129,6 +141,7 @@ def _read(file: Path, head: GGUFHead, update: Update) -> tuple[Any, Any]:
             ),
         )  # fmt: skip
     _check_weights(model, info)
+    _mend_special(tokenizer, head)
     _mend_pieces(tokenizer, head)
     _mend_ends(model, head)
     return model, tokenizer
@@ -189,6 +202,15 @@ def _check_weights(model: Any, info: dict[str, Any]) -> None:
     for name, weights in model.named_parameters():
         if not bool(weights.isfinite().all()):
             raise UserError(f"a damaged GGUF file: {name} holds infinite numbers, or none; download it again")
+
+
+def _mend_special(tokenizer: Any, head: GGUFHead) -> None:
+    """Start, end, padding and unknown token are what the file says: transformers 5.17 takes others."""
+    for name, ours in SPECIAL.items():
+        number = head.fields.get(f"tokenizer.ggml.{name}_token_id")
+        token = None if number is None else tokenizer.convert_ids_to_tokens(number)
+        if getattr(tokenizer, ours) != token:
+            setattr(tokenizer, ours, token)
 
 
 def _mend_pieces(tokenizer: Any, head: GGUFHead) -> None:
