@@ -29,6 +29,8 @@ TOKENIZERS = ("gpt2", "llama", "gemma4")
 """Kinds of tokenizers of causal models that transformers makes of a GGUF file."""
 SPECIAL = {"bos": "bos_token", "eos": "eos_token", "unknown": "unk_token", "padding": "pad_token"}
 """What GGUF calls them: what transformers does."""
+ENDS = ("eos", "eot", "eom")
+"""Tokens that end a text, a turn, a message."""
 ALONE = {"starcoder", "refact", "command-r", "smollm", "codeshell", "exaone", "minerva-7b"}
 """Pre-tokenizers, by llama.cpp's name, that take every digit by itself and then cut as GPT-2 does. transformers knows
 the second half alone; runs of spaces before a number then become other tokens than in training."""
@@ -93,8 +95,9 @@ def _check(head: GGUFHead) -> None:
     fields, kind = head.fields, head.fields.get("general.type", "model")
     if kind != "model":
         raise UserError(f"holds no whole model but a part ({kind}); take the model's own file")
-    if fields.get("split.count", 0) > 1:
-        raise UserError(f"one of {fields['split.count']} parts; merge them with llama.cpp's gguf-split --merge first")
+    parts, words = fields.get("split.count", 0), fields.get("tokenizer.ggml.tokens", 0)
+    if parts not in (0, 1):
+        raise UserError(f"one of {parts} parts; merge them with llama.cpp's gguf-split --merge first")
     if fields.get("tokenizer.ggml.model") not in TOKENIZERS:
         raise UserError(
             f"its tokenizer is of the kind {fields.get('tokenizer.ggml.model')} (tokenizer.ggml.model); those of "
@@ -102,11 +105,10 @@ def _check(head: GGUFHead) -> None:
         )
     if fields.get("tokenizer.ggml.eos_token_id") is None:
         raise UserError("names no end token (tokenizer.ggml.eos_token_id); take another file")
-    words = fields.get("tokenizer.ggml.tokens", 0)
-    for name in SPECIAL:
+    for name in (*SPECIAL, *ENDS):
         number = fields.get(f"tokenizer.ggml.{name}_token_id", 0)
-        if not isinstance(number, int) or number >= words:
-            raise UserError(f"a damaged GGUF file: its {name} token is number {number}, it has {words:,} tokens")
+        if not isinstance(number, int) or not isinstance(words, int) or not 0 <= number < words:
+            raise UserError(f"a damaged GGUF file: its {name} token is number {number}, it has {words} tokens")
     largest = max((max(tensor.shape) for tensor in head.tensors), default=0)
     for key, most in (("block_count", len(head.tensors)), ("expert_count", largest)):
         count = fields.get(f"{head.architecture}.{key}", 0)
@@ -234,8 +236,8 @@ def _mend_pieces(tokenizer: Any, head: GGUFHead) -> None:
 
 def _mend_ends(model: Any, head: GGUFHead) -> None:
     """Chat models end a turn with another token than a text; llama.cpp stops at both."""
-    ends = [head.fields.get(f"tokenizer.ggml.{key}_token_id") for key in ("eos", "eot", "eom")]
-    ends = list(dict.fromkeys(end for end in ends if isinstance(end, int)))
+    ends = [head.fields.get(f"tokenizer.ggml.{key}_token_id") for key in ENDS]
+    ends = list(dict.fromkeys(end for end in ends if end is not None))
     model.generation_config.eos_token_id = ends if len(ends) > 1 else ends[0]
 
 

@@ -164,6 +164,7 @@ WRONG: dict[str, tuple[Any, str]] = {
     "a part of a file": (unlike(split__count=3), "one of 3 parts; merge them"),
     "no end token": (unlike(tokenizer__ggml__eos_token_id=None), "names no end token"),
     "an end token that is not there": (unlike(tokenizer__ggml__eos_token_id=9999), "its eos token is number 9999"),
+    "parts that are no number": (unlike(split__count="many"), "one of many parts"),
     "a padding token that is not there": (unlike(tokenizer__ggml__padding_token_id=264), "its padding token is number"),
     "another tokenizer": (unlike(tokenizer__ggml__model="rwkv"), "its tokenizer is of the kind rwkv"),
     "too many layers": (unlike(llama__block_count=2**31), "llama.block_count is 2,147,483,648"),
