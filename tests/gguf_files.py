@@ -14,6 +14,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 CONTROL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 MERGES = ["Ġ Ġ", "r e", "re d", "Ġ red", "Ċ Ċ"]
 TOKENS = [*CONTROL, *sorted(pre_tokenizers.ByteLevel.alphabet()), *(merge.replace(" ", "") for merge in MERGES)]
+PIECES = ["▁", "r", "e", "d", "re"]
 TEMPLATE = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
@@ -61,14 +62,19 @@ def write_gguf(
     architecture: str = "llama",
     fields: Mapping[str, Any] | None = None,
     pre: str = "smollm",
+    sentencepiece: bool = False,
 ) -> Path:
-    """Matrices in the type `kind`, vectors in F32. `fields` are more texts and whole numbers; None leaves one out."""
+    """Matrices in the type `kind`, vectors in F32. `fields` are more texts and whole numbers; None leaves one out.
+
+    With `sentencepiece` the tokenizer is of that kind; it has as many tokens.
+    """
     writer = GGUFWriter(path, architecture)
     settings: dict[str, Any] = {
         "general.name": "Small", "general.license": "apache-2.0", "llama.block_count": 2, "llama.context_length": 512,
         "llama.embedding_length": 64, "llama.feed_forward_length": 96, "llama.attention.head_count": 4,
         "llama.attention.head_count_kv": 2, "llama.rope.dimension_count": 16, "llama.vocab_size": len(TOKENS),
-        "tokenizer.ggml.model": "gpt2", "tokenizer.ggml.pre": pre, "tokenizer.chat_template": TEMPLATE,
+        "tokenizer.ggml.model": "llama" if sentencepiece else "gpt2", "tokenizer.ggml.pre": pre,
+        "tokenizer.chat_template": TEMPLATE,
         "tokenizer.ggml.bos_token_id": 1, "tokenizer.ggml.eos_token_id": 2, "tokenizer.ggml.padding_token_id": 2,
         "tokenizer.ggml.unknown_token_id": 0,
     } | dict(fields or {})  # fmt: skip
@@ -80,9 +86,14 @@ def write_gguf(
     writer.add_float32("llama.attention.layer_norm_rms_epsilon", 1e-6)
     writer.add_float32("llama.rope.freq_base", 10000.0)
     writer.add_bool("tokenizer.ggml.add_bos_token", False)
-    writer.add_token_list(TOKENS)
-    writer.add_token_types([3] * len(CONTROL) + [1] * (len(TOKENS) - len(CONTROL)))
-    writer.add_token_merges(MERGES)
+    if sentencepiece:
+        writer.add_token_list(["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), *PIECES])
+        writer.add_token_scores([0.0] * 259 + [-float(n) for n in range(len(PIECES))])
+        writer.add_token_types([2, 3, 3] + [6] * 256 + [1] * len(PIECES))
+    else:
+        writer.add_token_list(TOKENS)
+        writer.add_token_types([3] * len(CONTROL) + [1] * (len(TOKENS) - len(CONTROL)))
+        writer.add_token_merges(MERGES)
     for name, array in weights.items():
         if array.ndim == 1 or kind == "F32":
             writer.add_tensor(name, array.astype(np.float32))

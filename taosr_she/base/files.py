@@ -69,8 +69,9 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
     When the body raises, `folder` stays as it was and nothing is left beside it. OSErrors of a full disk name the
     folder beside it.
     """
-    part = folder.with_name(folder.name + PART)
-    shutil.rmtree(part, ignore_errors=True)
+    part, old = (folder.with_name(folder.name + ending) for ending in (PART, ".old" + PART))
+    for left in (part, old):
+        shutil.rmtree(left, ignore_errors=True)
     part.mkdir(parents=True)
     try:
         with disk_errors(part):
@@ -80,9 +81,10 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(part, ignore_errors=True)
         raise
     if folder.exists():
-        shutil.rmtree(folder)
+        folder.rename(old)  # a kill while it is deleted must not leave half of it under its name
     part.rename(folder)
     sync(folder.parent)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 @contextmanager

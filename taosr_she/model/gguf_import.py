@@ -25,6 +25,12 @@ from taosr_she.model.names import CONVERSION, SOURCE
 
 log = logging.getLogger(__name__)
 
+TOKENIZERS = ("gpt2", "llama", "gemma4")
+"""Kinds of tokenizers of causal models that transformers makes of a GGUF file."""
+SPECIAL = {"bos": "bos_token", "eos": "eos_token", "unknown": "unk_token", "padding": "pad_token"}
+"""What GGUF calls them: what transformers does."""
+ENDS = ("eos", "eot", "eom")
+"""Tokens that end a text, a turn, a message."""
 ALONE = {"starcoder", "refact", "command-r", "smollm", "codeshell", "exaone", "minerva-7b"}
 """Pre-tokenizers, by llama.cpp's name, that take every digit by itself and then cut as GPT-2 does. transformers knows
 the second half alone; runs of spaces before a number then become other tokens than in training."""
@@ -80,10 +86,8 @@ def _named(file: Path, part: Path | None = None) -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        said = str(error)
-        for place in (f"model {part}: ", f"model {part} "):
-            said = said.replace(place, f"{file}: " if place.endswith(": ") else f"{file} ")
-        raise UserError(said if said.startswith(str(file)) else f"{file}: {said}") from error
+        said = str(error).removeprefix(f"model {part}").removeprefix(str(file)).lstrip(": ")
+        raise UserError(f"{file}: {said}") from error
 
 
 def _check(head: GGUFHead) -> None:
@@ -91,10 +95,20 @@ def _check(head: GGUFHead) -> None:
     fields, kind = head.fields, head.fields.get("general.type", "model")
     if kind != "model":
         raise UserError(f"holds no whole model but a part ({kind}); take the model's own file")
-    if fields.get("split.count", 0) > 1:
-        raise UserError(f"one of {fields['split.count']} parts; merge them with llama.cpp's gguf-split --merge first")
+    parts, words = fields.get("split.count", 0), fields.get("tokenizer.ggml.tokens", 0)
+    if parts not in (0, 1):
+        raise UserError(f"one of {parts} parts; merge them with llama.cpp's gguf-split --merge first")
+    if fields.get("tokenizer.ggml.model") not in TOKENIZERS:
+        raise UserError(
+            f"its tokenizer is of the kind {fields.get('tokenizer.ggml.model')} (tokenizer.ggml.model); those of "
+            f"{', '.join(TOKENIZERS)} are read"
+        )
     if fields.get("tokenizer.ggml.eos_token_id") is None:
         raise UserError("names no end token (tokenizer.ggml.eos_token_id); take another file")
+    for name in (*SPECIAL, *ENDS):
+        number = fields.get(f"tokenizer.ggml.{name}_token_id", 0)
+        if not isinstance(number, int) or not isinstance(words, int) or not 0 <= number < words:
+            raise UserError(f"a damaged GGUF file: its {name} token is number {number}, it has {words} tokens")
     largest = max((max(tensor.shape) for tensor in head.tensors), default=0)
     for key, most in (("block_count", len(head.tensors)), ("expert_count", largest)):
         count = fields.get(f"{head.architecture}.{key}", 0)
@@ -129,6 +143,7 @@ def _read(file: Path, head: GGUFHead, update: Update) -> tuple[Any, Any]:
             ),
         )  # fmt: skip
     _check_weights(model, info)
+    _mend_special(tokenizer, head)
     _mend_pieces(tokenizer, head)
     _mend_ends(model, head)
     return model, tokenizer
@@ -191,6 +206,15 @@ def _check_weights(model: Any, info: dict[str, Any]) -> None:
             raise UserError(f"a damaged GGUF file: {name} holds infinite numbers, or none; download it again")
 
 
+def _mend_special(tokenizer: Any, head: GGUFHead) -> None:
+    """Start, end, padding and unknown token are what the file says: transformers 5.17 takes others."""
+    for name, ours in SPECIAL.items():
+        number = head.fields.get(f"tokenizer.ggml.{name}_token_id")
+        token = None if number is None else tokenizer.convert_ids_to_tokens(number)
+        if getattr(tokenizer, ours) != token:
+            setattr(tokenizer, ours, token)
+
+
 def _mend_pieces(tokenizer: Any, head: GGUFHead) -> None:
     """Cut text as the model saw it in training, where the file says how and transformers does not know it."""
     from tokenizers import pre_tokenizers
@@ -212,8 +236,8 @@ def _mend_pieces(tokenizer: Any, head: GGUFHead) -> None:
 
 def _mend_ends(model: Any, head: GGUFHead) -> None:
     """Chat models end a turn with another token than a text; llama.cpp stops at both."""
-    ends = [head.fields.get(f"tokenizer.ggml.{key}_token_id") for key in ("eos", "eot", "eom")]
-    ends = list(dict.fromkeys(end for end in ends if isinstance(end, int)))
+    ends = [head.fields.get(f"tokenizer.ggml.{key}_token_id") for key in ENDS]
+    ends = list(dict.fromkeys(end for end in ends if end is not None))
     model.generation_config.eos_token_id = ends if len(ends) > 1 else ends[0]
 
 

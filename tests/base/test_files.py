@@ -1,4 +1,5 @@
 import errno
+import hashlib
 import json
 import os
 import stat
@@ -11,7 +12,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taosr_she.base.files import PART, dumps, open_text, replacing, sync_tree, write_json, write_jsonl, write_text
+from taosr_she.base.files import (
+    PART,
+    dumps,
+    open_text,
+    replacing,
+    replacing_folder,
+    sha256,
+    sync_tree,
+    write_json,
+    write_jsonl,
+    write_text,
+)
 
 
 def test_a_file_is_replaced_whole_and_keeps_its_permissions(tmp_path):
@@ -180,3 +192,39 @@ def test_jsonl_and_json_files_are_json_and_utf8(tmp_path):
 
 def _here():
     return os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+
+
+def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
+    folder = tmp_path / "new" / "a"
+    with replacing_folder(folder) as part:
+        (part / "x").write_text("1")
+        assert not folder.exists()
+    with pytest.raises(RuntimeError), replacing_folder(folder) as part:
+        (part / "x").write_text("2")
+        raise RuntimeError
+    assert [p.name for p in folder.parent.iterdir()] == ["a"] and (folder / "x").read_text() == "1"
+    for left in (f"a{PART}", f"a.old{PART}"):  # of a process that was killed
+        (folder.parent / left).mkdir()
+        (folder.parent / left / "y").write_text("half")
+    with replacing_folder(folder) as part:
+        (part / "z").write_text("3")
+    assert [p.name for p in folder.parent.iterdir()] == ["a"] and [p.name for p in folder.iterdir()] == ["z"]
+
+
+def test_a_kill_while_the_old_folder_is_deleted_leaves_the_new_one(tmp_path, monkeypatch):
+    """Never half of the old one under its name."""
+    folder = tmp_path / "a"
+    for text in "12":
+        with replacing_folder(folder) as part:
+            (part / "x").write_text(text)
+            monkeypatch.setattr("shutil.rmtree", lambda *_, **__: None)
+    assert (folder / "x").read_text() == "2"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a", f"a.old{PART}"]
+
+
+def test_the_checksum_of_a_file_is_told_as_it_is_read(tmp_path):
+    (tmp_path / "a").write_bytes(b"abc" * 2_000_000)
+    told = []
+    found = sha256(tmp_path / "a", lambda done, size: told.append((done, size)))
+    assert found == hashlib.sha256(b"abc" * 2_000_000).hexdigest()
+    assert told == [(1 << 22, 6_000_000), (6_000_000, 6_000_000)]

