@@ -19,7 +19,7 @@ in `conflict`.
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from functools import cached_property
@@ -36,7 +36,7 @@ from taosr_she.data.catalogue.quantities import (
 )
 from taosr_she.data.catalogue.quantities import apart as apart_amounts
 from taosr_she.data.catalogue.requirement import Requirement
-from taosr_she.data.teachers.words import forms, words
+from taosr_she.data.teachers.words import forms, singular, words
 from taosr_she.domain.domain import CatalogueSpec
 from taosr_she.domain.pair import Product
 
@@ -91,11 +91,15 @@ class Catalogue:
 
     spec: CatalogueSpec
     brands: frozenset[str]
+    kinds: frozenset[str] = frozenset()
+    """`folded` ends of typed kinds: "digital camera" of "kids digital camera"."""
 
     @classmethod
-    def of(cls, spec: CatalogueSpec, products: Iterable[Product]) -> "Catalogue":
+    def of(cls, spec: CatalogueSpec, products: Sequence[Product]) -> "Catalogue":
         """From all products of the shop that are at hand."""
-        return cls(spec, frozenset(name for p in products if (name := joined(p.brand))))
+        brands = frozenset(name for p in products if (name := joined(p.brand)))
+        kinds = [kind for p in products for kind in kinds_of(p, spec)]
+        return cls(spec, brands, frozenset(folded(" ".join(kind[n:])) for kind in kinds for n in range(len(kind))))
 
 
 class Offer:
@@ -142,6 +146,18 @@ def decide(asked: Requirement, offer: Offer, catalogue: Catalogue) -> str | None
     if not terms or NEGATIONS & set(terms):
         return None
     return _RULES.get(asked.kind, _literal)(asked.text, terms, offer, catalogue)
+
+
+def kinds_of(product: Product, spec: CatalogueSpec) -> list[list[str]]:
+    """What the catalogue calls the product, as words: the typed kinds, and the last part of the category path."""
+    named = [product.attributes.get(name, "") for name in spec.types]
+    named.append(product.category.replace("/", ">").split(">")[-1])
+    return [found for text in named if (found := words(text))]
+
+
+def folded(text: str) -> str:
+    """A text as words without plurals and accents."""
+    return " ".join(map(singular, words(text)))
 
 
 def joined(name: str) -> str:
