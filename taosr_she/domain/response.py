@@ -1,6 +1,10 @@
 """The response format: named sections in the order of the step schema. Text to steps and label, and back.
 
 A malformed response is a state with a reason, not an exception: reinforcement learning meets thousands of them.
+
+There is one form. `**[query]**`, `### [query]` or `[Query]`, as chat models like to write, are no headers in any
+domain: what is taken here is rewarded in training, and everybody downstream would have to read the second spelling.
+Trained models write the form; of untrained ones it is worth knowing that they do not (docs/real-data.md).
 """
 
 import re

@@ -81,6 +81,8 @@ _UNREAL = NEGATIONS | {
 _APART = ({"women", "girls"}, {"men", "boys"})
 _LIMIT = re.compile(r"(?:under|below|less than|max|up to)\s*[$€£]?\s*(\d+(?:\.\d+)?)")
 _TYPED_ROLES = re.compile(r"\b(?:ram|ddr\d?|ssd|hdd|emmc|laptop|notebook|desktop|phone|tablet)\b")
+MANY = 3
+"""A title with so many amounts of a kind lists what can be chosen: which one this product has nobody says."""
 TYPO = 0.8
 """Two names that are as alike as this may be one name misspelt."""
 
@@ -235,7 +237,8 @@ def _amount(asked: Quantity, offer: Offer) -> str | None:
     product = offer.product
     near = [q for q in [*quantities(product.title), *offer.typed] if comparable(asked, q)]
     if any(same(asked, q) for q in near):
-        return MATCH
+        listed = {round(q.value, 6) for q in quantities(product.title) if comparable(asked, q)}
+        return MATCH if len(listed) < MANY or any(same(asked, q) for q in offer.typed) else None
     far = [q for q in quantities(product.description) if comparable(asked, q)]
     if not near and not far:
         flat = sides(product.title) + sides(product.description)
