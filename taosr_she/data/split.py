@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from taosr_she.base.errors import UserError
 from taosr_she.data.fingerprint import fingerprint_config
 from taosr_she.data.rows import normal_query, plain_query
-from taosr_she.data.teachers.words import forms, words
+from taosr_she.data.teachers.words import singular, words
 from taosr_she.domain.pair import Pair
 
 FEW = 500
@@ -20,7 +20,7 @@ def near_query(query: str) -> str:
     >>> near_query("Smart Watches") == near_query("smartwatch")
     True
     """
-    return "".join(min(forms(word), key=lambda form: (len(form), form)) for word in words(query))
+    return "".join(map(singular, words(query)))
 
 
 def split_by_query(

@@ -1,6 +1,10 @@
 """The response format: named sections in the order of the step schema. Parses text into steps and a label, and back.
 
 A malformed response is a state with a reason, not an exception, because reinforcement learning produces thousands.
+
+There is only one form. `**[query]**`, `### [query]` and `[Query]`, which chat models like to write, are not headers in
+any domain: what is accepted here is rewarded in training, and then every reader downstream has to accept it too.
+Trained models write the form. That an untrained one does not is worth knowing (docs/real-data.md).
 """
 
 import re

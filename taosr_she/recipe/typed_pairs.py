@@ -54,7 +54,7 @@ class TypedPairs:
         scored = {near_query(p.query) for name in ("development", "test") for p in splits.get(name, ())}
         held_out = {normal_query(m.query) for m in marked if near_query(m.query) in scored}
         catalogue = Catalogue.of(domain.catalogue or CatalogueSpec(), [pair.product for pair in pairs])
-        reader = Reader(domain, marked, catalogue.brands, held_out, seed)
+        reader = Reader(domain, marked, catalogue, held_out, seed)
         teacher = CatalogueTeacher(domain, reader, catalogue)
         training = splits["training"]
         taken = held_out | {normal_query(pair.query) for pair in training}

@@ -8,7 +8,8 @@ from taosr_she.base.errors import UserError
 from taosr_she.data.demonstration import Demonstration, read_demonstrations, write_demonstrations
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
-DEMONSTRATIONS = st.lists(st.builds(Demonstration, TEXT, TEXT, TEXT, st.lists(TEXT).map(tuple)), max_size=4)
+NAMES = st.lists(TEXT).map(tuple)
+DEMONSTRATIONS = st.lists(st.builds(Demonstration, TEXT, TEXT, TEXT, NAMES, st.none() | NAMES), max_size=4)
 
 
 @given(DEMONSTRATIONS)
@@ -24,6 +25,12 @@ def test_other_keys_are_passed_over_and_flaws_are_optional(tmp_path) -> None:
     assert list(read_demonstrations(path)) == [Demonstration("p", "r", "t")]
 
 
+def test_what_all_steps_teach_is_written_as_before(tmp_path) -> None:
+    write_demonstrations(tmp_path / "d.jsonl", [Demonstration("p", "r", "t"), Demonstration("p", "r", "t", (), ("a",))])
+    rows = [json.loads(line) for line in (tmp_path / "d.jsonl").read_text().splitlines()]
+    assert rows[0] == {"pair_id": "p", "response": "r", "teacher": "t", "flaws": []} and rows[1]["taught"] == ["a"]
+
+
 GOOD = b'{"pair_id": "p", "response": "r", "teacher": "t"}\n'
 
 
@@ -31,7 +38,8 @@ GOOD = b'{"pair_id": "p", "response": "r", "teacher": "t"}\n'
     "line",
     [b"{", b"\n", b"[]", b'"text"', b"{}", b'{"pair_id": 1, "response": "r", "teacher": "t"}', b"\xff", b"[" * 100_000,
      b'{"pair_id": "p", "response": "r", "teacher": "t", "flaws": "budget"}',
-     b'{"pair_id": "p", "response": "r", "teacher": "t", "flaws": [1]}'],
+     b'{"pair_id": "p", "response": "r", "teacher": "t", "flaws": [1]}',
+     b'{"pair_id": "p", "response": "r", "teacher": "t", "taught": "query"}'],
 )  # fmt: skip
 def test_a_bad_line_is_named(tmp_path, line: bytes) -> None:
     path = tmp_path / "d.jsonl"

@@ -113,3 +113,14 @@ def test_the_label_stands_first_and_rules_may_follow(text: str) -> None:
         response = parse_response(domain, render_response(domain, conclusions))
         assert (response.reason, response.label, response.cited_rules) == (None, "2", ("R7",))
     assert render_response(ANSWER_FIRST, conclusions).startswith("[label] 2")
+
+
+@pytest.mark.parametrize("form", ["**[{}]**", "**[{}]", "### [{}]", "- [{}]", "[{}]:", "__[{}]__"])
+@pytest.mark.parametrize("domain", SHIPPED)
+def test_headers_have_one_form_whatever_chat_models_write(form: str, domain: str) -> None:
+    known = load_domain(domain)
+    plain = {key: known.codes[0] if n == known.label_step else "none" for n, key in enumerate(known.step_keys)}
+    text = "\n".join(f"{form.format(key)} {said}" for key, said in plain.items())
+    parsed = parse_response(known, text)
+    assert not parsed.well_formed and parsed.reason is not None
+    assert parse_response(known, render_response(known, plain)).well_formed

@@ -9,8 +9,8 @@ import pytest
 
 from taosr_she.data.demonstration import Demonstration
 from taosr_she.data.market.market import Market
-from taosr_she.domain.domain import Domain
-from taosr_she.domain.pair import Annotation, Pair
+from taosr_she.domain.domain import Domain, load_domain
+from taosr_she.domain.pair import Annotation, Pair, Product
 from taosr_she.domain.response import parse_response, render_response
 from taosr_she.examine.gsrm import GSRM, GSRMConfig
 from taosr_she.examine.gsrm_data import (
@@ -149,3 +149,12 @@ def test_examples_without_critiques(market: Market, domain: Domain, make_gsrm: C
     assert decoded(policy, check.ids).count("\ncorrect") == 5 == sum(label != IGNORE for label in check.labels)
     unknown = examined(market, domain, (NAN,) * 5)
     assert gsrm_examples(policy, domain, [unknown], GSRMConfig(critique=False)) == []
+
+
+def test_a_reference_that_knows_a_part_is_no_right_conclusion() -> None:
+    domain = load_domain("chorus")
+    pair = Pair("p1", "q1", "red nike shoe", Product("Shoe"), label="3")
+    said = [Annotation("p1", "attributes", text) for text in ("brand: match; color: ?", "brand: match; ?")]
+    assert right_conclusions(domain, [pair], said) == {("p1", "label"): "3"}
+    whole = [*said, Annotation("p1", "attributes", "brand: match; color: match")]
+    assert right_conclusions(domain, [pair], whole)["p1", "attributes"] == "brand: match; color: match"

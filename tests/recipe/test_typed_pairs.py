@@ -111,6 +111,15 @@ def test_mistakes_are_one_line(shop: Path, cli: Cli, change: str, told: str) -> 
     assert code == 2 and told in err and len(err.strip().splitlines()) == 1
 
 
+def test_outcomes_by_raters_are_another_run_and_the_default_is_the_run_of_before() -> None:
+    def computed(*overrides: str) -> dict[str, Any]:
+        return load_recipe("chorus", overrides).stages["srpo"].computed()
+
+    assert "outcome_by" not in computed()["settings"]
+    assert computed("stages.srpo.settings.outcome_by=label") == computed()
+    assert computed("stages.srpo.settings.outcome_by=raters")["settings"]["outcome_by"] == "raters"
+
+
 def result(folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((folder / "stages/evaluate/results.json").read_text())
     return found

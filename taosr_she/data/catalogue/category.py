@@ -11,7 +11,7 @@
 
 import re
 
-from taosr_she.data.catalogue.decide import ACCESSORIES, NEGATIONS, Offer, position
+from taosr_she.data.catalogue.decide import ACCESSORIES, NEGATIONS, Offer, kinds_of, position
 from taosr_she.data.catalogue.requirement import PRODUCT_TYPE, Reading
 from taosr_she.data.teachers.words import forms, words
 
@@ -19,6 +19,8 @@ SAME, ACCESSORY = "same", "accessory"
 _PART_ENDS = re.compile(r"\s[-–|/]\s|[,;|:()]|\s(?:with|in|and|by|w/|without)(?=\s)", re.IGNORECASE)
 _FOR = re.compile(r"\b(?:for|fits|fit|compatible with)\b", re.IGNORECASE)
 _SERVICES = {"svc", "service", "services", "warranty", "license", "licence", "subscription", "repair"}
+_BESIDE = {"kit", "cleaner", "cleaning", "cleansing", "spare", "replacement"}
+"""Words of titles that are about the thing and perhaps not the thing."""
 
 
 def decide_category(asked: Reading, offer: Offer) -> str | None:
@@ -26,9 +28,10 @@ def decide_category(asked: Reading, offer: Offer) -> str | None:
     terms = wanted(asked)
     if not terms:
         return None
-    for kind in kinds_of(offer):
+    for kind in kinds_of(offer.product, offer.spec):
         if position(terms, kind[-len(terms) :]) == 0:
-            return SAME
+            # A screen protector may have the type of what it is for.
+            return SAME if _accessory(terms[-1]) or not any(map(_accessory, offer.title)) else None
         if _accessory(kind[-1]) and position(terms, kind[:-1]) is not None:
             return ACCESSORY
     return _by_title(terms, offer)
@@ -41,14 +44,6 @@ def wanted(asked: Reading) -> list[str]:
         if named:
             return named[0] if len(named) == 1 and not NEGATIONS & set(named[0]) else []
     return []
-
-
-def kinds_of(offer: Offer) -> list[list[str]]:
-    """What the catalogue calls the product, as words: the typed kinds, and the last part of the category path."""
-    product = offer.product
-    named = [product.attributes.get(name, "") for name in offer.spec.types]
-    named.append(product.category.replace("/", ">").split(">")[-1])
-    return [found for text in named if (found := words(text))]
 
 
 def likely_category(asked: Reading, offer: Offer) -> str | None:
@@ -70,7 +65,7 @@ def _by_title(terms: list[str], offer: Offer) -> str | None:
     if _accessory(head[-1]):
         asked = rest[0] if rest else head[:-1][-len(terms) :]
         return ACCESSORY if position(terms, asked) == 0 or position(terms, asked[1:]) == 0 else None
-    others = any(map(_accessory, offer.title))
+    others = any(_accessory(word) or word in _BESIDE for word in offer.title)
     return SAME if position(terms, head[-len(terms) :]) == 0 and not others else None
 
 

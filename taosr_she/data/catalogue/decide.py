@@ -19,7 +19,7 @@ in `conflict`.
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from functools import cached_property
@@ -36,7 +36,7 @@ from taosr_she.data.catalogue.quantities import (
 )
 from taosr_she.data.catalogue.quantities import apart as apart_amounts
 from taosr_she.data.catalogue.requirement import Requirement
-from taosr_she.data.teachers.words import forms, words
+from taosr_she.data.teachers.words import forms, singular, words
 from taosr_she.domain.domain import CatalogueSpec
 from taosr_she.domain.pair import Product
 
@@ -81,6 +81,8 @@ _UNREAL = NEGATIONS | {
 _APART = ({"women", "girls"}, {"men", "boys"})
 _LIMIT = re.compile(r"(?:under|below|less than|max|up to)\s*[$€£]?\s*(\d+(?:\.\d+)?)")
 _TYPED_ROLES = re.compile(r"\b(?:ram|ddr\d?|ssd|hdd|emmc|laptop|notebook|desktop|phone|tablet)\b")
+MANY = 3
+"""A title with so many amounts of a kind lists what can be chosen: which one this product has nobody says."""
 TYPO = 0.8
 """Two names that are as alike as this may be one name misspelt."""
 
@@ -91,11 +93,15 @@ class Catalogue:
 
     spec: CatalogueSpec
     brands: frozenset[str]
+    kinds: frozenset[str] = frozenset()
+    """`folded` ends of typed kinds: "digital camera" of "kids digital camera"."""
 
     @classmethod
-    def of(cls, spec: CatalogueSpec, products: Iterable[Product]) -> "Catalogue":
+    def of(cls, spec: CatalogueSpec, products: Sequence[Product]) -> "Catalogue":
         """From all products of the shop that are at hand."""
-        return cls(spec, frozenset(name for p in products if (name := joined(p.brand))))
+        brands = frozenset(name for p in products if (name := joined(p.brand)))
+        kinds = [kind for p in products for kind in kinds_of(p, spec)]
+        return cls(spec, brands, frozenset(folded(" ".join(kind[n:])) for kind in kinds for n in range(len(kind))))
 
 
 class Offer:
@@ -142,6 +148,18 @@ def decide(asked: Requirement, offer: Offer, catalogue: Catalogue) -> str | None
     if not terms or NEGATIONS & set(terms):
         return None
     return _RULES.get(asked.kind, _literal)(asked.text, terms, offer, catalogue)
+
+
+def kinds_of(product: Product, spec: CatalogueSpec) -> list[list[str]]:
+    """What the catalogue calls the product, as words: the typed kinds, and the last part of the category path."""
+    named = [product.attributes.get(name, "") for name in spec.types]
+    named.append(product.category.replace("/", ">").split(">")[-1])
+    return [found for text in named if (found := words(text))]
+
+
+def folded(text: str) -> str:
+    """A text as words without plurals and accents."""
+    return " ".join(map(singular, words(text)))
 
 
 def joined(name: str) -> str:
@@ -219,7 +237,8 @@ def _amount(asked: Quantity, offer: Offer) -> str | None:
     product = offer.product
     near = [q for q in [*quantities(product.title), *offer.typed] if comparable(asked, q)]
     if any(same(asked, q) for q in near):
-        return MATCH
+        listed = {round(q.value, 6) for q in quantities(product.title) if comparable(asked, q)}
+        return MATCH if len(listed) < MANY or any(same(asked, q) for q in offer.typed) else None
     far = [q for q in quantities(product.description) if comparable(asked, q)]
     if not near and not far:
         flat = sides(product.title) + sides(product.description)

@@ -5,13 +5,12 @@ from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
 
 from taosr_she.data.catalogue.colors import only_plain
-from taosr_she.data.catalogue.decide import joined
+from taosr_she.data.catalogue.decide import Catalogue, folded, joined
 from taosr_she.data.catalogue.quantities import quantities
 from taosr_she.data.catalogue.queryner import MarkedQuery, readings_by_people, requirements
-from taosr_she.data.catalogue.requirement import Known, Reading, Requirement
+from taosr_she.data.catalogue.requirement import PRODUCT_TYPE, Known, Reading, Requirement
 from taosr_she.data.catalogue.tagger import Tagger
 from taosr_she.data.rows import normal_query
-from taosr_she.data.teachers.words import forms, words
 from taosr_she.domain.domain import Domain
 
 LEAST, SHARE = 3, 0.9
@@ -25,14 +24,13 @@ class Reader:
         self,
         domain: Domain,
         marked: Sequence[MarkedQuery],
-        brands: Collection[str],
+        catalogue: Catalogue,
         held_out: Collection[str] = (),
         seed: int = 0,
     ) -> None:
-        """`brands` are `joined` names. Of the normal queries `held_out`, which are to be scored, people's readings are
-        read, and nothing is learnt."""
+        """Of the normal queries `held_out`, which are scored, people's readings are read and nothing is learnt."""
         self.people = readings_by_people(domain, marked)
-        self.brands = frozenset(brands)
+        self.catalogue = catalogue
         self.usage = _usage(reading for query, reading in self.people.items() if query not in held_out)
         allowed = [m for m in marked if normal_query(m.query) not in held_out]
         examples = [(m.tokens, tags) for m in allowed for tags in m.tags.values() if requirements(m.tokens, tags)]
@@ -50,23 +48,25 @@ class Reader:
 
     def _source(self, r: Requirement) -> Known:
         catalogue = (
-            (r.kind == "brand" and joined(r.text) in self.brands)
+            (r.kind == "brand" and joined(r.text) in self.catalogue.brands)
+            or (r.kind == PRODUCT_TYPE and folded(r.text) in self.catalogue.kinds)
             or (r.kind == "color" and only_plain(r.text))
             or (r.kind in ("size", "quantity") and len(quantities(r.text)) == 1)
         )
         if catalogue:
             return "catalogue"
-        return "usage" if (r.kind, _folded(r.text)) in self.usage else "guess"
+        return "usage" if (r.kind, folded(r.text)) in self.usage else "guess"
 
 
 def _usage(readings: Iterable[Reading]) -> frozenset[tuple[str, str]]:
-    counts = Counter((r.kind, _folded(r.text)) for reading in readings for r in reading)
+    """Kinds of pieces that are always read so. "Label printer" also says that a printer is a product type."""
+    counts: Counter[tuple[str, str]] = Counter()
+    for r in (r for reading in readings for r in reading):
+        text = folded(r.text)
+        counts[r.kind, text] += 1
+        if r.kind == PRODUCT_TYPE and " " in text:
+            counts[r.kind, text.rpartition(" ")[2]] += 1
     totals: Counter[str] = Counter()
     for (_, text), n in counts.items():
         totals[text] += n
     return frozenset(key for key, n in counts.items() if totals[key[1]] >= LEAST and n >= SHARE * totals[key[1]])
-
-
-def _folded(text: str) -> str:
-    """Without plurals and accents."""
-    return " ".join(min(forms(word), key=lambda form: (len(form), form)) for word in words(text))

@@ -15,7 +15,7 @@ Known = Literal["people", "catalogue", "usage", "guess"]
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """`by`: `people` have read this very query so; `catalogue`: a brand or typed value of the catalogue, a plain color
+    """`by`: `people` have read this very query so; `catalogue`: a brand or typed kind of the catalogue, a plain color
     or a number with a unit; `usage`: people read these words so in nearly all other queries; `guess`: the tagger."""
 
     kind: str

@@ -83,8 +83,7 @@ def forms(word: str) -> frozenset[str]:
 
     Sets instead of one stem, so that `tube` stays apart from `tub` while `botines` meets `botín` and `dresses` `dress`.
     """
-    # Latin accents only: the marks of other scripts (Japanese voicing, Thai vowels) make other words.
-    plain = unicodedata.normalize("NFC", re.sub("[\u0300-\u036f]", "", unicodedata.normalize("NFD", word)))
+    plain = _unaccented(word)
     found = {plain}
     if len(plain) > 3 and plain.isalpha() and plain.endswith("s") and not plain.endswith("ss"):
         found.add(plain[:-1])
@@ -93,6 +92,20 @@ def forms(word: str) -> frozenset[str]:
         if plain.endswith("ies"):
             found.add(plain[:-3] + "y")
     return frozenset(found)
+
+
+def singular(word: str) -> str:
+    """One form for a word and its plural, without accents: for keys, where `forms` are for comparing.
+
+    >>> [singular(word) for word in ("shoes", "dresses", "batteries", "glass")]
+    ['shoe', 'dress', 'battery', 'glass']
+    """
+    plain = _unaccented(word)
+    if len(plain) <= 3 or not plain.isalpha() or not plain.endswith("s") or plain.endswith("ss"):
+        return plain
+    if plain.endswith("ies") and len(plain) > 5:
+        return plain[:-3] + "y"
+    return plain[:-2] if plain.endswith(("sses", "xes", "ches", "shes", "zes")) else plain[:-1]
 
 
 class Vocabulary:
@@ -118,3 +131,8 @@ def _without_particle(run: str) -> str:
     if re.fullmatch(f"[{_HIRAGANA}]", run):
         return ""
     return run[:-1] if len(run) > 1 and run[-1] in _PARTICLES and re.match(f"[{_HAN}]", run) else run
+
+
+def _unaccented(word: str) -> str:
+    # Latin accents only: the marks of other scripts (Japanese voicing, Thai vowels) make other words.
+    return unicodedata.normalize("NFC", re.sub("[\u0300-\u036f]", "", unicodedata.normalize("NFD", word)))

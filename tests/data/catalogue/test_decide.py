@@ -67,6 +67,8 @@ def test_color(asked: str, title: str, color: str, said: str | None) -> None:
         ("size", "8x10", "Frame 8 x 10 inch", {}, "match"),
         ("size", "8x10", "Frame 11x14, matted 5x7", {}, None),
         ("size", "7l 2.0", "Pack with 2 l bladder", {}, None),  # a name
+        ("size", "21mm", "22mm band, choose 18mm, 20mm or 21mm", {}, None),
+        ("size", "30 ml", "Drops 1 fl oz", {}, None),  # nearly the same
         ("size", "queen", "Sheets, queen", {}, "match"),
         ("size", "large", "Coat for small medium large dogs", {}, None),
         ("quantity", "2 pack", "Towels (pack of 2)", {}, "match"),

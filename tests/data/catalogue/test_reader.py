@@ -1,30 +1,40 @@
 """Who knows what a query asks: people, the catalogue, usage, or only the tagger."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from taosr_she.data.catalogue.decide import Catalogue
 from taosr_she.data.catalogue.queryner import read_marked
 from taosr_she.data.catalogue.reader import Reader
 from taosr_she.data.catalogue.tagger import Tagger
-from taosr_she.domain.domain import load_domain
+from taosr_she.domain.domain import CatalogueSpec, load_domain
+from taosr_she.domain.pair import Product
 
 CHORUS = load_domain("chorus")
 
 
+def catalogue(*brands: str, kinds: Sequence[str] = ()) -> Catalogue:
+    products = [Product("x", brand=brand) for brand in brands]
+    products += [Product("x", attributes={"product type": kind}) for kind in kinds]
+    return Catalogue.of(CatalogueSpec(types=("product type",)), products)
+
+
 def test_the_source_of_every_piece(marked_file: Path) -> None:
-    reader = Reader(CHORUS, list(read_marked(marked_file)), {"nike", "adidas"})
+    reader = Reader(CHORUS, list(read_marked(marked_file)), catalogue("nike", "adidas", kinds=["Running shoe"]))
     assert [(r.kind, r.by) for r in reader.read("Adidas shoe")] == [("brand", "people"), ("product type", "people")]
     assert [(r.kind, r.text, r.by) for r in reader.read("nike red shirts")] == [
         ("brand", "nike", "catalogue"), ("color", "red", "catalogue"), ("product type", "shirts", "usage"),
     ]  # fmt: skip
     assert [r.by for r in reader.read("red zeppelin")] == ["catalogue", "guess"]
+    assert [r.by for r in reader.read("red shoes")] == ["catalogue", "catalogue"]
 
 
 def test_of_held_out_queries_nothing_is_learnt(marked_file: Path) -> None:
     marked = list(read_marked(marked_file))
     held_out = {m.query for m in marked if "mug" in m.query}
-    reader = Reader(CHORUS, marked, set(), held_out)
+    reader = Reader(CHORUS, marked, catalogue(), held_out)
     assert {r.by for r in reader.read("nike red mug 4")} == {"people"}  # read, for reference
     assert all(r.by == "guess" for r in reader.read("old mugs") if "mug" in r.text)
     assert [r.by for r in reader.read("blue shirt 99") if r.text == "shirt"] == ["usage"]

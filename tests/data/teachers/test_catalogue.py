@@ -34,7 +34,7 @@ def teacher() -> CatalogueTeacher:
     products = [Product("Shoe", brand="Nike"), Product("Shoe", brand="Adidas")]
     assert CHORUS.catalogue is not None
     catalogue = Catalogue.of(CHORUS.catalogue, products)
-    return CatalogueTeacher(CHORUS, Reader(CHORUS, QUERIES, catalogue.brands), catalogue)
+    return CatalogueTeacher(CHORUS, Reader(CHORUS, QUERIES, catalogue), catalogue)
 
 
 def pair(query: str, title: str, label: str | None = "3", color: str = "", **fields: Any) -> Pair:
