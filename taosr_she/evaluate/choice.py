@@ -51,9 +51,17 @@ class DecisionConfig(Strict):
         )
 
     def candidates(self, prior: Mapping[str, float]) -> list[Decision]:
-        """The decisions among which is chosen, the simpler ones first; `prior` holds the labels' shares in training."""
+        """The decisions among which is chosen, the simpler ones first; `prior` holds the labels' shares in training.
+
+        UserError for rule `prior` where training has no labels."""
         every = [WRITTEN, Decision(rule="argmax")]
-        strengths = STRENGTHS if self.strength is None else (self.strength,)
+        strengths: tuple[float, ...] = STRENGTHS if self.strength is None else (self.strength,)
+        if not any(prior.values()):
+            if self.rule == "prior":
+                raise UserError(
+                    "decision rule `prior` divides by the labels' shares in training: no training pair has one"
+                )
+            strengths = ()
         every += [Decision(rule="prior", strength=s, prior=dict(prior)) for s in strengths]
         thresholds = THRESHOLDS if self.threshold is None else (self.threshold,)
         every += [Decision(rule="tiers", threshold=t) for t in thresholds]

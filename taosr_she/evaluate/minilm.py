@@ -42,8 +42,10 @@ CLASSIFIER = tuple(product((0.1, 1.0, 10.0, 100.0), ("balanced", None)))
 """(C, weights of the classes) among which `minilm` chooses."""
 PASSES = 4
 """Most passes of `cross_encoder`; the one that is best on the development pairs is taken."""
-RATE, WARMUP, BATCH, TOKENS = 5e-5, 0.1, 16, 128
-"""Of `cross_encoder`: peak learning rate, share of the steps to reach it, pairs a step, tokens of both texts."""
+RATE, WARMUP, BATCH = 5e-5, 0.1, 16
+"""Of `cross_encoder`: peak learning rate, share of the steps to reach it, pairs a step."""
+TOKENS = 128
+"""Longer texts are cut here: a product's in `minilm`, both together in `cross_encoder`."""
 
 
 def minilm_answers(
@@ -163,10 +165,15 @@ def _features(folder: str, pairs: Sequence[Pair]) -> np.ndarray:
 
     with _loading():
         encoder = SentenceTransformer(folder)
-    texts = ([p.query for p in pairs], [product_text(p) for p in pairs])
-    query, item = (
-        encoder.encode(text, batch_size=64, normalize_embeddings=True, show_progress_bar=False) for text in texts
-    )
+    encoder.max_seq_length = TOKENS
+    texts = list(dict.fromkeys([*(p.query for p in pairs), *map(product_text, pairs)]))  # a query has many products
+    with _half(encoder.device.type):
+        rows = encoder.encode(
+            texts, batch_size=64, convert_to_tensor=True, normalize_embeddings=True, show_progress_bar=False
+        )
+    found = dict(zip(texts, rows.float().cpu().numpy(), strict=True))
+    query = np.array([found[p.query] for p in pairs])
+    item = np.array([found[product_text(p)] for p in pairs])
     return np.hstack([query, item, query * item, np.abs(query - item)]).astype(np.float64)
 
 

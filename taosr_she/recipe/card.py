@@ -183,7 +183,9 @@ def _results(stages: Path, name: str) -> Iterator[str]:
         model = (results.get("models") or {}).get(name)
         if model:
             of = f"{results['pairs']:,} pairs of the {results['split']} split"
-            yield f"On {of}, shares in percent, with 95% intervals over queries:"
+            rule = model.get("decision", "text")
+            how = "" if rule == "text" else f" (the label by rule {code(rule)}, see `decision.json`)"
+            yield f"On {of}, shares in percent, with 95% intervals over queries{how}:"
             metrics = table_metrics(results["step_keys"])
             yield _table(model["metrics"], model["intervals"], {key: metric_name(key) for key in metrics})
     gsrm = (_read(stages / name / "examiners.json").get("examiners") or {}).get("gsrm")

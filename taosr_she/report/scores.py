@@ -1,7 +1,7 @@
 """The table of models with intervals, and the paired comparisons in words."""
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from markupsafe import Markup
@@ -103,9 +103,17 @@ def score_groups(results: dict[str, Any], names: Names) -> list[tuple[str, list[
     ]
     people = results.get("people") or {}
     rows = [(title, [_row(results["models"], people, key, names) for key in keys]) for title, keys in groups]
-    kept = [(title, [row for row in found if row is not None]) for title, found in rows]
+    true = (results.get("labels_true") or {}).get("entropy")
+    kept = [(title, [_with_truth(row, true) for row in found if row is not None]) for title, found in rows]
     kept.append(("macro-F1 of disturbed pairs", _robustness_rows(results["models"] | people)))
     return [(title, found) for title, found in kept if found]
+
+
+def _with_truth(row: Row, entropy: float | None) -> Row:
+    """The entropy of the labels given says little without that of the true ones."""
+    if row.key != "label_entropy" or entropy is None:
+        return row
+    return replace(row, hint=f"in nats; {entropy:.2f} for the true ones")
 
 
 def _robustness_rows(models: dict[str, Any]) -> list[Row]:

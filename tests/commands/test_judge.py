@@ -15,6 +15,7 @@ from taosr_she.data.write import write_pairs
 from taosr_she.domain.domain import Domain, load_domain
 from taosr_she.domain.pair import Pair, Product
 from taosr_she.domain.response import parse_response
+from taosr_she.judge.decision import Decision, save_decision
 from taosr_she.judge.judgement import judgement, judgement_columns
 
 Cli = Callable[..., tuple[int, str, str]]
@@ -45,6 +46,24 @@ def test_the_models_own_domain_is_used_and_malformed_answers_are_told(
     assert any(line.startswith("  judging: 8/8") for line in lines)
     (warning,) = [line for line in lines if line.startswith("warning")]
     assert "8 of 8 responses (100%) are malformed" in warning
+
+
+def test_the_models_own_decision_rule_is_used_and_said_and_can_be_left_out(
+    model: Path, pairs: Path, tmp_path: Path, cli: Cli
+) -> None:
+    folder = tmp_path / "own"
+    shutil.copytree(model, folder)
+    save_decision(Decision(rule="tiers", threshold=0.4), folder)
+    for command, out in (("judge", "judged.jsonl"), ("evaluate", "evaluation")):
+        code, said, _ = cli(command, folder, pairs, "--out", tmp_path / out, *SHORT)
+        assert code == 0 and "domain 'esci', labels by tiers 0.4" in said
+        code, said, _ = cli(command, folder, pairs, "--out", tmp_path / f"as-{out}", *SHORT, "--as-written")
+        assert code == 0 and "domain 'esci'\n" in said and "labels by" not in said
+    results = [json.loads((tmp_path / name / "results.json").read_text()) for name in ("evaluation", "as-evaluation")]
+    assert [found["models"]["model"]["decision"] for found in results] == ["tiers 0.4", "text"]
+    (folder / "decision.json").write_text('{"rule": "tiers"}')
+    code, _, error = cli("judge", folder, pairs, "--out", tmp_path / "judged.jsonl", *SHORT)
+    assert code == 2 and "rule 'tiers' takes threshold, not none" in error and len(error.splitlines()) == 1
 
 
 def test_another_domain_is_refused_until_the_user_insists(

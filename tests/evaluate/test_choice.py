@@ -66,6 +66,13 @@ def test_a_fixed_rule_needs_no_pairs_and_an_open_one_does() -> None:
         DecisionConfig(rule="auto", threshold=0.5)
 
 
+def test_without_labels_in_training_there_is_no_prior_to_divide_by() -> None:
+    unknown = dict.fromkeys(DOMAIN.codes, 0.0)
+    assert {d.rule for d in DecisionConfig(rule="auto").candidates(unknown)} == {"text", "argmax", "tiers"}
+    with pytest.raises(UserError, match="no training pair has one"):
+        choose_decision(DOMAIN, UNSURE, unknown, DecisionConfig(rule="prior"))
+
+
 def test_deciding_leaves_malformed_answers_and_all_else_alone() -> None:
     malformed = replace(answer("4", None, 0.1, 0.2, 0.3, 0.4), reason="no label", response="[query]")
     silent = answer("3", "2")

@@ -51,6 +51,9 @@ def test_grades_are_no_shares_and_people_stand_beside_the_models_without_a_star(
     assert table["grade_error"] == [("0.33", "", True), ("0.40", "", False), ("–", "", False)]
     assert table["label_entropy"] == [("1.20", "", False), ("0.30", "", False), ("–", "", False)]
     assert "good_f1" not in table
+    content = results({"a": {"metrics": a}}, labels_true={"shares": {"4": 0.5, "1": 0.5}, "entropy": 0.6931})
+    hints = {row.key: row.hint for _, group in score_groups(content, NAMES) for row in group}
+    assert hints["label_entropy"] == "in nats; 0.69 for the true ones" and hints["accuracy"] == ""
 
 
 def test_disturbed_pairs_have_a_row_for_each_probe() -> None:

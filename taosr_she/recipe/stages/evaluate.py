@@ -19,7 +19,7 @@ from taosr_she.evaluate.prediction import Prediction, write_predictions
 from taosr_she.evaluate.results import comparisons, model_results, true_labels
 from taosr_she.evaluate.robustness import PROBES, disturbed, robustness
 from taosr_she.examine.verifier import Verifier
-from taosr_she.judge.decision import WRITTEN, Decision, save_decision
+from taosr_she.judge.decision import Decision, save_decision
 from taosr_she.recipe.context import Context
 from taosr_she.recipe.stage import Stage, code_fingerprints
 
@@ -42,7 +42,7 @@ class EvaluateStage(Stage):
     compare: tuple[tuple[str, str], ...] = ()
     """Pairs (a, b) for the paired comparison b - a; empty: every model against the one before it."""
     decision: DecisionConfig = DecisionConfig()
-    """How models and baselines decide for a label. What was decided on is kept in each model's checkpoint
+    """How models and baselines decide for a label. With any rule but `text` the rule is kept in each model's checkpoint
     (`decision.json`), where `judge` and `load_judge` find it."""
     max_new_tokens: int = Field(default=128, gt=0)
     """Length limit of a response."""
@@ -131,7 +131,7 @@ class EvaluateStage(Stage):
             if development:
                 on_development, _ = predict(policy, domain, development, verifier, self.max_new_tokens, self.batch_rows)
             predictions[name] = by_rule(name, answers, on_development)
-            if decisions[name] != WRITTEN:
+            if self.decision.rule != "text":
                 save_decision(decisions[name], context.checkpoint(name))
             context.tell_malformed((p.reason for p in predictions[name]), name)
             probed[name] = {
