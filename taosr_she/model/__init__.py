@@ -5,7 +5,8 @@
 from the run's own text. What cannot be used is refused before the work: `folder` looks at files, `loading` at what
 libraries make of them, `carries` at what a tokenizer loses, `batches` at architectures whose rows do not go together.
 
-`sampler` generates groups of rollouts as `sampling` says, `responses` reads their steps and spans, `label_probs` the
-label distribution, `example` is one text to train on with what is learnt of it. What happens to tokens stands in the
-room `engine`.
+`lora` holds the settings of low-rank adapters, `adapter` puts them on, keeps them apart and folds them in. `sampler`
+generates groups of rollouts as `sampling` says, `responses` reads their steps and spans, `label_probs` the label
+distribution, `example` is one text to train on with what is learnt of it. What happens to tokens stands in the room
+`engine`.
 """

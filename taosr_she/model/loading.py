@@ -32,12 +32,12 @@ def load_parts(name: str, auto: Any, device: torch.device, precision: str = "aut
     Raises UserError when there is no such model, when it is of another kind, damaged or does not fit its config, and
     when its tokenizer is no fast one, has no end token, or has tokens without embeddings.
     """
-    from transformers import AutoConfig, AutoTokenizer
+    from transformers import AutoConfig
 
     check_folder(name)
     with no_progress_bars() if Path(name).exists() else nullcontext():  # a download takes minutes: keep its bar
         config = _read(name, "config", lambda: AutoConfig.from_pretrained(name, trust_remote_code=False))
-        tokenizer = _read(name, "tokenizer", lambda: AutoTokenizer.from_pretrained(name, trust_remote_code=False))
+        tokenizer = load_tokenizer(name)
         dtype = _read(name, "config", lambda: _dtype(config, auto, device, precision))
         # Wrong shapes are let through and told below, with their numbers.
         with _silent():
@@ -57,6 +57,13 @@ def load_parts(name: str, auto: Any, device: torch.device, precision: str = "aut
         raise UserError(f"model {name}: the tokenizer has no end token; set eos_token in tokenizer_config.json")
     _check_tokens(name, model, tokenizer)
     return model.eval().to(device), tokenizer
+
+
+def load_tokenizer(name: str) -> Any:
+    """The fast tokenizer of a folder. Raises UserError."""
+    from transformers import AutoTokenizer
+
+    return _read(name, "tokenizer", lambda: AutoTokenizer.from_pretrained(name, trust_remote_code=False))
 
 
 def _dtype(config: Any, auto: Any, device: torch.device, precision: str) -> torch.dtype:

@@ -70,6 +70,8 @@ class RLStage(Stage):
         settings = self.model_dump(mode="json")
         if self.examination.examiner is None:
             del settings["examination"]["examiner"], settings["examination"]["examiner_options"]
+        if self.settings.lora is None:
+            del settings["settings"]["lora"]
         return settings
 
     def run(self, context: Context) -> dict[str, Any]:
