@@ -5,7 +5,6 @@ writes it, and in `base.json` as a path that survives moving both, with a finger
 """
 
 import hashlib
-import json
 import os
 import warnings
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from torch import nn
 from taosr_she.base.errors import UserError
 from taosr_she.base.files import write_json
 from taosr_she.engine.lora import has_adapter
+from taosr_she.model.folder import json_object
 from taosr_she.model.lora import LoraConfig
 
 ADAPTER_FILE, BASE_FILE = "adapter_config.json", "base.json"
@@ -64,41 +64,44 @@ def is_adapter(name: str | Path) -> bool:
     return (Path(name) / ADAPTER_FILE).is_file()
 
 
-def base_of(folder: Path) -> str:
-    """The base model of an adapter: a folder, or a name on the hub. Raises UserError when a folder is not there."""
-    told = _object(folder / BASE_FILE) if (folder / BASE_FILE).is_file() else {}
-    named = _object(folder / ADAPTER_FILE).get("base_model_name_or_path")
+def base_of(name: str) -> str:
+    """The base model of the adapter in the folder `name`: a folder, or a name on the hub.
+
+    Raises UserError when nobody says it and when a folder is not there.
+    """
+    folder = Path(name)
+    told = _told(name)
+    named = json_object(name, folder / ADAPTER_FILE).get("base_model_name_or_path")
     if isinstance(told.get("folder"), str) and (folder / told["folder"]).is_dir():
         return str((folder / told["folder"]).resolve())
     if isinstance(told.get("name"), str):
         return str(told["name"])
     if not isinstance(named, str) or not named:
-        raise UserError(f"adapter {folder}: {ADAPTER_FILE} names no base model (base_model_name_or_path)")
+        raise UserError(f"model {name}: an adapter whose {ADAPTER_FILE} names no base model (base_model_name_or_path)")
     if Path(named).is_dir() or not (Path(named).is_absolute() or named.startswith(".") or named.count("/") > 1):
         return named
-    raise UserError(f"adapter {folder}: its base model {named} is not there; put it back, or take merged weights")
+    raise UserError(f"model {name}: an adapter, and its base model {named} is not there; put it back, or take `merged`")
 
 
-def fold_in(folder: Path, model: Any) -> Any:
-    """The base model with the adapter of this folder folded into its weights, exactly as PEFT merges it.
+def fold_in(name: str, base: str, model: Any) -> Any:
+    """`model`, loaded from `base`, with the adapter in the folder `name` folded into its weights as PEFT merges it.
 
     Raises UserError when these are not the weights that it was trained on, and when the adapter does not fit.
     """
-    base = base_of(folder)
-    told = _object(folder / BASE_FILE) if (folder / BASE_FILE).is_file() else {}
+    told = _told(name)
     if "fingerprint" in told and told["fingerprint"] != fingerprint(base, model):
-        raise UserError(f"adapter {folder}: its base model {base} has other weights than it was trained on")
+        raise UserError(f"model {name}: an adapter of other weights than those that its base model {base} has now")
     peft = _peft()
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # missing keys, told below in one line
-            wrapped = peft.PeftModel.from_pretrained(model, str(folder))
+            warnings.simplefilter("ignore")
+            wrapped = peft.PeftModel.from_pretrained(model, name)
             merged = wrapped.merge_and_unload(safe_merge=True)
     except (MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # foreign files read by a foreign library
         said = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-        raise UserError(f"adapter {folder} does not go into {base}: {said}") from error
+        raise UserError(f"model {name}: an adapter that does not go into its base model {base} ({said})") from error
     for weight in merged.parameters():
         weight.requires_grad_(True)
     return merged
@@ -157,11 +160,7 @@ def _peft() -> Any:
     return peft
 
 
-def _object(file: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(file.read_text("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"adapter {file.parent}: {file.name} is not JSON ({error}); copy it again") from error
-    if not isinstance(value, dict):
-        raise UserError(f"adapter {file.parent}: {file.name} holds no JSON object; copy it again")
-    return value
+def _told(name: str) -> dict[str, Any]:
+    """What `base.json` says; nothing where the adapter is not of our making."""
+    file = Path(name) / BASE_FILE
+    return json_object(name, file) if file.is_file() else {}

@@ -36,7 +36,7 @@ def check_folder(name: str) -> None:
     for file in sorted(folder.iterdir()):
         if file.is_file() and _begins(file, POINTER):
             raise UserError(f"model {name}: {file.name} is a Git LFS pointer, not the file itself; run `git lfs pull`")
-    config = {file: _object(name, folder / file) for file in OBJECTS if (folder / file).is_file()}["config.json"]
+    config = {file: json_object(name, folder / file) for file in OBJECTS if (folder / file).is_file()}["config.json"]
     if not any(file.name.startswith(("tokenizer.", "vocab", "spiece", "tekken")) for file in folder.iterdir()):
         raise UserError(f"model {name}: no tokenizer there (tokenizer.json); copy that of the base model")
     _check_own_code(name, config)
@@ -47,7 +47,8 @@ def _begins(file: Path, start: bytes) -> bool:
         return opened.read(len(start)) == start
 
 
-def _object(name: str, file: Path) -> dict[str, Any]:
+def json_object(name: str, file: Path) -> dict[str, Any]:
+    """What a file of the model `name` holds. Raises UserError when that is no JSON object."""
     try:
         value = json.loads(file.read_text("utf-8"))
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError is a ValueError

@@ -151,21 +151,20 @@ def load_policy(path_or_name: str | Path, device: str = "auto", dtype: str = "au
     if dtype not in ("auto", "float32", "bfloat16"):
         raise UserError(f"dtype '{dtype}': expected auto, float32 or bfloat16")
     if is_adapter(path_or_name):
-        return _load_adapter(Path(path_or_name), place, dtype)
+        return _load_adapter(str(path_or_name), place, dtype)
     model, tokenizer = load_parts(str(path_or_name), AutoModelForCausalLM, place, dtype)
     return Policy(model, tokenizer, place, saved_domain(str(path_or_name)), str(path_or_name))
 
 
-def _load_adapter(folder: Path, place: torch.device, dtype: str) -> Policy:
+def _load_adapter(name: str, place: torch.device, dtype: str) -> Policy:
     """Folded in float32 and rounded afterwards, so that the adapter's small share is not lost."""
-    policy = load_policy(base_of(folder), "cpu", "float32")
-    model = fold_in(folder, policy.model)
+    base = base_of(name)
+    policy = load_policy(base, "cpu", "float32")
+    model = fold_in(name, base, policy.model)
     rounded = torch.bfloat16 if in_bfloat16(place, count_weights(model), dtype) else torch.float32
-    tokenizer = policy.tokenizer
-    if (folder / "tokenizer.json").is_file():
-        tokenizer = load_tokenizer(str(folder))
-    domain = saved_domain(folder) or policy.domain
-    return Policy(model.to(place, rounded).eval(), tokenizer, place, domain, str(folder))
+    own = (Path(name) / "tokenizer.json").is_file()
+    tokenizer = load_tokenizer(name) if own else policy.tokenizer
+    return Policy(model.to(place, rounded).eval(), tokenizer, place, saved_domain(name) or policy.domain, name)
 
 
 def put_adapter(policy: Policy, config: LoraConfig, seed: int, folder: Path) -> None:

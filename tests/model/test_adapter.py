@@ -99,7 +99,7 @@ def test_an_adapter_on_an_adapter(folders: tuple[Path, torch.Tensor, torch.Tenso
     torch.testing.assert_close(logits(found.model), said, atol=1e-4, rtol=1e-4)
     weights = folder / "checkpoint" / "adapter_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-4] + b"abcd")
-    with pytest.raises(UserError, match="has other weights than it was trained on"):
+    with pytest.raises(UserError, match="an adapter of other weights than those"):
         load_policy(tmp_path / "second" / "checkpoint", "cpu")
 
 
@@ -114,11 +114,11 @@ def test_a_lost_or_another_base_is_told(
     with torch.no_grad():
         other.model.model.layers[1].mlp.up_proj.weight += 0.01
     save_policy(other, saved)
-    with pytest.raises(UserError, match=r"adapter .*: its base model .* has other weights than it was trained on"):
+    with pytest.raises(UserError, match="an adapter of other weights than those"):
         load_policy(folder / "checkpoint", "cpu")
     (folder / "checkpoint" / "base.json").unlink()  # an adapter of somebody else: nobody can tell
     save_policy(make_policy("llama"), saved)
-    with pytest.raises(UserError, match=r"adapter .* does not go into .*"):
+    with pytest.raises(UserError, match="an adapter that does not go into its base model"):
         load_policy(folder / "checkpoint", "cpu")
 
 
@@ -142,7 +142,7 @@ def test_a_name_on_the_hub_stays_a_name(make_policy: Callable[..., Policy], tmp_
     policy = make_policy("llama")
     policy.source = "someone/some-model"
     trained_adapter(policy, tmp_path)
-    assert base_of(tmp_path / "checkpoint") == "someone/some-model"
+    assert base_of(str(tmp_path / "checkpoint")) == "someone/some-model"
 
 
 def test_what_cannot_be_done_is_one_line(make_policy: Callable[..., Policy], monkeypatch: pytest.MonkeyPatch) -> None:
