@@ -95,6 +95,7 @@ def fold_in(name: str, base: str, model: Any) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            warnings.filterwarnings("error", "Found missing adapter keys")  # they would be no adapter at all
             wrapped = peft.PeftModel.from_pretrained(model, name)
             merged = wrapped.merge_and_unload(safe_merge=True)
     except (MemoryError, torch.OutOfMemoryError):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from taosr_she.base.errors import UserError
@@ -135,6 +136,15 @@ def test_damaged_files_are_told(
 def test_damaged_weights_are_told(folders: tuple[Path, torch.Tensor, torch.Tensor]) -> None:
     (folders[0] / "checkpoint" / "adapter_model.safetensors").write_bytes(b"x" * 20)
     with pytest.raises(UserError, match="does not go into"):
+        load_policy(folders[0] / "checkpoint", "cpu")
+
+
+def test_weights_that_lack_a_layer_are_told(folders: tuple[Path, torch.Tensor, torch.Tensor]) -> None:
+    file = folders[0] / "checkpoint" / "adapter_model.safetensors"
+    weights = load_file(file)
+    del weights["base_model.model.model.layers.1.mlp.up_proj.lora_B.weight"]
+    save_file(weights, file)
+    with pytest.raises(UserError, match=r"does not go into its base model .* missing adapter keys .*up_proj.lora_B"):
         load_policy(folders[0] / "checkpoint", "cpu")
 
 
