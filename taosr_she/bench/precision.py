@@ -108,7 +108,8 @@ def table(result: dict[str, Any]) -> str:
         f"{PROMPTS} prompts of {result['prompt']} tokens, responses of {result['response']}, G {result['group']}; "
         f"medians of {result['steps']} steps of each in turn. An update is forward pass, backward pass and AdamW. "
         "Gap: log-probabilities of the trainer against the sampler's, mean / maximum. The limit is the time of the "
-        f"operations of an update of all weights at the rate of a product of {MATRIX:,}. Held: weights and optimizer; rise: of memory during a step.{native}",
+        f"operations of an update of all weights at the rate of a product of {MATRIX:,}. "
+        f"Held: weights and optimizer; rise: of memory during a step.{native}",
         "",
         "| | matrix rate, GFLOP/s | generation, s | tokens/s | update, s | share of limit | held | rise | gap |",
         "| --- |" + " ---: |" * 8,

@@ -46,6 +46,27 @@ def adapter_off(model: nn.Module) -> Iterator[None]:
             layer._disable_adapters = False
 
 
+@contextmanager
+def adapter_dropout(model: nn.Module, seed: int) -> Iterator[None]:
+    """Inside, what the adapter reads is dropped as its config says, drawn from `seed` alone; nothing else is, whatever
+    mode the model is in. For a step of training that repeats itself."""
+    drops = [d for m in model.modules() if is_lora(m) for d in m.lora_dropout.values() if isinstance(d, nn.Dropout)]
+    if not drops:
+        yield
+        return
+    modes = [drop.training for drop in drops]
+    devices = [p.device for p in model.parameters() if p.is_cuda][:1]
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        for drop in drops:
+            drop.training = True
+        try:
+            yield
+        finally:
+            for drop, mode in zip(drops, modes, strict=True):
+                drop.training = mode
+
+
 class Product:
     """A linear layer as it is now, with its adapter if it has one: what the lean pass multiplies by.
 

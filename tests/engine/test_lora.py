@@ -9,7 +9,7 @@ import torch
 from torch.nn.functional import log_softmax
 
 from taosr_she.engine.logprobs import response_logprobs
-from taosr_she.engine.lora import adapter_off, has_adapter
+from taosr_she.engine.lora import adapter_dropout, adapter_off, has_adapter
 from taosr_she.engine.runner import LeanModel, WholeModel, runner
 from taosr_she.engine.shared_prefix import shared_logprobs
 from taosr_she.engine.speedups import without
@@ -168,6 +168,26 @@ def test_dropout_is_that_of_peft(lean: bool, make_policy: Callable[..., Policy])
                 logits = runner(policy.model).logits(ids, positions, attention, places)
         found.append(logits)
     torch.testing.assert_close(*found, atol=1e-4, rtol=1e-4)
+
+
+def test_dropout_of_a_step_hangs_on_its_seed_alone(make_policy: Callable[..., Policy]) -> None:
+    policy = make_policy("qwen3")
+    add_adapter(policy.model, LoraConfig(rank=4, dropout=0.4), "some/base", seed=3)
+    wake(policy.model)
+    group, ids, mask = batch(policy)
+
+    def once(seed: int) -> torch.Tensor:
+        with adapter_dropout(policy.model, seed):
+            return shared_logprobs(policy.model, PROMPTS, group, ids, mask)[0]
+
+    off, _ = shared_logprobs(policy.model, PROMPTS, group, ids, mask)
+    torch.manual_seed(1)
+    expected = torch.rand(1)
+    torch.manual_seed(1)
+    first = once(5)
+    assert torch.equal(torch.rand(1), expected)  # the global generator is where it was
+    assert torch.equal(first, once(5)) and not torch.allclose(first, once(6)) and not torch.allclose(first, off)
+    assert torch.equal(off, shared_logprobs(policy.model, PROMPTS, group, ids, mask)[0])
 
 
 @pytest.mark.parametrize("what", ["dora", "two adapters", "merged", "another type", "bias"])
