@@ -50,7 +50,8 @@ def adapter_off(model: nn.Module) -> Iterator[None]:
 def adapter_dropout(model: nn.Module, seed: int) -> Iterator[None]:
     """Inside, what the adapter reads is dropped as its config says, drawn from `seed` alone; nothing else is, whatever
     mode the model is in. For a step of training that repeats itself."""
-    drops = [d for m in model.modules() if is_lora(m) for d in m.lora_dropout.values() if isinstance(d, nn.Dropout)]
+    layers: list[Any] = [module for module in model.modules() if is_lora(module)]
+    drops = [drop for layer in layers for drop in layer.lora_dropout.values() if isinstance(drop, nn.Dropout)]
     if not drops:
         yield
         return
