@@ -17,10 +17,9 @@ from torch import nn
 from taosr_she.base.errors import UserError
 from taosr_she.base.files import write_json
 from taosr_she.engine.lora import has_adapter
-from taosr_she.model.folder import json_object
+from taosr_she.model.folder import BASE_FILE, adapter_base, is_adapter
 from taosr_she.model.lora import LoraConfig
 
-ADAPTER_FILE, BASE_FILE = "adapter_config.json", "base.json"
 SAMPLE = 1024
 """Numbers of each weight that its fingerprint reads."""
 
@@ -59,36 +58,12 @@ def save_adapter(model: Any, folder: Path, place: Path) -> None:
     write_json(folder / BASE_FILE, where | {"fingerprint": model.taosr_base["fingerprint"]})
 
 
-def is_adapter(name: str | Path) -> bool:
-    """Whether this is the folder of an adapter."""
-    return (Path(name) / ADAPTER_FILE).is_file()
-
-
-def base_of(name: str) -> str:
-    """The base model of the adapter in the folder `name`: a folder, or a name on the hub.
-
-    Raises UserError when nobody says it and when a folder is not there.
-    """
-    folder = Path(name)
-    told = _told(name)
-    named = json_object(name, folder / ADAPTER_FILE).get("base_model_name_or_path")
-    if isinstance(told.get("folder"), str) and (folder / told["folder"]).is_dir():
-        return str((folder / told["folder"]).resolve())
-    if isinstance(told.get("name"), str):
-        return str(told["name"])
-    if not isinstance(named, str) or not named:
-        raise UserError(f"model {name}: an adapter whose {ADAPTER_FILE} names no base model (base_model_name_or_path)")
-    if Path(named).is_dir() or not (Path(named).is_absolute() or named.startswith(".") or named.count("/") > 1):
-        return named
-    raise UserError(f"model {name}: an adapter, and its base model {named} is not there; put it back, or take `merged`")
-
-
 def fold_in(name: str, base: str, model: Any) -> Any:
     """`model`, loaded from `base`, with the adapter in the folder `name` folded into its weights as PEFT merges it.
 
     Raises UserError when these are not the weights that it was trained on, and when the adapter does not fit.
     """
-    told = _told(name)
+    told = adapter_base(name)
     if "fingerprint" in told and told["fingerprint"] != fingerprint(base, model):
         raise UserError(f"model {name}: an adapter of other weights than those that its base model {base} has now")
     peft = _peft()
@@ -159,9 +134,3 @@ def _peft() -> Any:
     except ImportError as error:
         raise UserError("LoRA adapters need the package peft: pip install 'taosr-she[lora]'") from error
     return peft
-
-
-def _told(name: str) -> dict[str, Any]:
-    """What `base.json` says; nothing where the adapter is not of our making."""
-    file = Path(name) / BASE_FILE
-    return json_object(name, file) if file.is_file() else {}

@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 
 from taosr_she.base.errors import UserError
 from taosr_she.engine.precision import count_weights, in_bfloat16
-from taosr_she.model.folder import check_folder
+from taosr_she.model.folder import check_folder, is_adapter
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +35,8 @@ def load_parts(name: str, auto: Any, device: torch.device, precision: str = "aut
     from transformers import AutoConfig
 
     check_folder(name)
+    if is_adapter(name):  # libraries would fetch its base model, or leave it out in silence, by what is installed
+        raise UserError(f"model {name}: an adapter (adapter_config.json); merge it into its base model first")
     with no_progress_bars() if Path(name).exists() else nullcontext():  # a download takes minutes: keep its bar
         config = _read(name, "config", lambda: AutoConfig.from_pretrained(name, trust_remote_code=False))
         tokenizer = load_tokenizer(name)

@@ -17,10 +17,11 @@ from taosr_she.domain.pair import Pair
 from taosr_she.domain.prompt import render_pair, render_prompt, render_system
 from taosr_she.engine.lora import has_adapter
 from taosr_she.engine.precision import count_weights, in_bfloat16
-from taosr_she.model.adapter import add_adapter, base_of, fold, fold_in, is_adapter, save_adapter
+from taosr_she.model.adapter import add_adapter, fold, fold_in, save_adapter
 from taosr_she.model.carries import check_carries
 from taosr_she.model.chat import Chat
 from taosr_she.model.domain_file import save_domain, saved_domain
+from taosr_she.model.folder import base_of, is_adapter
 from taosr_she.model.loading import load_parts, load_tokenizer, no_progress_bars
 from taosr_she.model.lora import LoraConfig
 

@@ -12,7 +12,9 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from taosr_she.base.errors import UserError
-from taosr_she.model.adapter import add_adapter, base_of, fold
+from taosr_she.model.adapter import add_adapter, fold
+from taosr_she.model.folder import base_of, check_folder
+from taosr_she.model.loading import load_parts
 from taosr_she.model.lora import LoraConfig
 from taosr_she.model.policy import Policy, load_policy, put_adapter, save_policy, save_trained
 
@@ -131,6 +133,16 @@ def test_damaged_files_are_told(
     (folders[0] / "checkpoint" / file).write_text(text)
     with pytest.raises(UserError, match=f"{file} {said}"):
         load_policy(folders[0] / "checkpoint", "cpu")
+
+
+def test_a_recipe_may_start_from_it(folders: tuple[Path, torch.Tensor, torch.Tensor], saved: Path) -> None:
+    folder = str(folders[0] / "checkpoint")
+    check_folder(folder)
+    with pytest.raises(UserError, match=r"an adapter .*; merge it into its base model first"):  # no policy
+        load_parts(folder, AutoModelForCausalLM, torch.device("cpu"))
+    (saved / "config.json").unlink()
+    with pytest.raises(UserError, match=f"model {saved.resolve()}: no config.json there"):
+        check_folder(folder)
 
 
 def test_damaged_weights_are_told(folders: tuple[Path, torch.Tensor, torch.Tensor]) -> None:
