@@ -12,6 +12,8 @@ from taosr_she.domain.pair import Pair, Product
 from taosr_she.domain.response import Response
 from taosr_she.engine.precision import computing
 from taosr_she.examine.verdicts import CODE, Verdicts
+from taosr_she.model.adapter import add_adapter
+from taosr_she.model.lora import LoraConfig
 from taosr_she.model.policy import Policy
 from taosr_she.model.sampler import Rollouts, Sampling, sample_groups
 from taosr_she.train.rl.batch import CreditedBatch, credit_rollouts
@@ -46,8 +48,9 @@ class OurStep:
         cell: StepSize,
         tokens: int | None = None,
         precision: Literal["auto", "float32", "bfloat16"] = "auto",
+        lora: LoraConfig | None = None,
     ) -> None:
-        """`tokens` is the size of a micro-batch; None: the default."""
+        """`tokens` is the size of a micro-batch; None: the default. With `lora` the policy gets an adapter."""
         self.policy, self.domain, self.prompts = policy, domain, prompts
         self.settings = StepCreditSettings(
             pairs_per_update=PROMPTS,
@@ -59,6 +62,8 @@ class OurStep:
             self.settings = self.settings.model_copy(update={"tokens_per_microbatch": tokens})
         self.pairs = [Pair(str(i), str(i), "query", Product(title="product")) for i in range(len(prompts))]
         self.examiner = EveryOther(cell.silent)
+        if lora is not None:
+            add_adapter(policy.model, lora, "benchmark", 1)
         self.optimizer = make_optimizer(policy, self.settings)
         self.seed = 0
 

@@ -1,6 +1,7 @@
-"""`taosr-she bench precision`: our step in float32 and bfloat16 on the CPU, in turn; matrix rates beside it."""
+"""`taosr-she bench precision`: our step in float32 and bfloat16 on the CPU, with LoRA if asked for, in turn."""
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from statistics import median
 from typing import Any, Literal
@@ -16,42 +17,47 @@ from taosr_she.bench.results import write_result
 from taosr_she.bench.work import PROMPTS, Bench, Endless, StepSize
 from taosr_she.engine.precision import computing, multiplies_bfloat16
 from taosr_she.engine.shared_prefix import shared_logprobs
+from taosr_she.model.lora import LoraConfig
 
 MATRIX = 2048
 """Rows and columns of the product whose rate stands beside the steps."""
 
-Way = Literal["float32", "bfloat16"]
-WAYS: dict[Way, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+Precision = Literal["float32", "bfloat16"]
+WATCHED = 1
+"""The step whose memory is watched, which costs time."""
+TYPES: dict[Precision, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 """What a step is computed in, and the type of the matrix product beside it."""
 
 
-def measure_precision(console: Console, out: Path, shape: str, cell: StepSize, steps: int) -> None:
-    """Measure, print, and write `precision-SHAPE.json` and `.md` to `out`. Medians over `steps` after one to warm up,
-    during which memory is watched."""
+def measure_precision(console: Console, out: Path, shape: str, cell: StepSize, steps: int, rank: int = 0) -> None:
+    """Measure, print, and write `precision-SHAPE.json` and `.md` to `out`. Medians over `steps` after two: one to warm
+    up, and one whose memory is watched. With a `rank` LoRA on all layers of the blocks is measured as well."""
     out.mkdir(parents=True, exist_ok=True)
     bench, cpu = Bench(), torch.device("cpu")
     tiny = bench.policy("tiny")
     prompts = bench.prompts(tiny, PROMPTS, cell.prompt)
     options = dict(SHAPES[shape])
     config = CONFIG_MAPPING[options.pop("model_type")](**options)
-    sides = {}
-    for way in WAYS:
-        torch.manual_seed(1)
-        policy = Endless(AutoModelForCausalLM.from_config(config), tiny.tokenizer, cpu)
-        sides[way] = OurStep(policy, bench.domain, prompts, cell, precision=way)
+    sides: dict[str, OurStep] = {}
+    types: dict[str, torch.dtype] = {}
+    for lora in (None, LoraConfig(rank=rank, alpha=2 * rank)) if rank else (None,):
+        for precision, dtype in TYPES.items():
+            torch.manual_seed(1)
+            policy = Endless(AutoModelForCausalLM.from_config(config), tiny.tokenizer, cpu)
+            way = f"{precision}, LoRA of rank {rank}" if lora else precision
+            sides[way] = OurStep(policy, bench.domain, prompts, cell, precision=precision, lora=lora)
+            types[way] = dtype
     gaps = {way: logprob_gap(step, prompts) for way, step in sides.items()}
-    taken: dict[Way, list[dict[str, float]]] = {way: [] for way in WAYS}
-    rates: dict[Way, list[float]] = {way: [] for way in WAYS}
-    memory: dict[Way, int] = {}
-    for number in range(steps + 1):
+    taken: dict[str, list[dict[str, float]]] = {way: [] for way in sides}
+    rates: dict[str, list[float]] = {way: [] for way in sides}
+    memory: dict[str, int] = {}
+    for number in range(steps + WATCHED + 1):
         for way, step in sides.items():
-            if number == 0:
-                with PeakMemory() as watched:
-                    taken[way].append(step())
-                memory[way] = watched.rise
-            else:
+            with PeakMemory() if number == WATCHED else nullcontext() as watched:
                 taken[way].append(step())
-            rates[way].append(matrix_rate(MATRIX, 0.5, cpu, WAYS[way]))
+            if watched:
+                memory[way] = watched.rise
+            rates[way].append(matrix_rate(MATRIX, 0.5, cpu, types[way]))
         line = "; ".join(
             f"{way}: " + ", ".join(f"{part} {s:.2f}" for part, s in rows[-1].items()) for way, rows in taken.items()
         )
@@ -63,10 +69,11 @@ def measure_precision(console: Console, out: Path, shape: str, cell: StepSize, s
         "update_operations": operations,
         "sides": {
             way: {
-                "generation": (generation := median(row["generation"] for row in rows[1:])),
+                "generation": (generation := median(row["generation"] for row in rows[WATCHED + 1 :])),
                 "tokens_per_second": PROMPTS * cell.group * cell.response / generation,
-                "update": (update := median(row["update"] for row in rows[1:])),
-                "memory": memory[way], "matrix_rate": (rate := median(rates[way][1:])),
+                "update": (update := median(row["update"] for row in rows[WATCHED + 1 :])),
+                "held": held(sides[way]), "memory": memory[way],
+                "matrix_rate": (rate := median(rates[way][WATCHED + 1 :])),
                 "update_share_of_limit": operations / rate / update, **gaps[way],
             }
             for way, rows in taken.items()
@@ -74,6 +81,12 @@ def measure_precision(console: Console, out: Path, shape: str, cell: StepSize, s
     }  # fmt: skip
     write_result(console, out, f"precision-{shape}", result, table(result))
     print(json.dumps(result))
+
+
+def held(step: OurStep) -> int:
+    """Bytes of the weights and of what the optimizer keeps of them."""
+    state = (t for kept in step.optimizer.state.values() for t in kept.values() if isinstance(t, torch.Tensor))
+    return sum(t.numel() * t.element_size() for t in (*step.policy.model.parameters(), *state))
 
 
 def logprob_gap(step: OurStep, prompts: list[list[int]]) -> dict[str, float]:
@@ -94,16 +107,18 @@ def table(result: dict[str, Any]) -> str:
         f"Shape of {result['shape']}, random weights, CPU, {result['threads']} threads, torch {result['torch']}; "
         f"{PROMPTS} prompts of {result['prompt']} tokens, responses of {result['response']}, G {result['group']}; "
         f"medians of {result['steps']} steps of each in turn. An update is forward pass, backward pass and AdamW. "
-        f"Gap: log-probabilities of the trainer against the "
-        f"sampler's, mean / maximum. The limit is the rate of a product of {MATRIX:,}.{native}",
+        "Gap: log-probabilities of the trainer against the sampler's, mean / maximum. The limit is the time of the "
+        f"operations of an update of all weights at the rate of a product of {MATRIX:,}. "
+        f"Held: weights and optimizer; rise: of memory during a step.{native}",
         "",
-        "| | matrix rate, GFLOP/s | generation, s | tokens/s | update, s | share of limit | memory | gap |",
-        "| --- |" + " ---: |" * 7,
+        "| | matrix rate, GFLOP/s | generation, s | tokens/s | update, s | share of limit | held | rise | gap |",
+        "| --- |" + " ---: |" * 8,
     ]
     for way, side in result["sides"].items():
         lines.append(
             f"| {way} | {side['matrix_rate'] / 1e9:,.0f} | {side['generation']:.2f} | "
             f"{side['tokens_per_second']:,.0f} | {side['update']:.2f} | {side['update_share_of_limit']:.0%} | "
-            f"{side['memory'] / 2**20:,.0f} MiB | {side['gap_mean']:.1e} / {side['gap_max']:.1e} |"
+            f"{side['held'] / 2**20:,.0f} MiB | {side['memory'] / 2**20:,.0f} MiB | "
+            f"{side['gap_mean']:.1e} / {side['gap_max']:.1e} |"
         )
     return "\n".join(lines) + "\n"

@@ -51,15 +51,16 @@ def precision(
     response: Annotated[int, typer.Option(min=1, help="Tokens of a response.")] = 48,
     group: Annotated[int, typer.Option(min=2, help="Rollouts of a prompt.")] = 8,
     steps: Annotated[int, typer.Option(min=1, help="Measured steps of each side.")] = 3,
+    lora: Annotated[int, typer.Option(min=0, help="Measure LoRA of this rank too; 0: not.")] = 0,
 ) -> None:
-    """Our training step in float32 and in bfloat16 on the CPU, in turn."""
+    """Our training step in float32 and in bfloat16 on the CPU, with all weights and with LoRA, in turn."""
     from taosr_she.bench.device import SHAPES
     from taosr_she.bench.precision import measure_precision
     from taosr_she.bench.work import StepSize
 
     if shape not in SHAPES:
         raise UserError(f"--shape {shape}: expected one of {', '.join(SHAPES)}")
-    measure_precision(terminal(), out, shape, StepSize(shape, prompt, response, group), steps)
+    measure_precision(terminal(), out, shape, StepSize(shape, prompt, response, group), steps, lora)
 
 
 def parts(

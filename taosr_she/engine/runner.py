@@ -4,18 +4,19 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear
 
 from taosr_she.engine.attention import Attention, attending
 from taosr_she.engine.fused import norm_rotate, rms_norm, signed, swiglu
 from taosr_she.engine.logprobs import picked_logits
+from taosr_she.engine.lora import Product, is_lora, is_plain_lora
 from taosr_she.engine.speedups import speedups
 
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
 """Architectures of one build: norm, attention with rotary positions, residual, norm, gated feed-forward, residual."""
 
 PARTS = (nn.Linear, nn.Embedding, nn.ModuleList, nn.SiLU)
-"""What they may be put together from beside their own modules; anything else (LoRA, quantised weights) is unknown."""
+"""What they may be put together from beside their own modules; anything else (quantised weights) is unknown,
+but for plain LoRA layers (`lora`)."""
 
 RECOMPUTES = "gradient_checkpointing"
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
@@ -60,7 +61,12 @@ class LeanModel:
     def __init__(self, model: Any) -> None:
         self.model, self.base = model, model.model
         self.eps: float = self.base.norm.variance_epsilon
-        self.layers = [_Layer(layer) for layer in self.base.layers]
+        dtype = _product_type(self.base.embed_tokens.weight)
+        self.layers = [_Layer(layer, dtype) for layer in self.base.layers]
+        head = model.lm_head
+        # Called as it is, unless it is frozen and autocast would round all of it for every token.
+        round_head = head.weight.dtype != dtype and not head.weight.requires_grad and _plain_linear(head)
+        self.head = Product(head, dtype) if round_head else head
 
     def logits(self, ids: Tensor, positions: Tensor, attention: Attention, places: Tensor, cache: Any = None) -> Tensor:
         """As Runner."""
@@ -72,7 +78,7 @@ class LeanModel:
         dtype = _product_type(x)
         for number, layer in enumerate(self.layers):
             h = rms_norm(x, layer.norm_in, self.eps, dtype)
-            query, key, value = (_product(h, p).view(rows, new, -1, layer.width) for p in layer.heads)
+            query, key, value = (product(h).view(rows, new, -1, layer.width) for product in layer.heads)
             query, key = (
                 norm_rotate(t, w, self.eps, cos, sin, value.dtype)
                 for t, w in zip((query, key), layer.norm_heads, strict=True)
@@ -84,22 +90,25 @@ class LeanModel:
             out = out.reshape(rows * new, -1)
             if layer is self.layers[-1]:  # what follows concerns each token alone
                 x, out = x.index_select(0, places), out.index_select(0, places)
-            x = _plus_product(x, out, layer.out)
+            x = layer.out.plus(x, out)
             h = rms_norm(x, layer.norm_between, self.eps, dtype)
-            x = _plus_product(x, swiglu(_product(h, layer.gate), _product(h, layer.up)), layer.down)
-        logits: Tensor = self.model.lm_head(rms_norm(x, self.base.norm.weight, self.eps, dtype))
+            x = layer.down.plus(x, swiglu(layer.gate(h), layer.up(h)))
+        logits: Tensor = self.head(rms_norm(x, self.base.norm.weight, self.eps, dtype))
         return logits
 
 
 class _Layer:
     """Where a layer's parts are: looking them up in its modules takes longer than a small operation."""
 
-    def __init__(self, layer: Any) -> None:
+    def __init__(self, layer: Any, dtype: torch.dtype) -> None:
         part, mlp = layer.self_attn, layer.mlp
         self.attention, self.scale, self.width = part, part.scaling, part.head_dim
         self.norm_in, self.norm_between = layer.input_layernorm.weight, layer.post_attention_layernorm.weight
-        self.heads, self.out = (part.q_proj, part.k_proj, part.v_proj), part.o_proj
-        self.gate, self.up, self.down = mlp.gate_proj, mlp.up_proj, mlp.down_proj
+        # In this order their inputs are dropped from, too, where the adapter has dropout.
+        self.heads = [Product(p, dtype) for p in (part.q_proj, part.k_proj, part.v_proj)]
+        self.out, self.gate, self.up, self.down = (
+            Product(p, dtype) for p in (part.o_proj, mlp.gate_proj, mlp.up_proj, mlp.down_proj)
+        )
         self.norm_heads = (part.q_norm.weight, part.k_norm.weight) if hasattr(part, "q_norm") else (None, None)
 
 
@@ -114,10 +123,17 @@ def is_lean(model: Any) -> bool:
     if type(model).__module__ != home or not hasattr(model, "lm_head"):
         return False
     ends = {model.get_input_embeddings(), model.get_output_embeddings()}  # called as they are
+    inside: set[nn.Module] = set()  # of LoRA layers
     for module in model.modules():
         if module in ends:
             continue
-        if type(module).__module__ not in (home, "transformers.activations") and type(module) not in PARTS:
+        if is_lora(module):
+            if not is_plain_lora(module):
+                return False
+            inside.update(module.modules())
+        elif module in inside:
+            pass
+        elif type(module).__module__ not in (home, "transformers.activations") and type(module) not in PARTS:
             return False
         if "forward" in vars(module) or any(getattr(module, hooks) for hooks in HOOKS):
             return False
@@ -131,12 +147,5 @@ def _product_type(x: Tensor) -> torch.dtype:
     return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
 
 
-def _product(x: Tensor, layer: nn.Linear) -> Tensor:
-    return linear(x, layer.weight, layer.bias)
-
-
-def _plus_product(x: Tensor, factor: Tensor, layer: nn.Linear) -> Tensor:
-    """x + layer(factor), at once where that keeps the type of x: autocast would round x too."""
-    if layer.bias is not None or torch.is_autocast_enabled(x.device.type):
-        return x + _product(factor, layer)
-    return torch.addmm(x, factor, layer.weight.t())
+def _plain_linear(layer: nn.Module) -> bool:
+    return type(layer) is nn.Linear and not any(getattr(layer, hooks) for hooks in HOOKS)

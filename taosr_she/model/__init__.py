@@ -9,7 +9,8 @@ together.
 `names` knows the pretrained models that have a name here, `fetch` brings them, `gguf_head` reads what a GGUF file says
 of itself, `gguf_import` makes a model folder of it.
 
-`sampler` generates groups of rollouts as `sampling` says, `responses` reads their steps and spans, `label_probs` the
-label distribution, `example` is one text to train on with what is learnt of it, `taught` one that teaches some steps.
-What happens to tokens stands in the room `engine`.
+`lora` holds the settings of low-rank adapters; `adapter` adds them, switches them off and merges them. `sampler`
+generates groups of rollouts as `sampling` says, `responses` reads their steps and spans, `label_probs` the label
+distribution, `example` is one text to train on with what is learnt of it, `taught` one that teaches some steps. What
+happens to tokens stands in the room `engine`.
 """

@@ -13,6 +13,9 @@ OBJECTS = (
 )  # fmt: skip
 """Files that hold one JSON object each. Libraries take it for granted and fail somewhere inside where it is not so."""
 
+ADAPTER_FILE, BASE_FILE = "adapter_config.json", "base.json"
+"""What makes a folder an adapter, and where we say more of its base model than PEFT does (`adapter`)."""
+
 POINTER = b"version https://git-lfs.github.com/spec/"
 """How a Git LFS pointer begins: what a clone without `git lfs` leaves in the place of a large file."""
 
@@ -32,18 +35,48 @@ def check_folder(name: str) -> None:
         return
     if not folder.is_dir():
         raise UserError(f"model {name}: a file; name the Hugging Face model folder that it belongs to")
-    if (folder / "adapter_config.json").is_file():
-        # Libraries would fetch its base model, or leave the adapter out in silence, by what is installed.
-        raise UserError(f"model {name}: an adapter (adapter_config.json); merge it into its base model first")
+    if is_adapter(name):
+        check_folder(base_of(name))
+        return
     if not (folder / "config.json").is_file():
         raise UserError(f"model {name}: no config.json there; expected a Hugging Face model folder")
     for file in sorted(folder.iterdir()):
         if file.is_file() and _begins(file, POINTER):
             raise UserError(f"model {name}: {file.name} is a Git LFS pointer, not the file itself; run `git lfs pull`")
-    config = {file: _object(name, folder / file) for file in OBJECTS if (folder / file).is_file()}["config.json"]
+    config = {file: json_object(name, folder / file) for file in OBJECTS if (folder / file).is_file()}["config.json"]
     if not any(file.name.startswith(("tokenizer.", "vocab", "spiece", "tekken")) for file in folder.iterdir()):
         raise UserError(f"model {name}: no tokenizer there (tokenizer.json); copy that of the base model")
     _check_own_code(name, config)
+
+
+def is_adapter(name: str | Path) -> bool:
+    """Whether this is the folder of an adapter."""
+    return (Path(name) / ADAPTER_FILE).is_file()
+
+
+def base_of(name: str) -> str:
+    """The base model of the adapter in the folder `name`: a folder, or a name on the hub.
+
+    Raises UserError when nobody says it and when a folder is not there.
+    """
+    folder = Path(name)
+    told = adapter_base(name)
+    named = json_object(name, folder / ADAPTER_FILE).get("base_model_name_or_path")
+    if isinstance(told.get("folder"), str) and (folder / told["folder"]).is_dir():
+        return str((folder / told["folder"]).resolve())
+    if isinstance(told.get("name"), str):
+        return str(told["name"])
+    if not isinstance(named, str) or not named:
+        raise UserError(f"model {name}: an adapter whose {ADAPTER_FILE} names no base model (base_model_name_or_path)")
+    if Path(named).is_dir() or not (Path(named).is_absolute() or named.startswith(".") or named.count("/") > 1):
+        return named
+    raise UserError(f"model {name}: an adapter, and its base model {named} is not there; put it back, or take `merged`")
+
+
+def adapter_base(name: str) -> dict[str, Any]:
+    """What `base.json` says of an adapter's base model; nothing where the adapter is not of our making."""
+    file = Path(name) / BASE_FILE
+    return json_object(name, file) if file.is_file() else {}
 
 
 def _begins(file: Path, start: bytes) -> bool:
@@ -51,7 +84,8 @@ def _begins(file: Path, start: bytes) -> bool:
         return opened.read(len(start)) == start
 
 
-def _object(name: str, file: Path) -> dict[str, Any]:
+def json_object(name: str, file: Path) -> dict[str, Any]:
+    """What a file of the model `name` holds. Raises UserError when that is no JSON object."""
     try:
         value = json.loads(file.read_text("utf-8"))
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError is a ValueError

@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 
 from taosr_she.base.errors import UserError
 from taosr_she.engine.precision import count_weights, in_bfloat16
-from taosr_she.model.folder import check_folder
+from taosr_she.model.folder import check_folder, is_adapter
 from taosr_she.model.names import model_folder
 
 log = logging.getLogger(__name__)
@@ -37,13 +37,15 @@ def load_parts(name: str, auto: Any, device: torch.device, precision: str = "aut
     Raises UserError when there is no such model, when it is of another kind, damaged or does not fit its config, and
     when its tokenizer is no fast one, has no end token, or has tokens without embeddings.
     """
-    from transformers import AutoConfig, AutoTokenizer
+    from transformers import AutoConfig
 
     name = model_folder(name)
     check_folder(name)
+    if is_adapter(name):  # libraries would fetch its base model, or leave it out in silence, by what is installed
+        raise UserError(f"model {name}: an adapter (adapter_config.json); merge it into its base model first")
     with no_progress_bars() if Path(name).exists() else nullcontext():  # a download takes minutes: keep its bar
         config = _read(name, "config", lambda: AutoConfig.from_pretrained(name, trust_remote_code=False))
-        tokenizer = _read(name, "tokenizer", lambda: AutoTokenizer.from_pretrained(name, trust_remote_code=False))
+        tokenizer = load_tokenizer(name)
         dtype = _read(name, "config", lambda: _dtype(config, auto, device, precision))
         # Wrong shapes are let through and told below, with their numbers.
         with silent():
@@ -63,6 +65,13 @@ def load_parts(name: str, auto: Any, device: torch.device, precision: str = "aut
         raise UserError(f"model {name}: the tokenizer has no end token; set eos_token in tokenizer_config.json")
     _check_tokens(name, model, tokenizer)
     return model.eval().to(device), tokenizer
+
+
+def load_tokenizer(name: str) -> Any:
+    """The fast tokenizer of a folder. Raises UserError."""
+    from transformers import AutoTokenizer
+
+    return _read(name, "tokenizer", lambda: AutoTokenizer.from_pretrained(name, trust_remote_code=False))
 
 
 def _dtype(config: Any, auto: Any, device: torch.device, precision: str) -> torch.dtype:

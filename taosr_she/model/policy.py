@@ -14,10 +14,15 @@ from taosr_she.base.files import replacing_folder
 from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Pair
 from taosr_she.domain.prompt import render_pair, render_prompt, render_system
+from taosr_she.engine.lora import has_adapter
+from taosr_she.engine.precision import count_weights, in_bfloat16
+from taosr_she.model.adapter import add_adapter, fold, fold_in, save_adapter
 from taosr_she.model.carries import check_carries
 from taosr_she.model.chat import Chat
 from taosr_she.model.domain_file import save_domain, saved_domain
-from taosr_she.model.loading import load_parts, no_progress_bars
+from taosr_she.model.folder import base_of, is_adapter
+from taosr_she.model.loading import load_parts, load_tokenizer, no_progress_bars
+from taosr_she.model.lora import LoraConfig
 
 
 @dataclass
@@ -28,6 +33,7 @@ class Policy:
     tokenizer: Any  # PreTrainedTokenizerFast
     device: torch.device
     domain: Domain | None = None  # what it was trained for; None where nobody said so
+    source: str | None = None  # folder, or name on the hub, of its weights; None where they were made here
     _checked: list[Domain] = field(default_factory=list, repr=False, compare=False)  # their responses come through
 
     def to(self, device: str) -> "Policy":
@@ -133,6 +139,8 @@ def resolve_device(name: str) -> torch.device:
 def load_policy(path_or_name: str | Path, device: str = "auto", dtype: str = "auto") -> Policy:
     """Load a causal LM with its fast tokenizer from a folder or, by name, from the Hugging Face hub, in eval mode.
 
+    The folder may be that of an adapter: its base model is loaded then, and the adapter folded into the weights.
+
     `dtype` is `auto` (bfloat16 on a GPU, and for larger models on a CPU that multiplies it; else float32), `float32` or
     `bfloat16`. Raises UserError when there is
     no such model, or it cannot be used (see `load_parts`).
@@ -142,16 +150,54 @@ def load_policy(path_or_name: str | Path, device: str = "auto", dtype: str = "au
     place = resolve_device(device)
     if dtype not in ("auto", "float32", "bfloat16"):
         raise UserError(f"dtype '{dtype}': expected auto, float32 or bfloat16")
+    if is_adapter(path_or_name):
+        return _load_adapter(str(path_or_name), place, dtype)
     model, tokenizer = load_parts(str(path_or_name), AutoModelForCausalLM, place, dtype)
-    return Policy(model, tokenizer, place, saved_domain(str(path_or_name)))
+    return Policy(model, tokenizer, place, saved_domain(str(path_or_name)), str(path_or_name))
+
+
+def _load_adapter(name: str, place: torch.device, dtype: str) -> Policy:
+    """Folded in float32 and rounded afterwards, so that the adapter's small share is not lost."""
+    base = base_of(name)
+    policy = load_policy(base, "cpu", "float32")
+    model = fold_in(name, base, policy.model)
+    rounded = torch.bfloat16 if in_bfloat16(place, count_weights(model), dtype) else torch.float32
+    own = (Path(name) / "tokenizer.json").is_file()
+    tokenizer = load_tokenizer(name) if own else policy.tokenizer
+    return Policy(model.to(place, rounded).eval(), tokenizer, place, saved_domain(name) or policy.domain, name)
+
+
+def put_adapter(policy: Policy, config: LoraConfig, seed: int, folder: Path) -> None:
+    """Freeze the policy's weights and put a LoRA adapter on them; from now on it is what trains and what is saved.
+
+    Weights that were made here and lie nowhere are written to `folder/base` first: an adapter is nothing without them.
+    Raises UserError as `add_adapter`.
+    """
+    if policy.source is None:
+        save_policy(policy, folder / "base")
+        policy.source = str(folder / "base")
+    add_adapter(policy.model, config, policy.source, seed)
+
+
+def save_trained(policy: Policy, folder: Path, lora: LoraConfig | None) -> None:
+    """Write `folder/checkpoint` and, of an adapter where that is asked for, the whole model to `folder/merged`: the
+    policy is a plain one then."""
+    save_policy(policy, folder / "checkpoint")
+    if lora is not None and lora.merged:
+        fold(policy.model)
+        save_policy(policy, folder / "merged")
 
 
 def save_policy(policy: Policy, folder: Path) -> None:
     """Write a Hugging Face model folder, which `from_pretrained` and vLLM open unchanged: whole or not at all.
+    Of a policy with an adapter the adapter alone, as PEFT writes it.
 
     The domain that the policy was trained for stands beside the weights (`domain_file`)."""
     with no_progress_bars(), replacing_folder(folder) as part:
-        policy.model.save_pretrained(part)
+        if has_adapter(policy.model):
+            save_adapter(policy.model, part, folder)
+        else:
+            policy.model.save_pretrained(part)
         policy.tokenizer.save_pretrained(part)
         if policy.domain is not None:
             save_domain(policy.domain, part)

@@ -22,7 +22,7 @@ def save_state(folder: Path, update: int, model: torch.nn.Module, optimizer: tor
     """Write `state.pt` (model, optimizer, number of finished updates), synced, through a temporary file."""
     with replacing(folder / STATE) as part, disk_errors(folder / STATE), part.open("wb") as file:
         # Into an open file: with a path torch does not say what failed.
-        torch.save({"update": update, "model": model.state_dict(), "optimizer": optimizer.state_dict()}, file)
+        torch.save({"update": update, "model": _weights(model), "optimizer": optimizer.state_dict()}, file)
 
 
 def load_state(folder: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> int:
@@ -35,10 +35,16 @@ def load_state(folder: Path, model: torch.nn.Module, optimizer: torch.optim.Opti
         state = torch.load(path, map_location="cpu", weights_only=True)
         wrong = _unlike(state, model) or _load_optimizer(optimizer, state["optimizer"])
         if wrong is None:
-            model.load_state_dict(state["model"])
+            model.load_state_dict(state["model"], strict=False)  # names and shapes were compared
             return int(state["update"])
     logging.getLogger(__name__).warning("%s: %s; training starts again from its first update", path, wrong)
     return 0
+
+
+def _weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """By name, what training changes: without frozen weights, which the start has."""
+    frozen = {name for name, w in model.named_parameters(remove_duplicate=False) if not w.requires_grad}
+    return {name: weight for name, weight in model.state_dict().items() if name not in frozen}
 
 
 def _load_optimizer(optimizer: torch.optim.Optimizer, state: Any) -> str | None:
@@ -85,7 +91,7 @@ def _unlike(state: Any, model: torch.nn.Module) -> str | None:
         return "no state of ours"
     if not isinstance(state["update"], int) or not isinstance(state["model"], dict):
         return "no state of ours"
-    own = {name: tuple(weight.shape) for name, weight in model.state_dict().items()}
+    own = {name: tuple(weight.shape) for name, weight in _weights(model).items()}
     found = {name: tuple(getattr(weight, "shape", ())) for name, weight in state["model"].items()}
     return None if own == found else "the state of another model"
 

@@ -81,6 +81,8 @@ class RLStage(Stage):
             del settings["collapse"]
         if self.settings.outcome_by == "label":
             del settings["settings"]["outcome_by"]
+        if self.settings.lora is None:
+            del settings["settings"]["lora"]
         return settings
 
     def run(self, context: Context) -> dict[str, Any]:

@@ -19,11 +19,13 @@ from taosr_she.credit.label_balance import entropy_bonus, label_weights
 from taosr_she.credit.loss import policy_loss
 from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Pair
+from taosr_she.engine.lora import adapter_off, has_adapter
 from taosr_she.engine.precision import computing
 from taosr_she.engine.shared_prefix import shared_logprobs, shares
 from taosr_she.examine.verdicts import Examiner
+from taosr_she.model.adapter import trained
 from taosr_she.model.label_probs import label_position, label_tokens
-from taosr_she.model.policy import Policy, load_policy, save_policy
+from taosr_she.model.policy import Policy, load_policy, put_adapter, save_policy, save_trained
 from taosr_she.model.sampler import sample_groups
 from taosr_she.train.rl.batch import CreditedBatch, credit_rollouts
 from taosr_she.train.rl.collapse import CollapseConfig, collapse_signs
@@ -57,13 +59,16 @@ def train_step_credit(
 ) -> dict[str, Any]:
     """Train `policy` in place on labelled pairs; writes `metrics.jsonl`, `rollouts/`, `state.pt` and `checkpoint/`.
 
-    `policy` must hold the start weights, in float32. Returns a summary. `on_update` gets each row of the metrics, to
-    which the `monitor` adds what it sees. With a `curriculum` pairs and settings are those of its stages, and each row
-    says which stage it belongs to. A `watch` answers development pairs every few updates. `collapse` says when too
-    few labels are given; UserError where it is to stop the run.
+    `policy` must hold the start weights, in float32. With `settings.lora` they stay, and an adapter is trained. Returns
+    a summary. `on_update` gets each row of the metrics, to which the `monitor` adds what it sees. With a `curriculum`
+    pairs and settings are those of its stages, and each row says which stage it belongs to. A `watch` answers
+    development pairs every few updates. `collapse` says when too few labels are given; UserError where it is to stop
+    the run.
     """
     collapse = collapse or CollapseConfig()
     legs = curriculum.legs if curriculum else [Leg(pairs, settings)]
+    if settings.lora is not None:
+        put_adapter(policy, settings.lora, seed, folder)
     optimizer = make_optimizer(policy, settings)
     reference = None
     if any(leg.settings.loss.beta > 0 for leg in legs):
@@ -108,15 +113,15 @@ def train_step_credit(
     metrics.close()
     if watch is not None:
         watch.close()
-    save_policy(policy, folder / "checkpoint")
+    save_trained(policy, folder, settings.lora)
     (folder / "state.pt").unlink(missing_ok=True)
     return {"updates": len(rows), "tokens": tokens, "reward": metrics.last.get("reward", 0.0)}
 
 
 def make_optimizer(policy: Policy, settings: StepCreditSettings) -> torch.optim.Optimizer:
-    """AdamW over all weights; on a GPU in one pass over them."""
+    """AdamW over all weights, or those of the adapter; on a GPU in one pass over them."""
     return torch.optim.AdamW(
-        policy.model.parameters(), lr=settings.learning_rate, betas=(0.9, 0.95), weight_decay=settings.weight_decay,
+        trained(policy.model), lr=settings.learning_rate, betas=(0.9, 0.95), weight_decay=settings.weight_decay,
         fused=policy.device.type == "cuda",
     )  # fmt: skip
 
@@ -127,7 +132,10 @@ def seconds_of(rows: Sequence[Mapping[str, Any]]) -> float:
 
 
 def start_reference(policy: Policy, folder: Path) -> Policy:
-    """A copy of the start weights as the KL reference, kept for a resumed run. A damaged one is written anew."""
+    """The start weights as the KL reference: the policy itself, asked without its adapter, or else a copy, kept for a
+    resumed run. A damaged one is written anew."""
+    if has_adapter(policy.model):
+        return policy
     kept = folder / "reference"
     try:
         return load_policy(str(kept), str(policy.device), "float32")
@@ -235,7 +243,7 @@ def update_policy(
         for part in microbatches(rows, prompts, batch, settings.tokens_per_microbatch, shares(policy.model)):
             for key, value in backward(policy, reference, prompts, batch, part, settings, denominator, at).items():
                 totals[key] += value
-        norm = torch.nn.utils.clip_grad_norm_(policy.model.parameters(), settings.grad_clip)
+        norm = torch.nn.utils.clip_grad_norm_(trained(policy.model), settings.grad_clip)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         epochs.append(float(norm))
@@ -270,7 +278,7 @@ def backward(
         logp, entropy = shared_logprobs(policy.model, prompts, group, ids, mask, temperature, with_entropy=True)
         reference_logp = None
         if reference is not None:
-            with torch.no_grad():
+            with torch.no_grad(), adapter_off(reference.model):
                 reference_logp, _ = shared_logprobs(reference.model, prompts, group, ids, mask, temperature)
     on_policy = settings.epochs_per_batch == 1
     assert entropy is not None

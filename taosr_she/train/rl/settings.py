@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from taosr_she.base.config import Strict
 from taosr_she.credit.config import CreditConfig, LossConfig
 from taosr_she.examine.verdicts import OutcomeBy
+from taosr_she.model.lora import LoraConfig
 from taosr_she.model.sampling import Sampling
 
 
@@ -52,6 +53,9 @@ class StepCreditSettings(Strict):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """`bfloat16` computes under autocast with float32 weights; `auto` does so on a GPU, and for models of
     5 million weights and more on a CPU that multiplies bfloat16 (avx512_bf16, amx_bf16)."""
+    lora: LoraConfig | None = None
+    """Train an adapter beside frozen weights; unset: train all weights. The KL reference is then the model with its
+    adapter off, and a step needs no memory for the gradients and the optimizer of the frozen weights."""
     checkpoint_every: int = Field(default=10, gt=0)
     """Updates between two resumable states."""
     keep_rollouts_every: int = Field(default=5, gt=0)
@@ -63,4 +67,6 @@ class StepCreditSettings(Strict):
             raise ValueError("sampling.temperature 0 draws the same response every time: groups would have no signal")
         if self.balance and self.credit.label_weight:
             raise ValueError("`balance` shows every label equally often: `credit.label_weight` would count it twice")
+        if self.lora is not None and self.lora.dropout > 0:
+            raise ValueError("lora.dropout must be 0: the update would see another policy than the one that sampled")
         return self

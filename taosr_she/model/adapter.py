@@ -1,0 +1,136 @@
+"""LoRA adapters of PEFT: put on a model, kept as a checkpoint of their own, folded into the weights when loaded.
+
+An adapter is nothing without the very weights it was trained on. Where they are stands in PEFT's own file, as PEFT
+writes it, and in `base.json` as a path that survives moving both, with a fingerprint that tells other weights apart.
+"""
+
+import hashlib
+import os
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from taosr_she.base.errors import UserError
+from taosr_she.base.files import write_json
+from taosr_she.engine.lora import has_adapter
+from taosr_she.model.folder import BASE_FILE, adapter_base, is_adapter
+from taosr_she.model.lora import LoraConfig
+
+SAMPLE = 1024
+"""Numbers of each weight that its fingerprint reads."""
+
+
+def add_adapter(model: Any, config: LoraConfig, base: str, seed: int) -> None:
+    """Freeze the weights of `model` and put a LoRA layer of PEFT beside each target: A random from `seed`, B zero.
+
+    `base` is the folder, or the name on the hub, that the weights come from. Raises UserError for targets that the
+    model does not have, for a model that has an adapter already, and where peft is not installed.
+    """
+    peft = _peft()
+    if has_adapter(model):
+        raise UserError("lora: the model has an adapter already; fold it in first")
+    names = _targets(model, config.targets)
+    digest = fingerprint(base, model)
+    if Path(base).is_dir():  # for those who read PEFT's file alone
+        model.name_or_path = str(Path(base).resolve())
+    with torch.random.fork_rng(devices=[] if model.device.type == "cpu" else [model.device]):
+        torch.manual_seed(seed)
+        model.add_adapter(
+            peft.LoraConfig(
+                r=config.rank, lora_alpha=config.alpha, lora_dropout=config.dropout, target_modules=names,
+                task_type="CAUSAL_LM",
+            )
+        )  # fmt: skip
+    model.taosr_base = {"name": base, "fingerprint": digest}
+
+
+def save_adapter(model: Any, folder: Path, place: Path) -> None:
+    """Write adapter and `base.json` to `folder`, which will be called `place` once it is whole."""
+    model.save_pretrained(folder)
+    base = model.taosr_base["name"]
+    where = {"name": base}
+    if Path(base).is_dir():  # both may move together
+        where = {"folder": os.path.relpath(Path(base).resolve(), place.resolve())}
+    write_json(folder / BASE_FILE, where | {"fingerprint": model.taosr_base["fingerprint"]})
+
+
+def fold_in(name: str, base: str, model: Any) -> Any:
+    """`model`, loaded from `base`, with the adapter in the folder `name` folded into its weights as PEFT merges it.
+
+    Raises UserError when these are not the weights that it was trained on, and when the adapter does not fit.
+    """
+    told = adapter_base(name)
+    if "fingerprint" in told and told["fingerprint"] != fingerprint(base, model):
+        raise UserError(f"model {name}: an adapter of other weights than those that its base model {base} has now")
+    peft = _peft()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.filterwarnings("error", "Found missing adapter keys")  # they would be no adapter at all
+            wrapped = peft.PeftModel.from_pretrained(model, name)
+            merged = wrapped.merge_and_unload(safe_merge=True)
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # foreign files read by a foreign library
+        said = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        raise UserError(f"model {name}: an adapter that does not go into its base model {base} ({said})") from error
+    for weight in merged.parameters():
+        weight.requires_grad_(True)
+    return merged
+
+
+def fold(model: Any) -> None:
+    """Fold the model's adapter into its weights for good; it is then a plain model again, all of it trainable."""
+    for name, module in list(model.named_modules()):
+        if hasattr(module, "lora_A") and hasattr(module, "merge"):
+            module.merge(safe_merge=True)
+            model.set_submodule(name, module.get_base_layer())
+    model._hf_peft_config_loaded = False
+    del model.peft_config, model.taosr_base
+    for weight in model.parameters():
+        weight.requires_grad_(True)
+
+
+def trained(model: nn.Module) -> list[nn.Parameter]:
+    """What an optimizer is to move: all weights, or those of the adapter."""
+    return [weight for weight in model.parameters() if weight.requires_grad]
+
+
+def fingerprint(base: str, model: nn.Module) -> str:
+    """16 hex digits for names, shapes and a sample of the weights, the same in float32 and bfloat16.
+
+    Where the base is an adapter itself, for its files: folding it in rounds otherwise on another machine.
+    """
+    digest = hashlib.sha256()
+    if is_adapter(base):
+        for file in (BASE_FILE, "adapter_model.safetensors"):
+            digest.update((Path(base) / file).read_bytes())
+        return digest.hexdigest()[:16]
+    for name, weight in model.named_parameters():
+        flat = weight.detach().flatten()
+        sample = flat[:: max(1, flat.numel() // SAMPLE)].to(torch.bfloat16).float().cpu()
+        digest.update(f"{name}{tuple(weight.shape)}".encode() + sample.numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _targets(model: Any, wanted: Sequence[str]) -> list[str]:
+    head = model.get_output_embeddings()
+    there = {n.rpartition(".")[2] for n, m in model.named_modules() if type(m) is nn.Linear and m is not head}
+    if not there:
+        raise UserError(f"lora: {type(model).__name__} has no linear layers to put adapters on")
+    unknown = [name for name in wanted if name not in there]
+    if unknown:
+        raise UserError(f"lora: no linear layer is called '{unknown[0]}'; there are {', '.join(sorted(there))}")
+    return sorted(wanted or there)
+
+
+def _peft() -> Any:
+    try:
+        import peft
+    except ImportError as error:
+        raise UserError("LoRA adapters need the package peft: pip install 'taosr-she[lora]'") from error
+    return peft
