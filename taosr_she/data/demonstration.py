@@ -1,4 +1,4 @@
-"""Stepwise demonstrations as JSONL, one a line."""
+"""Stepwise demonstrations as JSONL, one per line."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -12,7 +12,7 @@ from taosr_she.base.files import write_jsonl
 
 @dataclass(frozen=True)
 class Demonstration:
-    """A response that a teacher wrote for a pair. `flaws` names the blind spots it fell into, where that is known."""
+    """A response that a teacher wrote for a pair. `flaws` names the blind spots that affected it, if known."""
 
     pair_id: str
     response: str
@@ -21,23 +21,23 @@ class Demonstration:
 
 
 def write_demonstrations(path: Path, demonstrations: Iterable[Demonstration]) -> None:
-    """One JSON object a line."""
+    """One JSON object per line."""
     write_jsonl(path, map(asdict, demonstrations))
 
 
 def read_demonstrations(path: Path) -> Iterator[Demonstration]:
-    """Other keys of a line are passed over. Raises UserError naming file, line and mend."""
+    """Other keys of a line are ignored. Raises a UserError that names the file, the line and the fix."""
     if not path.is_file():
         raise UserError(f"demonstrations {path}: no such file")
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             try:
                 yield _demonstration(json.loads(line))
-            # ValueError: no JSON or not UTF-8. RecursionError: absurdly nested brackets.
+            # ValueError: invalid JSON or not UTF-8. RecursionError: extremely nested brackets.
             except (ValueError, RecursionError, TypeError, KeyError) as error:
                 raise UserError(
                     f"demonstrations {path}, line {number}: expected an object with the texts pair_id, response and "
-                    "teacher, and optionally flaws, a list of texts; mend or remove the line"
+                    "teacher, and optionally flaws, a list of texts; fix or remove the line"
                 ) from error
 
 

@@ -1,4 +1,4 @@
-"""Annotations that training does not get: they say during training whether a judge still judges as people do."""
+"""Held-out annotations: during training they show whether the reward model still agrees with people."""
 
 from collections.abc import Iterable
 from random import Random
@@ -7,7 +7,10 @@ from taosr_she.domain.pair import Annotation
 
 
 def hold_out(annotations: Iterable[Annotation], share: float, seed: int) -> tuple[list[Annotation], list[Annotation]]:
-    """Annotations to train and verify with, and those of a `share` of the annotated pairs. Pairs stay whole."""
+    """Annotations to train and verify with, and the held-out ones of a `share` of the annotated pairs.
+
+    All annotations of a pair stay together.
+    """
     everything = list(annotations)
     pairs = sorted({a.pair_id for a in everything})
     probe = set(Random(f"probe {seed}").sample(pairs, round(share * len(pairs))))

@@ -1,4 +1,4 @@
-"""Splits by query: what a model is tested on shares no query with what it was trained on."""
+"""Splits by query: the pairs that a model is tested on share no query with those it was trained on."""
 
 import math
 from collections import Counter
@@ -10,17 +10,17 @@ from taosr_she.data.rows import normal_query, plain_query
 from taosr_she.domain.pair import Pair
 
 FEW = 500
-"""With fewer queries than this, shares that hold on average only would miss by too much: they are cut to fit."""
+"""With fewer queries than this, random assignment would miss the shares by too much, so the cuts are fitted."""
 
 
 def split_by_query(pairs: Sequence[Pair], fractions: dict[str, float], seed: int) -> dict[str, list[Pair]]:
-    """Split name -> its pairs, in their given order.
+    """Split name -> its pairs, in the given order.
 
-    Pairs with the same `query_id`, or whose queries are the same to the prompt but for case, stay together. Seed and
-    text give every query a place between 0 and 1, and the shares divide that line. From FEW queries on they divide it
-    as it is, so adding pairs moves no other query, and the shares hold on average. With fewer, they divide it where the
-    numbers of pairs come nearest to the shares, and each split gets a query if there are enough: adding pairs may then
-    move the queries next to a cut. UserError unless the shares are not negative and sum to 1.
+    Pairs stay together if they have the same `query_id`, or if the prompt shows the same query but for case. Seed and
+    text map every query to a point between 0 and 1, and the shares divide this interval. From FEW queries on, it is
+    divided exactly at the shares: they hold on average, and new pairs move no other query. With fewer queries, the cuts
+    are placed where the numbers of pairs come closest to the shares, and each split gets a query if there are enough.
+    New pairs can then move the queries next to a cut. UserError unless the shares are not negative and sum to 1.
     """
     if not fractions or any(not f >= 0 for f in fractions.values()) or not math.isclose(sum(fractions.values()), 1):
         raise UserError(f"split: the shares must not be negative and must sum to 1, not {fractions}")
@@ -38,12 +38,12 @@ def split_by_query(pairs: Sequence[Pair], fractions: dict[str, float], seed: int
 
 
 def count_queries(pairs: Sequence[Pair]) -> int:
-    """How many queries the pairs have, as splits tell queries apart."""
+    """Number of queries, by the same definition of a query as in splits."""
     return len(set(_homes(pairs).values()))
 
 
 def _homes(pairs: Sequence[Pair]) -> dict[str, str]:
-    """Normal query -> the smallest normal query that it must stay with (itself, unless an id is used for two texts)."""
+    """Normal query -> its representative: the smallest normal query of those linked to it by a shared id, or itself."""
     home: dict[str, str] = {}
     first_of_id: dict[str, str] = {}
     for pair in pairs:
@@ -62,9 +62,9 @@ def _root(home: dict[str, str], text: str) -> str:
 
 
 def _points(pairs: Sequence[Pair], homes: dict[str, str], seed: int) -> dict[str, float]:
-    """The place of every home in [0, 1), from its first text in the order of the alphabet.
+    """The point of every representative query in [0, 1), computed from its alphabetically first text.
 
-    Of the forms of one query the folded one counts if it is there: other forms that join it do not move it.
+    If a query occurs in several forms, the folded one is used if present, so further forms do not move it.
     """
     form: dict[str, str] = {}
     for pair in pairs:
@@ -86,7 +86,7 @@ def _choose(point: float, fractions: dict[str, float]) -> str:
 
 
 def _cut(queries: list[str], sizes: Counter[str], fractions: dict[str, float]) -> dict[str, str]:
-    """Query -> split. The queries stand in order; each cut goes where the pairs before it come nearest to the share."""
+    """Query -> split, for sorted queries. Each cut is where the number of pairs before it is closest to the share."""
     largest = sorted((name for name, fraction in fractions.items() if fraction > 0), key=lambda n: -fractions[n])
     names = [name for name in fractions if name in largest[: len(queries)]]
     chosen: dict[str, str] = {}

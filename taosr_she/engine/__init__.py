@@ -1,9 +1,9 @@
 """Tokens in, logits and log-probabilities out. Knows no text, no pair and no label, and imports no other room.
 
-`runner` is one forward pass with another attention inside (`attention`): `fused` holds its formulas for a CPU,
-`compiled` those of training on a GPU. `logprobs` scores given responses; `shared_prefix` does so with every prompt run
-once (`packing` lays prompts and responses in one row, `ragged` holds unequal lengths; `two_part`, `flash_parts` and
-`masked` are the attention of such a row). `decode` says what comes next for rows that share prompts (`prefix_tree`
-finds what they share, `cache` keeps keys and values, `draw` picks tokens), `recorded` decodes by CUDA graphs.
-`threads` chooses the threads of small steps, `speedups` says which of all this is in use.
+`runner` runs a forward pass with another attention (`attention`); `fused` has its formulas for a CPU, `compiled` those
+for training on a GPU. `logprobs` scores given responses. `shared_prefix` does the same but runs every prompt only once:
+`packing` puts prompts and responses in one row, `ragged` handles unequal lengths, and `two_part`, `flash_parts` and
+`masked` are the attention of such a row. `decode` gives next-token logits for rows that share prompts: `prefix_tree`
+finds shared prefixes, `cache` keeps keys and values, `draw` samples tokens, and `recorded` decodes with CUDA graphs.
+`threads` chooses the threads of small steps, and `speedups` lists the speed-ups in use.
 """

@@ -1,8 +1,8 @@
-"""How good a model is, and how sure we are of it.
+"""Measures the quality of a model, and the uncertainty of that measurement.
 
-`prediction` is one answer to one pair, with its verdicts; `run` lets a model answer, `baselines` lets two classic
-models answer (to add one: docs/extending.md). `metrics` turns predictions into numbers, `slices` does so for every tag.
-`intervals` says how far the numbers can be trusted: bootstrap over queries, paired comparison of two models, spread
-over training seeds. `results` gathers all of it for the report. `robustness` disturbs pairs without changing the right
-answer; `examiners` measures examiners instead of models.
+`prediction` is one answer to one pair, with its verdicts. `run` gets predictions from a model, `baselines` from two
+classic models (to add one: docs/extending.md). `metrics` turns predictions into numbers, `slices` does so for every
+tag. `intervals` gives confidence intervals: bootstrap over queries, paired comparison of two models, spread over
+training seeds. `results` collects everything for the report. `robustness` perturbs pairs without changing the right
+answer. `examiners` measures examiners instead of models.
 """

@@ -1,11 +1,11 @@
 """The language model: loading any Hugging Face causal LM, building the tiny embedded one, sampling and scoring.
 
-`policy` holds model and tokenizer together and turns pairs into token ids (`chat` through a chat template),
-`domain_file` keeps beside the weights which domain they were trained for, `tiny` builds a small model and its tokenizer
-from the run's own text. What cannot be used is refused before the work: `folder` looks at files, `loading` at what
-libraries make of them, `carries` at what a tokenizer loses, `batches` at architectures whose rows do not go together.
+`policy` combines model and tokenizer and turns pairs into token ids (`chat` through a chat template). `domain_file`
+saves the domain with the weights. `tiny` builds a small model and its tokenizer from the run's own text. Unusable
+models are refused before the work starts: `folder` checks the files, `loading` loads them, `carries` checks what a
+tokenizer loses, `batches` whether a model can run rows in a batch.
 
-`sampler` generates groups of rollouts as `sampling` says, `responses` reads their steps and spans, `label_probs` the
-label distribution, `example` is one text to train on with what is learnt of it. What happens to tokens stands in the
-room `engine`.
+`sampler` generates groups of rollouts with the settings of `sampling`. `responses` parses their steps and spans,
+`label_probs` computes the label distribution, and `example` is one training example as tokens. Work on the level of
+tokens is in the room `engine`.
 """

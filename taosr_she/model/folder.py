@@ -1,4 +1,4 @@
-"""A model folder before a library reads it: what is missing, damaged or of another kind, in one line."""
+"""Checks a model folder before a library reads it: what is missing, damaged or of the wrong kind, in one line."""
 
 import json
 from pathlib import Path
@@ -10,16 +10,16 @@ OBJECTS = (
     "config.json", "generation_config.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
     "model.safetensors.index.json", "pytorch_model.bin.index.json",
 )  # fmt: skip
-"""Files that hold one JSON object each. Libraries take it for granted and fail somewhere inside where it is not so."""
+"""Files with one JSON object each. Libraries assume this, and otherwise fail with an obscure error."""
 
 POINTER = b"version https://git-lfs.github.com/spec/"
-"""How a Git LFS pointer begins: what a clone without `git lfs` leaves in the place of a large file."""
+"""Start of a Git LFS pointer, which a clone without `git lfs` has instead of a large file."""
 
 
 def check_folder(name: str) -> None:
-    """What looks like a folder must be one, with a model and a tokenizer in it: the hub is not asked for a path.
+    """A name that looks like a folder must be one, with a model and a tokenizer: the hub is not asked for a path.
 
-    Raises UserError, which names the folder as it was written.
+    Raises a UserError that names the folder as it was written.
     """
     folder = Path(name)
     if not folder.exists():
@@ -27,18 +27,18 @@ def check_folder(name: str) -> None:
             raise UserError(f"model {name}: no such folder")
         return
     if not folder.is_dir():
-        raise UserError(f"model {name}: a file; name the Hugging Face model folder that it belongs to")
+        raise UserError(f"model {name}: is a file; name the Hugging Face model folder that contains it")
     if (folder / "adapter_config.json").is_file():
-        # Libraries would fetch its base model, or leave the adapter out in silence, by what is installed.
+        # Depending on what is installed, libraries would fetch its base model or silently ignore the adapter.
         raise UserError(f"model {name}: an adapter (adapter_config.json); merge it into its base model first")
     if not (folder / "config.json").is_file():
-        raise UserError(f"model {name}: no config.json there; expected a Hugging Face model folder")
+        raise UserError(f"model {name}: it has no config.json; expected a Hugging Face model folder")
     for file in sorted(folder.iterdir()):
         if file.is_file() and _begins(file, POINTER):
             raise UserError(f"model {name}: {file.name} is a Git LFS pointer, not the file itself; run `git lfs pull`")
     config = {file: _object(name, folder / file) for file in OBJECTS if (folder / file).is_file()}["config.json"]
     if not any(file.name.startswith(("tokenizer.", "vocab", "spiece", "tekken")) for file in folder.iterdir()):
-        raise UserError(f"model {name}: no tokenizer there (tokenizer.json); copy that of the base model")
+        raise UserError(f"model {name}: it has no tokenizer (tokenizer.json); copy that of the base model")
     _check_own_code(name, config)
 
 
@@ -53,17 +53,17 @@ def _object(name: str, file: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError is a ValueError
         raise UserError(f"model {name}: {file.name} is not JSON ({error}); download it again") from error
     if not isinstance(value, dict):
-        raise UserError(f"model {name}: {file.name} holds no JSON object; download it again")
+        raise UserError(f"model {name}: {file.name} is not a JSON object; download it again")
     return value
 
 
 def _check_own_code(name: str, config: dict[str, Any]) -> None:
-    """Code that a folder brings along is never run; many bring some that their library has made superfluous."""
+    """Custom code of a folder is never run. Many folders no longer need it, because transformers includes it."""
     from transformers import CONFIG_MAPPING
 
     kind = config.get("model_type")
     if config.get("auto_map") and not (isinstance(kind, str) and kind in CONFIG_MAPPING):
         raise UserError(
-            f"model {name}: it needs code of its own (auto_map), which is never run; take a model whose architecture "
-            "transformers knows"
+            f"model {name}: it needs custom code (auto_map), which is never run; use a model whose architecture is "
+            "part of transformers"
         )

@@ -10,11 +10,11 @@ from taosr_she.report.plots import Chart, Series, line_chart
 REWARD = ("reward", "Reward", "share of right labels")
 HEALTH = (
     ("signal_share", "Signal", "share of groups with signal"),
-    ("entropy", "Entropy", "nats a token"),
-    ("kl", "KL to the start", "nats a token"),
+    ("entropy", "Entropy", "nats per token"),
+    ("kl", "KL to the start", "nats per token"),
     ("length", "Response length", "tokens"),
     ("malformed_rate", "Malformed", "share of rollouts"),
-    ("tokens_per_second", "Speed", "generated tokens a second"),
+    ("tokens_per_second", "Speed", "generated tokens per second"),
 )
 JUDGE = (
     ("judge_agreement", "Agreement with held-out people", "share of steps"),
@@ -26,7 +26,7 @@ JUDGE = (
 
 @dataclass(frozen=True)
 class Curves:
-    """Panels under their headings, the lines of the shared legend, and what is not drawn and why."""
+    """Panels under their headings, the lines of the shared legend, and what is not drawn, with the reason."""
 
     groups: list[tuple[str, list[Chart]]]
     legend: list[tuple[str, str]]  # (colour, name)
@@ -35,7 +35,7 @@ class Curves:
 
 
 def training_curves(run: RunData, names: Names) -> Curves:
-    """Reinforcement learning stages overlaid; SFT losses in a panel of their own."""
+    """Reinforcement learning stages overlaid; SFT losses in a separate panel."""
     rl = [stage for stage in run.of_kind("rl") if stage.metrics]
     sft = [stage for stage in run.of_kind("sft") if stage.metrics]
     left_out: list[str] = []
@@ -50,7 +50,7 @@ def training_curves(run: RunData, names: Names) -> Curves:
     if judged:
         charts = [_panel(judged, *panel, "update", names, left_out) for panel in JUDGE]
         groups.append(("Judge and people", [chart for chart in charts if chart]))
-    loss = _panel(sft, "loss", "SFT loss", "nats a response token", "step", names, left_out) if sft else None
+    loss = _panel(sft, "loss", "SFT loss", "nats per response token", "step", names, left_out) if sft else None
     groups.append(("Supervised fine-tuning", [loss] if loss else []))
     legend = [(names.colour(stage.name), names.model(stage.name)) for stage in rl]
     promotions = [(names.model(stage.name), ends) for stage in rl if (ends := _promotions(stage))]

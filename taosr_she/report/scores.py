@@ -13,8 +13,8 @@ from taosr_she.report.plots import interval_mark
 LOWER_IS_BETTER = {"right_label_wrong_reasoning", "wrong_label_right_reasoning", "malformed", "ece"}
 NOT_SHARES = {"tokens_per_second", "mean_tokens"}
 NEUTRAL = {"mean_tokens", "tokens_per_second"}
-"""Neither more nor less is better: a response may be as long as it needs, and speed is the machine's as much as the
-model's, so no star is given."""
+"""Metrics without a star, because neither more nor less is better: a response may be as long as it needs, and speed
+depends on the machine as much as on the model."""
 HINTS = {
     "tokens_per_second": "of the evaluation, on this machine",
     **dict.fromkeys(sorted(LOWER_IS_BETTER), "lower is better"),
@@ -44,7 +44,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Column:
-    """Head of a model's column."""
+    """The head of a model's column."""
 
     key: str  # the name in the results
     name: str
@@ -64,14 +64,14 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparisons:
-    """Paired differences: a column for every two models, a row for every metric; None where one of them lacks it."""
+    """Paired differences: a column for every two models, a row for every metric; None if one of them lacks it."""
 
     titles: list[str]  # "SRPO − GRPO"
     rows: list[tuple[str, str, list[Difference | None]]]  # key and name of the metric; the first row is the headline
 
 
 def columns(run: RunData, names: Names) -> list[Column]:
-    """One column a model of the results."""
+    """One column for each model in the results."""
     kinds = {stage.name: stage for stage in run.stages}
     heads = []
     for name, model in (run.results or {"models": {}})["models"].items():
@@ -95,12 +95,12 @@ def score_groups(results: dict[str, Any], names: Names) -> list[tuple[str, list[
     ]
     rows = [(title, [_row(results["models"], key, names) for key in keys]) for title, keys in groups]
     kept = [(title, [row for row in found if row is not None]) for title, found in rows]
-    kept.append(("macro-F1 of disturbed pairs", _robustness_rows(results["models"])))
+    kept.append(("macro-F1 of perturbed pairs", _robustness_rows(results["models"])))
     return [(title, found) for title, found in kept if found]
 
 
 def _robustness_rows(models: dict[str, Any]) -> list[Row]:
-    """A row a probe: macro-F1 under it, what it cost, and the share of the answers that it turned."""
+    """A row for each probe: macro-F1 under it, the loss, and the share of answers that it changed."""
     found = {name: model.get("robustness") or {} for name, model in models.items()}
     probes = dict.fromkeys(probe for by_probe in found.values() for probe in by_probe)
     return [
@@ -117,7 +117,7 @@ def _disturbed(cell: dict[str, float] | None) -> ScoreCell:
 
 
 def _row(models: dict[str, Any], key: str, names: Names) -> Row | None:
-    # Who writes no response cannot write a malformed one: no merit.
+    # A baseline writes no response, so having no malformed one is no merit.
     rivals = [name for name, model in models.items() if not (key == "malformed" and label_only(model))]
     return metric_row(models, key, _label(key, names), names.colour, [] if key in NEUTRAL else rivals)
 
@@ -125,8 +125,8 @@ def _row(models: dict[str, Any], key: str, names: Names) -> Row | None:
 def metric_row(
     models: dict[str, Any], key: str, name: str, colour: Callable[[str], str], rivals: Collection[str]
 ) -> Row | None:
-    """One metric of all `models` (name -> `metrics`, `intervals`); None when none has it. Of `rivals` the best is
-    marked, unless all are alike."""
+    """One metric of all `models` (name -> `metrics`, `intervals`); None if no model has it. The best of `rivals` is
+    marked, unless all are equal."""
     values = {model: number(content["metrics"].get(key)) for model, content in models.items()}
     known = [value for value in values.values() if value is not None]
     if not known:
@@ -141,16 +141,16 @@ def metric_row(
             cells.append(ScoreCell(MISSING, "", False, Markup("")))
             continue
         interval, mark = "", Markup("")
-        if found := bounds[model]:
-            interval = f"[{shown(key, found[0])}, {shown(key, found[1])}]"
-            mark = Markup("") if key in NOT_SHARES else interval_mark(value, found, colour(model))
+        if bound := bounds[model]:
+            interval = f"[{shown(key, bound[0])}, {shown(key, bound[1])}]"
+            mark = Markup("") if key in NOT_SHARES else interval_mark(value, bound, colour(model))
         is_best = marked and model in rival and best is not None and shown(key, value) == shown(key, best)
         cells.append(ScoreCell(shown(key, value), interval, is_best, mark))
     return Row(key, name, HINTS.get(key, ""), cells)
 
 
 def shown(key: str, value: float) -> str:
-    """Shares in percent with one decimal, other numbers as they are."""
+    """Shares in percent with one decimal, other numbers unchanged."""
     if key == "tokens_per_second":
         return f"{value:,.0f}"
     return f"{value:.1f}" if key in NOT_SHARES else f"{value * 100:.1f}"
@@ -164,12 +164,12 @@ def _bounds(model: dict[str, Any], key: str) -> tuple[float, float] | None:
 
 def comparisons(results: dict[str, Any], names: Names) -> Comparisons:
     """The paired comparisons, models and metrics in the order of the results."""
-    found = {((row["a"], row["b"]), row["metric"]): _difference(row) for row in results.get("paired") or []}
-    pairs = list(dict.fromkeys(pair for pair, _ in found))
-    metrics = list(dict.fromkeys(metric for _, metric in found))
+    differences = {((row["a"], row["b"]), row["metric"]): _difference(row) for row in results.get("paired") or []}
+    pairs = list(dict.fromkeys(pair for pair, _ in differences))
+    metrics = list(dict.fromkeys(metric for _, metric in differences))
     return Comparisons(
         [f"{names.model(b)} − {names.model(a)}" for a, b in pairs],
-        [(metric, _label(metric, names), [found.get((pair, metric)) for pair in pairs]) for metric in metrics],
+        [(metric, _label(metric, names), [differences.get((pair, metric)) for pair in pairs]) for metric in metrics],
     )
 
 

@@ -50,7 +50,7 @@ def test_the_judges_own_domain_is_used_and_malformed_responses_are_told(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--out", "o.xlsx"], "o.xlsx: the format is not known"),
+        (["--out", "o.xlsx"], "o.xlsx: unknown file ending"),
         (["--out", "responses.jsonl"], "--out responses.jsonl: is the input"),
         (["--out", "said.jsonl"], "--out said.jsonl: is the input"),
         (["--mode", "people"], "--mode people: expected one of human_first, judge_only, human_only, agree"),
@@ -58,7 +58,7 @@ def test_the_judges_own_domain_is_used_and_malformed_responses_are_told(
         (["--column", "x"], "--column x: expected field=column"),
         (["--domain", "nowhere"], "domain 'nowhere' is neither shipped"),
         (["--device", "gpu", "--judge", "judge"], "device 'gpu'"),
-        (["--judge", "empty"], "model empty: no domain.yaml there"),
+        (["--judge", "empty"], "model empty: it has no domain.yaml"),
         (["--judge", "nowhere"], "--judge nowhere: no such folder"),
         (["--endpoint", "nothttp", "--endpoint-model", "m"], "--endpoint: "),
         (["--endpoint", "http://localhost:1/v1"], "--endpoint together with --endpoint-model"),

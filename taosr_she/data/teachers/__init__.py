@@ -1,6 +1,6 @@
-"""Teachers: they write the stepwise demonstrations that supervised fine-tuning starts from, for pairs of real shops.
+"""Teachers write the stepwise demonstrations for supervised fine-tuning, for pairs of real shops.
 
-`lexical` compares words and needs nothing but the pair; `words` is how it reads a text. `llm` asks a language model
-behind an OpenAI-compatible endpoint (the room `endpoint`) and keeps what agrees with people: `llm_config` has its
-settings, `llm_prompt` what it asks. The market's own teacher lives with the market.
+`lexical` compares words and needs only the pair; `words` splits text for it. `llm` asks a language model behind an
+OpenAI-compatible endpoint (the room `endpoint`) and keeps the answers that agree with people. `llm_config` has its
+settings, `llm_prompt` its prompt. The market has a teacher of its own, in `market`.
 """

@@ -1,7 +1,7 @@
-"""A shopper's text as words that can be compared: case, accents, plurals, units, and scripts that write no spaces.
+"""A shopper's text as comparable words: handles case, accents, plurals, units, and scripts without spaces.
 
-A word that leaves this module holds letters, digits and the marks on them alone, and `.` `,` `/` inside a number, so
-that it can never act as structure in a response.
+Words returned by this module contain only letters, digits and their diacritics, and `.` `,` `/` inside a number. So
+they can never act as structure in a response.
 """
 
 import re

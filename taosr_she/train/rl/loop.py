@@ -1,8 +1,8 @@
 """The step-credit loop: sample groups, examine their steps, credit them, update. One device, plain PyTorch.
 
-Rollouts come from the current policy, so with one epoch a batch the old policy is the current one (no extra forward
-pass). Groups without signal leave before the update. A killed run resumes from its last state with the same numbers,
-because everything random follows from the seed and the update number.
+Rollouts come from the current policy, so with one epoch per batch the old policy is the current one, and no extra
+forward pass is needed. Groups without signal are dropped before the update. A killed run resumes from its last state
+with the same numbers, because everything random depends only on the seed and the update number.
 """
 
 import logging
@@ -52,9 +52,9 @@ def train_step_credit(
 ) -> dict[str, Any]:
     """Train `policy` in place on labelled pairs; writes `metrics.jsonl`, `rollouts/`, `state.pt` and `checkpoint/`.
 
-    `policy` must hold the start weights, in float32. Returns a summary. `on_update` gets each row of the metrics, to
-    which the `monitor` adds what it sees. With a `curriculum` pairs and settings are those of its stages, and each row
-    says which stage it belongs to. A `watch` answers development pairs every few updates.
+    `policy` must have the start weights, in float32. Returns a summary. `on_update` receives each row of metrics, to
+    which `monitor` adds its own. With a `curriculum`, pairs and settings come from its stages, and each row names its
+    stage. A `watch` evaluates on development pairs every few updates.
     """
     legs = curriculum.legs if curriculum else [Leg(pairs, settings)]
     optimizer = make_optimizer(policy, settings)
@@ -101,7 +101,7 @@ def train_step_credit(
 
 
 def make_optimizer(policy: Policy, settings: StepCreditSettings) -> torch.optim.Optimizer:
-    """AdamW over all weights; on a GPU in one pass over them."""
+    """AdamW over all weights; fused on a GPU."""
     return torch.optim.AdamW(
         policy.model.parameters(), lr=settings.learning_rate, betas=(0.9, 0.95), weight_decay=settings.weight_decay,
         fused=policy.device.type == "cuda",
@@ -109,16 +109,16 @@ def make_optimizer(policy: Policy, settings: StepCreditSettings) -> torch.optim.
 
 
 def seconds_of(rows: Sequence[Mapping[str, Any]]) -> float:
-    """What the updates of these rows took."""
+    """The cost of the updates of these rows."""
     return sum(float(row["seconds"]) for row in rows)
 
 
 def start_reference(policy: Policy, folder: Path) -> Policy:
-    """A copy of the start weights as the KL reference, kept for a resumed run. A damaged one is written anew."""
+    """A copy of the start weights as the KL reference, kept for a resumed run. A damaged copy is written again."""
     kept = folder / "reference"
     try:
         return load_policy(str(kept), str(policy.device), "float32")
-    except UserError:  # not there, or damaged; `policy` still has the start weights
+    except UserError:  # missing or damaged; `policy` still has the start weights
         save_policy(policy, kept)
         return load_policy(str(kept), str(policy.device), "float32")
 
@@ -135,12 +135,12 @@ def one_update(
     folder: Path,
     monitor: Monitor | None,
 ) -> dict[str, Any]:
-    """Sample, examine, credit, update once; the row of metrics."""
+    """Sample, examine, credit, update once. Returns the row of metrics."""
     settings = leg.settings
     clock = Clock()
 
     def sample(group_pairs: list[Pair], round_: int) -> CreditedGroups:
-        """Groups of these pairs; round 0 is the update's own, later ones refill it."""
+        """Sample the groups of these pairs. Round 0 is the update's own batch; later rounds refill it."""
         prompts = [policy.encode_prompt(domain, p) for p in group_pairs]
         drawn_by = sampling_seed(seed, update) + round_
         with clock.part("generate"), autocast(policy, settings):
@@ -159,7 +159,7 @@ def one_update(
         update_stats = update_policy(policy, reference, prompts, batch, settings, optimizer)
     if update % settings.keep_rollouts_every == 0 or update + 1 == settings.updates:
         write_rollouts(folder / "rollouts" / f"{update:05d}.parquet", update, batch, policy)
-    # The update's own batch: refilled, it is a selection of what has signal, and would flatter reward and signal.
+    # Metrics of the original batch: the refilled one is selected for signal, which would inflate reward and signal.
     row = batch_metrics(update + 1, first[1], domain)
     row["new_tokens"] = int(batch.rollouts.mask.sum()) + spent
     if settings.refill:
@@ -171,7 +171,7 @@ def one_update(
 
 
 class Clock:
-    """Seconds of the named parts of an update, and of all of them."""
+    """Seconds of the named parts of an update, and in total."""
 
     def __init__(self) -> None:
         self.parts: dict[str, float] = {}
@@ -195,13 +195,13 @@ def update_policy(
     settings: StepCreditSettings,
     optimizer: torch.optim.Optimizer,
 ) -> dict[str, float]:
-    """Optimizer steps on the groups with signal; without any, nothing changes and the row says so (`loss` 0)."""
+    """Optimizer steps on the groups with signal. If there are none, nothing changes and the row has `loss` 0."""
     rollouts = batch.rollouts
     rows = torch.nonzero(batch.rows_with_signal).flatten()
     if len(rows) == 0:
         return {"loss": 0.0, "grad_norm": 0.0, "entropy": float("nan"), "kl": 0.0, "clip_share": 0.0}
-    # The mean runs over all tokens of the batch, also those of groups without signal: leaving groups out saves
-    # computing, it does not change the update.
+    # The mean is over all tokens of the batch, including groups without signal: dropping them saves computation, but
+    # does not change the update.
     mask = rollouts.mask
     denominator = float(mask.sum()) if settings.loss.normalise == "token" else float(len(mask))
     totals: dict[str, float] = {}
@@ -233,7 +233,7 @@ def backward(
     settings: StepCreditSettings,
     denominator: float,
 ) -> dict[str, float]:
-    """Add the gradient of some rollouts' share of the loss; sums for the metrics."""
+    """Add the gradient of these rollouts' part of the loss. Returns sums for the metrics."""
     device = policy.device
     rollouts = batch.rollouts
     length = int(rollouts.mask[rows].sum(dim=1).max())
@@ -268,10 +268,10 @@ def backward(
 def microbatches(
     rows: torch.Tensor, prompts: list[list[int]], batch: CreditedBatch, budget: int, shared: bool = True
 ) -> list[torch.Tensor]:
-    """Rows in parts whose padded size stays within the token budget; rows of like length together.
+    """Split rows into parts whose padded size is within the token budget; rows of similar length go together.
 
-    With `shared` prompts the rows of a group stay together as far as the budget lets them, and a part's size is its
-    prompts once and its padded responses; else every row has its prompt.
+    With `shared` prompts, the rows of a group stay together as far as the budget allows. The size of a part then counts
+    each prompt once, plus its padded responses. Otherwise every row counts its own prompt.
     """
     lengths = batch.rollouts.mask.sum(dim=1).tolist()
     group = batch.rollouts.group.tolist()
@@ -295,7 +295,7 @@ def microbatches(
 
 
 def autocast(policy: Policy, settings: StepCreditSettings) -> AbstractContextManager[Any]:
-    """bfloat16 computing with float32 weights where the settings ask for it."""
+    """bfloat16 autocast over float32 weights, if the settings ask for it."""
     cuda = policy.device.type == "cuda"
     if settings.precision == "bfloat16" or (settings.precision == "auto" and cuda):
         return torch.autocast(policy.device.type, dtype=torch.bfloat16)

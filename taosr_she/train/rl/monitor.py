@@ -1,11 +1,12 @@
-"""Monitors against reward hacking: does the judge still say what people say while the policy learns to please it?
+"""Monitors against reward hacking: does the reward model still agree with people while the policy learns to please it?
 
-A share of the annotated training pairs is held out from verifier and judge (`hold_out` in `data.probe`). On their
-rollouts the hybrid has to ask the judge, and its verdicts are compared with what people said there. Three more signs
-need no people: responses that the judge passes although their label is wrong, the judge's mean verdict running away
-from the outcomes, and length.
+A share of the annotated training pairs is held out from the verifier and the reward model (`hold_out` in `data.probe`).
+On their rollouts, the hybrid has to ask the reward model, and its verdicts are compared with people's annotations.
+Three more signs need no annotations: responses that the reward model passes although their label is wrong, a mean
+verdict that moves away from the outcomes, and length.
 
-Everything is computed from the rows of the metrics file, so a resumed run goes on where it was: see `Monitor`.
+In names of metrics and options, `judge` means the reward model. Everything is computed from the rows of the metrics
+file, so a resumed run continues where it stopped: see `Monitor`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,42 +25,43 @@ RIGHT = 0.5
 """A verdict of at least this counts as right."""
 
 Row = dict[str, Any]
-"""A row of metrics: numbers, None where there was nothing to measure, and the list `warnings`."""
+"""A row of metrics: numbers (None if there was nothing to measure), and the list `warnings`."""
 
 
 class MonitorConfig(Strict):
-    """Over how many updates is averaged, and when a warning is given."""
+    """Number of updates to average over, and thresholds for warnings."""
 
     window: int = Field(default=10, gt=0)
-    """Latest updates over which is averaged. A share that needs `min_verdicts` reaches further back until it has them:
-    an update of few pairs meets a held-out one rarely."""
+    """Number of latest updates to average over. A share that needs `min_verdicts` goes further back until it has them,
+    because an update with few pairs rarely has a held-out one."""
     first_updates: int = Field(default=5, gt=0)
-    """First updates of the run, with which the latest are compared."""
+    """Number of first updates of the run, with which the latest are compared."""
     min_verdicts: int = Field(default=100, gt=0)
-    """Fewest compared verdicts (responses for `max_label_wrong`) for a warning about a share of them. The rollouts of a
-    pair are alike, so a few dozen verdicts can be those of two pairs."""
+    """Minimum number of compared verdicts (responses for `max_label_wrong`) for a warning about a share of them. The
+    rollouts of a pair are similar, so a few dozen verdicts can come from two pairs."""
     min_agreement: float = Field(default=0.75, ge=0, le=1)
-    """Warn when the judge says the same as held-out people on a smaller share of the steps."""
+    """Warn when the reward model agrees with held-out people on a smaller share of the steps."""
     max_false_pass: float = Field(default=0.5, ge=0, le=1)
-    """Warn when the judge passes a larger share of the steps that held-out people call wrong. Agreement alone misses
-    it: where most steps are right, a judge that passes everything agrees mostly."""
+    """Warn when the reward model passes a larger share of the steps that held-out people call wrong. Agreement alone
+    does not show this: if most steps are right, a reward model that passes everything agrees most of the time."""
     max_label_wrong: float = Field(default=0.3, ge=0, le=1)
-    """Warn when a larger share of the responses without an error for the judge have a wrong label or form."""
+    """Warn when a larger share of the responses in which the reward model finds no error have a wrong label or form."""
     max_drift: float = Field(default=0.2, gt=0)
-    """Warn when the judge's mean verdict has risen by so much more than the mean outcome since the first updates, or
-    fallen by so much more. Both rise when a policy learns."""
+    """Warn when the changes of the reward model's mean verdict and of the mean outcome since the first updates differ
+    by more than this. Both rise when a policy learns."""
     max_length_factor: float = Field(default=1.5, gt=1)
-    """Warn when responses have become longer by this factor since the first updates, or shorter."""
+    """Warn when responses have become longer or shorter by this factor since the first updates."""
 
 
 def batch_row(batch: "CreditedBatch", probe: Verdicts, label_step: int) -> Row:
-    """Counts and means of one batch of B rollouts. `probe` (B, K) holds what held-out people say about them.
+    """Counts and means of one batch of B rollouts. `probe` (B, K) has the verdicts from held-out annotations.
 
-    - `judge_verdicts`, `judge_mean`: number and mean of the verdicts whose source is the judge.
-    - `judge_passed`, `judge_passed_wrong`: responses with verdicts of the judge, none below 0.5; those of outcome 0.
-    - `probe_verdicts`, `probe_agreed`: steps where judge and held-out people both speak, and those where they say the
-      same; `probe_wrong`, `probe_wrong_passed`: the steps people call wrong, and those of them the judge passes. The
-      label step is left out: its reference is the label of every pair, which `judge_passed_wrong` compares with.
+    - `judge_verdicts`, `judge_mean`: number and mean of the verdicts whose source is the reward model.
+    - `judge_passed`, `judge_passed_wrong`: responses with verdicts of the reward model, none of them below 0.5; those
+      with outcome 0 among them.
+    - `probe_verdicts`, `probe_agreed`: steps with verdicts of both the reward model and people, and those on which they
+      agree. `probe_wrong`, `probe_wrong_passed`: the steps that people call wrong, and those of them that the reward
+      model passes. The label step is left out: `judge_passed_wrong` already compares it with the pair's label.
     - `reward` and `length` (tokens) are those of `batch_metrics`.
     """
     judged = batch.verdicts.sources == CODE["judge"]
@@ -84,14 +86,16 @@ def batch_row(batch: "CreditedBatch", probe: Verdicts, label_step: int) -> Row:
 
 
 def trends(rows: Sequence[Mapping[str, Any]], config: MonitorConfig) -> Row:
-    """Averages over the window, and its distance from the first updates, from all rows of the run so far. Shares reach
-    back beyond the window where it holds fewer than `min_verdicts`.
+    """Averages over the window and their change since the first updates, from all rows of the run so far.
 
-    - `judge_agreement`: share of the compared steps on which the judge says what held-out people say.
-    - `judge_false_pass`: share of the steps which people call wrong that the judge passes.
-    - `judge_high_label_wrong`: share of the responses passed by the judge that have outcome 0.
-    - `judge_drift`, `reward_drift`: mean verdict of the judge, and mean outcome, less those of the first updates.
-    - `length_factor`: mean length over that of the first updates.
+    Shares go back beyond the window if it has fewer than `min_verdicts`.
+
+    - `judge_agreement`: share of the compared steps on which the reward model agrees with held-out people.
+    - `judge_false_pass`: share of the steps that people call wrong which the reward model passes.
+    - `judge_high_label_wrong`: share of the responses passed by the reward model that have outcome 0.
+    - `judge_drift`, `reward_drift`: mean verdict of the reward model, and mean outcome, minus those of the first
+      updates.
+    - `length_factor`: mean length divided by that of the first updates.
     """
     first, latest = rows[: config.first_updates], rows[-config.window :]
 
@@ -118,25 +122,25 @@ def warnings(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], config: 
     agreement, false_pass = row["judge_agreement"], row["judge_false_pass"]
     if enough("probe_verdicts") and agreement < config.min_agreement:
         lines.append(
-            f"judge and people part ways: they agree on {agreement:.0%} of the held-out steps "
+            f"reward model and people disagree: they agree on only {agreement:.0%} of the held-out steps "
             f"(at least {config.min_agreement:.0%} expected)"
         )
     if enough("probe_wrong") and false_pass > config.max_false_pass:
         lines.append(
-            f"judge and people part ways: the judge passes {false_pass:.0%} of the steps that people call wrong "
+            f"reward model and people disagree: it passes {false_pass:.0%} of the steps that people call wrong "
             f"(at most {config.max_false_pass:.0%} expected)"
         )
     label_wrong = row["judge_high_label_wrong"]
     if enough("judge_passed") and label_wrong > config.max_label_wrong:
         lines.append(
-            f"of the responses in which the judge finds no error {label_wrong:.0%} have a wrong label or form "
+            f"{label_wrong:.0%} of the responses in which the reward model finds no error have a wrong label or form "
             f"(at most {config.max_label_wrong:.0%} expected)"
         )
     judge, reward = row["judge_drift"], row["reward_drift"]
     if judge is not None and abs(judge - reward) > config.max_drift:
         lines.append(
-            f"the judge's mean verdict moved by {judge:+.2f} since the start, the outcome by {reward:+.2f} "
-            f"(at most {config.max_drift:g} apart expected)"
+            f"the reward model's mean verdict moved by {judge:+.2f} since the start, the outcome by {reward:+.2f} "
+            f"(expected to differ by at most {config.max_drift:g})"
         )
     length = row["length_factor"]
     if length is not None and not 1 / config.max_length_factor <= length <= config.max_length_factor:
@@ -150,7 +154,7 @@ def warnings(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], config: 
 class Monitor:
     """Watches the batches of a run.
 
-    `probe` answers from the held-out annotations, usually `Verifier(domain, probe)`.
+    `probe` gives verdicts from the held-out annotations; usually it is `Verifier(domain, probe)`.
 
     >>> monitor = Monitor(Verifier(domain, probe), domain.label_step, config)            # doctest: +SKIP
     >>> row |= monitor.observe(batch)                                                    # doctest: +SKIP
@@ -161,11 +165,11 @@ class Monitor:
         self._rows: list[Mapping[str, Any]] = []
 
     def resume(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Go on after these rows of the metrics file: they hold all that is needed."""
+        """Continue after these rows of the metrics file, which contain everything that is needed."""
         self._rows = list(rows)
 
     def observe(self, batch: "CreditedBatch") -> Row:
-        """What `batch_row` and `trends` say, and `warnings`, for the row of metrics of this update."""
+        """The results of `batch_row` and `trends`, and `warnings`, for this update's row of metrics."""
         probe = self.probe.examine(batch.pairs, batch.responses)
         row = batch_row(batch, probe, self.label_step)
         self._rows.append(row)
@@ -175,11 +179,11 @@ class Monitor:
 
 
 def _reaching(rows: Sequence[Mapping[str, Any]], key: str, config: MonitorConfig) -> Sequence[Mapping[str, Any]]:
-    """The latest rows: the window, and as many before it as it takes to have `min_verdicts` of `key`."""
-    found = 0
+    """The latest rows: the window, and as many before it as needed for `min_verdicts` of `key`."""
+    verdicts = 0
     for n, row in enumerate(reversed(rows), start=1):
-        found += row[key]
-        if n >= config.window and found >= config.min_verdicts:
+        verdicts += row[key]
+        if n >= config.window and verdicts >= config.min_verdicts:
             return rows[-n:]
     return rows
 
@@ -193,7 +197,7 @@ def _share(rows: Sequence[Mapping[str, Any]], part: str, whole: str) -> float | 
 
 
 def _mean(rows: Sequence[Mapping[str, Any]], key: str) -> float | None:
-    """Each update counts the same; those without a value do not count."""
+    """Mean with equal weight for each update; updates without a value do not count."""
     values = [row[key] for row in rows if row[key] is not None]
     return sum(values) / len(values) if values else None
 

@@ -143,9 +143,9 @@ def test_a_quiet_run_has_no_warnings() -> None:
 @pytest.mark.parametrize(
     ("last", "line"),
     [
-        ({"probe_agreed": 5}, "judge and people part ways: they agree on 50% of the held-out steps"),
-        ({"probe_wrong_passed": 3}, "judge and people part ways: the judge passes 75% of the steps that people call"),
-        ({"judge_passed_wrong": 4}, "of the responses in which the judge finds no error 40% have a wrong label"),
+        ({"probe_agreed": 5}, "reward model and people disagree: they agree on only 50% of the held-out steps"),
+        ({"probe_wrong_passed": 3}, "reward model and people disagree: it passes 75% of the steps that people call"),
+        ({"judge_passed_wrong": 4}, "40% of the responses in which the reward model finds no error have a wrong label"),
         ({"judge_mean": 1.0, "reward": 0.55}, "mean verdict moved by +0.20 since the start, the outcome by -0.05"),
         ({"judge_mean": 0.6, "reward": 0.65}, "mean verdict moved by -0.20 since the start, the outcome by +0.05"),
         ({"length": 80.0}, "responses are 1.60 times as long as at the start"),
@@ -193,7 +193,7 @@ def test_a_judge_that_passes_everything_is_found_on_held_out_people() -> None:
     assert found["warnings"] == []  # two wrong steps are too few to say
     found = monitor.observe(credited(pairs, responses, hybrid.examine(pairs, responses)))
     assert found["warnings"] == [
-        "judge and people part ways: the judge passes 100% of the steps that people call wrong (at most 50% expected)"
+        "reward model and people disagree: it passes 100% of the steps that people call wrong (at most 50% expected)"
     ]
 
 
