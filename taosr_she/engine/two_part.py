@@ -88,7 +88,7 @@ class _TwoPart(torch.autograd.Function):
             causal: bool,
             mask: Tensor | None = None,
         ) -> Any:
-            # A padded query has no gradient, and with an infinite sum no weights.
+            # A padded query has no gradient; with an infinite sum its weights are 0.
             g, s = ragged.filled(g, 0.0).transpose(1, 2), ragged.filled(s, torch.inf).transpose(1, 2).contiguous()
             return _backward(
                 g, _heads_first(ragged, q), k, v, _heads_first(ragged, o), s, 0.0, causal, attn_mask=mask, scale=scale
@@ -112,7 +112,7 @@ class _TwoPart(torch.autograd.Function):
 
 
 def _heads_first(ragged: Ragged, flat: Tensor) -> Tensor:
-    """(N, H, ...) -> (S, H, longest, ...), anything in the padding."""
+    """(N, H, ...) -> (S, H, longest, ...), with arbitrary values in the padding."""
     return ragged.rows(flat).transpose(1, 2)
 
 

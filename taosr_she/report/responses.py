@@ -94,10 +94,10 @@ def cut(text: str) -> str:
 
 
 def align_tokens(tokens: Sequence[str], text: str) -> list[str]:
-    """Pieces of `text` for each token, so that spaces and split characters are shown as the response has them.
+    """The piece of `text` for each token, with spaces and split characters as in the response.
 
-    A token decoded alone may lack its space or be half a character. What lies between two found tokens goes to the
-    later one; a token that the text does not hold (the end token) keeps its own text at the end, else is empty.
+    A token decoded alone may lack its space or be part of a character. Text between two matched tokens belongs to the
+    later one. A token that is not in the text keeps its own text at the end (the end token); elsewhere it is empty.
     """
     pieces, position = [], 0
     for token in tokens:

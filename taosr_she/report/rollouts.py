@@ -33,7 +33,7 @@ class Candidate:
 def choose_rollouts(folder: Path, wanted: int = WANTED) -> list[dict[str, Any]]:
     """Rows (all columns, plus `kind`, `group_size`, `group_right`) in order of updates; the same rows every time.
 
-    Raises UserError for a file that is no Parquet or lacks a column.
+    Raises UserError for a file that is not Parquet or lacks a column.
     """
     files = sorted(folder.glob("*.parquet"))
     if not files:

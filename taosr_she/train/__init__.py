@@ -1,1 +1,1 @@
-"""Training on one device: `rl` is our own loop with credit on steps, `trl` what TRL's trainers do on our data."""
+"""Training on one device: `rl` is our own loop with credit on steps, `trl` runs TRL's trainers on our data."""
