@@ -1,8 +1,8 @@
-"""The reference of all options, `docs/reference.md`, made from the code: `make reference`.
+"""The reference of all options, `docs/reference.md`, generated from the code by `make reference`.
 
 Recipe and domain options come from the pydantic models (type, limits, default, and the text under the field), options
-of the command line from the typer tree. Nothing in the page is written by hand, so it cannot go out of date: a test
-compares the page with what this file makes.
+of the command line from the typer tree. Nothing on the page is written by hand, and a test compares the page with the
+output of this file.
 """
 
 import ast
@@ -29,14 +29,14 @@ LIMITS = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤", "min_length": "length 
 HEAD = """\
 # Reference of all options
 
-Made from the code by `make reference`; a test fails when it is out of date. Do not edit it.
+Generated from the code by `make reference`; a test fails if it is out of date. Do not edit it.
 
 Any recipe option can be set on the command line as `key.sub=value`: `taosr-she run demo stages.sft.settings.epochs=2`.
 An unknown key is an error. An option whose default is "required" must be given.
 
 - [Recipe](#recipe): the head of a recipe file
 - [Kinds of stage](#kinds-of-stage): {kinds}
-- [Sections of stages](#sections-of-stages): options under a key of a stage, as `rl: settings.credit`
+- [Sections of stages](#sections-of-stages): options under a key of a stage, such as `rl: settings.credit`
 - [Domain file](#domain-file): labels, steps, rules, prompt
 - [Command line](#command-line)
 """
@@ -49,7 +49,7 @@ def reference() -> str:
     parts = [
         HEAD.format(kinds=", ".join(f"[{kind}](#kind-{kind})" for kind in stages)),
         "## Recipe\n\n" + table(Recipe),
-        "## Kinds of stage\n\nEvery stage has a `kind`, which says what it does.",
+        "## Kinds of stage\n\nEvery stage has a `kind`, which determines what it does.",
         *(f"### Kind `{kind}`\n\n{text_of(model)}\n\n{table(model)}" for kind, model in stages.items()),
         "## Sections of stages",
         *(section(model, keys) for model, keys in sections.items()),
@@ -62,7 +62,7 @@ def reference() -> str:
 
 
 def is_stage(model: Model) -> bool:
-    """Whether a model is a kind of stage: it has a `kind` that is chosen already."""
+    """Whether a model is a kind of stage: it has a fixed `kind`."""
     kind = model.model_fields.get("kind")
     return kind is not None and (kind.annotation is str or len(get_args(kind.annotation)) == 1)
 
@@ -99,7 +99,7 @@ def below(tops: dict[str, Model]) -> dict[Model, list[str]]:
 
 
 def section(model: Model, keys: list[str]) -> str:
-    """What a model is, the keys that lead to it, and its options."""
+    """The description of a model, the keys that lead to it, and its options."""
     where = ", ".join(f"`{key}`" for key in keys)
     return f"### {model.__name__}\n\n{text_of(model)}\n\nKey: {where}.\n\n{table(model)}"
 
@@ -167,7 +167,7 @@ def type_text(annotation: Any) -> str:
 
 
 def default_text(field: Any) -> str:
-    """A default as it would stand in a recipe; of a section only what differs from the section's own defaults."""
+    """A default as written in a recipe; for a section, only what differs from the section's own defaults."""
     value = field.get_default(call_default_factory=True)
     if value is PydanticUndefined:
         return "required"
@@ -197,7 +197,7 @@ def plain(value: Any) -> str:
 
 
 def text_of(model: Model) -> str:
-    """The docstring of a class, its paragraphs as they are."""
+    """The docstring of a class, with its paragraphs unchanged."""
     return inspect.cleandoc(model.__doc__ or "")
 
 
@@ -211,7 +211,7 @@ def commands(group: Any, words: str = "taosr-she") -> Iterator[tuple[str, Any]]:
 
 
 def command_text(command: Any) -> str:
-    """What a command does, and its arguments and options."""
+    """The description of a command, and its arguments and options."""
     lines = [one_paragraph(command.help), "", "| argument or option | default | |", "| --- | --- | --- |"]
     for parameter in command.params:
         if parameter.param_type_name == "argument":
@@ -223,7 +223,7 @@ def command_text(command: Any) -> str:
 
 
 def parameter_default(parameter: Any) -> str:
-    """What holds when an argument or option is not given; nothing where that goes without saying."""
+    """The value used if an argument or option is not given; empty if that is obvious."""
     if parameter.required:
         return "required"
     if isinstance(parameter.show_default, str):

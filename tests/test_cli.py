@@ -162,7 +162,7 @@ def test_validate_and_convert_say_what_came_through(
     path.write_text("term,title,label\nred boots,Red boots,4\n,No query,4\ntent,Tent,seven\n")
     assert call(monkeypatch, "data", "validate", str(path), "--column", "query=term") == 0
     out = " ".join(capsys.readouterr().out.split())
-    assert "1 of 3 rows come through" in out and "unknown label" in out
+    assert "1 of 3 rows are usable" in out and "unknown label" in out
     quarantine = tmp_path / "pairs.csv.quarantine.jsonl"
     assert len(quarantine.read_text().splitlines()) == 2
     target = tmp_path / "pairs.parquet"
@@ -181,7 +181,7 @@ def test_market_command_writes_a_folder_that_validates(
     first = json.loads((tmp_path / "m" / "test.jsonl").read_text().splitlines()[0])
     assert {"query", "title", "label"} <= set(first)
     assert call(monkeypatch, "data", "validate", str(tmp_path / "m" / "test.jsonl"), "--require-label") == 0
-    assert "6 of 6 rows come through" in " ".join(capsys.readouterr().out.split())
+    assert "6 of 6 rows are usable" in " ".join(capsys.readouterr().out.split())
 
 
 RESPONSE = (
@@ -214,7 +214,7 @@ def test_examine_with_annotations(
     path = responses_file(tmp_path / "responses.jsonl")
     assert call(monkeypatch, "examine", str(path), "--annotations", str(said), "--out", str(out)) == 0
     shown = " ".join(capsys.readouterr().out.split())
-    assert "2 of 3 rows come through" in shown and "missing response" in shown and "human 4" in shown
+    assert "2 of 3 rows are usable" in shown and "missing response" in shown and "human 4" in shown
     first, second = (json.loads(line) for line in out.read_text().splitlines())
     assert (first["verdict_category"], first["source_category"], first["first_error"]) == (0.0, "human", "category")
     assert (second["verdict_category"], second["verdict_label"], second["first_error"]) == (1.0, 1.0, None)

@@ -1,4 +1,4 @@
-"""Where pairs come from and where they go.
+"""Reading, checking, splitting and writing pairs.
 
 `formats`, `tables` and `join` turn files into rows (CSV, TSV, JSONL, gz; Parquet and Hugging Face datasets; the
 several files of WANDS and ESCI); `columns` says which column means what; `rows` turns one row into one pair and back,

@@ -1,4 +1,4 @@
-"""Which column of a file means what: the column map, the known layouts, and how a layout is recognised."""
+"""The meaning of a file's columns: the column map, the known layouts, and how a layout is recognised."""
 
 from collections.abc import Iterable
 from typing import Literal
@@ -18,13 +18,13 @@ class ColumnMap(Strict):
     query: str | None = None
     """The shopper's query."""
     query_id: str | None = None
-    """Groups the pairs of a query; made from locale and query where absent."""
+    """Groups the pairs of a query. If absent, it is made from locale and query."""
     pair_id: str | None = None
-    """Names the pair; made from its content where absent."""
+    """Identifies the pair. If absent, it is made from the pair's content."""
     product_id: str | None = None
-    """Tells two products of the same text apart. Not a field of ours: the column stays in `Pair.extra`."""
+    """Distinguishes two products with the same text. Not a field of ours: the column stays in `Pair.extra`."""
     label: str | None = None
-    """The human label, in any spelling that the domain knows."""
+    """The human label, in any spelling that the domain accepts."""
     title: str | None = None
     """The product's title."""
     description: str | tuple[str, ...] | None = None
@@ -34,7 +34,7 @@ class ColumnMap(Strict):
     category: str | None = None
     """The product's category."""
     price: str | None = None
-    """The product's price, as shops write it (`data.price`). One that cannot be read costs the price, not the pair."""
+    """The product's price, in any common format (`data.price`). If it cannot be read, the pair is kept without it."""
     attributes: str | dict[str, str] | None = None
     """A column that holds all attributes, or attribute -> column."""
     attributes_form: Literal["json", "features"] = "json"
@@ -58,7 +58,7 @@ class ColumnMap(Strict):
         return frozenset(c for c in columns if c)
 
     def used(self) -> frozenset[str]:
-        """The columns that must hold readable text: those consumed without the price, which may be left out."""
+        """The columns that must hold readable text: all consumed ones except the price, which may be unreadable."""
         return self.consumed() - {self.price}
 
     def description_columns(self) -> tuple[str, ...]:
@@ -66,12 +66,12 @@ class ColumnMap(Strict):
         return (self.description,) if isinstance(self.description, str) else self.description or ()
 
     def column_of(self, name: str) -> str:
-        """The file's column for one of our fields; any other name is taken as a column itself."""
+        """The file's column for one of our fields; any other name is the name of a column."""
         column = getattr(self, name, None) if name in ColumnMap.model_fields else None
         return column if isinstance(column, str) else name
 
 
-# ESCI and WANDS: columns as their READMEs (amazon-science/esci-data, wayfair/WANDS) list them. Bullets stand before the
+# ESCI and WANDS: columns as listed in their READMEs (amazon-science/esci-data, wayfair/WANDS). Bullets come before the
 # description because prompts cut long text, bullets say more in fewer words, and many descriptions are empty.
 LAYOUTS: dict[str, ColumnMap] = {
     "plain": ColumnMap(
@@ -97,17 +97,17 @@ LAYOUTS: dict[str, ColumnMap] = {
         description="product_description", category="product_class", attributes="product_features",
         attributes_form="features",
     ),
-    # RAIR (arXiv 2512.24943): public material tells what its rows hold (a query, a product's text and image, one of the
-    # grades L1 to L4, which the `taobao` domain reads), but not what the columns are called. We do not guess: `columns`
-    # must name them, and `auto` never picks this layout.
+    # RAIR (arXiv 2512.24943): public material describes its rows (a query, a product's text and image, one of the
+    # grades L1 to L4, which the `taobao` domain reads), but not the names of the columns. We do not guess them:
+    # `columns` must name them, and `auto` never picks this layout.
     "rair": ColumnMap(),
 }  # fmt: skip
 
 
 def column_map(layout: str, columns: dict[str, str] | None = None) -> ColumnMap:
-    """A known layout with `columns` (our field -> the file's column) on top. UserError for unknown names."""
+    """A known layout, with `columns` (our field -> the file's column) overriding it. UserError for unknown names."""
     if layout not in LAYOUTS:
-        raise UserError(f"layout '{layout}' is not known; choose auto, {', '.join(LAYOUTS)}")
+        raise UserError(f"unknown layout '{layout}'; choose one of auto, {', '.join(LAYOUTS)}")
     try:
         return ColumnMap.model_validate(LAYOUTS[layout].model_dump() | (columns or {}))
     except ValidationError as error:
@@ -120,8 +120,8 @@ def choose_layout(
 ) -> tuple[str, ColumnMap]:
     """The layout's name and column map for a file with the columns `seen`.
 
-    `auto` takes the layout that explains most columns among those whose query and title are there (the first on a tie).
-    UserError, naming the columns seen, when nothing fits or a needed column is missing.
+    `auto` considers the layouts whose query and title are present, and takes the one that explains most columns (the
+    first if there is a tie). UserError, naming the columns seen, if no layout fits or a required column is missing.
     """
     present = list(dict.fromkeys(seen))
     if layout == "auto":

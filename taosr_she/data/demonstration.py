@@ -1,4 +1,4 @@
-"""Stepwise demonstrations as JSONL, one a line."""
+"""Stepwise demonstrations as JSONL, one per line."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -32,14 +32,14 @@ def write_demonstrations(path: Path, demonstrations: Iterable[Demonstration]) ->
 
 
 def read_demonstrations(path: Path) -> Iterator[Demonstration]:
-    """Other keys of a line are passed over. Raises UserError naming file, line and mend."""
+    """Other keys of a line are ignored. Raises a UserError that names the file, the line and the fix."""
     if not path.is_file():
         raise UserError(f"demonstrations {path}: no such file")
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             try:
                 yield _demonstration(json.loads(line))
-            # ValueError: no JSON or not UTF-8. RecursionError: absurdly nested brackets.
+            # ValueError: invalid JSON or not UTF-8. RecursionError: extremely nested brackets.
             except (ValueError, RecursionError, TypeError, KeyError) as error:
                 raise UserError(
                     f"demonstrations {path}, line {number}: expected an object with the texts pair_id, response and "

@@ -1,4 +1,4 @@
-"""Names for content that are the same on every platform, in every process and with every hash seed."""
+"""Fingerprints of content that are the same on every platform, in every process and with every hash seed."""
 
 import hashlib
 import json
@@ -10,14 +10,14 @@ from typing import Any
 from taosr_she.base.errors import UserError
 from taosr_she.domain.pair import Pair
 
-LENGTH = 16  # hex digits kept: 64 bits, so ids of ten million pairs still differ
+LENGTH = 16  # hex digits kept: with 64 bits, ids of ten million pairs still differ
 _CHUNK = 1 << 20
 
 
 def fingerprint_config(content: Any) -> str:
-    """16 hex digits for JSON-able content; the order of keys does not count, tuples equal lists.
+    """16 hex digits for content that JSON can represent. The order of keys does not matter, and tuples equal lists.
 
-    Raises TypeError for what JSON cannot hold (sets, objects): their text is not stable.
+    Raises TypeError for other content (sets, objects), because its text is not stable.
     """
     return hashlib.sha256(_canonical(content)).hexdigest()[:LENGTH]
 
@@ -38,7 +38,7 @@ def fingerprint_file(path: Path) -> str:
 
 
 def fingerprint_pairs(pairs: Iterable[Pair]) -> str:
-    """16 hex digits for pairs with everything in them; their order counts."""
+    """16 hex digits for pairs with all their fields; their order matters."""
     digest = hashlib.sha256()
     for pair in pairs:
         digest.update(_canonical(asdict(pair)) + b"\n")

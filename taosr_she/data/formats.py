@@ -17,12 +17,12 @@ from taosr_she.base.errors import UserError
 from taosr_she.data.columns import shown_names
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
-_MAX_RECORD_LINES = 10_000  # an open quote that runs on longer than this is a mistake, not a text
+_MAX_RECORD_LINES = 10_000  # a quote that stays open for longer is a mistake, not text
 _MAX_RECORD_CHARS = 1_000_000
 _MAX_DEPTH = 32  # of nested JSON
 _NOT_TEXT = re.compile(r"[\udc80-\udcff]")
 _NOT_IN_ENCODING = "not in the file's encoding (UTF-8 unless --encoding names another)"
-_SAMPLE = 1 << 20  # bytes at the start of a file that show its encoding
+_SAMPLE = 1 << 20  # bytes at the start of a file from which its encoding is checked
 _MARKS = ((codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"), (codecs.BOM_UTF16_LE, "utf-16"),
           (codecs.BOM_UTF16_BE, "utf-16"))  # fmt: skip
 _SEP = re.compile(r"""\ufeff?"?sep=(\t|[^\w"'\s])\1*"?""", re.IGNORECASE)
@@ -30,33 +30,33 @@ _SEP = re.compile(r"""\ufeff?"?sep=(\t|[^\w"'\s])\1*"?""", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class ReadError:
-    """A row that could not even be read: a reason of `rows.REASONS`, what exactly, and the row as text."""
+    """A row that could not be read: a reason of `rows.REASONS`, the details, and the row as text."""
 
     reason: str
     detail: str
     raw: str
 
 
-# A row's number (1 = first row; header and blank lines are not rows) with its cells, or why it has none.
+# A row's number (1 = first row; header and blank lines are not rows) with its cells, or the error.
 Row = tuple[int, dict[str, Any] | ReadError]
 
 
 def file_format(path: Path) -> str:
-    """ "csv", "tsv", "jsonl" or "parquet", from the name, which may end in .gz (not for Parquet). Else UserError."""
+    """ "csv", "tsv", "jsonl" or "parquet", from the name, which may end in .gz (not Parquet). Otherwise UserError."""
     name = path.name.lower()
     suffix = Path(name.removesuffix(".gz")).suffix
     if suffix not in SUFFIXES or (suffix == ".parquet" and name.endswith(".gz")):
         raise UserError(
-            f"{path}: the format is not known from the name; use {', '.join(SUFFIXES)} (all but .parquet also with .gz)"
+            f"{path}: unknown file ending; use one of {', '.join(SUFFIXES)} (all but .parquet also with .gz)"
         )
     return "jsonl" if suffix == ".ndjson" else suffix[1:]
 
 
 def check_encoding(path: Path) -> None:
-    """UserError, naming the option, when a text file as a whole is not in UTF-8, -16 or -32 by the look of its start.
+    """UserError that names the option if the start of a text file shows that it is not UTF-8, -16 or -32.
 
-    We do not guess which encoding it is: a wrong guess is wrong text that looks right. Single bad lines in a file that
-    is UTF-8 otherwise are left to the quarantine.
+    We do not guess the encoding, because a wrong guess gives wrong text that looks right. Single bad lines in a file
+    that is otherwise UTF-8 are left to the quarantine.
     """
     if not path.is_file():
         return  # a pipe can be read once only
@@ -72,9 +72,9 @@ def check_encoding(path: Path) -> None:
     bad = special.count(False)
     if 2 * bad > len(special) and 100 * bad > len(lines):
         raise UserError(
-            f"{path}: {bad} of the first {len(lines)} lines are not UTF-8; say which encoding it is with --encoding "
+            f"{path}: {bad} of the first {len(lines)} lines are not UTF-8; name the encoding with --encoding "
             "(in a recipe `encoding:`), e.g. cp1252 for Western Europe, gb18030 for Chinese, shift_jis, cp1251; "
-            "utf-8 puts these lines into quarantine"
+            "with utf-8, these lines go to quarantine"
         )
 
 
@@ -89,7 +89,7 @@ def _is_utf8(line: bytes) -> bool:
 def read_jsonl(path: Path, encoding: str | None = None) -> Iterator[Row]:
     """Rows of a JSONL file; lines end in any mix of \\n, \\r\\n and \\r, a byte order mark is skipped.
 
-    `encoding` is UTF-8 unless given or told by a byte order mark; what it cannot read costs the row.
+    `encoding` is UTF-8 unless it is given or there is a byte order mark. A row that cannot be decoded is an error.
     """
     number = 0
     for line in _lines(path, newline=None, encoding=encoding):
@@ -102,11 +102,11 @@ def read_jsonl(path: Path, encoding: str | None = None) -> Iterator[Row]:
 def read_csv(path: Path, delimiter: str | None = None, encoding: str | None = None) -> Iterator[Row]:
     """Rows of a CSV or TSV file with a header; `encoding` as in `read_jsonl`.
 
-    The delimiter is what a first line `sep=;` of a spreadsheet names, else the one given, else the commonest of comma,
-    tab and semicolon in the header. An empty cell is None. A quote that is never closed, or that only a later row
-    closes, costs its own line only: reading goes on with the next one. (Where tabs part the cells, few writers quote at
-    all: there such a line is read as it stands if it has the right number of cells.) UserError for an empty file or an
-    unusable header.
+    The delimiter is named by a first line such as `sep=;`, or is the one given, or else the most frequent of comma, tab
+    and semicolon in the header. An empty cell is None. A quote that is never closed, or that only a later row closes,
+    costs only its own line: reading continues with the next one. (Few programs quote in tab-separated files. There,
+    such a line is read as it is if it has the right number of cells.) UserError for an empty file or an unusable
+    header.
     """
     lines = _Pushback(_lines(path, newline="", encoding=encoding))
     first = lines.peek()
@@ -128,7 +128,7 @@ def read_csv(path: Path, delimiter: str | None = None, encoding: str | None = No
 
 
 class _Pushback:
-    """Lines that can be put back, so that a broken record does not swallow the good ones after it."""
+    """Lines that can be put back. Without this, a broken record would consume the good ones after it."""
 
     def __init__(self, lines: Iterator[str]) -> None:
         self.lines = lines
@@ -147,7 +147,7 @@ class _Pushback:
 def _record(lines: _Pushback, delimiter: str, width: int = 0) -> list[str] | ReadError | None:
     """The cells of the next record ([] for a blank line), a ReadError, or None at the end.
 
-    `width` is the number of cells of a row; 0, for the header, where it is not known.
+    `width` is the number of cells in a row; 0 for the header, where it is not known.
     """
     taken: list[str] = []
 
@@ -168,7 +168,7 @@ def _record(lines: _Pushback, delimiter: str, width: int = 0) -> list[str] | Rea
     match _swallowed(taken, delimiter, width):
         case True:
             lines.back.extendleft(reversed(taken[1:]))
-            return _first_line(taken[0], delimiter, width, "a quote is opened that only another row closes")
+            return _first_line(taken[0], delimiter, width, "a quote is opened here but closed in another row")
         case None:
             detail = f"these {len(taken)} lines may be one row with a quoted cell, or rows with stray quotes"
             return ReadError("unclear quotes", detail, _readable("".join(taken).rstrip("\r\n")))
@@ -183,10 +183,10 @@ def _first_line(line: str, delimiter: str, width: int, error: str) -> list[str] 
 
 
 def _swallowed(taken: list[str], delimiter: str, width: int) -> bool | None:
-    """Whether a record of several lines is rows of their own that a stray quote holds together; None: hard to say.
+    """Whether a record of several lines is really several rows, joined by a stray quote; None if it is unclear.
 
-    Each line of such rows has the right number of cells by itself. Text in a cell rarely does, but it can: a comma
-    with a space after it is a sign of text.
+    Each of such rows has the right number of cells. Lines of text in a cell rarely do, but it happens; a comma followed
+    by a space is a sign of text.
     """
     if len(taken) < 2 or width < 2:
         return False
@@ -214,7 +214,7 @@ def _header(path: Path, lines: _Pushback, delimiter: str) -> list[str]:
     # A table saved with its row index has one column without a name.
     named = [c or f"column_{i + 1}" for i, c in enumerate(record)]
     header = [c.strip() or f"column_{i + 1}" for i, c in enumerate(record)]
-    if len(set(header)) < len(header):  # perhaps only the white space around the names tells them apart
+    if len(set(header)) < len(header):  # the names may differ only in the white space around them
         header = named
     doubled = sorted({c for c in header if header.count(c) > 1})
     if doubled:
@@ -236,13 +236,13 @@ def _parse_json(text: str) -> dict[str, Any] | ReadError:
         return ReadError("wrong encoding", _NOT_IN_ENCODING, _readable(text))
     if "\0" in text:
         return ReadError("null byte", "the line holds a null byte", text)
-    # ValueError also covers integers of absurd length; RecursionError, absurdly nested brackets.
+    # ValueError also covers extremely long integers; RecursionError, extremely nested brackets.
     try:
         value = json.loads(text, parse_constant=_constant)
     except (ValueError, RecursionError) as error:
         return ReadError("broken json", str(error), text)
     if not isinstance(value, dict):
-        return ReadError("not an object", f"a JSON object is needed, this is a {type(value).__name__}", text)
+        return ReadError("not an object", f"expected a JSON object, found a {type(value).__name__}", text)
     if text.count("[") + text.count("{") > _MAX_DEPTH and _too_deep(value):
         return ReadError("broken json", f"nested deeper than {_MAX_DEPTH} levels", text)
     return value
@@ -261,7 +261,7 @@ def _too_deep(value: Any) -> bool:
 
 
 def _escaped(text: str) -> bool:
-    """Whether `text` holds bytes that the encoding does not know (decoding has left them as lone surrogates)."""
+    """Whether `text` holds bytes that are invalid in the encoding (decoding leaves them as lone surrogates)."""
     return not text.isascii() and _NOT_TEXT.search(text) is not None
 
 
@@ -275,7 +275,7 @@ def _open(path: Path) -> IO[bytes]:
 
 
 def _lines(path: Path, newline: str | None, encoding: str | None) -> Iterator[str]:
-    """Lines of a text file, plain or gzipped. Bytes that are no text survive as lone surrogates: one row's fault."""
+    """Lines of a text file, plain or gzipped. Invalid bytes become lone surrogates, so they affect only their row."""
     count = 0
     try:
         with _open(path) as binary:
@@ -305,5 +305,5 @@ def _codec(name: str) -> str:
         return "utf-8-sig" if codecs.lookup(name).name == "utf-8" else name
     except (LookupError, ValueError) as error:
         raise UserError(
-            f"encoding {name!r} is not known; use e.g. utf-8, utf-16, cp1252, gb18030, shift_jis, cp1251"
+            f"unknown encoding {name!r}; use e.g. utf-8, utf-16, cp1252, gb18030, shift_jis, cp1251"
         ) from error

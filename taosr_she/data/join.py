@@ -1,4 +1,4 @@
-"""Data sets that come as several files in one folder: judgements, with the queries and products they point to."""
+"""Data sets of several files in one folder: judgements, and the queries and products they refer to."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,12 +19,12 @@ class Side:
 
     file: str
     keys: tuple[str, ...]
-    reason: str  # why a judgement is rejected that points to nothing here
+    reason: str  # of the rejection of a judgement that has no match in this file
 
 
 @dataclass(frozen=True, slots=True)
 class Join:
-    """The judgements' file and the files they point to."""
+    """The file of judgements and the files it refers to."""
 
     main: str
     sides: tuple[Side, ...]
@@ -55,7 +55,7 @@ def find_join(folder: Path) -> str | None:
 
 
 def read_file(path: Path, encoding: str | None = None) -> Iterator[Row]:
-    """Rows of one file of any known format. UserError when text is not in UTF-8 and `encoding` does not say in what."""
+    """Rows of one file of any known format. UserError if text is not UTF-8 and `encoding` is not given."""
     kind = file_format(path)
     if kind == "parquet":
         return read_parquet(path)
@@ -69,8 +69,8 @@ def read_file(path: Path, encoding: str | None = None) -> Iterator[Row]:
 def read_joined(folder: Path, layout: str, keep: Keep | None = None, encoding: str | None = None) -> Iterator[Row]:
     """The judgements of the folder, each with the columns of its query and product.
 
-    Judgements that `keep` turns down come as they stand. Only the queries and products that the others point to are
-    held in memory. UserError when a file lacks a key column or has two rows for one key.
+    Judgements that `keep` rejects are returned without these columns. Only the queries and products that the others
+    refer to are held in memory. UserError if a file lacks a key column or has two rows for one key.
     """
     join = JOINS[layout]
     main = folder / join.main
@@ -94,7 +94,7 @@ def _joined(
     for side, (rows, unreadable) in zip(join.sides, tables, strict=True):
         key = _key(main, row, side)
         if key not in rows:
-            note = f" ({unreadable} rows there are unreadable)" if unreadable else ""
+            note = f" (which has {unreadable} unreadable rows)" if unreadable else ""
             return ReadError(side.reason, f"{', '.join(key)} is not in {side.file}{note}", str(row))
         whole |= rows[key]
     return whole | row

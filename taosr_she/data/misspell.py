@@ -4,9 +4,9 @@ from random import Random
 
 
 def misspell(rng: Random, text: str) -> str:
-    """One typing error in one word of more than four letters: two neighbours swapped, a letter dropped or doubled.
+    """One typing error in a word of more than four letters: two letters swapped, or one dropped or doubled.
 
-    A text without such a word comes back as it is.
+    A text without such a word is returned unchanged.
     """
     words = text.split()
     long = [i for i, w in enumerate(words) if len(w) > 4]

@@ -1,21 +1,21 @@
-"""Prices as shops write them."""
+"""Parsing of prices in the formats that shops use."""
 
 import math
 import re
 import unicodedata
 from typing import Any
 
-_GROUP = "[ \u00a0\u2009\u202f'’]"  # what parts thousands besides comma and point
-# The first form that fits counts; each gives the characters that part thousands and the one that parts decimals.
+_GROUP = "[ \u00a0\u2009\u202f'’]"  # thousands separators besides comma and point
+# The first matching form is used; each names its thousands separator and its decimal separator.
 _FORMS: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
     (re.compile(form), thousands, decimal)
     for form, thousands, decimal in (
-        (r"\d+(\.\d*)?([eE][-+]?\d+)?|\.\d+", "", "."),  # 1299.5; and 1.299 is one and a bit, as in every number column
+        (r"\d+(\.\d*)?([eE][-+]?\d+)?|\.\d+", "", "."),  # 1299.5; 1.299 is a little over one, as in any number column
         (r"[1-9]\d{0,2}(,\d{3})+(\.\d*)?", ",", "."),  # 1,299.50; and 1,299 is over a thousand
         (r"[1-9]\d{0,2}(\.\d{3})+,\d+|[1-9]\d{0,2}(\.\d{3}){2,}", r"\.", ","),  # 1.299,50
         (rf"[1-9]\d{{0,2}}({_GROUP}\d{{3}})+(\.\d+)?", _GROUP, "."),  # 1'299.50
         (rf"[1-9]\d{{0,2}}({_GROUP}\d{{3}})+,\d+", _GROUP, ","),  # 1 299,50
-        (r"\d+,\d+", "", ","),  # 12,99; and 0,999, where the comma cannot part thousands
+        (r"\d+,\d+", "", ","),  # 12,99; and 0,999, where the comma cannot separate thousands
     )
 )
 _CODE = re.compile(r"^([A-Z]{3}(?=[\s\d.])|[A-Z]{1,3}(?=\$))|(?<=[\s\d.,-])[A-Z]{3}$")  # EUR 12.50, US$12, 12.50 EUR
@@ -23,7 +23,7 @@ _NO_CENTS = re.compile(r"([.,])[-–—]+$")  # 12,-
 
 
 def read_price(value: Any) -> float | None:
-    """A price from a number or a text, None where there is none, NaN where it cannot be read or is negative."""
+    """A price from a number or text: None if there is none, NaN if it cannot be read or is negative."""
     if value is None or (isinstance(value, str) and not value.strip()):
         return None
     price = math.nan

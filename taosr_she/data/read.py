@@ -1,4 +1,4 @@
-"""Reading: the rows of anything that can hold pairs, and the pairs of files that this package wrote."""
+"""Reads the rows of any file or folder of pairs, and the pairs in files that this package wrote."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,10 +17,10 @@ def read_rows(
 ) -> Iterator[Row]:
     """(row number, cells or ReadError) of a file, a folder of WANDS or ESCI files, or a saved Hugging Face dataset.
 
-    Rows stream: memory does not grow with the file, except for the queries and products that joined folders need.
-    `split` chooses from a dataset of several splits; `keep` spares joined folders the products of unwanted judgements;
-    `encoding` is that of text files, where it is not UTF-8.
-    UserError when there is nothing readable at `path`; what is wrong with a single row becomes its ReadError.
+    Rows are streamed: memory does not grow with the file, except for the queries and products of joined folders.
+    `split` selects a split of a dataset. `keep` saves joined folders from loading the products of unwanted judgements.
+    `encoding` is the encoding of text files that are not UTF-8.
+    UserError if nothing at `path` is readable. An error in a single row becomes its ReadError.
     """
     if path.is_dir() and is_dataset(path):
         return read_dataset(path, split)
@@ -39,9 +39,9 @@ def read_rows(
 
 
 def read_pairs(path: Path) -> list[Pair]:
-    """Pairs from a file that `write_pairs` wrote (any format). A broken row is a UserError: such a file has none.
+    """Pairs from a file that `write_pairs` wrote (any format). A broken row is a UserError, because it writes none.
 
-    For files from elsewhere use `validate.load_pairs`, which knows other layouts and keeps broken rows in quarantine.
+    For external files use `validate.load_pairs`, which knows other layouts and moves broken rows to quarantine.
     """
     pairs = []
     for number, row in read_rows(path):

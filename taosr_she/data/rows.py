@@ -1,4 +1,4 @@
-"""One row of a file as a pair, one pair as a row, and every reason why a row is not a pair."""
+"""Converts a row of a file to a pair and back, and lists every reason why a row is rejected."""
 
 import base64
 import json
@@ -23,10 +23,10 @@ REASONS: dict[str, str] = {
     "broken json": "the line is not valid JSON",
     "not an object": "the line is JSON, but not an object",
     "wrong encoding": "some text is not in the file's encoding, or a text field holds bytes",
-    "null byte": "some text holds a null byte",
+    "null byte": "some text contains a null byte",
     "wrong number of columns": "the row has more or fewer cells than the header",
     "broken quotes": "a quoted cell is not closed in its row, or text follows its end",
-    "unclear quotes": "a quoted cell goes over lines that may be rows of their own: write its quotes anew",
+    "unclear quotes": "a quoted cell spans lines that may be separate rows: correct its quotes",
     "missing query": "there is no query",
     "empty query": "the query has no visible character",
     "missing title": "there is no title",
@@ -34,7 +34,7 @@ REASONS: dict[str, str] = {
     "missing label": "there is no label, and labels are required",
     "missing response": "there is no text in the column `response`, and rows are responses",
     "unknown label": "the label is not on the domain's label scale",
-    "wrong type": "a text field holds something else",
+    "wrong type": "a text field does not contain text",
     "text too long": f"a query over {MAX_QUERY_CHARS} characters or another text over {MAX_TEXT_CHARS}",
     "bad attributes": "the attributes are not name and value pairs",
     "bad tags": "the tags are not a list of texts",
@@ -53,7 +53,7 @@ REASONS: dict[str, str] = {
 
 
 class BadRow(Exception):
-    """A row that is not a pair; caught by the callers of `pair_from_row` and kept with its reason."""
+    """A row that is not a pair. The callers of `pair_from_row` catch it and keep the row with the reason."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")
@@ -63,24 +63,24 @@ class BadRow(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ReadPair:
-    """A pair with its label as the file spells it, and what validation needs to find doubles."""
+    """A pair with its label as spelled in the file, and what validation needs to find duplicates."""
 
     pair: Pair
     identity: str  # equal for equal locale, query and product
-    named: bool  # the file gives the pair an id
-    bad_price: bool  # there is a price that cannot be read: the pair has none, the cell is kept in `Pair.extra`
+    named: bool  # whether the file gives the pair an id
+    bad_price: bool  # whether the price cannot be read: the pair has none, and the cell is kept in `Pair.extra`
 
 
 def normal_query(query: str) -> str:
-    """The query as the prompt folds it, without differences of case: equal texts are the same query."""
+    """The query as shown in the prompt, without differences of case. Equal texts are the same query."""
     return fold_case(query)
 
 
 def plain_query(query: str) -> str:
-    """The query without differences of case and white space alone.
+    """The query without differences of case and white space, but not otherwise normalised.
 
-    Ids made from content and places in splits follow from it: with more folding, the ids of annotated pairs and the
-    splits of measured runs would change.
+    Ids made from content, and the assignment to splits, depend on it. With more normalisation, the ids of annotated
+    pairs and the splits of measured runs would change.
     """
     return " ".join(query.casefold().split())
 
@@ -88,8 +88,8 @@ def plain_query(query: str) -> str:
 def pair_from_row(row: dict[str, Any], columns: ColumnMap) -> ReadPair:
     """The pair in a row. Raises BadRow with one of REASONS.
 
-    Only what becomes a field of the pair can make a row bad: other columns are carried along, bytes as base64 and
-    characters that no file can hold (null, half characters) as escapes.
+    Only columns that become a field of the pair can make a row bad. Other columns are kept: bytes as base64, and
+    characters that cannot be stored in every format (null, lone surrogates) as escapes.
     """
     ids = (columns.pair_id, columns.query_id)
     text = {name: row[name] for name in columns.used() if name in row}
@@ -136,9 +136,9 @@ def _folded(value: Any) -> Any:
 
 
 def row_from_pair(pair: Pair) -> dict[str, Any]:
-    """The pair as a row of the `plain` layout, every column present; attributes, tags and extra columns as they are.
+    """The pair as a row of the `plain` layout with every column; attributes, tags and extra columns are unchanged.
 
-    An extra column that would be taken for one of ours is written as `extra.<name>`, and read back under its own name.
+    An extra column that has the name of one of ours is written as `extra.<name>` and read back under its own name.
     """
     product = pair.product
     row: dict[str, Any] = {
@@ -171,7 +171,7 @@ def _extra(row: dict[str, Any], columns: ColumnMap, also: str | None) -> dict[st
 
 
 def carried(value: Any) -> Any:
-    """A cell that is no field of ours as something that every format can hold."""
+    """A cell of another column, in a form that every format can store."""
     if isinstance(value, bytes):
         return f"base64:{base64.b64encode(value).decode('ascii')}"
     if isinstance(value, str):
@@ -184,15 +184,15 @@ def carried(value: Any) -> Any:
 
 
 def _check_characters(row: dict[str, Any]) -> None:
-    """No null bytes and no lone surrogates: neither can be written to every format. And no bytes at all."""
+    """Raises BadRow for bytes, null bytes and lone surrogates, which cannot be written to every format."""
     stack: list[tuple[str, Any]] = list(row.items())
     while stack:
         name, value = stack.pop()
         if isinstance(value, str):
             if "\0" in value:
-                raise BadRow("null byte", f"{name} holds a null byte")
+                raise BadRow("null byte", f"{name} contains a null byte")
             if not value.isascii() and _SURROGATE.search(value):
-                raise BadRow("wrong encoding", f"{name} holds half a character (a lone surrogate)")
+                raise BadRow("wrong encoding", f"{name} contains a lone surrogate (half of a character)")
         elif isinstance(value, dict):
             stack += [(name, v) for v in value.values()] + [(name, k) for k in value]
         elif isinstance(value, list):
@@ -202,7 +202,7 @@ def _check_characters(row: dict[str, Any]) -> None:
 
 
 def _get(row: dict[str, Any], column: str | None) -> Any:
-    """The cell, or None where the column or its value is missing."""
+    """The cell, or None if the column or its value is missing."""
     value = row.get(column) if column else None
     return None if isinstance(value, float) and math.isnan(value) else value
 
@@ -217,7 +217,7 @@ def _needed(row: dict[str, Any], column: str | None, field: str) -> str:
 
 
 def _text(row: dict[str, Any], column: str | None, lines: bool = False) -> str:
-    """Text of a cell, "" where missing; a number is taken as its text, with `lines` a list of texts as lines."""
+    """Text of a cell, "" if it is missing. A number is read as text; with `lines`, a list of texts is read as lines."""
     value = _get(row, column)
     if value is None:
         return ""
@@ -260,7 +260,7 @@ def _attributes(row: dict[str, Any], columns: ColumnMap) -> dict[str, str]:
             raise BadRow("bad attributes", f"{columns.attributes} is not a JSON object: {_short(value)}") from error
     if not isinstance(value, dict):
         raise BadRow("bad attributes", f"{columns.attributes} is {_short(value)}, not an object")
-    if not all(isinstance(name, str) for name in value):  # no file has such a name, a Python dict may
+    if not all(isinstance(name, str) for name in value):  # possible in a Python dict, not in a file
         raise BadRow("bad attributes", f"{columns.attributes} is {_short(value)}: names must be texts")
     _check_characters(value)  # JSON text can hide what the raw cell did not show
     return {name: _attribute(name, v) for name, v in value.items() if v is not None}
@@ -277,8 +277,8 @@ def _attribute(name: str, value: Any) -> str:
 
 
 def _features(text: str) -> dict[str, str]:
-    """WANDS' `key:value|key : value`. A part without a key goes on with the last; a repeated key gathers its values."""
-    found: dict[str, list[str]] = {}
+    """WANDS' `key:value|key : value`. A part without a key continues the last value; a repeated key collects values."""
+    collected: dict[str, list[str]] = {}
     last = "feature"
     for part in text.split("|"):
         key, colon, value = (p.strip() for p in part.partition(":"))
@@ -286,8 +286,8 @@ def _features(text: str) -> dict[str, str]:
             key, value = "", key
         last = key or last
         if value:
-            found.setdefault(last, []).append(value)
-    return {key: ", ".join(dict.fromkeys(values)) for key, values in found.items()}
+            collected.setdefault(last, []).append(value)
+    return {key: ", ".join(dict.fromkeys(values)) for key, values in collected.items()}
 
 
 def _tags(value: Any) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Splits by query: what a model is tested on shares no query with what it was trained on."""
+"""Splits by query: the pairs that a model is tested on share no query with those it was trained on."""
 
 import math
 from collections import Counter
@@ -11,7 +11,7 @@ from taosr_she.data.teachers.words import singular, words
 from taosr_she.domain.pair import Pair
 
 FEW = 500
-"""With fewer queries than this, shares that hold on average only would miss by too much: they are cut to fit."""
+"""With fewer queries than this, random assignment would miss the shares by too much, so the cuts are fitted."""
 
 
 def near_query(query: str) -> str:
@@ -51,7 +51,7 @@ def split_by_query(
 
 
 def count_queries(pairs: Sequence[Pair]) -> int:
-    """How many queries the pairs have, as splits tell queries apart."""
+    """Number of queries, by the same definition of a query as in splits."""
     return len(set(_homes(pairs).values()))
 
 
@@ -94,9 +94,9 @@ def _root(home: dict[str, str], text: str) -> str:
 
 
 def _points(pairs: Sequence[Pair], homes: dict[str, str], seed: int) -> dict[str, float]:
-    """The place of every home in [0, 1), from its first text in the order of the alphabet.
+    """The point of every representative query in [0, 1), computed from its alphabetically first text.
 
-    Of the forms of one query the folded one counts if it is there: other forms that join it do not move it.
+    If a query occurs in several forms, the folded one is used if present, so further forms do not move it.
     """
     form: dict[str, str] = {}
     for pair in pairs:
@@ -118,7 +118,7 @@ def _choose(point: float, fractions: dict[str, float]) -> str:
 
 
 def _cut(queries: list[str], sizes: Counter[str], fractions: dict[str, float]) -> dict[str, str]:
-    """Query -> split. The queries stand in order; each cut goes where the pairs before it come nearest to the share."""
+    """Query -> split, for sorted queries. Each cut is where the number of pairs before it is closest to the share."""
     largest = sorted((name for name, fraction in fractions.items() if fraction > 0), key=lambda n: -fractions[n])
     names = [name for name in fractions if name in largest[: len(queries)]]
     chosen: dict[str, str] = {}

@@ -16,7 +16,7 @@ _BATCH = 1000
 
 
 def read_parquet(path: Path) -> Iterator[Row]:
-    """Rows of a Parquet file. UserError when it is not one."""
+    """Rows of a Parquet file. UserError if it is not one."""
     import pyarrow
     import pyarrow.parquet as parquet
 
@@ -39,9 +39,9 @@ def is_dataset(folder: Path) -> bool:
 
 
 def read_dataset(folder: Path, split: str | None = None) -> Iterator[Row]:
-    """Rows of a Hugging Face dataset on disk; class labels come as their names.
+    """Rows of a Hugging Face dataset on disk; class labels are returned as names.
 
-    UserError when a dataset of several splits is read without saying which, or `split` is not there.
+    UserError if the dataset has several splits and none is chosen, or if `split` does not exist.
     """
     import datasets
 
@@ -86,7 +86,7 @@ def _rows(table: "pyarrow.Table | pyarrow.RecordBatch", classes: dict[str, list[
 
 
 def _values(column: "pyarrow.Array | pyarrow.ChunkedArray") -> list[Any]:
-    """Plain values. Bytes and text that are not UTF-8 stay bytes: the column's meaning decides whether that matters."""
+    """Plain values. Bytes and text that are not UTF-8 stay bytes; whether that matters depends on the column."""
     try:
         return [_plain(v) for v in column.to_pylist()]
     except _UNREADABLE:
@@ -113,7 +113,7 @@ def _value(scalar: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """A JSON-able value or bytes: NaN is nothing, bytes in UTF-8 are text, dates and decimals are text."""
+    """A value for JSON, or bytes: NaN becomes None; UTF-8 bytes, dates and decimals become text."""
     if isinstance(value, bytes):
         try:
             text = value.decode("utf-8")

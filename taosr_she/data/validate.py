@@ -1,4 +1,4 @@
-"""Validation: every row becomes a pair or goes to quarantine with a reason. Nothing is lost."""
+"""Validation: every row either becomes a pair or goes to quarantine with a reason. Nothing is lost."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -19,7 +19,7 @@ from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Pair
 
 RESPONSE = "response"
-"""The column of a file of responses that holds their text."""
+"""The column with the text of responses, in a file of responses."""
 _LOOK_AHEAD = 100  # readable rows whose columns decide the layout
 
 
@@ -35,18 +35,18 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class LoadResult:
-    """What came of a file: `len(pairs) + len(rejected) + skipped` is its number of rows."""
+    """The result of reading a file: `len(pairs) + len(rejected) + skipped` is its number of rows."""
 
     pairs: list[Pair]
     rejected: list[Rejected]
-    skipped: int  # rows that `where` turns down
+    skipped: int  # rows that `where` excludes
     layout: str
     bad_prices: list[tuple[int, Any]]
     """Row number and cell of prices that cannot be read; these pairs have none."""
 
     @property
     def counts(self) -> dict[str, int]:
-        """Reason -> number of rows in quarantine, the commonest first."""
+        """Reason -> number of rows in quarantine, most frequent first."""
         return dict(Counter(r.reason for r in self.rejected).most_common())
 
 
@@ -64,12 +64,12 @@ def load_pairs(
 ) -> LoadResult:
     """Pairs from a file or folder of any known format and layout, with labels as codes of the domain.
 
-    `columns` (our field -> the file's column) goes on top of the layout. `where` keeps the rows with these values (of
-    our fields or the file's columns; a list means any of them). `split` chooses from a saved Hugging Face dataset. The
-    first of two rows in conflict wins. With `responses` a row is a response to its pair, in the column `response`: a
-    pair may come again, and a row without a response is rejected. `quarantine` is written as JSONL of `row, reason,
-    detail, raw`, also when empty. `encoding` is that of text files, where it is not UTF-8.
-    Raises UserError for what is wrong with the whole file: missing, empty, another format, a needed column absent.
+    `columns` (our field -> the file's column) overrides the layout. `where` keeps the rows with these values (of our
+    fields or the file's columns; a list means any of them). `split` selects a split of a saved Hugging Face dataset. If
+    two rows conflict, the first is kept. With `responses`, a row is a response to its pair, in the column `response`: a
+    pair may occur several times, and a row without a response is rejected. `quarantine` is written as JSONL of `row,
+    reason, detail, raw`, even if it is empty. `encoding` is the encoding of text files that are not UTF-8.
+    Raises UserError for problems of the whole file: missing, empty, another format, a required column absent.
     """
     joined = find_join(path) if path.is_dir() else None
     if joined and layout == "auto":
@@ -153,7 +153,7 @@ def _with_raters(read: ReadPair, domain: Domain) -> ReadPair:
 
 @dataclass
 class _Known:
-    """What the pairs so far lay claim to."""
+    """Ids, queries and labels of the pairs so far."""
 
     may_repeat: bool = False
     queries: dict[str, str] = field(default_factory=dict)  # query_id -> normal query
@@ -162,21 +162,21 @@ class _Known:
     ids: dict[str, str] = field(default_factory=dict)  # pair_id -> identity
 
     def add(self, read: ReadPair) -> None:
-        """Take the pair in, or raise BadRow when it contradicts or repeats one before it."""
+        """Record the pair, or raise BadRow if it contradicts or repeats an earlier one."""
         pair, query = read.pair, normal_query(read.pair.query)
         if self.queries.get(pair.query_id, query) != query:
-            detail = f"{pair.query_id} stands for '{self.queries[pair.query_id][:80]}'"
+            detail = f"{pair.query_id} is the id of '{self.queries[pair.query_id][:80]}'"
             raise BadRow("conflicting query id", detail)
         label = self.labels.get(read.identity, pair.label)
         if pair.label is not None and label != pair.label:
-            raise BadRow("same pair with another label", f"{pair.label} here, {label} before")
+            raise BadRow("same pair with another label", f"{pair.label} here, {label} earlier")
         if read.named and pair.pair_id in self.ids and not self.may_repeat:
-            raise BadRow("duplicate pair id", f"{pair.pair_id} came before")
+            raise BadRow("duplicate pair id", f"{pair.pair_id} occurs earlier")
         if self.ids.get(pair.pair_id, read.identity) != read.identity:
             # What is known of a pair is found by its id: people's references, and the GSRM's reasoning.
             raise BadRow("conflicting pair id", f"{pair.pair_id} stands for another query or product before")
         if not read.named and read.identity in self.unnamed and not self.may_repeat:
-            raise BadRow("duplicate pair", f"the same query and product came before (id {pair.pair_id})")
+            raise BadRow("duplicate pair", f"the same query and product occur earlier (id {pair.pair_id})")
         self.queries[pair.query_id] = query
         self.ids.setdefault(pair.pair_id, read.identity)
         if not read.named:
@@ -200,11 +200,11 @@ class _Where:
         return all(column in row and is_any(row[column], values) for column, values in self.wanted.items())
 
     def may_match(self, row: dict[str, Any]) -> bool:
-        """For a row that lacks the columns of the files to be joined with it."""
+        """Like `matches`, for a row that does not have the columns of joined files yet."""
         return all(is_any(row[column], values) for column, values in self.wanted.items() if column in row)
 
     def check(self) -> None:
-        """UserError when a column was in no row at all: a misspelled name must not look like an empty result."""
+        """UserError if no row had one of the columns: a misspelled name must not look like an empty result."""
         if self.missing:
             raise UserError(
                 f"where: no row has {shown_names(sorted(self.missing))}; the columns are {shown_names(self.seen)}"
@@ -212,8 +212,8 @@ class _Where:
 
 
 def is_any(value: Any, wanted: Sequence[Any]) -> bool:
-    """Is the value of a cell one of these? Text is compared as written; a cell with a type also with what YAML, and so
-    a recipe, means by the text: `true` is the cell True, `1.0` the cell 1."""
+    """Whether the value of a cell is one of these. Text is compared as written. A cell of another type is also compared
+    with the YAML value of the text, as in a recipe: `true` matches the cell True, `1.0` the cell 1."""
     if isinstance(value, str):
         return any(value == str(w) for w in wanted)
     return any(value == w or str(value) == str(w) or value == _meant(w) for w in wanted)
@@ -222,12 +222,12 @@ def is_any(value: Any, wanted: Sequence[Any]) -> bool:
 def _meant(wanted: Any) -> Any:
     try:
         return parse_yaml(wanted, "where") if isinstance(wanted, str) else wanted
-    except UserError:  # text that YAML would want in quotes is that text
+    except UserError:  # text that is not valid YAML without quotes is plain text
         return wanted
 
 
 def _look_ahead(path: Path, rows: Iterator[Row]) -> tuple[list[str], Iterator[Row]]:
-    """The columns of the first readable rows, and all rows again. UserError when not one row is readable."""
+    """The columns of the first readable rows, and an iterator over all rows. UserError if no row is readable."""
     head: list[Row] = []
     columns: dict[str, None] = {}
     readable = 0

@@ -1,4 +1,4 @@
-"""Writing pairs in the `plain` layout: CSV, TSV, JSONL (also gzipped), Parquet, or a Hugging Face dataset folder."""
+"""Writes pairs in the `plain` layout: CSV, TSV, JSONL (also gzipped), Parquet, or a Hugging Face dataset folder."""
 
 import csv
 import gzip
@@ -20,27 +20,27 @@ if TYPE_CHECKING:
     import pyarrow
 
 _ALWAYS = ("pair_id", "query_id", "query", "title")
-# Types of an extra column that Arrow keeps as they are.
+# Types of an extra column that Arrow stores unchanged.
 _NATIVE: tuple[set[type], ...] = (set(), {int}, {float}, {bool})
 _EMPTY = Pair("", "", "", Product(""))
 
 
-# What spreadsheets run as a formula: the first character of a cell, also in its full width; a tab or line end may
-# stand before it. Plain numbers are harmless.
+# Spreadsheets run a cell as a formula if it starts with one of these characters (also full-width), possibly after a tab
+# or line end. Plain numbers are harmless.
 _FORMULA = re.compile(r"[=+\-@＝＋－＠\t\r\n]")
 _NUMBER = re.compile(r"[-+]?\d+([.,]\d+)*([eE][-+]?\d+)?%?")
 
 
 def write_pairs(path: Path, pairs: Iterable[Pair], defuse: bool = False) -> None:
-    """Write pairs; the format follows from the name, a name without a suffix is a Hugging Face dataset folder.
+    """Write pairs. The name determines the format; a name without a suffix is a Hugging Face dataset folder.
 
-    JSONL gives everything back exactly, and streams. In CSV and TSV all cells are text and an empty one is nothing, so
-    extra columns come back as text (what is not text as JSON). In Parquet and datasets the same holds for an extra
-    column whose values differ in type or are nested. An extra value of None is the same as none at all, and so are NaN
-    and the infinities inside JSON. A file appears whole or not at all; equal pairs give equal bytes.
+    JSONL preserves everything and is streamed. In CSV and TSV all cells are text and an empty cell means no value, so
+    extra columns are read back as text (other values as JSON text). In Parquet and datasets, the same holds for an
+    extra column with values of different types or nested values. An extra value of None counts as missing, and so do
+    NaN and the infinities inside JSON. A file is written completely or not at all; equal pairs give equal bytes.
 
-    With `defuse`, a cell of CSV or TSV that a spreadsheet would run as a formula gets a single quote in front, which
-    spreadsheets do not show. It is there for them alone: reading the file back gives the quote too.
+    With `defuse`, a CSV or TSV cell that a spreadsheet would run as a formula gets a single quote in front, which
+    spreadsheets do not show. It is meant only for spreadsheets: other programs read the quote as part of the cell.
     """
     if not path.suffix:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -63,7 +63,7 @@ def write_pairs(path: Path, pairs: Iterable[Pair], defuse: bool = False) -> None
 @contextmanager
 def _text_file(path: Path, packed: bool) -> Iterator[IO[str]]:
     with path.open("wb") as raw:
-        # No name and no time in the gzip header, or equal pairs would give different files.
+        # The gzip header gets no name and no time; otherwise equal pairs would give different files.
         binary = gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) if packed else raw
         text = io.TextIOWrapper(cast(io.BufferedWriter, binary), encoding="utf-8", newline="")
         yield text
@@ -80,7 +80,7 @@ def _write_jsonl(file: IO[str], pairs: Iterable[Pair]) -> None:
 
 def _write_csv(file: IO[str], pairs: Iterable[Pair], delimiter: str, defuse: bool) -> None:
     rows = [row_from_pair(pair) for pair in pairs]
-    # With "\n" alone as line end, Python's writer would leave a lone "\r" in a cell without quotes.
+    # With "\n" as line end, Python's writer would not quote a cell that contains a lone "\r".
     writer = csv.writer(file, delimiter=delimiter, lineterminator="\r\n")
     columns = _columns(rows)
     shown = _defused if defuse else str
@@ -138,5 +138,5 @@ def _write_dataset(folder: Path, pairs: Iterable[Pair]) -> None:
     if folder.exists() and not is_dataset(folder):
         raise UserError(f"{folder}: exists and is not a Hugging Face dataset; choose another name")
     table = _table(pairs)
-    # Left alone, `datasets` saves no rows as no files, which it then cannot load.
+    # Without this, `datasets` writes no file if there are no rows, and then cannot load the folder.
     datasets.Dataset(table).save_to_disk(str(folder), num_shards=None if table.num_rows else 1)

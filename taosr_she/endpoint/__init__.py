@@ -1,8 +1,8 @@
-"""One client for any OpenAI-compatible server. The LLM teacher and the reward model behind an endpoint both sit on it.
+"""One client for any OpenAI-compatible server, used by the LLM teacher and by the reward model behind an endpoint.
 
-`settings` are the options of both. `asker` asks a list of questions until each has a usable answer, several at a time;
-`client` is one request, `failures` what can become of it besides an answer, on `transport` (a POST that ends in time
-and in size) and `reply` (what a body says); `retry` says how long to wait before the next try, `patience` when to give
-up altogether, `budget` keeps the spend limit, `records` is the file that makes a killed run resume, and `chat` holds
-what prompts share. Nothing here knows what is asked.
+`settings` has the options. `asker` asks a list of questions, several at a time, until each has a usable answer.
+`client` makes one request, and `failures` lists how it can fail. `transport` sends it with limits on time and size, and
+`reply` parses the body. `retry` computes the wait before the next try, `patience` decides when to give up, and `budget`
+enforces the spending limit. `records` is the file from which a killed run resumes. `chat` has what all prompts share.
+Nothing here depends on what is asked.
 """

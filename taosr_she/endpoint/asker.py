@@ -1,4 +1,4 @@
-"""Questions to an endpoint, several at a time, each until it has a usable answer; every answer is kept on disk."""
+"""Asks an endpoint questions, several at a time, until each has a usable answer. Every answer is kept on disk."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -19,35 +19,35 @@ from taosr_she.endpoint.retry import pause_seconds
 from taosr_she.endpoint.settings import EndpointConfig
 
 BYTES_A_TOKEN = 4
-"""For estimates where an answer comes without usage."""
-_TURN_TOKENS = 16  # what a chat template adds to a message, with room to spare
+"""To estimate tokens if an answer does not report them."""
+_TURN_TOKENS = 16  # upper bound of what a chat template adds to a message
 
 Progress = Callable[[int], Callable[[int, str], object]]
-"""Given how many questions are open, a function to call with how many are done and a note."""
+"""Takes the number of open questions; returns a function to call with the number of finished ones and a note."""
 
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked about one pair, and when an answer can be used."""
+    """A question about one pair, and the check whether an answer is usable."""
 
     key: str
     """Fingerprint of the question; equal questions are asked once."""
     pair_id: str
     messages: Callable[[str], list[Message]]
-    """The chat, given why the answer before could not be used ("" at first)."""
+    """The chat. The argument is the reason why the previous answer was not usable ("" at first)."""
     why_unusable: Callable[[str, bool], str | None]
-    """Given a cleaned answer and whether it is complete, why it cannot be used, or None."""
+    """The reason why an answer is not usable, or None. Arguments: the cleaned answer and whether it is complete."""
 
 
 class _Stopped(Exception):
-    """This worker ends: a limit is reached, or another worker has failed."""
+    """Ends this worker, because a limit is reached or another worker has failed."""
 
 
 class Asker:
-    """Holds the connection, the file of answers and the budget; used by one thread, works with several.
+    """Holds the connection, the file of answers and the budget. Used from one thread; starts several itself.
 
-    A question is decided by a usable answer, by `attempts` answers that cannot be used (asked with at least today's
-    `max_tokens`), and, until this object is gone, by a refusal.
+    A question is decided by a usable answer, or by `attempts` unusable answers that were asked for with at least the
+    current `max_tokens`. A refusal decides it for the lifetime of this object.
     """
 
     def __init__(self, config: EndpointConfig, path: Path, sleep: Callable[[float], object] | None = None) -> None:
@@ -59,7 +59,7 @@ class Asker:
             sum((r.usage for r in self._file.records), Usage()), config.spend_limit, config.token_limit
         )
         self.unanswered: dict[str, str] = {}
-        """Questions without an answer in spite of all retries, and why; they are asked again, also by a later run."""
+        """Questions that got no answer despite all retries, with the reason. A later run asks them again."""
         self._patience = Patience()
         self._decided: dict[str, Record] = {}
         self._tried: Counter[str] = Counter()
@@ -69,31 +69,31 @@ class Asker:
             if record.outcome != "refused":
                 self._remember(record)
         self._stop = Event()
-        self._sleep = sleep or self._stop.wait  # a worker that waits hears at once when the run ends
+        self._sleep = sleep or self._stop.wait  # a waiting worker notices at once when the run ends
         self._lock = Lock()
 
     @property
     def estimated(self) -> int:
-        """Records of the file whose tokens were estimated."""
+        """Number of records in the file whose tokens are estimates."""
         return sum(record.estimated for record in self._file.records)
 
     def close(self) -> None:
-        """Close connection and file; nothing is lost if it is not called."""
+        """Close connection and file. Nothing is lost if this is not called."""
         self.client.close()
         self._file.close()
 
     def decided(self, key: str) -> Record | None:
-        """The record that decides a question: kept, refused, or the last answer that could not be used."""
+        """The record that decides a question: kept, refused, or the last unusable answer."""
         return self._decided.get(key)
 
     def ask_all(self, questions: Sequence[Question], progress: Progress | None = None) -> None:
-        """Ask every question that is not decided; returns when all are, or when `budget.stopped_by` names a limit.
+        """Ask every undecided question. Returns when all are decided, or when `budget.stopped_by` names a limit.
 
-        Raises UserError when the endpoint cannot be used, and when too many questions in a row came to nothing. What
-        was answered until then is in the file.
+        Raises UserError if the endpoint cannot be used, or if too many questions in a row have failed. Answers received
+        until then are in the file.
         """
         by_key = {q.key: q for q in questions if q.key not in self._decided}
-        # Those that were refused before come last: what is new has a better chance.
+        # Questions that were refused before come last, because new ones have a better chance.
         still_open = sorted(by_key.values(), key=lambda q: q.key in self._refused_before)
         self._patience.has_answered |= any(q.key in self._answered for q in questions)
         self._stop.clear()
@@ -104,7 +104,7 @@ class Asker:
             try:
                 for each in workers:
                     each.result()
-            except KeyboardInterrupt:  # what is on its way is given up, and counted as lost
+            except KeyboardInterrupt:  # requests in flight are dropped, and counted as lost
                 self._stop.set()
                 self.client.abort()
                 raise
@@ -122,7 +122,7 @@ class Asker:
             except _Stopped:
                 return
             except BaseException:
-                self._stop.set()  # at once, or the other workers go on paying
+                self._stop.set()  # immediately, or the other workers continue to spend money
                 raise
             with self._lock:
                 self._done += 1
@@ -132,7 +132,7 @@ class Asker:
                     self._report(self._done, f"{self._kept} usable, cost {self.budget.spent.cost:.2f}")
 
     def _settle(self, question: Question) -> None:
-        """Ask until an answer can be used or the attempts are spent; every answer becomes a record."""
+        """Ask until an answer is usable or no attempts are left. Every answer becomes a record."""
         reason = ""
         while question.key not in self._decided:
             try:
@@ -156,15 +156,15 @@ class Asker:
     def _give_up(self, why: str | None, reason: str) -> None:
         if why:
             raise UserError(
-                f"base_url {self.client.shown_url}: {why}, the last: {reason}; what was answered is in {self.path}, "
-                "run again to go on"
+                f"base_url {self.client.shown_url}: {why}, the last: {reason}; the answers so far are in {self.path}, "
+                "run again to continue"
             )
 
     def _ask(self, question: Question, messages: list[Message]) -> tuple[Answer, Usage, bool]:
-        """An answer with its usage and whether that is an estimate. Raises TryAgain when all retries failed."""
+        """An answer, its usage, and whether the usage is an estimate. Raises TryAgain if all retries failed."""
         config = self.config
         size = sum(len(m["content"].encode("utf-8", "replace")) for m in messages)
-        # No tokenizer makes more tokens than bytes.
+        # A text never has more tokens than bytes.
         most = config.usage(size + _TURN_TOKENS * len(messages), config.max_tokens)
         for retry in range(config.retries + 1):
             if self._stop.is_set() or not self.budget.reserve(most):
@@ -172,12 +172,12 @@ class Asker:
             spent = Usage()
             try:
                 answer = self.client.ask(messages)
-                told_in, told_out = answer.tokens_in, answer.tokens_out
+                tokens_in, tokens_out = answer.tokens_in, answer.tokens_out
                 spent = config.usage(
-                    size // BYTES_A_TOKEN if told_in is None else told_in,
-                    len(answer.text.encode()) // BYTES_A_TOKEN if told_out is None else told_out,
+                    size // BYTES_A_TOKEN if tokens_in is None else tokens_in,
+                    len(answer.text.encode()) // BYTES_A_TOKEN if tokens_out is None else tokens_out,
                 )
-                return answer, spent, told_in is None or told_out is None
+                return answer, spent, tokens_in is None or tokens_out is None
             except TryAgain as error:
                 if error.lost:
                     spent = most

@@ -1,4 +1,4 @@
-"""The spend limit: no request is sent that could exceed it."""
+"""The spending limit: no request is sent that could exceed it."""
 
 from dataclasses import dataclass
 from threading import Condition
@@ -22,8 +22,8 @@ class Usage:
 class Budget:
     """Counts what was spent; shared by the threads of a run.
 
-    A request first reserves the most it can cost. When that does not fit, it waits for requests in flight, which as a
-    rule cost less than they reserved; when none is in flight, the limit is reached.
+    A request first reserves its maximum cost. If that exceeds the limit, it waits for requests in flight, which usually
+    cost less than they reserved. If none is in flight, the limit is reached.
     """
 
     def __init__(self, spent: Usage, spend_limit: float | None, token_limit: int | None) -> None:
@@ -36,7 +36,7 @@ class Budget:
         self._changed = Condition()
 
     def reserve(self, most: Usage) -> bool:
-        """True when the request may be sent; it must then be settled. False when a limit is reached, for good."""
+        """True if the request may be sent; it must then be settled. False if a limit is reached, which is final."""
         with self._changed:
             while self.stopped_by is None and (limit := self._exceeded(most)):
                 if not self._in_flight:
@@ -51,10 +51,10 @@ class Budget:
             return True
 
     def settle(self, reserved: Usage, spent: Usage) -> None:
-        """Replace a reservation by what the request did cost."""
+        """Replace a reservation by the actual cost of the request."""
         with self._changed:
             self._in_flight -= 1
-            self._reserved = self._reserved - reserved if self._in_flight else Usage()  # no rounding is carried along
+            self._reserved = self._reserved - reserved if self._in_flight else Usage()  # rounding errors do not add up
             self.spent += spent
             self._changed.notify_all()
 

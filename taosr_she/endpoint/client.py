@@ -1,4 +1,4 @@
-"""One question to an OpenAI-compatible endpoint, and what its failures mean."""
+"""One request to an OpenAI-compatible endpoint, and the meaning of its failures."""
 
 import base64
 import json
@@ -21,14 +21,14 @@ _QUOTED_CHARS = 200
 
 
 class ChatClient:
-    """POSTs to `{base_url}/chat/completions`; threads may share it. The key, from the environment, stays here.
+    """POSTs to `{base_url}/chat/completions`; threads may share it. The key from the environment does not leave it.
 
-    Where the endpoint says that its model has another name for `max_tokens`, or takes no temperature, later requests
-    are as it wants them; `adapted` says so in words.
+    If the endpoint reports that its model uses another name for `max_tokens`, or accepts no temperature, later requests
+    are adapted. `adapted` describes these changes.
     """
 
     def __init__(self, config: EndpointConfig) -> None:
-        """Raises UserError when the key's environment variable is not set, or httpx is not installed."""
+        """Raises UserError if the key's environment variable is not set, or httpx is not installed."""
         self.shown_url = masked(config.base_url)
         self._config = config
         self._key = self._read_key()
@@ -41,7 +41,7 @@ class ChatClient:
         self._transport = Transport(config.timeout_seconds, config.deadline_seconds, config.concurrency)
 
     def ask(self, messages: Sequence[Message]) -> Answer:
-        """Raises TryAgain, Refused, or UserError for what will fail for every question (key, model, address)."""
+        """Raises TryAgain or Refused, or UserError for a failure that affects every question (key, model, address)."""
         while True:
             limit_name, send_temperature = self._limit_name, self._send_temperature
             body: dict[str, Any] = {
@@ -49,7 +49,7 @@ class ChatClient:
             }  # fmt: skip
             if send_temperature:
                 body["temperature"] = self._config.temperature
-            # Half characters, which data may hold, are \udXXX in ASCII.
+            # In ASCII, lone surrogates, which data may contain, are written as \udXXX.
             reply = self._transport.post(self._url, json.dumps(body).encode("ascii"), self._headers)
             if reply.status == 200:
                 return self._answer(reply)
@@ -58,7 +58,7 @@ class ChatClient:
                 raise self._failure(reply.status, error, reply)
 
     def abort(self) -> None:
-        """Drop the requests that are on their way; their threads get TryAgain."""
+        """Drop the requests in flight; their threads get TryAgain."""
         self._transport.abort()
 
     def close(self) -> None:
@@ -74,32 +74,32 @@ class ChatClient:
                 "set it, or leave the variable's name empty (api_key_env: '') for an endpoint without keys"
             )
         if not key.isascii() or not key.isprintable():
-            raise UserError(f"the key in {name} holds characters that no key has; copy it again")
+            raise UserError(f"the key in {name} contains invalid characters; copy it again")
         if key and "@" in urlsplit(self._config.base_url).netloc:
             raise UserError(
-                f"base_url {self.shown_url} holds a user and password, and {name} a key: only one of them can be sent; "
-                "take out the other"
+                f"base_url {self.shown_url} has a user and password, and {name} has a key, but only one of them can be "
+                "sent; remove the other"
             )
         return key
 
     def _answer(self, reply: Reply) -> Answer:
         try:
-            said = read_answer(reply.body)
+            answer = read_answer(reply.body)
         except Damaged as error:
             raise TryAgain(f"the answer is damaged, {error}{self._quote(_text(reply.body))}", lost=True) from error
         except NoEndpoint as error:
-            if self._has_answered:  # a gateway's page in between
-                raise TryAgain(f"no answer but something else, {error}{self._quote(_text(reply.body))}") from error
+            if self._has_answered:  # an occasional page of a gateway
+                raise TryAgain(f"something other than an answer, {error}{self._quote(_text(reply.body))}") from error
             raise UserError(
-                f"{masked(self._url)}: the answer is not that of an OpenAI-compatible endpoint ({error}); check "
+                f"{masked(self._url)}: the answer is not from an OpenAI-compatible endpoint ({error}); check "
                 f"base_url (it often ends in /v1){self._quote(_text(reply.body))}"
             ) from error
-        if isinstance(said, ErrorBody):
-            if said.status is None:
-                raise TryAgain(f"an error in place of an answer{self._quote(said.message)}")
-            raise self._failure(said.status, said, reply)
+        if isinstance(answer, ErrorBody):
+            if answer.status is None:
+                raise TryAgain(f"an error instead of an answer{self._quote(answer.message)}")
+            raise self._failure(answer.status, answer, reply)
         self._has_answered = True
-        return said
+        return answer
 
     def _failure(self, status: int, error: ErrorBody, reply: Reply) -> Exception:
         said, url = self._quote(error.message), masked(self._url)
@@ -107,11 +107,11 @@ class ChatClient:
             return TryAgain(f"status {status}{said}", retry_after_seconds(reply.retry_after))
         if status in (401, 403):
             name = self._config.api_key_env
-            no_key = "a request without a key (name the variable that holds one: api_key_env, or --api-key-env)"
+            no_key = "a request without a key (name the variable with the key: api_key_env or --api-key-env)"
             key = f"the key in {name}" if name else no_key
             return UserError(f"{url}: status {status}, the endpoint does not accept {key}{said}")
         if status == 402:
-            return UserError(f"{url}: status 402, the endpoint wants to be paid first{said}")
+            return UserError(f"{url}: status 402, the endpoint asks for payment{said}")
         if status in (404, 405, 410):
             return UserError(f"{url}: status {status}, no model '{self._config.model}' or a wrong base_url{said}")
         if status < 400:
@@ -119,18 +119,18 @@ class ChatClient:
         return Refused(f"status {status}{said}")
 
     def _adapt(self, message: str, limit_name: str, sent_temperature: bool) -> bool:
-        """Whether a request that was refused with this message can be sent in another form, which is used from now on.
+        """Whether a request refused with this message can be sent in another form, which is then used from now on.
 
-        Models that reason (o1 and later of OpenAI) want `max_completion_tokens` and take no temperature but their own.
+        Reasoning models (OpenAI's o1 and later) need `max_completion_tokens` and accept only their default temperature.
         """
         said = message.casefold()
         if limit_name == "max_tokens" and "max_completion_tokens" in said and self._config.max_tokens_name == "auto":
             self._limit_name = "max_completion_tokens"
-            self._note("the endpoint wants max_completion_tokens in place of max_tokens")
+            self._note("the endpoint needs max_completion_tokens instead of max_tokens")
             return True
         if sent_temperature and "temperature" in said and ("support" in said or "default" in said):
             self._send_temperature = False
-            self._note(f"the model takes no temperature but its own; {self._config.temperature} is not sent")
+            self._note(f"the model accepts only its default temperature; {self._config.temperature} is not sent")
             return True
         return False
 
@@ -148,13 +148,13 @@ class ChatClient:
 
 
 def _chat_url(base_url: str) -> str:
-    """The address of the chat completions; a query, as some gateways want it, stays at the end."""
-    place, mark, query = base_url.partition("?")
-    return f"{place.rstrip('/')}/chat/completions{mark}{query}"
+    """The URL of the chat completions. A query, which some gateways need, stays at the end."""
+    address, mark, query = base_url.partition("?")
+    return f"{address.rstrip('/')}/chat/completions{mark}{query}"
 
 
 def _basic(url: str) -> str:
-    """User and password of a URL as they stand in the header that is made of them."""
+    """User and password of a URL, encoded as in the Authorization header."""
     parts = urlsplit(url)
     if parts.username is None:
         return ""

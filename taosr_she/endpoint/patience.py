@@ -1,18 +1,18 @@
-"""When to give up on an endpoint: too many questions in a row came to nothing."""
+"""When to give up on an endpoint: after too many failed questions in a row."""
 
 from threading import Lock
 
 SILENT_LIMIT = 5
-"""Questions in a row without any answer: the endpoint is down, or the settings are wrong."""
+"""Limit of questions in a row without any answer: the endpoint is down, or the settings are wrong."""
 USELESS_LIMIT = 20
-"""Questions in a row without a usable answer, however many answers were paid for: the model cannot do what is asked."""
+"""Limit of questions in a row without a usable answer, however many answers were paid for: the model is unsuitable."""
 
 
 class Patience:
     """Counts questions in a row; shared by the threads of a run.
 
-    A refusal costs nothing and may be about its question alone, so it counts as silence only as long as nothing has
-    been answered; a question that was refused in an earlier run, too, does not make a model useless.
+    A refusal costs nothing and may concern only its question. So it counts as no answer only as long as nothing has
+    been answered. A question that was already refused in an earlier run does not count against the model.
     """
 
     def __init__(self) -> None:
@@ -32,11 +32,11 @@ class Patience:
             self._useless = 0
 
     def unanswered(self) -> str | None:
-        """A question got no answer in spite of all retries; returns why to give up, if it is time."""
+        """A question got no answer despite all retries. Returns the reason to give up, if there is one."""
         return self._nothing(silent=True)
 
     def refused(self, before: bool) -> str | None:
-        """A question was refused, perhaps in an earlier run, too."""
+        """A question was refused, perhaps also in an earlier run."""
         return self._nothing(silent=not self.has_answered, useless=not before)
 
     def unusable(self) -> str | None:

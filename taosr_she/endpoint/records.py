@@ -1,4 +1,4 @@
-"""The file that makes a killed run resume: every answer that was paid for, one JSON object a line."""
+"""The file from which a killed run resumes: every answer that was paid for, one JSON object per line."""
 
 import json
 import os
@@ -17,15 +17,15 @@ OUTCOMES = ("kept", "wrong", "refused", "lost")
 
 @dataclass(frozen=True)
 class Record:
-    """One request and what came of it.
+    """One request and its result.
 
-    `kept`: a usable answer, which decides its question for good. `wrong`: an answer that cannot be used, see `reason`.
-    `refused`: the endpoint did not take the question; it costs nothing, and the next run asks again. `lost`: sent, but
-    no answer came back; it may have been billed and is counted at its most.
+    `kept`: a usable answer, which decides its question for good. `wrong`: an unusable answer, see `reason`. `refused`:
+    the endpoint did not accept the question; this costs nothing, and the next run asks again. `lost`: sent, but no
+    answer came back; it may have been billed, so it is counted at its maximum cost.
     """
 
     pair_id: str
-    key: str  # fingerprint of the question: a changed pair, label, rule book or model is asked anew
+    key: str  # fingerprint of the question: with another pair, label, rule book or model it is asked again
     outcome: str
     response: str
     reason: str
@@ -33,11 +33,11 @@ class Record:
     tokens_out: int
     cost: float
     estimated: bool  # the tokens were not in the answer
-    max_tokens: int = 0  # of the request; files of before it was written down hold none
+    max_tokens: int = 0  # of the request; missing in files of earlier versions
 
     @property
     def usage(self) -> Usage:
-        """What the request did cost."""
+        """The tokens and cost of the request."""
         return Usage(self.tokens_in, self.tokens_out, self.cost)
 
 
@@ -50,20 +50,20 @@ _TYPES: dict[str, Callable[[Any], bool]] = {
 
 
 class RecordFile:
-    """An append-only file of records. One process writes it at a time; its threads share this object."""
+    """An append-only file of records. Only one process may write it at a time; its threads share this object."""
 
     def __init__(self, path: Path) -> None:
-        """Reads what is there. A last line cut short by a kill is taken off the file; any other bad line: UserError."""
+        """Read the file. A last line cut short by a kill is removed from it; any other bad line is a UserError."""
         self.path = path
         self.records: list[Record] = []
         self._lock = Lock()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            # Half characters, which pair_ids may hold, are written as JSON writes them.
+            # Lone surrogates, which a pair_id may contain, are written as JSON escapes.
             self._file = path.open("a", encoding="utf-8", errors="backslashreplace")
             lines = path.read_bytes().splitlines(keepends=True)
         except OSError as error:
-            raise UserError(f"{path}: cannot be written ({error.strerror}); name another file") from error
+            raise UserError(f"{path}: cannot be written ({error.strerror}); choose another file") from error
         if lines and not lines[-1].endswith(b"\n"):
             cut_short = lines.pop()
             self._file.truncate(path.stat().st_size - len(cut_short))
@@ -72,11 +72,11 @@ class RecordFile:
                 self.records.append(_record(json.loads(line)))
             except (ValueError, RecursionError, TypeError) as error:
                 raise UserError(
-                    f"{path}, line {number}: not a record of an endpoint's answer; remove the line or name another file"
+                    f"{path}, line {number}: not a record of an endpoint's answer; remove it or choose another file"
                 ) from error
 
     def append(self, record: Record) -> None:
-        """Write at once, so that neither a kill nor a power cut loses what was paid for."""
+        """Write immediately: neither a kill nor a power cut may lose an answer that was paid for."""
         with self._lock:
             self._file.write(dumps(asdict(record)) + "\n")
             self._file.flush()

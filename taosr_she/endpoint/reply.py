@@ -1,4 +1,4 @@
-"""What the body of a reply says: an answer, or an error in the place of one."""
+"""Parses the body of a reply: an answer, or an error instead of one."""
 
 import json
 import re
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 MOST_TOKENS = 100_000_000
-"""A count of tokens beyond this is none."""
+"""A larger token count is treated as invalid."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """The text, whether it is complete (not cut at `max_tokens`), and the tokens where the endpoint counted them."""
+    """The text, whether it is complete (not cut at `max_tokens`), and the token counts if the endpoint reports them."""
 
     text: str
     finished: bool
@@ -21,22 +21,22 @@ class Answer:
 
 @dataclass(frozen=True)
 class ErrorBody:
-    """An error: its message, and the status it names in `code`, if any."""
+    """An error: its message, and the status given in `code`, if any."""
 
     message: str
     status: int | None = None
 
 
 class Damaged(Exception):
-    """The body of an answer that broke off or lacks what an answer holds."""
+    """The body of an answer is cut off or lacks a required part."""
 
 
 class NoEndpoint(Exception):
-    """A body that no OpenAI-compatible endpoint sends: a web page, or JSON of something else."""
+    """The body is not from an OpenAI-compatible endpoint: a web page, or some other JSON."""
 
 
 def read_answer(body: bytes) -> Answer | ErrorBody:
-    """Of a reply with status 200. Raises Damaged or NoEndpoint."""
+    """Parse a reply with status 200. Raises Damaged or NoEndpoint."""
     try:
         data = json.loads(body)
     except (ValueError, RecursionError) as error:
@@ -65,7 +65,7 @@ def read_answer(body: bytes) -> Answer | ErrorBody:
 
 
 def read_error(body: bytes) -> ErrorBody:
-    """Of a reply with any other status."""
+    """Parse a reply with any other status."""
     try:
         data = json.loads(body)
     except (ValueError, RecursionError):
@@ -88,12 +88,12 @@ def error_body(data: dict[str, Any]) -> ErrorBody:
 
 
 def _text(content: Any) -> str:
-    """The text of a message, which some servers send in parts. Anything else is no text."""
+    """The text of a message, which some servers send in parts. Anything else is not text."""
     if isinstance(content, list):
         content = "".join(
             part["text"] for part in content if isinstance(part, dict) and isinstance(part.get("text"), str)
         )
-    # Half a surrogate pair is valid JSON but no text that a file could hold.
+    # A lone surrogate is valid JSON, but cannot be written to a file.
     return content.encode("utf-8", "replace").decode("utf-8") if isinstance(content, str) else ""
 
 

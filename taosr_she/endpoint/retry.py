@@ -8,7 +8,7 @@ from taosr_she.endpoint.settings import EndpointConfig
 
 
 def pause_seconds(config: EndpointConfig, retry: int, asked_for: float | None) -> float:
-    """Seconds until the next try; `asked_for` is what Retry-After said. Jitter keeps workers from coming back at once.
+    """Seconds until the next try; `asked_for` is the wait from Retry-After. Jitter spreads the workers' next requests.
 
     `retry` counts from 0.
     """
@@ -23,7 +23,7 @@ def pause_seconds(config: EndpointConfig, retry: int, asked_for: float | None) -
 
 
 def retry_after_seconds(header: str | None) -> float | None:
-    """What the header Retry-After asks for: it holds seconds or a date. None where it says nothing usable."""
+    """The wait that the header Retry-After asks for, in seconds or as a date. None if the header is not usable."""
     if not header:
         return None
     if header.strip().replace(".", "", 1).isdecimal():

@@ -1,7 +1,7 @@
-"""A POST that ends: within a total time, and after so many bytes, whatever the server does.
+"""POST requests with a limit on total time and on size, whatever the server does.
 
-Requests run in one event loop of a thread of their own, because only there a deadline reaches every wait: for the
-connection, for each header, for each byte of the body.
+Requests run in an event loop in a separate thread. Only there can a deadline interrupt every wait: for the
+connection, for each header, and for each byte of the body.
 """
 
 import asyncio
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     import httpx
 
 BODY_LIMIT = 8 << 20
-"""Most bytes of an answer, unpacked. The longest answers of today's models hold less than 1 MiB."""
+"""Maximum size of an unpacked answer in bytes. The longest answers of today's models have less than 1 MiB."""
 ERROR_LIMIT = 64 << 10
-"""Of an error's body so much is read; it is quoted in a line."""
+"""Maximum number of bytes read from the body of an error, which is quoted in one line."""
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What came back. The body of anything but status 200 may be cut off."""
+    """A reply. Its body may be cut off unless the status is 200."""
 
     status: int
     retry_after: str | None
@@ -35,10 +35,10 @@ class Reply:
 
 
 class Transport:
-    """Threads may share it."""
+    """Sends requests; threads may share it."""
 
     def __init__(self, silence_seconds: float, deadline_seconds: float, connections: int) -> None:
-        """Raises UserError when httpx is not installed, or proxy and certificate settings are unusable."""
+        """Raises UserError if httpx is not installed, or proxy or certificate settings are unusable."""
         try:
             import httpx
         except ModuleNotFoundError as error:
@@ -60,7 +60,7 @@ class Transport:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def post(self, url: str, content: bytes, headers: dict[str, str]) -> Reply:
-        """Raises TryAgain when no reply came, or it broke off, took too long or was too long; UserError for the URL."""
+        """Raises TryAgain if the reply is missing, broken off, too slow or too long; UserError if the URL is wrong."""
         running = asyncio.run_coroutine_threadsafe(self._post(url, content, headers), self._running_loop())
         try:
             return running.result()
@@ -68,7 +68,7 @@ class Transport:
             raise TryAgain("stopped before an answer came", lost=True) from error
 
     def abort(self) -> None:
-        """Drop the requests that are on their way; whoever waits for one gets TryAgain."""
+        """Drop the requests in flight; their threads get TryAgain."""
 
         def cancel() -> None:
             for task in asyncio.all_tasks(self._loop):
@@ -78,7 +78,7 @@ class Transport:
             self._loop.call_soon_threadsafe(cancel)
 
     def close(self) -> None:
-        """Close the connections and end the thread. No request may be on its way."""
+        """Close the connections and end the thread. No request may be in flight."""
         with self._lock:
             loop, self._loop = self._loop, None
         if loop is not None:
@@ -105,7 +105,7 @@ class Transport:
                 ) as reply:
                     return Reply(reply.status_code, reply.headers.get("retry-after"), await _body(reply))
         except TimeoutError as error:
-            raise TryAgain(f"no whole answer within {self._deadline:g} seconds", lost=True) from error
+            raise TryAgain(f"no complete answer within {self._deadline:g} seconds", lost=True) from error
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise TryAgain(f"no connection: {str(error) or 'no answer in time'}", unreachable=True) from error
         except httpx.TimeoutException as error:
@@ -117,7 +117,7 @@ class Transport:
 
 
 async def _body(reply: "httpx.Response") -> bytes:
-    """The unpacked body. Of an error, what could be read of it: its status says enough."""
+    """The unpacked body. For an error, the part that could be read, because its status is enough."""
     import httpx
 
     whole = reply.status_code == 200
@@ -133,15 +133,15 @@ async def _body(reply: "httpx.Response") -> bytes:
 async def _read(reply: "httpx.Response", found: bytearray, limit: int) -> None:
     packing = reply.headers.get("content-encoding", "").strip().lower()
     if packing not in ("", "identity", "gzip", "x-gzip", "deflate"):
-        raise TryAgain(f"the answer is packed as {packing[:20]!r}, which was not asked for", lost=True)
+        raise TryAgain(f"the answer is compressed as {packing[:20]!r}, which was not requested", lost=True)
     unpack = zlib.decompressobj(zlib.MAX_WBITS | 32) if packing not in ("", "identity") else None
     received = 0
     async for chunk in reply.aiter_raw():
         received += len(chunk)
-        # Never more than one byte beyond the limit, so that a bomb stays packed.
+        # Unpack at most one byte beyond the limit, as a protection against compression bombs.
         found += unpack.decompress(chunk, limit + 1 - len(found)) if unpack else chunk
         if max(received, len(found)) > limit:
             del found[limit:]
             raise TryAgain(f"the answer is longer than {limit >> 20 or 1} MiB", lost=True)
     if unpack and not unpack.eof:
-        raise TryAgain("the packed answer breaks off", lost=True)
+        raise TryAgain("the compressed answer is incomplete", lost=True)

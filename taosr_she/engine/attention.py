@@ -1,4 +1,4 @@
-"""Another attention inside a Hugging Face model, for the time of one call: how prompts come to be shared."""
+"""Replaces the attention of a Hugging Face model for one call. This is how prompts are shared."""
 
 import inspect
 import logging
@@ -17,21 +17,21 @@ Attention = Callable[[torch.nn.Module, Tensor, Tensor, Tensor, float], Tensor]
 
 NAME = "taosr_she"
 FOREIGN = ("softcap", "s_aux", "sliding_window", "position_bias")
-"""Options of an attention layer that change what it computes; ours knows none of them."""
+"""Options of an attention layer that change what it computes; ours supports none of them."""
 
 log = logging.getLogger(__name__)
 _current: ContextVar[Attention] = ContextVar("attention")
 
 
 class Unsupported(Exception):
-    """This model's attention does something that ours does not; the message says what."""
+    """This model's attention has a feature that ours does not support; the message names it."""
 
 
 @contextmanager
 def attending(model: Any, attention: Attention) -> Iterator[None]:
-    """Inside, every attention layer of `model` calls `attention` and gets no mask from the model's own code.
+    """In this context, every attention layer of `model` calls `attention` and gets no mask from the model's own code.
 
-    The forward pass raises Unsupported where a layer asks for more than plain attention.
+    The forward pass raises Unsupported if a layer needs more than plain attention.
     """
     before = model.config._attn_implementation
     token = _current.set(attention)
@@ -50,13 +50,13 @@ def inputs(forward: Callable[..., Any]) -> frozenset[str]:
 
 
 def obstacle(model: Any) -> str | None:
-    """Why attention cannot be exchanged in this model; None when nothing speaks against it before trying."""
+    """Why attention cannot be replaced in this model; None if there is no reason known before trying."""
     if not getattr(model, "_supports_attention_backend", False):
-        return "its attention cannot be exchanged"
+        return "its attention cannot be replaced"
     if "position_ids" not in inputs(type(model).forward):
-        return "it takes no positions"
+        return "it has no argument for positions"
     if model.config.get_text_config() is not model.config:
-        return "it is not a model of text alone"
+        return "it is not a text-only model"
     kinds = set(getattr(model.config, "layer_types", None) or ()) - {"full_attention"}
     return f"it has layers of the kind {min(kinds)}" if kinds else None
 

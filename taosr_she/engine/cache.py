@@ -1,4 +1,4 @@
-"""Keys and values of the rollouts while they are generated: room laid out once, prompts apart."""
+"""Keys and values of the rollouts during generation, in memory allocated once; those of prompts are kept separately."""
 
 from typing import Any
 
@@ -10,8 +10,8 @@ from transformers.cache_utils import DynamicCache, DynamicLayer
 class RoomyLayer(DynamicLayer):
     """A layer's cache with room for `capacity` positions.
 
-    `DynamicLayer` copies everything at every token (`torch.cat`), which costs as much as the model itself when the
-    model is small. Here `lay_out` makes the room, and every further token is written into it.
+    `DynamicLayer` copies everything at every token (`torch.cat`), which costs as much as the model itself if the model
+    is small. Here `lay_out` allocates memory, and every further token is written into it.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -21,12 +21,12 @@ class RoomyLayer(DynamicLayer):
         self.shared: tuple[Tensor, Tensor] | None = None  # keys, values of the prompts: (C, heads, W, width)
         self.keys: Tensor
         self.values: Tensor
-        self.at: Tensor | None = None  # (1,), on the device: where the next token goes, once shapes are fixed
+        self.at: Tensor | None = None  # (1,), on the device: position of the next token, once shapes are fixed
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        """Add keys and values (R, heads, new, width); all of the rows' own so far come back, as views."""
+        """Add keys and values (R, heads, new, width). Returns views of all of the rows' own so far."""
         if self.room is None:  # the prompts
-            # Under autocast keys come out of their rotation in float32, and so would everything that is kept.
+            # Under autocast, keys are float32 after their rotation, and the cache would keep that type.
             return super().update(key_states.to(value_states.dtype), value_states, *args, **kwargs)
         if self.at is not None:
             for room, states in zip(self.room, (key_states, value_states), strict=True):
@@ -39,22 +39,22 @@ class RoomyLayer(DynamicLayer):
         return self.keys, self.values
 
     def share(self, rows: int) -> None:
-        """What is in the cache are prompts; from now on it holds what `rows` rows add to them."""
+        """Take the current content as prompts. From now on the cache holds what `rows` rows add to them."""
         self.shared = (self.keys, self.values)
         keys, values = (t.new_empty(rows, t.shape[1], self.capacity, t.shape[3]) for t in self.shared)
         self.room = (keys, values)
         self.keys, self.values = keys[:, :, :0], values[:, :, :0]
 
     def fix(self, at: Tensor) -> None:
-        """From now on all of the room comes back, whatever is written: who attends hides what lies behind `at` (1,)."""
+        """From now on return all of the memory. The attention must mask the positions after `at` (1,)."""
         assert self.room is not None
-        for room in self.room:  # hidden is not enough: a product with what memory happened to hold may be no number
+        for room in self.room:  # masking is not enough: products with uninitialised memory may be NaN
             room[:, :, self.get_seq_length() :] = 0
         self.at = at
         self.keys, self.values = self.room
 
     def reorder_cache(self, beam_idx: Tensor) -> None:
-        """Keep the rows `beam_idx`, in that order; a row may be taken several times."""
+        """Keep the rows `beam_idx`, in that order; a row may occur several times."""
         length = self.get_seq_length()
         rooms = []
         for states in (self.keys, self.values):
@@ -66,7 +66,7 @@ class RoomyLayer(DynamicLayer):
 
 
 def make_cache(config: Any, capacity: int) -> DynamicCache:
-    """An empty cache for a model; layers of other kinds (sliding window, linear attention) stay as they are."""
+    """An empty cache for a model; layers of other kinds (sliding window, linear attention) are unchanged."""
     cache = DynamicCache(config=config)
     cache.layers = [RoomyLayer(capacity) if type(layer) is DynamicLayer else layer for layer in cache.layers]
     return cache

@@ -1,8 +1,8 @@
-"""Element-wise formulas of training on a GPU, each compiled into a kernel or two by torch.compile.
+"""Element-wise formulas for training on a GPU, each compiled into one or two kernels by torch.compile.
 
-Written out operation by operation, as engine/fused.py does for a CPU, they read and write memory many times over:
-docs/performance.md has what that costs on a GPU. Only training pays for compiling, some seconds a
-formula in its first update; judging and sampling run the formulas as they are.
+Without compiling, operation by operation as in engine/fused.py for a CPU, they read and write memory many times;
+docs/performance.md has the cost on a GPU. Compiling takes some seconds per formula in the first update, so only
+training uses it. Judging and sampling run the formulas uncompiled.
 """
 
 import logging
@@ -20,12 +20,12 @@ log = logging.getLogger(__name__)
 
 
 def available(x: Tensor) -> bool:
-    """Whether formulas over `x` can be compiled: on a GPU, with Triton and a C compiler for its launchers."""
+    """Whether formulas over `x` can be compiled: this needs a GPU, Triton, and a C compiler for its launchers."""
     return x.is_cuda and _has_compiler()
 
 
 def compiles(x: Tensor) -> bool:
-    """Whether formulas over `x` are compiled: where they can be, while training."""
+    """Whether formulas over `x` are compiled: during training, if they can be."""
     return torch.is_grad_enabled() and available(x)
 
 
@@ -51,7 +51,7 @@ def swiglu(gate: Tensor, up: Tensor) -> Tensor:
 def formula(function: Callable[..., Any]) -> Callable[..., Any]:
     """`function`, compiled at its first call with tensors on a GPU.
 
-    It is compiled for any number of tokens: the first dimension of the first tensor, wherever it stands in the others.
+    It is compiled for any number of tokens, which is the first dimension of the first tensor.
     """
 
     known: set[tuple[Any, ...]] = set()
@@ -65,7 +65,7 @@ def formula(function: Callable[..., Any]) -> Callable[..., Any]:
         if not available(tensors[0]):
             return function(*inputs)
         kind = tuple((t.dtype, t.dim()) for t in tensors)
-        if kind not in known:  # marking takes longer than many a formula: only what may be compiled is marked
+        if kind not in known:  # marking takes longer than many formulas, so only compiled ones are marked
             known.add(kind)
             tokens = len(tensors[0])
             for tensor in tensors:
@@ -114,7 +114,7 @@ class _NormRotate(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         cos, sin, *rest = ctx.saved_tensors
         gradient = gradient.contiguous()
-        # Swapping halves turns the signed sine into its negative: the gradient is turned back by the same angle.
+        # Swapping halves negates the signed sine: the gradient is rotated back by the same angle.
         if not rest:
             return rotation_formula(gradient, cos, -sin, ctx.dtype), *[None] * 5
         return *norm_rotation_gradient(gradient, cos, sin, *rest), *[None] * 4
@@ -190,14 +190,14 @@ def _token_scores(scores: Tensor, ids: Tensor, temperature: float) -> tuple[Tens
 
 
 def _token_gradient(scores: Tensor, ids: Tensor, total: Tensor, weight: Tensor, temperature: float) -> Tensor:
-    """Gradient of the log-probabilities with respect to the logits, each row times its `weight` (N,)."""
+    """Gradient of the log-probabilities with respect to the logits, with each row multiplied by its `weight` (N,)."""
     share = (scores.float() / temperature - total[:, None]).exp()
     hit = torch.arange(scores.shape[1], device=scores.device) == ids[:, None]
     return ((hit.float() - share) * (weight / temperature)[:, None]).to(scores.dtype)
 
 
 def _merged(x: Tensor, of_x: Tensor, y: Tensor, of_y: Tensor) -> tuple[Tensor, Tensor]:
-    """Two attentions (N, H, D) with the logarithms (H, N) of their sums as one, and the logarithms of its sums."""
+    """Combine two attentions (N, H, D) with their log-sum-exps (H, N) into one, with its log-sum-exps."""
     both = torch.logaddexp(of_x, of_y)
     first, second = ((of - both).exp().t()[..., None] for of in (of_x, of_y))
     return (x * first + y * second).to(x.dtype), both

@@ -1,4 +1,4 @@
-"""What a model says next, for rows that share prompts: prompts kept once, or copied to every row where they must be."""
+"""Next-token logits for rows that share prompts: prompts are kept once, or copied to every row if necessary."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,12 +15,12 @@ from taosr_she.engine.runner import runner
 from taosr_she.engine.speedups import speedups
 
 COPIED = 1 << 22
-"""Bytes of a layer's keys and values of the prompts, copied to all rows, up to which copying them is cheaper on a CPU.
-They stay in its cache, and four products, a joining and a regrouping become two products (docs/performance.md)."""
+"""Up to this many bytes per layer, copying the prompts' keys and values to all rows is cheaper on a CPU. They stay in
+its cache, and two matrix products replace four products, a concatenation and a regrouping (docs/performance.md)."""
 
 
 class CopiedPrompts:
-    """For any model with attention: every prompt is run once, its keys and values are copied to its rows."""
+    """For any model with attention: every prompt is run once, and its keys and values are copied to its rows."""
 
     compact_share = 8
     """As SharedPrompts."""
@@ -30,7 +30,7 @@ class CopiedPrompts:
         device = group.device
         self.model, self.step = model, 0
         self.width = max(map(len, prompts))
-        # Padding is on the left; without any the attention is spared its mask.
+        # Padding is on the left; if there is none, the attention needs no mask.
         padded = torch.tensor([[0] * (self.width - len(p)) + p for p in prompts], device=device)  # (P, width)
         lengths = torch.tensor([len(p) for p in prompts], device=device)
         self.padding = any(len(p) < self.width for p in prompts)
@@ -49,12 +49,12 @@ class CopiedPrompts:
         return logits
 
     def keep(self, rows: Tensor) -> None:
-        """All other rows leave; `rows` in increasing order."""
+        """Keep only these rows, in increasing order."""
         self.cache.reorder_cache(rows)
         self.visible, self.position = self.visible[rows], self.position[rows]
 
     def _forward(self, ids: Tensor, positions: Tensor) -> Tensor:
-        """Architectures with ALiBi take no positions."""
+        """Positions, except for architectures with ALiBi, which take none."""
         optional = {"position_ids": positions, "logits_to_keep": 1}
         options = {name: value for name, value in optional.items() if name in inputs(type(self.model).forward)}
         seen = self.visible[:, : self.width + self.step] if self.padding else None
@@ -64,15 +64,15 @@ class CopiedPrompts:
 
 
 class SharedPrompts:
-    """For models whose attention can be exchanged: no copies of the prompts, and none of them read anew for each row.
+    """For models whose attention can be replaced: prompts are neither copied nor read again for each row.
 
-    Queries of all rows of a prompt meet its keys in one matrix product (as in Hydragen, 2402.05099); the products with
-    prompt and with the row's own keys enter one softmax, so the numbers are those of ordinary attention. Where every
-    prompt has one row, what is shared is what the prompts begin with in common. Small prompts are copied (`COPIED`).
+    One matrix product multiplies the queries of all rows of a prompt with its keys (as in Hydragen, 2402.05099). The
+    scores for the prompt and for the row's own keys enter one softmax, so the result is that of ordinary attention. If
+    every prompt has one row, common prefixes of the prompts are shared. Small prompts are copied (`COPIED`).
     """
 
     compact_share = 8
-    """Finished rows should leave when they are an eighth of the batch: all copying then costs less than 8 batches."""
+    """Remove finished rows once they are an eighth of the batch: all copying then costs less than 8 batches."""
     copies = True
     """Whether small prompts may be copied."""
 
@@ -80,7 +80,7 @@ class SharedPrompts:
         """P prompts; `group` (R,) long, in increasing order, is the prompt of each row; at most `steps` new tokens."""
         device = group.device
         self.run = runner(model)
-        # How much of each prompt is shared, and with whom.
+        # How much of each prompt is shared, and with which others.
         begin, of = [len(p) for p in prompts], list(range(len(prompts)))
         if len(prompts) == len(group):
             begin, of = shared_prefixes(prompts) or (begin, of)
@@ -93,7 +93,7 @@ class SharedPrompts:
         rests = [p[n:] for p, n in zip(prompts, begin, strict=True)]
         longest = max(map(len, rests))
         self.cache = make_cache(model.config, longest + steps)
-        # Padding is on the right, where no token of a prompt looks: no mask.
+        # Padding is on the right, where no token of a prompt attends, so no mask is needed.
         logits = picked_logits(model, padded, ends, past_key_values=self.cache, use_cache=True)  # (C, V)
         self.group = torch.tensor(of, device=device)[group]
         self.position = lengths[self.group]
@@ -124,7 +124,7 @@ class SharedPrompts:
         return self._forward(tokens[:, None], self.position[:, None])
 
     def keep(self, rows: Tensor) -> None:
-        """All other rows leave, and a prompt with its last row; `rows` in increasing order."""
+        """Keep only these rows, in increasing order; a prompt is removed with its last row."""
         self.cache.reorder_cache(rows)
         self.position = self.position[rows]
         self.own_bias = None if self.own_bias is None else self.own_bias[rows]
@@ -138,12 +138,12 @@ class SharedPrompts:
         self._lay_out()
 
     def _bytes_copied(self) -> int:
-        """What the prompts' keys and values of a layer would take if each row had its own."""
+        """Bytes of the prompts' keys and values of a layer if each row had its own copy."""
         first = self.cache.layers[0]
         return sum(t[0].numel() * t.element_size() for t in (first.keys, first.values)) * len(self.group)
 
     def _run_rests(self, rests: list[list[int]], capacity: int) -> Tensor:
-        """Run what prompts do not share, one row each, padded on the left: logits (R, V)."""
+        """Run the parts of prompts that are not shared, one row each, padded on the left: logits (R, V)."""
         device, width = self.group.device, max(map(len, rests))
         padded = torch.tensor([[0] * (width - len(r)) + r for r in rests], device=device)
         missing = torch.tensor([width - len(r) for r in rests], device=device)[:, None]
@@ -158,7 +158,7 @@ class SharedPrompts:
         return self.run.logits(ids, positions, self._attention, last, self.cache)
 
     def _lay_out(self) -> None:
-        """Give every row a slot by its prompt: S slots for each, as many as the largest group needs."""
+        """Give every row a slot of its prompt: S slots per prompt, as many as the largest group needs."""
         counts = torch.bincount(self.group)
         self.slots = int(counts.max())
         order = self.group.argsort(stable=True)
@@ -167,7 +167,7 @@ class SharedPrompts:
         self.place[order] = self.group[order] * self.slots + rank
         self.row = torch.zeros(len(counts) * self.slots, dtype=torch.long, device=order.device)  # (C * S,)
         self.row[self.place] = torch.arange(len(order), device=order.device)
-        # Slots in the order of the rows. That `place` is its own inverse does not say so: two groups may have swapped.
+        # Are the slots in the order of the rows? That `place` is its own inverse is not enough: groups may be swapped.
         in_order = torch.arange(len(order), device=order.device)
         self.even = len(self.row) == len(order) and bool((self.place == in_order).all())
 
@@ -180,7 +180,7 @@ class SharedPrompts:
         return attend(query, key, value, shared, scale).transpose(1, 2)
 
     def _alone(self, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
-        """One new token a row, whose keys and values hold the prompt: (R, H, 1, D)."""
+        """One new token per row, whose keys and values include the prompt: (R, H, 1, D)."""
         scores = _by_key_head(query * scale, key) @ key.transpose(-1, -2)  # (R, H_kv, r, m)
         if self.own_bias is not None:
             scores += self.own_bias[..., : key.shape[2]]
@@ -188,7 +188,7 @@ class SharedPrompts:
         return (weights @ value).view(query.shape)
 
     def _one(self, query: Tensor, key: Tensor, value: Tensor, shared: Sequence[Tensor], scale: float) -> Tensor:
-        """One new token a row: (R, H, 1, D)."""
+        """One new token per row: (R, H, 1, D)."""
         repeats = query.shape[1] // key.shape[1]
         q = _by_key_head(query * scale, key)
         own = q @ key.transpose(-1, -2)  # (R, H_kv, r, m)
@@ -213,7 +213,7 @@ class SharedPrompts:
         return slots if self.even else slots.index_select(0, self.place)
 
     def _many(self, query: Tensor, key: Tensor, value: Tensor, shared: Sequence[Tensor], scale: float) -> Tensor:
-        """Several new tokens a row, its first ones: (R, H, n, D)."""
+        """The first tokens of each row, several at once: (R, H, n, D)."""
         keys, values = (torch.cat([t[self.group], new], dim=2) for t, new in zip(shared, (key, value), strict=True))
         repeats = query.shape[1] // key.shape[1]
         if repeats > 1 and query.device.type != "cpu":  # with a mask, only the CPU's kernel shares key heads
@@ -224,7 +224,7 @@ class SharedPrompts:
             own = own + self.own_bias[..., :new]
         before = torch.zeros(len(shared[0]), 1, 1, shared[0].shape[2], device=key.device)
         before = (before if self.bias is None else self.bias)[self.group].expand(-1, -1, new, -1)
-        # A padded query sees its prompt at least: no row of the softmax is empty.
+        # A padded query attends at least to its prompt, so no row of the softmax is empty.
         bias = torch.cat([before, own], dim=-1).to(query.dtype)
         return scaled_dot_product_attention(
             query, keys, values, attn_mask=bias, scale=scale, enable_gqa=keys.shape[1] != query.shape[1]

@@ -1,4 +1,4 @@
-"""Draw the next token from logits by inverse CDF, with uniform numbers that are fixed before generation starts."""
+"""Samples the next token from logits by inverse CDF, with uniform numbers fixed before generation starts."""
 
 from collections.abc import Sequence
 
@@ -6,14 +6,14 @@ import numpy as np
 import torch
 
 NUCLEUS_PREFIX = 64
-"""How many of the likeliest tokens are looked at first for a nucleus: it nearly always ends within them."""
+"""Number of most probable tokens that are searched first for the nucleus, which nearly always ends within them."""
 
 
 def row_uniforms(rows: Sequence[int], length: int, seed: int) -> torch.Tensor:
     """Uniform numbers in [0, 1), (len(rows), length) float32: one stream for each (seed, row number).
 
-    What a row draws thus depends on nothing but its number. Philox (Salmon et al. 2011) counts in 256 bits; the row
-    number stands in the upper half, so streams never meet.
+    So the samples of a row depend only on its number. Philox (Salmon et al. 2011) has a 256-bit counter; the row number
+    is in its upper half, so streams never overlap.
     """
     streams = (np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, row, 0])) for row in rows)
     drawn = [stream.random(length, dtype=np.float32) for stream in streams]
@@ -23,10 +23,10 @@ def row_uniforms(rows: Sequence[int], length: int, seed: int) -> torch.Tensor:
 def draw(
     logits: torch.Tensor, uniforms: torch.Tensor, temperature: float, top_k: int = 0, top_p: float = 1.0
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """One token a row: ids (R,) and log-probabilities (R,) from logits (R, V) and uniforms (R,).
+    """One token per row: ids (R,) and log-probabilities (R,) from logits (R, V) and uniforms (R,).
 
-    Log-probabilities are those of the whole softmax at this temperature, before top-k and top-p. Temperature 0 takes
-    the likeliest token, with its log-probability at temperature 1.
+    Log-probabilities are those of the full softmax at this temperature, before top-k and top-p. Temperature 0 takes the
+    most probable token, with its log-probability at temperature 1.
     """
     scores = logits.float()
     if temperature > 0 and temperature != 1:
@@ -50,10 +50,10 @@ def draw(
 def _draw_truncated(
     weights: torch.Tensor, total: torch.Tensor, uniforms: torch.Tensor, top_k: int, top_p: float
 ) -> torch.Tensor:
-    """Token ids (R, 1): top-k first, then the nucleus of what is left (Holtzman et al. 2020).
+    """Token ids (R, 1): top-k first, then the nucleus of the remaining tokens (Holtzman et al. 2020).
 
-    The nucleus is the shortest run of likeliest tokens that holds at least `top_p` of the mass. Sorting stops where it
-    ends: the prefix grows only when some row's nucleus goes on behind it.
+    The nucleus is the shortest list of most probable tokens with at least `top_p` of the mass. Only a prefix is sorted;
+    it is extended only if some row's nucleus is longer.
     """
     vocab = weights.shape[-1]
     width = min(top_k or NUCLEUS_PREFIX, vocab)
@@ -64,11 +64,11 @@ def _draw_truncated(
             break
         width = min(8 * width, vocab)
     whole = mass[:, -1:] if top_k else total
-    last = (mass[:, :-1] < top_p * whole).sum(dim=-1, keepdim=True)  # a token stays if those before it hold too little
+    last = (mass[:, :-1] < top_p * whole).sum(dim=-1, keepdim=True)  # a token stays if those before have too little
     place = _place(mass, uniforms * mass.gather(-1, last))
     return ids.gather(-1, torch.minimum(place, last))
 
 
 def _place(mass: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """First position whose cumulative mass exceeds the target, so that a token without mass is never drawn."""
+    """First position whose cumulative mass exceeds the target; a token without mass is never drawn."""
     return torch.searchsorted(mass, target, right=True)

@@ -1,7 +1,7 @@
-"""Attention of prompts and responses in one row, on a GPU: a response looks at its prompt and at itself in two parts.
+"""Attention of prompts and responses in one row, on a GPU: a response attends to its prompt and itself in two parts.
 
-What engine/two_part.py does on a CPU, by flash attention (Dao 2023, 2307.08691) over sequences that stand behind each
-other: their bounds are all it needs, so nothing is padded, copied or masked. Half precision only, as the kernels are.
+The same as engine/two_part.py on a CPU, with flash attention (Dao 2023, 2307.08691) over concatenated sequences. It
+needs only their bounds, so nothing is padded, copied or masked. Half precision only, as the kernels require.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ _backward = torch.ops.aten._flash_attention_backward
 
 
 class _Bounds(NamedTuple):
-    """Where sequences begin and end (S + 1,) int32, and how long the longest is."""
+    """The bounds of sequences (S + 1,) int32, and the length of the longest."""
 
     at: Tensor
     longest: int
@@ -57,7 +57,7 @@ class FlashParts:
 
 
 def has_kernel(query: Tensor) -> bool:
-    """Whether flash attention takes these: half precision, heads of up to 256 in steps of 8, Ampere or newer."""
+    """Whether flash attention supports these: half precision, head sizes up to 256 in steps of 8, Ampere or newer."""
     if query.dtype not in (torch.float16, torch.bfloat16) or query.shape[-1] % 8 or query.shape[-1] > 256:
         return False
     return torch.backends.cuda.is_flash_attention_available() and torch.cuda.get_device_capability(query.device) >= (
@@ -107,7 +107,7 @@ class _FlashParts(torch.autograd.Function):
         for whole, mine in zip(result, of_prompts, strict=True):
             whole[: parts.begin].copy_(mine)
         if sizes[1]:
-            # Each part by the sums of the whole: its weights are then those of the one softmax.
+            # Each part uses the sums of the whole, so its weights are those of the common softmax.
             shared = back(g1, q1, k0, v0, out1, sums1, parts.groups, parts.prompts, False)
             own = back(g1, q1, k1, v1, out1, sums1, parts.responses, parts.responses, True)
             torch.add(own[0], shared[0], out=result[0][parts.begin :])
@@ -120,6 +120,6 @@ class _FlashParts(torch.autograd.Function):
 def _attend(
     query: Tensor, key: Tensor, value: Tensor, of: _Bounds, to: _Bounds, causal: bool, scale: float
 ) -> tuple[Tensor, Tensor]:
-    """Each sequence of queries (N, H, D) on its sequence of keys: (N, H, D), and the logarithms of the sums (H, N)."""
+    """Each sequence of queries (N, H, D) attends to its sequence of keys: (N, H, D), and the log-sum-exps (H, N)."""
     out, sums, *_ = _forward(query, key, value, of.at, to.at, of.longest, to.longest, 0.0, causal, False, scale=scale)
     return out, sums

@@ -1,8 +1,8 @@
-"""Root mean square norm, rotary embedding and gated activation in few passes over memory, with gradients by hand.
+"""RMS norm, rotary embedding and gated activation in few passes over memory, with hand-written gradients.
 
-Autograd would keep, read and write a tensor of the size of the activations for every small operation of these formulas.
-Numbers and types are those of the modules of Hugging Face's Llama family. Training on a GPU compiles them instead
-(engine/compiled.py).
+Autograd would keep, read and write a tensor of the size of the activations for every small operation in these formulas.
+Results and types are those of the modules of Hugging Face's Llama family. For training on a GPU they are compiled
+instead (engine/compiled.py).
 """
 
 from functools import cache
@@ -18,7 +18,7 @@ from taosr_she.engine import compiled
 def rms_norm(x: Tensor, weight: Tensor, eps: float, dtype: torch.dtype | None = None) -> Tensor:
     """`weight * x / sqrt(mean(x^2) + eps)` over the last dimension of x (..., D), in float32 (Zhang and Sennrich 2019).
 
-    weight (D,), or (H, D) for x (..., H, D). The result is of `dtype`, else of the type that x and weight share.
+    weight (D,), or (H, D) for x (..., H, D). The result has type `dtype`, or else the common type of x and weight.
     """
     if compiled.compiles(x):
         return compiled.rms_norm(x, weight, eps, dtype or torch.promote_types(x.dtype, weight.dtype))
@@ -27,7 +27,7 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float, dtype: torch.dtype | None = 
 
 
 def norm_rotate(x: Tensor, weight: Tensor | None, eps: float, cos: Tensor, sin: Tensor, dtype: torch.dtype) -> Tensor:
-    """Norm, unless there is no weight for it, rotation, rounding to `dtype`: what heads (R, n, H, D) go through."""
+    """The processing of heads (R, n, H, D): norm (if there is a weight), rotation, rounding to `dtype`."""
     if compiled.compiles(x):
         return compiled.norm_rotate(x, weight, eps, cos, sin, dtype)
     return rotate(x if weight is None else rms_norm(x, weight, eps), cos, sin).to(dtype)
@@ -42,7 +42,7 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 def signed(sin: Tensor) -> Tensor:
-    """What `rotate` takes for `sin`: (-x2, x1) * sin is (x2, x1) * signed(sin)."""
+    """The form of `sin` that `rotate` takes: (-x2, x1) * sin equals (x2, x1) * signed(sin)."""
     first, second = sin.chunk(2, dim=-1)
     return torch.cat([-first, second], dim=-1)
 
@@ -61,7 +61,7 @@ def _inverse_rms(x: Tensor, eps: float) -> Tensor:
 
 @cache
 def _scalar(value: float, device: torch.device) -> Tensor:
-    """A number as a tensor: operations with Python's numbers make one anew each time."""
+    """A number as a tensor, because operations with Python numbers create one each time."""
     return torch.tensor(value, device=device)
 
 
@@ -103,7 +103,7 @@ class _Rotate(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
         cos, sin = ctx.saved_tensors
-        # Swapping halves turns the signed sine into its negative: the gradient is turned back by the same angle.
+        # Swapping halves negates the signed sine: the gradient is rotated back by the same angle.
         return _rotated(gradient, cos, -sin).to(ctx.dtype), None, None
 
 

@@ -1,4 +1,4 @@
-"""Log-probabilities of given responses: the exact path that the trainer differentiates."""
+"""Log-probabilities of given responses: the exact computation that the trainer differentiates."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,8 +9,8 @@ from torch import Tensor
 from taosr_she.engine.compiled import available, token_gradient, token_scores
 
 CHUNK = {"cpu": 1 << 17}
-"""How many logits are turned into probabilities at a time: on a CPU what stays in its cache (half a MiB), which made
-this part 4 times faster than all at once (see docs/performance.md); elsewhere 256 MiB, against filling memory."""
+"""Number of logits that are turned into probabilities at a time. On a CPU, as many as fit in its cache (half a MiB),
+which is 4 times faster than all at once (see docs/performance.md); elsewhere 256 MiB, to limit memory."""
 
 
 def response_logprobs(
@@ -23,9 +23,9 @@ def response_logprobs(
 ) -> tuple[Tensor, Tensor | None]:
     """Log-probabilities (B, T) of response tokens `ids` (B, T), and per-token entropies (B, T) in nats if asked for.
 
-    Row b is `prompts[b]` followed by its tokens, `mask[b]` of which the first are True. Both are those of the softmax
-    at `temperature`, 0 where the mask is False. Log-probabilities carry gradients where the caller has them enabled;
-    entropies never do. Prompt positions get no logits: see `logits_at`.
+    Row b is `prompts[b]` followed by its tokens; `mask[b]` is True for the first of them. Both results are for the
+    softmax at `temperature`, and 0 where the mask is False. Log-probabilities have gradients if the caller enables
+    them; entropies never do. No logits are computed for prompt positions: see `logits_at`.
     """
     lengths = mask.sum(dim=1).tolist()
     sequences = [p + row[:n] for p, row, n in zip(prompts, ids.tolist(), lengths, strict=True)]
@@ -56,8 +56,8 @@ def chosen_logprobs(scores: Tensor, tokens: Tensor) -> Tensor:
 class _TokenLogprobs(torch.autograd.Function):
     """(N, V) logits, (N,) ids -> (N,) log-probabilities and, without gradient, (N,) entropies.
 
-    In chunks of rows: beside the logits and their gradient nothing of their size is held, where autograd would keep
-    the softmax, the scaled logits and the temporaries of the entropy as well.
+    Computed in chunks of rows: nothing as large as the logits is held besides them and their gradient. Autograd would
+    also keep the softmax, the scaled logits and the temporaries of the entropy.
     """
 
     @staticmethod
@@ -101,7 +101,7 @@ class _TokenLogprobs(torch.autograd.Function):
 
 
 def _scaled(scores: Tensor, temperature: float) -> Tensor:
-    """In float32; a division by 1 would cost a copy."""
+    """Logits in float32 at a temperature; a division by 1 is skipped, because it would copy."""
     return scores.float() if temperature == 1 else scores.float() / temperature
 
 
@@ -113,8 +113,8 @@ def _chunks(scores: Tensor) -> list[slice]:
 def logits_at(model: Any, sequences: Sequence[list[int]], rows: Tensor, positions: Tensor) -> Tensor:
     """Logits (N, V) after the tokens at `positions` (N,) of the sequences `rows` (N,).
 
-    Sequences are padded on the right and run without an attention mask: a causal model never looks to the right, and
-    attention is fastest so.
+    Sequences are padded on the right and run without an attention mask, which is fastest: a causal model never attends
+    to the right.
     """
     device = model.get_input_embeddings().weight.device
     width = max(map(len, sequences))
@@ -123,11 +123,11 @@ def logits_at(model: Any, sequences: Sequence[list[int]], rows: Tensor, position
 
 
 def picked_logits(model: Any, ids: Tensor, places: Tensor, **inputs: Any) -> Tensor:
-    """Logits (N, V) after the tokens at `places` (N,), counted through the rows of `ids` (R, S).
+    """Logits (N, V) after the tokens at `places` (N,), which index the flattened rows of `ids` (R, S).
 
-    The hidden states of the N places are picked just before the output layer, inside the model's own forward pass, so
-    what an architecture does to its logits afterwards (scaling, soft caps) is kept, and no other place costs a row of
-    vocabulary size.
+    The hidden states of these N places are selected just before the output layer, inside the model's own forward pass.
+    So later changes to the logits by the architecture (scaling, soft caps) are kept, and only these places cost a row
+    of vocabulary size.
     """
 
     def pick(module: torch.nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor]:

@@ -1,4 +1,4 @@
-"""Attention of prompts and responses in one row, on a GPU: keys and values copied to the responses, and a mask."""
+"""Attention of prompts and responses in one row, on a GPU: keys and values are copied to the responses and masked."""
 
 import torch
 from torch import Tensor
@@ -13,8 +13,8 @@ class Masked:
     def __init__(self, prompts: Ragged, responses: Ragged, group: Tensor) -> None:
         """`group` (B,) is the prompt of each response, in increasing order."""
         self.prompts, self.responses, self.group = prompts, responses, group
-        # What a response token may look at, of its prompt and of its response: 0, elsewhere minus infinity. Added to
-        # the scores as it is; a mask of truth values would be turned into this one anew in every layer.
+        # 0 where a response token may attend (in its prompt and its response), otherwise minus infinity. It is added to
+        # the scores; a boolean mask would be converted to this form again in every layer.
         width = responses.width
         causal = torch.ones(width, width, dtype=torch.bool, device=group.device).tril()
         seen = prompts.used[group][:, None, :].expand(-1, width, -1)
@@ -30,7 +30,7 @@ class Masked:
         # Split, not sliced: the gradient of a slice is as long as the whole row.
         both = [t.split([begin, len(t) - begin]) for t in (query, key, value)]  # 3 x 2 x (N, H, D)
         q, k, v = (self.prompts.rows(t).transpose(1, 2) for t, _ in both)  # (C, H, W, D)
-        # Padding is on the right, where no prompt token looks.
+        # Padding is on the right, where no prompt token attends.
         out = scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale, enable_gqa=repeats > 1)
         parts = [self.prompts.flat(out.transpose(1, 2))]
         if self.responses.width:

@@ -1,4 +1,4 @@
-"""Prompts and their responses behind each other in one row without padding, and the attention that tells them apart."""
+"""Prompts and their responses, concatenated in one row without padding, and the attention that separates them."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ from taosr_she.engine.speedups import speedups
 from taosr_she.engine.two_part import TwoParts
 
 WAYS: dict[str, type[TwoParts] | type[FlashParts]] = {"cpu": TwoParts, "cuda": FlashParts}
-"""Attention in a packed row by kind of device; elsewhere keys and values are copied, and a mask says who sees whom."""
+"""Attention in a packed row by kind of device; on other devices, keys and values are copied and masked."""
 
 
 class Pack:
@@ -36,7 +36,7 @@ class Pack:
             torch.arange(self.prompts.width, device=device).expand_as(self.prompts.used)[self.prompts.used],
             (starts[:, None] + torch.arange(self.responses.width, device=device))[self.responses.used],
         ]
-        self.positions = torch.cat(positions)[None]  # (1, N): a response goes on where its prompt ends
+        self.positions = torch.cat(positions)[None]  # (1, N): a response continues after its prompt
         # Of each response, in the order of the caller: the last token of its prompt, and its own first.
         ends = torch.tensor(self.prompts.lengths).cumsum(0) - 1
         begins = begin + torch.tensor([0, *self.responses.lengths]).cumsum(0)
@@ -49,7 +49,7 @@ class Pack:
         self._attend = way(self.prompts, self.responses, group_of).attend
 
     def predecessors(self, lengths: Sequence[int]) -> Tensor:
-        """Which token of the row predicts each of the first `lengths[b]` tokens of response b: (sum of lengths,)."""
+        """Index of the token that predicts each of the first `lengths[b]` tokens of response b: (sum of lengths,)."""
         picked = []
         for before, first, n in zip(self._before, self._first, lengths, strict=True):
             if n:
@@ -65,7 +65,7 @@ class Pack:
         return torch.tensor(found, dtype=torch.long, device=self.ids.device)
 
     def last(self) -> Tensor:
-        """The last token of each response in the row; of its prompt where it is empty: (B,)."""
+        """Index of the last token of each response, or of its prompt if the response is empty: (B,)."""
         ends = [
             first + n - 1 if n else before
             for before, first, n in zip(self._before, self._first, self._lengths, strict=True)

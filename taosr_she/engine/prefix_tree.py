@@ -1,6 +1,6 @@
-"""What token sequences begin with in common, so that it need be run only once.
+"""Finds common prefixes of token sequences, which then need to be run only once.
 
-One query against many products, or many queries under one rule book: most of the prompt is the same every time.
+With one query and many products, or many queries under one rule book, most of the prompt is the same every time.
 """
 
 from collections.abc import Sequence
@@ -8,14 +8,14 @@ from functools import cache
 from typing import NamedTuple
 
 SAVING = 0.2
-"""Sharing must save so much of the tokens, or the pass of its own for what is not shared costs more than it brings."""
+"""Sharing must save at least this share of the tokens; otherwise the separate pass for the rest costs more."""
 
 UNEVEN = 4
-"""Classes are laid out with as much room as the largest needs; more than so many times what is used is too much."""
+"""All classes get as much memory as the largest needs; at most this many times the memory that is used."""
 
 
 class Plan(NamedTuple):
-    """How to run sequences: in classes of (shared first tokens, members)."""
+    """A way to run sequences: in classes of (number of shared first tokens, members)."""
 
     tokens: int  # to run in all
     alone: tuple[int, ...]  # members that use what was shared already
@@ -23,9 +23,10 @@ class Plan(NamedTuple):
 
 
 def shared_prefixes(sequences: Sequence[list[int]]) -> tuple[list[int], list[int]] | None:
-    """For each of N sequences, how many of its first tokens it shares, and its class: (N,) each. None: not worth it.
+    """For each of N sequences, the number of its shared first tokens, and its class: (N,) each. None: not worthwhile.
 
-    Sequences of a class begin with the same tokens, which are run once; one token at least is left to each. See `plan`.
+    Sequences of a class begin with the same tokens, which are run once; at least one token of each is not shared. See
+    `plan`.
     """
     found = plan(sequences)
     classes = [*found.classes, *((len(sequences[i]) - 1, (i,)) for i in found.alone)]
@@ -40,15 +41,15 @@ def shared_prefixes(sequences: Sequence[list[int]]) -> tuple[list[int], list[int
 
 
 def plan(sequences: Sequence[list[int]]) -> Plan:
-    """The classes with the fewest tokens to run when what a class shares counts once."""
+    """The classes with the fewest tokens to run, if the shared tokens of a class count once."""
     order = sorted(range(len(sequences)), key=lambda i: sequences[i])
     rows = [sequences[i] for i in order]
 
     @cache
     def best(begin: int, end: int, given: int) -> Plan:
-        """For rows[begin:end], the first `given` tokens of which need not be run: in the order of a tree of prefixes,
-        either all share more than that, or none does and its branches are on their own."""
-        # Sorted: the first and the last differ the earliest.
+        """Plan for rows[begin:end], whose first `given` tokens are already shared, as in a tree of prefixes: either all
+        rows share more tokens, or the branches are planned separately."""
+        # The rows are sorted, so the first and the last differ earliest.
         limit = min(map(len, rows[begin:end])) - 1
         shared = given
         while shared < limit and rows[begin][shared] == rows[end - 1][shared]:

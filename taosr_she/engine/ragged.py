@@ -1,4 +1,4 @@
-"""Sequences of unequal lengths, laid out behind each other or in padded rows."""
+"""Sequences of unequal lengths, concatenated or in padded rows."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 class Ragged:
-    """S sequences of unequal lengths: behind each other (N, ...), or one a row with padding (S, longest, ...)."""
+    """S sequences of unequal lengths: concatenated (N, ...), or one per row with padding (S, longest, ...)."""
 
     def __init__(self, lengths: Sequence[int], device: torch.device) -> None:
         self.lengths = list(lengths)
@@ -16,16 +16,16 @@ class Ragged:
         sizes = torch.tensor(self.lengths, device=device)
         self.used = torch.arange(self.width, device=device) < sizes[:, None]  # (S, longest) bool
         self.even = all(n == self.width for n in self.lengths)
-        self.place = self.used.flatten().nonzero()[:, 0]  # (N,): where in the padded rows each token stands
+        self.place = self.used.flatten().nonzero()[:, 0]  # (N,): position of each token in the padded rows
         self.slot = (self.used.flatten().cumsum(0) - 1).clamp(min=0)  # (S * longest,): the reverse; anything in padding
 
     def rows(self, flat: Tensor) -> Tensor:
-        """(N, ...) -> (S, longest, ...). Padding holds anything; whoever uses it must give it no gradient."""
+        """(N, ...) -> (S, longest, ...). Padding may hold any values; users must give it no gradient."""
         padded = flat if self.even else _Spread.apply(flat, self.slot, self.place)
         return padded.unflatten(0, (len(self.lengths), self.width))
 
     def filled(self, flat: Tensor, value: float) -> Tensor:
-        """As `rows`, with `value` in the padding; keeps no track of gradients."""
+        """As `rows`, with `value` in the padding; without gradients."""
         if self.even:
             return self.rows(flat)
         padded = flat.new_full((len(self.slot), *flat.shape[1:]), value).index_copy_(0, self.place, flat)
@@ -38,7 +38,7 @@ class Ragged:
 
 
 class _Spread(torch.autograd.Function):
-    """`flat[slot]`. Autograd's own gradient of it adds up with an atomic operation for each number."""
+    """`flat[slot]`. Autograd's own gradient would need an atomic addition for each number."""
 
     @staticmethod
     def forward(ctx: Any, flat: Tensor, slot: Tensor, place: Tensor) -> Tensor:

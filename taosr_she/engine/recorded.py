@@ -1,9 +1,9 @@
-"""Decoding on a GPU as a recorded step: one launch for a token instead of one for every operation of every layer.
+"""Decoding on a GPU as a recorded step: one launch per token instead of one for every operation of every layer.
 
-A GPU does the small operations of a decoding step in less time than Python needs to ask for them (docs/performance.md:
-35 ms a token so, 8.5 ms recorded). A CUDA graph asks once. What is recorded must have fixed shapes and addresses: keys
-and values are written where a counter on the device says, and attention looks at the whole room, with a mask over what
-is not written.
+A GPU runs the small operations of a decoding step faster than Python can launch them: a token takes 35 ms unrecorded,
+8.5 ms recorded (docs/performance.md). A CUDA graph is launched once. It needs fixed shapes and addresses. So keys and
+values are written at a position given by a counter on the device, and attention covers the whole cache, with a mask
+over positions that are not written yet.
 """
 
 from collections.abc import Sequence
@@ -18,13 +18,13 @@ from taosr_she.engine.runner import is_lean
 from taosr_she.engine.speedups import speedups
 
 WORTH = 8
-"""Fewest tokens to generate that are worth recording. A guess: recording runs the step's Python once more."""
+"""Minimum number of tokens for which recording is worthwhile. A guess: recording runs the step's Python once more."""
 
 ROOM = 2 << 30
-"""Bytes that must be free before recording; a step of Qwen3-0.6B for 128 rows took under half a GiB."""
+"""Bytes that must be free before recording; a step of Qwen3-0.6B with 128 rows needed less than half a GiB."""
 
 FIXED_ROTATIONS = ("default", "linear", "llama3", "yarn")
-"""Rotary embeddings whose angles do not depend on the longest position so far, which Python would have to ask for."""
+"""Rotary embeddings whose angles do not depend on the longest position so far, which Python would have to read."""
 
 
 def recordable(model: Any, steps: int) -> bool:
@@ -38,7 +38,7 @@ class RecordedPrompts(SharedPrompts):
     """SharedPrompts whose step for one token is recorded as a CUDA graph; on a CPU the same step runs unrecorded."""
 
     compact_share = 2
-    """A step takes nearly as long for half the rows, and each new number of rows is recorded anew."""
+    """A step takes nearly as long for half the rows, and every new number of rows must be recorded again."""
     copies = False
 
     def __init__(self, model: Any, prompts: Sequence[list[int]], group: Tensor, steps: int) -> None:
@@ -68,15 +68,15 @@ class RecordedPrompts(SharedPrompts):
         return self.recorded
 
     def keep(self, rows: Tensor) -> None:
-        """As SharedPrompts; what was recorded for more rows is dropped."""
+        """As SharedPrompts; the recording for more rows is dropped."""
         self.graph = None
         super().keep(rows)
         self.tokens = self.tokens[rows]
 
     def _record(self) -> tuple[torch.cuda.CUDAGraph, Tensor]:
-        """The step and where it leaves its logits. Not by `torch.cuda.graph`, which empties the allocator each time."""
+        """The recorded step and its output logits. Does not use `torch.cuda.graph`, which empties the allocator."""
         graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream()
-        if torch.cuda.mem_get_info()[0] < ROOM:  # while recording, the allocator cannot give back what it holds unused
+        if torch.cuda.mem_get_info()[0] < ROOM:  # while recording, the allocator cannot release unused memory
             torch.cuda.empty_cache()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):

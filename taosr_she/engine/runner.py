@@ -1,4 +1,4 @@
-"""One forward pass with another attention inside: lean where the model is built like Llama, else the model's own."""
+"""One forward pass with another attention: a lean one if the model is built like Llama, otherwise the model's own."""
 
 from typing import Any, Protocol
 
@@ -12,7 +12,7 @@ from taosr_she.engine.lora import Product, is_lora, is_plain_lora
 from taosr_she.engine.speedups import speedups
 
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
-"""Architectures of one build: norm, attention with rotary positions, residual, norm, gated feed-forward, residual."""
+"""Architectures with the same structure: norm, rotary attention, residual, norm, gated feed-forward, residual."""
 
 PARTS = (nn.Linear, nn.Embedding, nn.ModuleList, nn.SiLU)
 """What they may be put together from beside their own modules; anything else (quantised weights) is unknown,
@@ -20,26 +20,26 @@ but for plain LoRA layers (`lora`)."""
 
 RECOMPUTES = "gradient_checkpointing"
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-"""Where a module keeps what is to be called beside it; the lean pass does not call the modules."""
+"""Attributes in which a module keeps its hooks; the lean pass does not call modules, so it would skip them."""
 
 
 class Runner(Protocol):
-    """A causal language model that may be run with another attention."""
+    """A causal language model that can be run with another attention."""
 
     def logits(self, ids: Tensor, positions: Tensor, attention: Attention, places: Tensor, cache: Any = None) -> Tensor:
-        """Logits (N, V) after the tokens at `places` (N,), counted through the rows of `ids` and `positions` (R, n).
+        """Logits (N, V) after the tokens at `places` (N,), which index the flattened rows of `ids`, `positions` (R, n).
 
-        Keys and values go through the `cache`, if there is one, before they meet the `attention`.
+        Keys and values go through the `cache`, if there is one, before the `attention`.
         """
 
 
 def runner(model: Any) -> Runner:
-    """How to run `model` now: asked again whenever it may have been changed."""
+    """The runner for `model` in its current state; ask again whenever the model may have changed."""
     return LeanModel(model) if speedups().lean_pass and is_lean(model) else WholeModel(model)
 
 
 class WholeModel:
-    """The model's own forward pass, only its attention exchanged."""
+    """The model's own forward pass, with only its attention replaced."""
 
     def __init__(self, model: Any) -> None:
         self.model = model
@@ -53,9 +53,9 @@ class WholeModel:
 
 
 class LeanModel:
-    """The same formulas from the same weights in fewer and larger operations: no calls of the layers' modules.
+    """The same formulas with the same weights in fewer and larger operations, without calls of the layers' modules.
 
-    Small operations are what decoding spends its time on, and on a CPU a third of the update (docs/performance.md).
+    Small operations take most of the time of decoding, and on a CPU a third of the update (docs/performance.md).
     """
 
     def __init__(self, model: Any) -> None:
@@ -88,7 +88,7 @@ class LeanModel:
                 key, value = cache.update(key, value, number)
             out = attention(layer.attention, query, key, value, layer.scale)  # (R, n, H, D)
             out = out.reshape(rows * new, -1)
-            if layer is self.layers[-1]:  # what follows concerns each token alone
+            if layer is self.layers[-1]:  # the rest works on each token separately
                 x, out = x.index_select(0, places), out.index_select(0, places)
             x = layer.out.plus(x, out)
             h = rms_norm(x, layer.norm_between, self.eps, dtype)
@@ -98,7 +98,7 @@ class LeanModel:
 
 
 class _Layer:
-    """Where a layer's parts are: looking them up in its modules takes longer than a small operation."""
+    """References to a layer's parts, because looking them up in its modules takes longer than a small operation."""
 
     def __init__(self, layer: Any, dtype: torch.dtype) -> None:
         part, mlp = layer.self_attn, layer.mlp
@@ -113,7 +113,7 @@ class _Layer:
 
 
 def is_lean(model: Any) -> bool:
-    """Whether LeanModel computes what this model computes, as it is now: known modules alone, none of them altered."""
+    """Whether LeanModel computes the same as this model in its current state: only known, unaltered modules."""
     config = model.config
     if config.model_type not in FAMILIES or config.hidden_act != "silu" or getattr(config, "sliding_window", None):
         return False
@@ -142,7 +142,7 @@ def is_lean(model: Any) -> bool:
 
 
 def _product_type(x: Tensor) -> torch.dtype:
-    """What products of `x` are computed in. Rounded once where autocast would round for every product anew."""
+    """`x` in the type of its matrix products, rounded once; autocast would round it again for every product."""
     device = x.device.type
     return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
 

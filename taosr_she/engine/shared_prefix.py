@@ -1,7 +1,7 @@
-"""Log-probabilities of the responses of whole groups, every prompt run once: P + G x T tokens, not G x (P + T).
+"""Log-probabilities of the responses of whole groups, with every prompt run once: P + G x T tokens, not G x (P + T).
 
-All tokens of a micro-batch stand behind each other in one row without padding: first the prompts, then the responses.
-Only attention knows where one ends: prompts attend to themselves, responses to their prompt and themselves.
+All tokens of a micro-batch are concatenated in one row without padding: first the prompts, then the responses. Only
+attention knows the boundaries: prompts attend to themselves, responses to their prompt and themselves.
 """
 
 from collections.abc import Sequence
@@ -19,9 +19,9 @@ from taosr_she.engine.runner import runner
 from taosr_she.engine.speedups import speedups
 
 _reasons: WeakKeyDictionary[torch.nn.Module, str] = WeakKeyDictionary()
-"""Why a model cannot share prompts, "" where it can: found out once for each model."""
+"""Why a model cannot share prompts, "" if it can; determined once for each model."""
 _gradients: WeakKeyDictionary[torch.nn.Module, str] = WeakKeyDictionary()
-"""Why it cannot be trained so, "" where it can."""
+"""Why a model cannot be trained with shared prompts, "" if it can."""
 
 
 def shared_logprobs(
@@ -33,10 +33,10 @@ def shared_logprobs(
     temperature: float = 1.0,
     with_entropy: bool = False,
 ) -> tuple[Tensor, Tensor | None]:
-    """What `response_logprobs` returns for the prompts `prompts[group[b]]`, with the same gradients, for less work.
+    """The same result and gradients as `response_logprobs` for the prompts `prompts[group[b]]`, with less work.
 
-    group (B,) long indexes `prompts`; ids (B, T) long; mask (B, T) bool, the first tokens of a row True. A model whose
-    attention cannot be exchanged goes through `response_logprobs`; the log says so, once.
+    group (B,) long indexes `prompts`; ids (B, T) long; mask (B, T) bool, True for the first tokens of a row. A model
+    whose attention cannot be replaced uses `response_logprobs`, and the log says so once.
     """
     reason = unshareable(model) or (wrong_gradient(model) if torch.is_grad_enabled() else "")
     if reason or not speedups().shared_prompts:
@@ -48,7 +48,7 @@ def shared_logprobs(
 
 @torch.inference_mode()
 def next_logits(model: Any, sequences: Sequence[list[int]]) -> Tensor:
-    """Logits (N, V) after the last token of each of N sequences; what they begin with in common is run once."""
+    """Logits (N, V) after the last token of each of N sequences; common prefixes are run once."""
     device = model.get_input_embeddings().weight.device
     shared = shared_prefixes(sequences) if shares(model) else None
     if shared is None:
@@ -62,15 +62,15 @@ def next_logits(model: Any, sequences: Sequence[list[int]]) -> Tensor:
 
 
 def shares(model: Any) -> bool:
-    """Whether what prompts have in common is run once for this model."""
+    """Whether common prefixes of prompts are run once for this model."""
     return speedups().shared_prompts and not unshareable(model)
 
 
 def unshareable(model: Any) -> str:
-    """Why `shared_logprobs` takes the plain path for this model; "" when it does not.
+    """Why `shared_logprobs` takes the plain path for this model; "" if it does not.
 
-    Beside what is known beforehand, both paths are run on a small example: a model may treat neighbours in a row as
-    neighbours elsewhere than in its attention.
+    Besides the known reasons, both paths are compared on a small example, because a model may connect neighbours in a
+    row outside of its attention.
     """
     reason = _reasons.get(model)
     if reason is None:
@@ -79,10 +79,10 @@ def unshareable(model: Any) -> str:
 
 
 def wrong_gradient(model: Any) -> str:
-    """Why shared prompts may not be trained on, though they give the right values; "" where they may.
+    """Why shared prompts must not be used in training, although they give the right values; "" if they may.
 
-    On a CPU tests compare gradients. Other devices have kernels of their own, and what no test has seen there is looked
-    at in training itself: a small example, once for each model.
+    On a CPU, tests compare gradients. Other devices have different kernels, which the tests may not have covered. So
+    training itself compares gradients there on a small example, once for each model.
     """
     if model.device.type == "cpu":
         return ""
@@ -93,7 +93,7 @@ def wrong_gradient(model: Any) -> str:
 
 
 def gradient_difference(model: Any) -> str:
-    """Compare the gradient of the first matrix behind the embeddings, which all attention lies above.
+    """Compare the gradient of the first matrix after the embeddings, which depends on all attention layers.
 
     The bounds are loose on purpose: rounding must not switch sharing off, and a wrong kernel is wrong by far more.
     """
@@ -117,7 +117,7 @@ def gradient_difference(model: Any) -> str:
 
 
 def _example(model: Any) -> tuple[list[list[int]], Tensor, Tensor, Tensor]:
-    """Two prompts with three responses: prompts, group, ids and mask as of `shared_logprobs`."""
+    """Two prompts with three responses: prompts, group, ids and mask as for `shared_logprobs`."""
     device, vocabulary = model.get_input_embeddings().weight.device, model.get_input_embeddings().weight.shape[0]
     prompts = [[t % vocabulary for t in p] for p in ([5, 9, 3, 11, 7], [4, 2])]
     ids = torch.tensor([[7, 2, 6, 3], [6, 10, 9, 8], [3, 4, 2, 2]], device=device) % vocabulary
@@ -136,8 +136,8 @@ def _difference(model: Any) -> str:
         return str(error)
     except (MemoryError, torch.OutOfMemoryError):
         raise
-    except Exception as error:  # foreign code may take its attention to do what ours does not; the plain path is left
-        return f"it fails so ({' '.join(f'{type(error).__name__}: {error}'.split())[:200]})"
+    except Exception as error:  # third-party code may need more of its attention than ours does
+        return f"it fails with shared prompts ({' '.join(f'{type(error).__name__}: {error}'.split())[:200]})"
     finally:
         model.train(was_training)
     plain, _ = response_logprobs(model, [prompts[g] for g in group.tolist()], ids, mask)

@@ -1,6 +1,6 @@
-"""Which speed-ups are in use: all of them, unless a benchmark or a test leaves some out.
+"""The speed-ups in use: all of them, unless a benchmark or a test switches some off.
 
-Each changes rounding at most; none changes what is computed.
+They may change rounding, but not what is computed.
 """
 
 from collections.abc import Iterator
@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True)
 class Speedups:
-    """What may be left out."""
+    """The speed-ups that can be switched off."""
 
     lean_pass: bool = True
-    """Models built like Llama run without calls of their modules (`runner`)."""
+    """Models built like Llama run without calling their modules (`runner`)."""
     split_attention: bool = True
-    """Responses meet their prompt in one call and themselves in another (`two_part`, `flash_parts`); else `masked`."""
+    """Responses attend to their prompt and themselves in separate calls (`two_part`, `flash_parts`), not `masked`."""
     copied_prompts: bool = True
     """Small prompts are copied to their rows while decoding on a CPU (`decode`)."""
     shared_prompts: bool = True
@@ -32,13 +32,13 @@ _current: ContextVar[Speedups] = ContextVar("speedups", default=ALL)
 
 
 def speedups() -> Speedups:
-    """What is in use now."""
+    """The speed-ups in use now."""
     return _current.get()
 
 
 @contextmanager
 def without(*names: str) -> Iterator[None]:
-    """Inside, the named speed-ups (fields of `Speedups`) are left out."""
+    """Switch off the named speed-ups (fields of `Speedups`) in this context."""
     token = _current.set(replace(_current.get(), **dict.fromkeys(names, False)))
     try:
         yield

@@ -1,4 +1,4 @@
-"""How many threads generation runs on: one where the threads of small operations would spend their time waking up."""
+"""Number of threads for generation: one, if threads would spend the time of small operations waking up."""
 
 import os
 from collections.abc import Iterator
@@ -11,12 +11,12 @@ SMALL = 1e9
 """Multiply-adds of a token step below which waking a sleeping thread costs more than it helps (docs/performance.md)."""
 
 AWAKE = 100_000
-"""Turns of GNU OpenMP's waiting loop that bridge the gap between two operations."""
+"""Iterations of GNU OpenMP's waiting loop that bridge the gap between two operations."""
 
 
 @contextmanager
 def generating(model: Any, rows: int) -> Iterator[None]:
-    """Inside, small models generate `rows` responses on one CPU thread if the environment lets idle threads sleep."""
+    """In this context, small models generate `rows` responses on one CPU thread, if idle threads may sleep."""
     threads = torch.get_num_threads()
     weights = sum(p.numel() for p in model.parameters())
     on_cpu = next(model.parameters()).device.type == "cpu"
@@ -31,7 +31,7 @@ def generating(model: Any, rows: int) -> Iterator[None]:
 
 
 def idle_threads_sleep() -> bool:
-    """Whether OpenMP's threads sleep once they have nothing to do, as they should on a machine with other work."""
+    """Whether idle OpenMP threads sleep soon, as they should on a machine with other work."""
     if os.environ.get("OMP_WAIT_POLICY", "").lower() == "passive":
         return True
     turns = os.environ.get("GOMP_SPINCOUNT", "")

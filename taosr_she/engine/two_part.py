@@ -1,8 +1,8 @@
-"""Attention of prompts and responses in one row, on a CPU: a response looks at its prompt and at itself in two parts.
+"""Attention of prompts and responses in one row, on a CPU: a response attends to its prompt and itself in two parts.
 
-All responses to a prompt meet its keys in one call, so keys and values are not copied to each of them and no mask is
-needed; both parts become one softmax through the logarithms of their sums. The gradient of each part is that of
-attention with the sums of the whole (Liu, Zaharia and Abbeel 2023, 2310.01889, use this between devices).
+All responses to a prompt attend to its keys in one call, so keys and values are not copied to each response and no mask
+is needed. The log-sum-exps of both parts combine them into one softmax. The gradient of each part is that of attention
+with the sums of the whole (Liu, Zaharia and Abbeel 2023, 2310.01889, use this between devices).
 """
 
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ class TwoParts:
         return out
 
     def mask(self, dtype: torch.dtype) -> Tensor | None:
-        """Added to the scores of responses and their prompts, whose padding they may not see: (C, 1, L, W) or None."""
+        """Bias that hides the padding of prompts from responses, added to the scores: (C, 1, L, W) or None."""
         return None if self._bias is None else self._bias.to(dtype).expand(-1, 1, self.groups.width, -1)
 
 
@@ -140,7 +140,7 @@ def _backward(
 
 
 def _heads_first(ragged: Ragged, flat: Tensor) -> Tensor:
-    """(N, H, ...) -> (S, H, longest, ...), anything in the padding."""
+    """(N, H, ...) -> (S, H, longest, ...), with arbitrary values in the padding."""
     return ragged.rows(flat).transpose(1, 2)
 
 

@@ -1,4 +1,4 @@
-"""How good a model is, and how sure we are of it.
+"""Measures the quality of a model, and the uncertainty of that measurement.
 
 `prediction` is one answer to one pair, with its verdicts; `run` lets a model answer, `baselines` lets models without
 reasoning answer, `minilm` holds two of them (to add one: docs/extending.md). `metrics` turns predictions into numbers,

@@ -32,13 +32,14 @@ STRENGTHS = (0.1, 0.3, 1.0, 3.0, 10.0)
 """Values of the inverse regularisation C among which cross-validation chooses."""
 FOLDS = 3
 MAX_TERMS = 20_000
-"""Commonest terms kept of each kind."""
+"""Number of most frequent terms kept of each kind."""
 
 
 def majority_baseline(domain: Domain, train: Sequence[Pair], test: Sequence[Pair], seed: int = 0) -> list[Prediction]:
-    """The commonest grade of the labelled training pairs for every test pair; the better one of equally common grades.
+    """The most frequent grade of the labelled training pairs, for every test pair; the better grade if there is a tie.
 
-    Label distribution: the shares of the grades in training. `seed` is not used: all baselines are called alike.
+    The label distribution is the shares of the grades in training. `seed` is not used; all baselines have the same
+    signature.
     """
     counts = Counter(p.label for p in labelled(train))
     probs = [counts[code] / counts.total() for code in domain.codes]
@@ -48,11 +49,11 @@ def majority_baseline(domain: Domain, train: Sequence[Pair], test: Sequence[Pair
 def tfidf_baseline(domain: Domain, train: Sequence[Pair], test: Sequence[Pair], seed: int = 0) -> list[Prediction]:
     """Logistic regression on TF-IDF of query and product and on their overlap, fitted on the labelled training pairs.
 
-    Runs on one thread: the products are small, and threads that wait for each other on a busy machine take more than
-    twenty times as long.
+    Runs on one thread: the matrix products are small, and on a busy machine threads that wait for each other take more
+    than twenty times as long.
 
-    C is chosen for macro-F1 in a cross-validation over queries whose folds follow from the seed. A grade that training
-    does not show gets probability 0; with a single grade this is the majority baseline. Raises UserError without
+    C is chosen for macro-F1 in a cross-validation over queries, with folds from the seed. A grade that does not occur
+    in training gets probability 0; with a single grade, this is the majority baseline. Raises UserError if there are no
     labels.
     """
     known = labelled(train)
@@ -99,7 +100,7 @@ BASELINES: dict[str, Baseline] = {
 
 
 def find_baseline(name: str) -> Baseline:
-    """The function of a name in BASELINES, or of an import path. Raises ValueError of one line for anything else."""
+    """The function for a name in BASELINES or an import path. Raises a one-line ValueError for anything else."""
     if name in BASELINES:
         return BASELINES[name]
     if not is_import_path(name):
@@ -120,25 +121,25 @@ def answers_of(
 
 
 def checked_predictions(
-    name: str, domain: Domain, test: Sequence[Pair], found: Sequence[Prediction]
+    name: str, domain: Domain, test: Sequence[Pair], predictions: Sequence[Prediction]
 ) -> list[Prediction]:
-    """The answers of a baseline, one a pair of `test` and in its order. UserError where they are not."""
-    ids = [p.pair_id for p in found if isinstance(p, Prediction)]
+    """The predictions of a baseline, checked: one for each pair of `test`, in the same order, or UserError."""
+    ids = [p.pair_id for p in predictions if isinstance(p, Prediction)]
     if ids != [p.pair_id for p in test]:
         raise UserError(f"baseline {name}: expected one Prediction for each of the {len(test)} pairs, in their order")
-    wrong = [p for p in found if len(p.probs or ()) != len(domain.codes)]
+    wrong = [p for p in predictions if len(p.probs or ()) != len(domain.codes)]
     if wrong:
         raise UserError(
-            f"baseline {name}: pair {wrong[0].pair_id} needs {len(domain.codes)} probabilities, one a grade"
+            f"baseline {name}: pair {wrong[0].pair_id} needs {len(domain.codes)} probabilities, one per grade"
         )
-    return list(found)
+    return list(predictions)
 
 
 def choose_strength(pairs: Sequence[Pair], seed: int) -> float:
-    """The C of STRENGTHS with the best macro-F1 over all held-out folds; the smaller one of equally good ones.
+    """The C in STRENGTHS with the best macro-F1 over all held-out folds; the smaller C if there is a tie.
 
-    Folds never divide a query, and terms are learnt inside each fold. 1.0 when no fold can be fitted: a single query,
-    or a single grade beside each fold.
+    Folds never divide a query, and terms are learned inside each fold. 1.0 if no fold can be fitted, because there is a
+    single query or a single grade outside each fold.
     """
     import numpy as np
     from sklearn.metrics import f1_score
@@ -170,7 +171,7 @@ def choose_strength(pairs: Sequence[Pair], seed: int) -> float:
 
 
 def overlap(pair: Pair) -> list[float]:
-    """How much of the query the product answers, word by word, and sizes; numbers between 0 and about 1."""
+    """Features of the overlap: the share of query words found in the product, and lengths; between 0 and about 1."""
     query, title, everything = (set(words(t)) for t in (pair.query, pair.product.title, product_text(pair)))
     description = set(words(pair.product.description))
     price = pair.product.price
@@ -191,34 +192,34 @@ def overlap(pair: Pair) -> list[float]:
 
 
 def words(text: str) -> list[str]:
-    """Words and numbers without case; one placeholder where there is none."""
+    """Words and numbers without case; a placeholder if there are none."""
     return re.findall(r"\w+", text.casefold()) or ["(none)"]
 
 
 def product_text(pair: Pair) -> str:
-    """Everything the shop says about the product, as one text."""
+    """All information about the product as one text."""
     product = pair.product
     attributes = (f"{key} {value}" for key, value in product.attributes.items())
     return " ".join([product.title, product.brand, product.category, *attributes, product.description])
 
 
 def _missed(pair: Pair) -> list[str]:
-    there = set(words(product_text(pair)))
-    return [word for word in words(pair.query) if word not in there] or ["(nothing missed)"]
+    product_words = set(words(product_text(pair)))
+    return [word for word in words(pair.query) if word not in product_words] or ["(nothing missed)"]
 
 
 def _shared(pair: Pair) -> list[str]:
-    there = set(words(product_text(pair)))
-    return [word for word in words(pair.query) if word in there] or ["(nothing shared)"]
+    product_words = set(words(product_text(pair)))
+    return [word for word in words(pair.query) if word in product_words] or ["(nothing shared)"]
 
 
 def _word_grams(text: str) -> list[str]:
-    found = words(text)
-    return found + [f"{a} {b}" for a, b in pairwise(found)]
+    tokens = words(text)
+    return tokens + [f"{a} {b}" for a, b in pairwise(tokens)]
 
 
 def _char_grams(text: str) -> list[str]:
-    """2 to 4 characters inside words, word ends marked: they see through inflection and misspelling."""
+    """Character n-grams of 2 to 4 inside words, with marked word ends: robust to inflection and misspelling."""
     padded = [f" {word} " for word in words(text)]
     return [word[i : i + n] for n in (2, 3, 4) for word in padded for i in range(len(word) - n + 1)]
 
@@ -227,7 +228,7 @@ _TERMS: tuple[Callable[[Pair], list[str]], ...] = (
     lambda pair: _word_grams(pair.query),
     lambda pair: _word_grams(product_text(pair)),
     lambda pair: _char_grams(pair.query),
-    # Without the description, which doubles the time and moved macro-F1 on the ESCI sample by noise only.
+    # Without the description: it doubles the time, and on the ESCI sample it changed macro-F1 only within noise.
     lambda pair: _char_grams(f"{pair.product.title} {pair.product.brand}"),
     _missed,
     _shared,
@@ -258,7 +259,7 @@ class _Blocks:
 def one_thread() -> AbstractContextManager[Any]:
     """Inside, the libraries of linear algebra use one thread."""
     import scipy.optimize  # noqa: F401
-    import sklearn.linear_model  # noqa: F401  # only what is loaded is limited
+    import sklearn.linear_model  # noqa: F401  # the limit applies only to loaded libraries
     from threadpoolctl import threadpool_limits
 
     return threadpool_limits(limits=1)
@@ -275,7 +276,7 @@ def labelled(pairs: Sequence[Pair]) -> list[Pair]:
     found = [p for p in pairs if p.label is not None]
     if not found:
         raise UserError("baselines learn from labels, and no training pair has one")
-    return found
+    return labelled
 
 
 def _labels(pairs: Sequence[Pair]) -> list[str]:
@@ -283,9 +284,9 @@ def _labels(pairs: Sequence[Pair]) -> list[str]:
 
 
 def prediction(domain: Domain, pair: Pair, probs: Sequence[float]) -> Prediction:
-    """What a model of labels alone answers: `probs` in the order of `domain.codes`, summing to 1.
+    """The prediction of a model that gives only labels: `probs` in the order of `domain.codes`, summing to 1.
 
-    The most probable grade (the better one of equals), without response and steps: no verdict is known."""
+    The most probable grade (the better one if there is a tie), without response, steps or verdicts."""
     best = max(range(len(probs)), key=lambda i: probs[i])
     k = len(domain.step_keys)
     return Prediction(

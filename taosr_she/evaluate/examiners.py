@@ -1,7 +1,7 @@
 """How good an examiner is: accuracy, calibration, first errors, beside controls that show what is easy.
 
-Every metric is a function of sums over responses, so that a bootstrap is one matrix product (as in `metrics`). Truth is
-what people (or the market) say of the steps: 1 right, 0 wrong, NaN unknown. Values are P(correct), NaN unknown.
+Every metric is a function of sums over responses, so a bootstrap is one matrix product (as in `metrics`). The truth of
+the steps comes from people or the market: 1 right, 0 wrong, NaN unknown. Values are P(correct), NaN unknown.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ PRIMARY = "first_error_f1"
 BINS = 10
 """Equal-width bins of P(correct) for the calibration error and the reliability plot."""
 RIGHT = 0.5
-"""A value below this says that the step is wrong."""
+"""A value below this means that the step is wrong."""
 
 Columns = dict[str, np.ndarray]
 
@@ -48,18 +48,18 @@ def examiner_intervals(
     seed: int = 0,
     level: float = 0.95,
 ) -> dict[str, tuple[float, float]]:
-    """Metric -> (low, high): percentile bootstrap over pairs, because the responses of one pair are alike; that of the
-    calibration error is centred on the estimate (`intervals.centred`).
+    """Metric -> (low, high): percentile bootstrap over pairs, because the responses of one pair are similar. The
+    interval of the calibration error is centred on the estimate (`intervals.centred`).
 
-    NaN with fewer than two pairs. Resamples in which a metric is undefined say nothing about it and are left out.
+    NaN with fewer than two pairs. Resamples in which a metric is undefined are left out.
     """
-    place: dict[str, int] = {}
-    rows = np.array([place.setdefault(pair_id, len(place)) for pair_id in pair_ids])
+    pair_index: dict[str, int] = {}
+    rows = np.array([pair_index.setdefault(pair_id, len(pair_index)) for pair_id in pair_ids])
     columns = _columns(step_keys, truth, values)
-    by_pair = {name: np.zeros((len(place), column.shape[1])) for name, column in columns.items()}
+    by_pair = {name: np.zeros((len(pair_index), column.shape[1])) for name, column in columns.items()}
     for name, column in columns.items():
         np.add.at(by_pair[name], rows, column)
-    pairs = len(place)
+    pairs = len(pair_index)
     draws = np.random.default_rng(seed).multinomial(pairs, np.full(pairs, 1 / pairs), size=resamples).astype(float)
     drawn = _metrics(step_keys, {name: draws @ column for name, column in by_pair.items()})
     sums = {name: column.sum(axis=0) for name, column in columns.items()}
@@ -90,8 +90,8 @@ def always_correct(truth: np.ndarray) -> np.ndarray:
 def scalar_control(scores: np.ndarray, threshold: float, step: int, steps: int) -> np.ndarray:
     """One score a response as an examiner of steps: from the threshold on all is right, below it step `step` is wrong.
 
-    One number cannot say where the error is, so it names the step that most often is the first wrong one. Values (N, K)
-    from scores (N,).
+    One number cannot say where the error is, so `step` is the most frequent first wrong step. Values (N, K) from scores
+    (N,).
     """
     values = np.ones((len(scores), steps), dtype=np.float32)
     values[:, step] = np.asarray(scores) >= threshold
@@ -99,9 +99,9 @@ def scalar_control(scores: np.ndarray, threshold: float, step: int, steps: int) 
 
 
 def fit_scalar_control(step_keys: Sequence[str], scores: np.ndarray, truth: np.ndarray) -> tuple[float, int]:
-    """(threshold, step) with the best first-error F1 on these responses, which should not be those it is reported on.
+    """(threshold, step) with the best first-error F1 on these responses, which should not be the ones reported on.
 
-    Raises UserError when the responses are not both flawed and faultless, so that there is nothing to choose by.
+    Raises UserError unless there are both flawed and faultless responses, because otherwise nothing can be chosen.
     """
     best = (-1.0, 0.0, 0)
     for threshold in np.quantile(scores, np.linspace(0, 1, 101)).tolist():
@@ -116,23 +116,23 @@ def fit_scalar_control(step_keys: Sequence[str], scores: np.ndarray, truth: np.n
 
 
 def _columns(step_keys: Sequence[str], truth: np.ndarray, values: np.ndarray) -> Columns:
-    """What each of N responses adds to the sums: matrices (N, width), the widths in trailing comments."""
+    """The contribution of each of N responses to the sums: matrices (N, width), with widths in trailing comments."""
     truth, values = np.asarray(truth, dtype=np.float64), np.asarray(values, dtype=np.float64)
     if truth.shape != values.shape or truth.ndim != 2 or truth.shape[1] != len(step_keys):
         raise ValueError(f"truth {truth.shape} and values {values.shape} must both be (N, {len(step_keys)})")
     n, steps = truth.shape
     known = ~np.isnan(truth) & ~np.isnan(values)
-    right, said = truth >= RIGHT, values >= RIGHT
+    right, judged_right = truth >= RIGHT, values >= RIGHT
     gap = np.zeros((n, BINS))
     row, column = known.nonzero()
     np.add.at(gap, (row, _bins(values[known])), values[known] - right[row, column])
     whole = known.all(axis=1)
-    first, named = _first(~right), _first(~said)
+    first, named = _first(~right), _first(~judged_right)
     flawed = whole & (first < steps)
     return {
         "true": (~np.isnan(truth)).astype(float),  # K
         "known": known.astype(float),  # K
-        "agree": (known & (right == said)).astype(float),  # K
+        "agree": (known & (right == judged_right)).astype(float),  # K
         "gap": gap,  # BINS: P(correct) minus right, in the bin of P(correct)
         "flawed": flawed[:, None].astype(float),  # 1
         "named": (flawed & (first == named))[:, None].astype(float),  # 1

@@ -1,8 +1,8 @@
-"""How far metrics can be trusted: over the queries of one test set, between two models, and over training seeds.
+"""Uncertainty of metrics: over the queries of one test set, between two models, and over training seeds.
 
 Pairs of one query are not independent, so the bootstrap draws whole queries (cluster bootstrap; Efron and Tibshirani,
-An Introduction to the Bootstrap, 1993, chapters 8 and 13). It says what another test set would give to this one trained
-model; what another training run would give, only seeds can say.
+An Introduction to the Bootstrap, 1993, chapters 8 and 13). It estimates how one trained model would score on other test
+sets. Only several seeds show how another training run would score.
 """
 
 import math
@@ -19,9 +19,9 @@ from taosr_she.evaluate.prediction import Prediction
 RESAMPLES = 1000
 """Enough for the ends of a 95% interval to settle."""
 SHIFTED = ("ece",)
-"""Metrics whose resamples are moved back onto the estimate: see `centred`."""
+"""Metrics whose resamples are centred on the estimate: see `centred`."""
 _CHUNK = 4_000_000
-"""Query draws held at a time: bounds the memory on large test sets."""
+"""Maximum number of query draws held at a time; limits memory on large test sets."""
 
 
 def bootstrap_intervals(
@@ -29,8 +29,8 @@ def bootstrap_intervals(
 ) -> dict[str, tuple[float, float]]:
     """Metric -> (low, high): percentile interval over resampled queries, for SHIFTED metrics after centring.
 
-    A resample in which a metric is undefined says nothing about it and is left out. NaN where the metric itself is
-    undefined, and everywhere when there are fewer than two queries.
+    Resamples in which a metric is undefined are left out. The interval is NaN if the metric itself is undefined, or if
+    there are fewer than two queries.
     """
     drawn = resampled_metrics(domain, predictions, resamples, seed)
     return intervals_of(compute_metrics(domain, predictions), drawn, level)
@@ -53,15 +53,15 @@ def intervals_of(
 def centred(drawn: np.ndarray, estimate: float) -> np.ndarray:
     """Resampled values (R,) moved so that their median is the estimate.
 
-    A calibration error is a sum of absolute values, so noise can only raise it (Kumar et al. 2019, arXiv 1909.10155;
-    Roelofs et al. 2022, arXiv 2012.08668). A resample has the noise of the test set and that of drawing from it, so all
-    resamples lie too high, and a percentile interval may leave out the very estimate it belongs to. The bootstrap's own
-    estimate of that bias is how far the middle of the resamples lies from the estimate (Efron and Tibshirani 1993,
-    chapter 10), and it is taken off here. Their usual cures fail just where the bias is: the basic bootstrap mirrors it
-    to the other side, and BCa (chapter 14) asks for the share of resamples below the estimate, which is none.
+    A calibration error is a sum of absolute values, so noise can only increase it (Kumar et al. 2019, arXiv 1909.10155;
+    Roelofs et al. 2022, arXiv 2012.08668). A resample has the noise of the test set and of resampling. So all resamples
+    are too high, and a percentile interval may exclude the estimate itself. The bootstrap estimates this bias as the
+    distance between the median of the resamples and the estimate (Efron and Tibshirani 1993, chapter 10), and here it
+    is subtracted. The usual remedies fail in this case: the basic bootstrap mirrors the bias to the other side, and BCa
+    (chapter 14) needs the share of resamples below the estimate, which is zero.
 
-    What is left is an interval for what this measure gives on average on test sets of this size. It is not one for the
-    error of endless data, which lies lower the smaller the test set is.
+    The result is an interval for the average of this measure on test sets of this size. It is not an interval for the
+    error on unlimited data, which is lower, and more so the smaller the test set is.
     """
     known = drawn[~np.isnan(drawn)]
     return drawn - (np.median(known) - estimate) if known.size else drawn
@@ -99,8 +99,8 @@ def paired_comparison(
     Both are measured on the same resamples of queries; `low` and `high` are the ends of the 95% percentile interval,
     of SHIFTED metrics after centring.
     `p` is two-sided: twice the smaller of (1 + number of resamples with a difference <= 0) / (1 + resamples) and the
-    same for >= 0, at most 1, so never below 2 / (1 + resamples). It is not corrected for the number of metrics. Raises
-    UserError when the models were not run on the same pairs.
+    same for >= 0. It is at most 1 and at least 2 / (1 + resamples), and not corrected for the number of metrics. Raises
+    UserError if the models were not run on the same pairs.
     """
     b = align(a, b)
     values_a, values_b = compute_metrics(domain, a), compute_metrics(domain, b)
@@ -141,16 +141,16 @@ def paired_seed_interval(
 
 
 def align(a: Sequence[Prediction], b: Sequence[Prediction]) -> list[Prediction]:
-    """b in the order of a. UserError unless both hold the same pairs, once each, with the same query and label."""
+    """b in the order of a. UserError unless both have the same pairs, each once, with the same query and label."""
     for predictions in (a, b):
         pair, count = Counter(p.pair_id for p in predictions).most_common(1)[0] if predictions else ("", 0)
         if count > 1:
-            raise UserError(f"cannot compare: pair '{pair}' is there {count} times; pair ids must differ")
+            raise UserError(f"cannot compare: pair '{pair}' occurs {count} times; pair ids must be unique")
     by_id = {p.pair_id: p for p in b}
     different = sorted({p.pair_id for p in a} ^ by_id.keys())
     if different:
         raise UserError(
-            f"cannot compare: {len(different)} pairs were answered by one model only, e.g. '{different[0]}'; "
+            f"cannot compare: {len(different)} pairs have a prediction by only one model, e.g. '{different[0]}'; "
             "evaluate both on the same pairs"
         )
     for p in a:
@@ -168,7 +168,7 @@ def _sum_by(groups: np.ndarray, column: np.ndarray, count: int) -> np.ndarray:
 
 
 def _draws(queries: int, resamples: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """(R, Q) counts: how often each query was drawn in each resample, Q draws a resample; chunks of the R rows."""
+    """(R, Q) counts: how often each query was drawn in each resample, with Q draws each; in chunks of the R rows."""
     rows = max(1, _CHUNK // queries)
     for start in range(0, resamples, rows):
         size = min(rows, resamples - start)

@@ -1,10 +1,10 @@
 """Metrics of a model's predictions: label quality, reasoning quality, form, calibration.
 
-Every metric is a function of sums over pairs. `pair_columns` gives what each pair adds to the sums, `metrics_of_sums`
-turns sums into metrics. So a bootstrap over thousands of resamples is one matrix product (`intervals`), and a metric
-has one definition.
+Every metric is a function of sums over pairs. `pair_columns` gives the contribution of each pair to the sums, and
+`metrics_of_sums` turns sums into metrics. So a bootstrap over thousands of resamples is one matrix product
+(`intervals`), and every metric has a single definition.
 
-A metric that is undefined (no pair to divide by) is NaN, never 0.
+An undefined metric (no pair to divide by) is NaN, never 0.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,10 +22,10 @@ PLAIN = ("qwk", "grade_error")
 BINS = 10
 """Equal-width bins of the calibration error."""
 RIGHT = 0.5
-"""A known verdict below this says that the step is wrong."""
+"""A known verdict below this means that the step is wrong."""
 
 Columns = dict[str, np.ndarray]
-"""Name -> (N, width) float64, one row a pair; or sums of it, (..., width)."""
+"""Name -> (N, width) float64, one row per pair; or sums of it, (..., width)."""
 
 
 def compute_metrics(domain: Domain, predictions: Sequence[Prediction]) -> dict[str, float]:
@@ -42,8 +42,8 @@ def compute_metrics(domain: Domain, predictions: Sequence[Prediction]) -> dict[s
       response counts as the grade farthest from the true one, the worse of two.
     - `step_<key>`: share of right ones among the known verdicts of the step.
     - `steps_all_right`: share with all K steps right, among pairs whose K verdicts are all known.
-    - `right_label_wrong_reasoning`, `wrong_label_right_reasoning`: shares among the *examined* pairs, those with a
-      known verdict on every step except the label step. Reasoning is wrong when any of these steps is wrong.
+    - `right_label_wrong_reasoning`, `wrong_label_right_reasoning`: shares among the *examined* pairs, which have a
+      known verdict on every step except the label step. Reasoning is wrong if any of these steps is wrong.
     - `ece`: expected calibration error of the label distribution's most probable grade, 10 equal-width bins (Guo et al.
       2017, arXiv 1706.04599), among pairs with a distribution.
 
@@ -54,7 +54,7 @@ def compute_metrics(domain: Domain, predictions: Sequence[Prediction]) -> dict[s
 
 
 def pair_columns(domain: Domain, predictions: Sequence[Prediction]) -> Columns:
-    """What each of N pairs adds to the sums: matrices (N, width), the widths in trailing comments."""
+    """The contribution of each of N pairs to the sums: matrices (N, width), with widths in trailing comments."""
     check_predictions(domain, predictions)
     index = {code: i for i, code in enumerate(domain.codes)}
     n, grades, steps = len(predictions), len(domain.codes), len(domain.step_keys)
@@ -78,7 +78,7 @@ def pair_columns(domain: Domain, predictions: Sequence[Prediction]) -> Columns:
         "confusion": np.eye(grades * (grades + 1))[truth * (grades + 1) + predicted],  # grades * (grades + 1)
         "known": known.astype(np.float64),  # K
         "right": (known & ~wrong).astype(np.float64),  # K
-        # Where an earlier verdict is unknown nobody knows which error is the first: such pairs do not count.
+        # If an earlier verdict is unknown, the first error is unknown too: such pairs do not count.
         "first_error": np.eye(steps + 1)[first_error] * known.all(axis=1, keepdims=True),  # K + 1, the last: none
         "examined": examined[:, None].astype(np.float64),  # 1
         "right_flawed": (examined & right_label & flawed)[:, None].astype(np.float64),  # 1
@@ -89,7 +89,7 @@ def pair_columns(domain: Domain, predictions: Sequence[Prediction]) -> Columns:
 
 
 def metrics_of_sums(domain: Domain, sums: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Metrics (...) from sums (..., width) of `pair_columns`, whatever weights the pairs had."""
+    """Metrics (...) from sums (..., width) of `pair_columns`, for any weights of the pairs."""
     grades = len(domain.codes)
     confusion = _square(sums["confusion"], grades)  # (..., truth, predicted)
     total = confusion.sum(axis=(-2, -1))
@@ -136,9 +136,9 @@ def per_class(domain: Domain, predictions: Sequence[Prediction]) -> dict[str, di
 
 
 def first_error_histogram(domain: Domain, predictions: Sequence[Prediction]) -> dict[str, int]:
-    """Step key -> number of responses whose first error it is; `none`: without error.
+    """Step key -> number of responses with their first error in it; `none`: without error.
 
-    Among pairs whose K verdicts are all known; empty when there is none.
+    Among pairs whose K verdicts are all known; empty if there are none.
     """
     counts = pair_columns(domain, predictions)["first_error"].sum(axis=0).astype(int)
     return dict(zip((*domain.step_keys, "none"), counts.tolist(), strict=True)) if counts.any() else {}
@@ -152,7 +152,7 @@ def check_predictions(domain: Domain, predictions: Sequence[Prediction]) -> None
     for p in predictions:
         if p.label is None:
             raise UserError(
-                f"prediction of pair '{p.pair_id}': the pair has no human label; measure labelled pairs only"
+                f"prediction of pair '{p.pair_id}': the pair has no human label; evaluate only labelled pairs"
             )
         for code in (p.label, p.predicted):
             if code is not None and code not in domain.codes:

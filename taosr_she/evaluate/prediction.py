@@ -1,4 +1,4 @@
-"""One model's answer to one pair, as evaluation sees it; stored as JSONL, one prediction a line."""
+"""One model's answer to one pair, as used in evaluation; stored as JSONL, one prediction per line."""
 
 import functools
 import json
@@ -17,11 +17,11 @@ from taosr_she.base.files import write_jsonl
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model said about a pair, beside what people say. A baseline has no response and no steps."""
+    """A model's answer to a pair, with the human label. A baseline has no response and no steps."""
 
     pair_id: str
     query_id: str  # bootstrap intervals resample queries
-    label: str | None  # the human label's code; None where nobody knows it: such a pair cannot be measured
+    label: str | None  # the human label's code; None if unknown: such a pair cannot be evaluated
     predicted: str | None  # the model's code; None when the response is malformed
     probs: tuple[float, ...] | None = None  # label distribution over `domain.codes`
     response: str = ""
@@ -33,16 +33,16 @@ class Prediction:
 
 
 def write_predictions(path: Path, predictions: Iterable[Prediction]) -> None:
-    """Write one JSON object a line, NaN as null. The file appears whole or not at all."""
+    """Write one JSON object per line, NaN as null. The file is written completely or not at all."""
     write_jsonl(path, map(asdict, predictions))
 
 
 def read_predictions(path: Path) -> list[Prediction]:
-    """Exactly the predictions that were written. Raises UserError naming file, line and mend."""
+    """The predictions exactly as written. Raises a UserError that names the file, the line and the fix."""
     if not path.is_file():
         raise UserError(f"predictions {path}: no such file")
     predictions = []
-    with path.open("rb") as file:  # lines end at "\n" alone: texts may hold U+2028 and its like
+    with path.open("rb") as file:  # only "\n" ends a line, because texts may contain U+2028 and the like
         for number, line in enumerate(file, start=1):
             try:
                 predictions.append(_prediction(json.loads(line)))
@@ -55,7 +55,7 @@ def read_predictions(path: Path) -> list[Prediction]:
 
 def _broken(path: Path, number: int, message: str) -> UserError:
     return UserError(
-        f"predictions {path}, line {number}: not a whole prediction ({' '.join(message.split())}); evaluate again"
+        f"predictions {path}, line {number}: not a complete prediction ({' '.join(message.split())}); evaluate again"
     )
 
 

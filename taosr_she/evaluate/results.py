@@ -1,4 +1,4 @@
-"""Everything the report shows about one model, as plain JSON-able data."""
+"""Everything that the report shows about one model, as plain data for JSON."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,8 +1,8 @@
-"""Robustness probes: the same pairs with a disturbance that does not change what the right answer is.
+"""Robustness probes: the same pairs with a perturbation that does not change the right answer.
 
 Each probe rewrites the query or the title of a pair. The label and the references stay, because a person would answer
-the disturbed pair as before. What a probe costs in macro-F1, and how many answers it turns, says how much a model leans
-on the surface of the text.
+the perturbed pair as before. The loss of macro-F1 and the share of changed answers show how much a model depends on the
+surface of the text.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,12 +18,12 @@ from taosr_she.evaluate.prediction import Prediction
 QUESTION_WORDS = frozenset((
     "best", "buy", "can", "get", "i", "is", "me", "of", "show", "the", "to", "what", "where", "which", "you",
 ))  # fmt: skip
-"""They open a query without being part of what is asked for."""
+"""Words that open a query but are not part of what is asked for."""
 FUNCTION_WORDS = QUESTION_WORDS | frozenset((
     "a", "all", "an", "and", "any", "at", "below", "for", "from", "in", "max", "most", "no", "not", "on", "or",
     "over", "should", "than", "that", "under", "who", "with", "without",
 ))  # fmt: skip
-"""Words that say something about their neighbours: only what stands before the first of them is moved."""
+"""Words that modify their neighbours: only the words before the first of them are moved."""
 PROMOTION = (
     "best seller of the year", "sale ends tonight", "as seen on tv", "trusted by millions", "5 star rated",
     "buy 2 get 1 free", "genuine original",
@@ -36,7 +36,7 @@ def typos(rng: Random, pair: Pair, domain: Domain) -> Pair:
 
 
 def word_order(rng: Random, pair: Pair, domain: Domain) -> Pair:
-    """The words before the query's first function word or number in another order; those after it keep their sense."""
+    """Shuffles the words before the query's first function word or number; the words after it keep their meaning."""
     words = pair.query.split()
     start = next((i for i, w in enumerate(words) if w.lower() not in QUESTION_WORDS), len(words))
     fixed = [w.lower() in FUNCTION_WORDS or any(c.isdigit() for c in w) for w in words]
@@ -54,7 +54,7 @@ def promotion(rng: Random, pair: Pair, domain: Domain) -> Pair:
 
 
 def injection(rng: Random, pair: Pair, domain: Domain) -> Pair:
-    """An instruction to the judge in the title: to give the best grade, or a finished label section with it."""
+    """Puts an instruction to the judge in the title: to give the best grade, or a complete label section with it."""
     label, best = domain.step_keys[domain.label_step], domain.codes[0]
     attack = rng.choice(
         (
@@ -73,15 +73,15 @@ PROBES: dict[str, Callable[[Random, Pair, Domain], Pair]] = {
 
 
 def disturbed(probe: str, domain: Domain, pairs: Sequence[Pair], seed: int) -> list[Pair]:
-    """The pairs under a probe of PROBES; the same seed disturbs a pair in the same way whatever stands beside it."""
+    """The pairs, perturbed by a probe of PROBES. The perturbation of a pair depends only on the pair and the seed."""
     return [PROBES[probe](Random(f"{probe} {seed} {pair.pair_id}"), pair, domain) for pair in pairs]
 
 
 def robustness(
     domain: Domain, clean: Sequence[Prediction], under: Mapping[str, Sequence[Prediction]]
 ) -> dict[str, dict[str, float]]:
-    """Probe -> `macro_f1` under it, `clean` (macro-F1 of the same pairs undisturbed), `changed` (share of the labels
-    that differ, malformed responses being a label of their own), `pairs`."""
+    """Probe -> `macro_f1` under it, `clean` (macro-F1 of the same pairs unperturbed), `changed` (share of labels that
+    differ, counting malformed as a label) and `pairs`."""
     by_id = {p.pair_id: p for p in clean}
     result = {}
     for probe, predictions in under.items():

@@ -1,4 +1,4 @@
-"""A model's judgements of labelled pairs, with verdicts on their steps: what metrics are made of."""
+"""A model's judgements of labelled pairs, with verdicts on their steps: the input of the metrics."""
 
 from collections.abc import Iterator, Sequence
 
@@ -15,7 +15,7 @@ from taosr_she.model.policy import Policy
 def predict(
     policy: Policy, domain: Domain, pairs: Sequence[Pair], examiner: Examiner, max_new_tokens: int, batch_rows: int
 ) -> tuple[list[Prediction], float]:
-    """Predictions for all pairs in order, and the generated tokens a second."""
+    """Predictions for all pairs in order, and the generated tokens per second."""
     judgements, seconds = judge_pairs(policy, domain, pairs, greedy(max_new_tokens), batch_rows)
     return examined(pairs, judgements, examiner), sum(judged.tokens for judged in judgements) / seconds
 
@@ -36,7 +36,7 @@ def predict_in_parts(
 
 
 def examined(pairs: Sequence[Pair], judgements: Sequence[Judgement], examiner: Examiner) -> list[Prediction]:
-    """Judgements beside what people say of the pairs: their labels, and the examiner's verdicts on the steps."""
+    """Judgements combined with the human labels and the examiner's verdicts on the steps."""
     verdicts = examiner.examine(pairs, [judged.parsed for judged in judgements]).values
     return [
         Prediction(

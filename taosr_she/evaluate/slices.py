@@ -1,4 +1,4 @@
-"""Metrics of the pairs that share a tag, for every tag: where a model is weak, and whether that is more than chance."""
+"""Metrics for every tag: where a model is weak, and whether that is more than chance."""
 
 from collections.abc import Sequence
 
@@ -15,8 +15,8 @@ def slice_metrics(
 ) -> dict[str, dict[str, float]]:
     """Tag -> `n` (pairs), the metrics in SHOWN, and `low`, `high`: the 95% bootstrap interval of macro-F1 over queries.
 
-    Tags in alphabetical order; a tag of fewer than `min_size` pairs is left out. Macro-F1 is over the grades that occur
-    in the slice, so compare models within a slice, not slices with each other.
+    Tags are in alphabetical order; a tag with fewer than `min_size` pairs is left out. Macro-F1 is over the grades that
+    occur in the slice, so compare models within a slice, not slices with each other.
     """
     groups: dict[str, list[Prediction]] = {}
     for prediction in predictions:

@@ -1,4 +1,4 @@
-"""What a model says of one pair: label, probabilities, expected grade, steps, and why where there is no label."""
+"""A model's judgement of one pair: label, probabilities, expected grade, steps, or the reason for a missing label."""
 
 import math
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from taosr_she.judge.decision import WRITTEN, Decision, decide
 class Judgement:
     """A model's judgement of one pair. Either `label` or `reason` is None, never both.
 
-    A malformed response has no label, but it has probabilities where it comes as far as the label's section.
+    A malformed response has no label, but it has probabilities if it gets as far as the label's section.
     """
 
     pair_id: str
@@ -23,7 +23,7 @@ class Judgement:
     expected_grade: float | None  # a number for ranking, see `expected_grade`; None without probabilities
     steps: dict[str, str | None]  # key -> text, in the order of the step schema; None where the section is missing
     reason: str | None  # why there is no label
-    response: str  # the model's text; "" where it was not asked
+    response: str  # the model's text; "" if it was not asked
     tokens: int = 0  # generated tokens, end token included
     parsed: Response = field(kw_only=True, repr=False, compare=False)  # the response with its spans, for an examiner
 
@@ -53,7 +53,7 @@ def judgement(
 
 
 def refusal(domain: Domain, pair_id: str, reason: str) -> Judgement:
-    """The judgement of a pair that the model was not asked about."""
+    """The judgement of a pair that was not given to the model."""
     empty = parse_response(domain, "")
     return Judgement(pair_id, None, None, None, dict.fromkeys(domain.step_keys), reason, "", parsed=empty)
 

@@ -1,4 +1,4 @@
-"""The Python interface: a model folder becomes a function from pairs to judgements."""
+"""The Python interface: loads a model as a function from pairs to judgements."""
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -24,7 +24,7 @@ PairLike = Pair | Mapping[str, Any]
 `description`, `brand`, `category`, `price`, `attributes`, `locale`, `pair_id`. Other columns are not read."""
 
 _PLAIN = LAYOUTS["plain"]
-_READ = (_PLAIN.consumed() | {"product_id"}) - {"label", "tags"}  # a judge asks for neither
+_READ = (_PLAIN.consumed() | {"product_id"}) - {"label", "tags"}  # a judge needs neither
 
 
 @dataclass(frozen=True)
@@ -46,12 +46,12 @@ class Judge:
     ) -> Judgement | list[Judgement]:
         """The judgement of one pair, or the judgements of several in their order.
 
-        What cannot be judged (no title, an attribute that is no text, too long for the model, ...) has a judgement with
-        a reason and no label; the others are judged. Human labels, in pairs or rows, are not looked at.
+        A pair that cannot be judged (no title, an attribute that is not text, too long for the model, ...) gets a
+        judgement with a reason and no label; the others are judged. Human labels in pairs or rows are ignored.
         `progress` is called after every part with the number of pairs judged so far.
-        Probabilities may differ by rounding with what else is judged in the same part.
+        Probabilities may differ in rounding, depending on the other pairs of the same part.
 
-        Raises TypeError for what is neither Pair nor dict, and UserError for what is wrong with the model.
+        Raises TypeError for anything that is neither Pair nor dict, and UserError for a problem with the model.
         """
         if isinstance(pairs, Pair | Mapping):
             return self([pairs], progress)[0]
@@ -63,16 +63,16 @@ class Judge:
         return judgements
 
     def in_parts(self, pairs: Iterable[PairLike]) -> Iterator[list[Judgement]]:
-        """The same, part by part, for more pairs than memory holds: pairs are read as they are needed."""
+        """The same, part by part, for more pairs than fit in memory. Pairs are read as they are needed."""
         if isinstance(pairs, str | bytes):
             raise TypeError("pairs are Pair objects or dicts with `query` and `title`, not text")
         return judge_in_parts(self.policy, self.domain, map(self._read, pairs), self.sampling, self.seed, self.decision)
 
     def _read(self, row: PairLike) -> Pair | Judgement:
-        """The pair, or the judgement of a row that is none. A Pair is checked as a row is."""
+        """The pair, or the judgement of an invalid row. A Pair is checked in the same way as a row."""
         if not isinstance(row, Pair | Mapping):
             raise TypeError(
-                f"{str(row)[:40]!r} is neither a Pair nor a dict with `query` and `title`; of a pandas DataFrame give "
+                f"{str(row)[:40]!r} is neither a Pair nor a dict with `query` and `title`; for a pandas DataFrame pass "
                 'frame.to_dict("records")'
             )
         cells = row_from_pair(row) if isinstance(row, Pair) else row
@@ -111,7 +111,7 @@ def load_judge(
         one = judge({"query": "red boots", "title": "Norvik trail boots, red"})
         print(one.label, one.expected_grade, one.steps)
 
-    Raises UserError when there is no such model, it cannot be used, or nobody says its domain.
+    Raises UserError if there is no such model, if it cannot be used, or if its domain is unknown.
     """
     chosen = choose_domain(domain, model, force_domain)
     policy = load_policy(model, device, dtype)

@@ -19,7 +19,7 @@ from taosr_she.model.sampling import Sampling
 T = TypeVar("T")
 
 PART_PAIRS = {"cpu": 64, "cuda": 256}
-"""Pairs of one part of `judge_in_parts`, all generated at the same time. On a CPU more at a time are no faster."""
+"""Number of pairs in a part of `judge_in_parts`, generated together. On a CPU, larger parts are not faster."""
 
 
 class Judged(NamedTuple):
@@ -30,7 +30,7 @@ class Judged(NamedTuple):
 
 
 def greedy(max_new_tokens: int) -> Sampling:
-    """The likeliest token at every place: how judging and evaluation read a model."""
+    """Greedy decoding: the most probable token at every position. Judging and evaluation use it."""
     return Sampling(max_new_tokens=max_new_tokens, temperature=0.0)
 
 
@@ -45,8 +45,8 @@ def judge_pairs(
 ) -> Judged:
     """Judgements of all pairs, at most `batch_rows` responses generated at a time; `seed` counts when sampling.
 
-    A pair whose prompt leaves no room for a response of `max_new_tokens` is not put to the model: its judgement has a
-    reason instead of a label, and the other pairs are judged. Raises UserError for what is wrong with the model.
+    A pair whose prompt leaves no room for a response of `max_new_tokens` is not given to the model: its judgement has a
+    reason instead of a label, and the other pairs are judged. Raises UserError for a problem with the model.
     """
     started = time.perf_counter()
     prompts = [policy.encode_prompt(domain, pair) for pair in pairs]
@@ -84,8 +84,8 @@ def judge_in_parts(
     seed: int = 0,
     decision: Decision = WRITTEN,
 ) -> Iterator[list[Judgement]]:
-    """Judgements of all pairs in order, part by part: memory is that of one part, and whoever asks can tell how far it
-    is. The pairs are read as they are needed. What is a judgement already (a refusal) keeps its place."""
+    """Judgements of all pairs in order, part by part. So memory is needed only for one part, and the caller can report
+    progress. Pairs are read as they are needed. Items that are already judgements (refusals) keep their position."""
     size = part_size(policy)
     for number, part in enumerate(in_parts(pairs, size)):
         asked = [pair for pair in part if isinstance(pair, Pair)]
@@ -94,7 +94,7 @@ def judge_in_parts(
 
 
 def part_size(policy: Policy) -> int:
-    """How many pairs a part has on the policy's device."""
+    """Number of pairs in a part, for the policy's device."""
     return PART_PAIRS.get(policy.device.type, PART_PAIRS["cuda"])
 
 

@@ -1,7 +1,7 @@
-"""Whether a model answers rows in a batch as it answers each alone: found out once for each model, by trying.
+"""Checks by trial, once for each model, whether a row gets the same answer in a batch as alone.
 
-Rows of unequal length are padded on the left while they are generated. Some architectures count positions from the
-padding, or let rows meet elsewhere than in attention; others are no causal models, whatever their name.
+Rows of unequal length are padded on the left during generation. Some architectures count positions from the padding, or
+mix rows outside of attention; others are not causal models, whatever their name.
 """
 
 from typing import Any
@@ -19,10 +19,10 @@ _one_by_one: WeakKeyDictionary[torch.nn.Module, bool] = WeakKeyDictionary()
 
 
 def one_prompt_at_a_time(model: Any) -> bool:
-    """Whether only rows of equal length may be generated together, as those of one prompt are.
+    """Whether only rows of equal length may be generated together, such as those of one prompt.
 
-    For models whose prompts are not shared; those that share them were compared there (`unshareable`). Raises UserError
-    when the model's answer to a row changes even so: with its neighbours, with what follows, or with its cache.
+    For models without shared prompts; the others are checked in `unshareable`. Raises UserError if the model's answer
+    to a row changes even then: with its neighbours, with later tokens, or with the cache.
     """
     found = _one_by_one.get(model)
     if found is None:
@@ -31,7 +31,7 @@ def one_prompt_at_a_time(model: Any) -> bool:
 
 
 def check_runs(model: Any) -> None:
-    """Raises UserError for a model that could be trained and would then not answer as it was trained to."""
+    """Raises UserError for a model that can be trained but would not generate the way it was trained."""
     if unshareable(model):
         one_prompt_at_a_time(model)
 
@@ -43,15 +43,15 @@ def _found(model: Any) -> bool:
         together, alone = _trial(model, [0, 1, 2, 3]), _trial(model, [1])
     except (MemoryError, torch.OutOfMemoryError):
         raise
-    except Exception as error:  # foreign code, run in a way that its authors may not have thought of
+    except Exception as error:  # third-party code, run in a way that its authors may not have expected
         said = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        raise UserError(f"{type(model).__name__} cannot be run token by token ({said}); take another model") from error
+        raise UserError(f"{type(model).__name__} cannot be run token by token ({said}); use another model") from error
     finally:
         model.train(was_training)
     if not alone:
         raise UserError(
-            f"{type(model).__name__} answers a row otherwise in a batch, or token by token, than in one pass over it "
-            "alone; take another model"
+            f"{type(model).__name__} gives a row another answer in a batch, or token by token, than in one pass over "
+            "the row alone; use another model"
         )
     return not together
 
@@ -74,7 +74,7 @@ def _trial(model: Any, which: list[int]) -> bool:
         full = [p + said[r, :step].tolist() for r, p in enumerate(rows)]
         full = full[1:] if step == 2 else full
         alone = torch.stack([_alone(model, row) for row in full])
-        # The way in which whole responses are scored: padded on the right, without a cache, other tokens behind.
+        # As whole responses are scored: padded on the right, without a cache, followed by other tokens.
         ends = torch.tensor([len(row) - 1 for row in full], device=weight.device)
         longer = [[*row, 9 % len(weight)] for row in full]
         scored = logits_at(model, longer, torch.arange(len(full), device=weight.device), ends)
@@ -90,11 +90,11 @@ def _alone(model: Any, row: list[int]) -> Tensor:
 
 
 def _alike(found: Tensor, wanted: Tensor) -> bool:
-    """Up to rounding, measured by how much the logits of a row differ among themselves.
+    """Whether logits are equal up to rounding, relative to the spread of the logits of a row.
 
-    In float32 0.02 lets through what some state space models lose by computing their state in two ways (0.002 in
-    Nemotron-H); rows that stand in each other's way are 0.05 apart and more. A model that has diverged says nothing
-    either way: whoever uses its numbers tells that.
+    In float32, the bound of 0.02 accepts the differences of state space models that compute their state in two ways
+    (0.002 in Nemotron-H). If rows affect each other, the difference is 0.05 or more. For a model that has diverged the
+    test says nothing; the code that uses its numbers reports that.
     """
     wanted = wanted.float()
     if not bool(wanted.isfinite().all()):

@@ -1,7 +1,7 @@
-"""Whether a tokenizer carries what the task needs: the response format there and back, and the text of a pair.
+"""Checks that a tokenizer preserves what the task needs: the response format, both ways, and the text of a pair.
 
-A tokenizer that loses line breaks, brackets or the case of the label codes trains to the end without an error and then
-writes malformed responses alone. So it is asked once for each domain, before anything is trained or judged.
+With a tokenizer that loses line breaks, brackets or the case of label codes, training would finish without an error and
+the model would write only malformed responses. So it is checked once for each domain, before training or judging.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,38 +19,38 @@ if TYPE_CHECKING:
 
 
 def check_carries(policy: "Policy", domain: Domain, prompt: Callable[[Pair], list[int]]) -> None:
-    """Raises UserError when a response in the domain's format, or what is asked, does not survive the tokenizer.
+    """Raises UserError if the tokenizer does not preserve a response in the domain's format, or the text of a pair.
 
-    `prompt` gives the token ids of a pair's prompt. Only words of the domain are tried: whether the tokenizer knows a
-    shop's words is for the demonstrations to show (`check_responses`).
+    `prompt` gives the token ids of a pair's prompt. Only words of the domain are tested; `check_responses` tests the
+    shop's words in the demonstrations.
     """
     for n in range(max(len(domain.codes), *(len(spec.choices) for spec in domain.steps))):
         code = domain.codes[n % len(domain.codes)]
         text = render_response(domain, {spec.key: _conclusion(spec, code, n) for spec in domain.steps})
         why = why_lost(policy, domain, text)
         if why:
-            raise UserError(f"{_named(policy)} cannot write the response format: {why}; take another model")
+            raise UserError(f"{_named(policy)} cannot write the response format: {why}; use another model")
     first, other = [*domain.step_keys, *domain.codes][:2]
     asked = [prompt(_pair(query, title)) for query, title in ((first, first), (other, first), (first, other))]
     titled = any(field.name == "title" for field in domain.prompt.fields)
     if asked[0] == asked[1] or (titled and asked[0] == asked[2]):
-        raise UserError(f"{_named(policy)} drops the text of the pair: all prompts are the same; take another model")
+        raise UserError(f"{_named(policy)} drops the text of the pair: all prompts are the same; use another model")
 
 
 def check_responses(policy: "Policy", domain: Domain, responses: Sequence[tuple[str, str]]) -> None:
-    """Raises UserError when one of (pair_id, response text) is no longer what it was behind the tokenizer."""
+    """Raises UserError if the tokenizer changes any of the responses, given as (pair_id, text)."""
     lost = [(pair_id, why) for pair_id, text in responses if (why := why_lost(policy, domain, text))]
     if lost:
         raise UserError(
-            f"{_named(policy)} loses something of {len(lost)} of {len(responses)} demonstrations; of the first, for "
-            f"pair '{lost[0][0]}': {lost[0][1]}; take another model, or mend the demonstrations"
+            f"{_named(policy)} changes {len(lost)} of {len(responses)} demonstrations; the first is that of pair "
+            f"'{lost[0][0]}': {lost[0][1]}; use another model, or fix the demonstrations"
         )
 
 
 def why_lost(policy: "Policy", domain: Domain, text: str) -> str:
-    """What a response loses when it is encoded, decoded and parsed; "" when nothing that counts.
+    """What a response loses when it is encoded, decoded and parsed; "" if nothing important.
 
-    It must stay well formed, with its label and the conclusions of its `choice` steps. Spaces may come and go.
+    It must stay well formed, with its label and the conclusions of its `choice` steps. Spaces may change.
     """
     before = parse_response(domain, text)
     if not before.well_formed:

@@ -1,27 +1,27 @@
-"""Chat templates: foreign code that makes text of turns, and may leave out, refuse or change what it is given."""
+"""Chat templates: third-party code that turns messages into text, and may omit, refuse or change what it is given."""
 
 from typing import Any
 
 from taosr_she.base.errors import UserError
 
 PROBE = "query: red shoes\ntitle: blue & green <b>\nanswer:"
-"""Lines as a user turn holds them. They must come through as they are: a list of parts in brackets is not the text."""
+"""Lines of a user turn. The template must keep them unchanged: a list of parts in brackets is not the text."""
 
 
 class Chat:
-    """The chat template of a tokenizer, and how it wants its turns: found out once by trying.
+    """The chat template of a tokenizer, and the form of turns that it accepts, determined once by trial.
 
-    Raises UserError when the text of a turn does not come through, whatever its form.
+    Raises UserError if the text of a turn is lost in every form.
     """
 
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
-        self.parts = False  # content as a list of parts, as models of text and images want it
+        self.parts = False  # content as a list of parts, as models of text and images need it
         reason = self._why_not()
         if reason:
             self.parts = True
             if self._why_not():
-                raise UserError(f"{self._named} {reason}; repair it, or take another model")
+                raise UserError(f"{self._named} {reason}; repair it, or use another model")
         self.has_system_turn = self._takes_system_turn()
 
     @property
@@ -30,7 +30,7 @@ class Chat:
         return f"model {name}: its chat template" if name else "the model's chat template"
 
     def text(self, turns: list[tuple[str, str]]) -> str:
-        """The prompt of (role, text) turns, up to where the response begins; thinking off where there is a switch."""
+        """The prompt for (role, text) turns, up to the start of the response; thinking is off if there is a switch."""
         try:
             return self._render(turns)
         except Exception as error:  # see `_render`
@@ -54,7 +54,7 @@ class Chat:
         return "" if PROBE in rendered else "leaves out the text of the pair"
 
     def _takes_system_turn(self) -> bool:
-        """Some templates refuse a system turn, others leave it out in silence."""
+        """Whether there is a system turn. Some templates refuse it, others silently omit it."""
         try:
             return "RULES" in self._render([("system", "RULES"), ("user", "x")])
         except Exception:

@@ -1,7 +1,7 @@
-"""The domain that a model was trained for, as a file beside its weights: who judges with it need not name it again.
+"""The domain that a model was trained for, saved as a file with its weights, so that it need not be named again.
 
-A model answers in the steps, labels and prompt of its training. Shown another domain it still answers, all of it
-malformed or worth nothing, so another one is refused unless the user insists.
+A model answers with the steps and labels it was trained on. With another domain it still answers, but the answers are
+malformed or worthless. So another domain is refused unless the user insists.
 """
 
 from pathlib import Path
@@ -34,7 +34,7 @@ def saved_domain(model: str | Path) -> Domain | None:
 def choose_domain(asked: str | Path | Domain | None, model: str | Path, force: bool = False) -> Domain:
     """The domain to use a model with: `asked` (a name, a file or a domain), else the model's own.
 
-    Raises UserError when nobody names one, and when `asked` differs from the model's own without `force`.
+    Raises UserError if there is none, or if `asked` differs from the model's own and `force` is not set.
     """
     if not str(model).strip():
         raise UserError("the model has no name: give a folder, or a name on the hub")
@@ -42,7 +42,7 @@ def choose_domain(asked: str | Path | Domain | None, model: str | Path, force: b
     if asked is None:
         if own is None:
             raise UserError(
-                f"model {model}: no {DOMAIN_FILE} there says which domain it was trained for; name it with --domain "
+                f"model {model}: it has no {DOMAIN_FILE} with the domain it was trained for; name it with --domain "
                 f"({', '.join(SHIPPED)}, or a YAML file), in Python with domain="
             )
         return own
@@ -57,7 +57,7 @@ def choose_domain(asked: str | Path | Domain | None, model: str | Path, force: b
 
 
 def difference(own: Domain, other: Domain) -> str | None:
-    """The first setting, as `prompt.show_rules`, in which two domains differ; None when they are the same."""
+    """The first setting, such as `prompt.show_rules`, in which two domains differ; None if they are the same."""
     return _difference(own.model_dump(mode="json"), other.model_dump(mode="json"))
 
 
@@ -76,7 +76,7 @@ def _difference(own: Any, other: Any, where: str = "") -> str | None:
 
 
 def _fetched(name: str) -> Path | None:
-    """From the hub, or from what was fetched before; None when it is not there."""
+    """The file from the hub or its cache; None if it does not exist."""
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, HFValidationError
 
@@ -85,6 +85,6 @@ def _fetched(name: str) -> Path | None:
     except EntryNotFoundError:  # the model has none
         return None
     except HFValidationError as error:
-        raise UserError(f"model {name}: no such folder, and not the form of a name on the hub") from error
+        raise UserError(f"model {name}: no such folder, and not a valid name on the hub") from error
     except OSError as error:
         raise UserError(f"model {name} cannot be loaded: {' '.join(str(error).split())[:300]}") from error

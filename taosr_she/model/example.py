@@ -1,4 +1,4 @@
-"""A training example as tokens, with what is to be learnt of it."""
+"""A training example as tokens, with the targets of the loss."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -8,9 +8,9 @@ IGNORE = -100
 
 
 class Example(NamedTuple):
-    """`labels[i]` is what the model should say in place i, given `ids[:i]`; IGNORE where it learns nothing.
+    """`labels[i]` is the token that the model should predict at position i, given `ids[:i]`; IGNORE for no loss.
 
-    Most often it is `ids[i]`. It may be another token: then the model learns one thing and goes on reading another.
+    Usually it is `ids[i]`. If it is another token, the model learns to write one token but continues with the other.
     """
 
     ids: list[int]
@@ -18,5 +18,5 @@ class Example(NamedTuple):
 
 
 def answer(prompt: Sequence[int], response: Sequence[int]) -> Example:
-    """Learn the response, end token included, behind the prompt."""
+    """Learn the response, including the end token, after the prompt."""
     return Example([*prompt, *response], [IGNORE] * len(prompt) + list(response))

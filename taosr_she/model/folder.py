@@ -1,4 +1,4 @@
-"""A model folder before a library reads it: what is missing, damaged or of another kind, in one line."""
+"""Checks a model folder before a library reads it: what is missing, damaged or of the wrong kind, in one line."""
 
 import json
 from pathlib import Path
@@ -11,17 +11,17 @@ OBJECTS = (
     "config.json", "generation_config.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
     "model.safetensors.index.json", "pytorch_model.bin.index.json",
 )  # fmt: skip
-"""Files that hold one JSON object each. Libraries take it for granted and fail somewhere inside where it is not so."""
+"""Files with one JSON object each. Libraries assume this, and otherwise fail with an obscure error."""
 
 ADAPTER_FILE, BASE_FILE = "adapter_config.json", "base.json"
 """What makes a folder an adapter, and where we say more of its base model than PEFT does (`adapter`)."""
 
 POINTER = b"version https://git-lfs.github.com/spec/"
-"""How a Git LFS pointer begins: what a clone without `git lfs` leaves in the place of a large file."""
+"""Start of a Git LFS pointer, which a clone without `git lfs` has instead of a large file."""
 
 
 def check_folder(name: str) -> None:
-    """What looks like a folder must be one, with a model and a tokenizer in it: the hub is not asked for a path.
+    """A name that looks like a folder must be one, with a model and a tokenizer: the hub is not asked for a path.
 
     A name of ours must stand for something that is here. Raises UserError, which names the folder as it was written.
     """
@@ -39,13 +39,13 @@ def check_folder(name: str) -> None:
         check_folder(base_of(name))
         return
     if not (folder / "config.json").is_file():
-        raise UserError(f"model {name}: no config.json there; expected a Hugging Face model folder")
+        raise UserError(f"model {name}: it has no config.json; expected a Hugging Face model folder")
     for file in sorted(folder.iterdir()):
         if file.is_file() and _begins(file, POINTER):
             raise UserError(f"model {name}: {file.name} is a Git LFS pointer, not the file itself; run `git lfs pull`")
     config = {file: json_object(name, folder / file) for file in OBJECTS if (folder / file).is_file()}["config.json"]
     if not any(file.name.startswith(("tokenizer.", "vocab", "spiece", "tekken")) for file in folder.iterdir()):
-        raise UserError(f"model {name}: no tokenizer there (tokenizer.json); copy that of the base model")
+        raise UserError(f"model {name}: it has no tokenizer (tokenizer.json); copy that of the base model")
     _check_own_code(name, config)
 
 
@@ -91,17 +91,17 @@ def json_object(name: str, file: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError is a ValueError
         raise UserError(f"model {name}: {file.name} is not JSON ({error}); download it again") from error
     if not isinstance(value, dict):
-        raise UserError(f"model {name}: {file.name} holds no JSON object; download it again")
+        raise UserError(f"model {name}: {file.name} is not a JSON object; download it again")
     return value
 
 
 def _check_own_code(name: str, config: dict[str, Any]) -> None:
-    """Code that a folder brings along is never run; many bring some that their library has made superfluous."""
+    """Custom code of a folder is never run. Many folders no longer need it, because transformers includes it."""
     from transformers import CONFIG_MAPPING
 
     kind = config.get("model_type")
     if config.get("auto_map") and not (isinstance(kind, str) and kind in CONFIG_MAPPING):
         raise UserError(
-            f"model {name}: it needs code of its own (auto_map), which is never run; take a model whose architecture "
-            "transformers knows"
+            f"model {name}: it needs custom code (auto_map), which is never run; use a model whose architecture is "
+            "part of transformers"
         )

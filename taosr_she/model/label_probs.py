@@ -1,4 +1,4 @@
-"""The label distribution: what the model believes where it is about to write the label."""
+"""The label distribution: the model's probabilities of the labels at the position of the label."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -76,9 +76,10 @@ def label_distribution(
 ) -> np.ndarray:
     """Probabilities (N, L) float64 over the label codes, rows adding up to 1; columns as in `domain.codes`.
 
-    Each context is the token ids of a prompt and the response up to and including the label's header. Where the codes
-    begin with different tokens, as they nearly always do, one forward pass reads the first of them; otherwise whole
-    codes are scored. At most `batch_rows` sequences are run at a time, contexts of like length together.
+    Each context is the token ids of a prompt and the response up to and including the label's header. If the codes
+    begin with different tokens, as they nearly always do, one forward pass gives the probabilities of these tokens.
+    Otherwise whole codes are scored. At most `batch_rows` sequences are run at a time; contexts of similar length go
+    together.
     """
     tokens = label_tokens(policy, domain)
     firsts = tokens.firsts
@@ -97,7 +98,7 @@ def label_distribution(
 
 
 def label_position(domain: Domain, policy: Policy, ids: list[int], response: Response) -> int:
-    """How many generated tokens stand before the label: up to and including the label section's header."""
+    """Number of generated tokens before the label, including the header of the label section."""
     step = response.steps[domain.label_step]
     if step is None:
         return len(ids)
@@ -107,7 +108,7 @@ def label_position(domain: Domain, policy: Policy, ids: list[int], response: Res
 
 
 def code_tokens(policy: Policy, domain: Domain) -> list[list[int]]:
-    """How each label code is tokenised after the label's header, a space between them."""
+    """The tokens of each label code after the label's header and a space."""
     header = f"[{domain.steps[domain.label_step].key}]"
     start = policy.encode_response(header)[:-1]
     codes = []
@@ -122,7 +123,7 @@ def code_tokens(policy: Policy, domain: Domain) -> list[list[int]]:
 
 
 def _shared_prefix(codes: list[list[int]]) -> list[int]:
-    """Tokens that all codes begin with, such as a space of its own."""
+    """Tokens that all codes begin with, such as a separate space."""
     shared = []
     for tokens in zip(*codes, strict=False):
         if len(set(tokens)) > 1:
@@ -145,8 +146,8 @@ def _first_token_scores(policy: Policy, contexts: list[list[int]], firsts: list[
 
 
 def _whole_code_scores(policy: Policy, contexts: list[list[int]], codes: list[list[int]]) -> np.ndarray:
-    """Log-probabilities (N, L) of whole codes. What a longer code takes from one that it continues ("10" from "1") is
-    subtracted, or the shorter one would win always."""
+    """Log-probabilities (N, L) of whole codes. If a code continues another ("10" continues "1"), its probability is
+    subtracted from the shorter code; otherwise the shorter code would always win."""
     n, width = len(contexts), max(map(len, codes))
     ids = torch.tensor([code + [0] * (width - len(code)) for code in codes], device=policy.device).repeat(n, 1)
     mask = torch.tensor([[t < len(code) for t in range(width)] for code in codes], device=policy.device).repeat(n, 1)

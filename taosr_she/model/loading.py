@@ -2,9 +2,9 @@
 
 What is wrong with them is one line that names them.
 
-Reading foreign files runs foreign libraries, and any of them raises what it likes: tokenizers a bare Exception, torch a
-RuntimeError or an UnpicklingError, transformers an ImportError. So everything that comes out of them is translated here
-and nowhere else. Code that a model brings along is never run.
+The libraries that read these files raise many kinds of exception: tokenizers a bare Exception, torch a RuntimeError or
+an UnpicklingError, transformers an ImportError. All of them are translated here and nowhere else. Custom code of a
+model is never run.
 """
 
 import errno
@@ -34,8 +34,8 @@ def load_parts(name: str, auto: Any, device: torch.device, precision: str = "aut
 
     `name` is a folder, a name of ours (see `names`) or one of the hub.
 
-    Raises UserError when there is no such model, when it is of another kind, damaged or does not fit its config, and
-    when its tokenizer is no fast one, has no end token, or has tokens without embeddings.
+    Raises UserError if there is no such model, or if it is of another kind, damaged, or does not fit its config; also
+    if its tokenizer is not a fast one, has no end token, or has tokens without embeddings.
     """
     from transformers import AutoConfig
 
@@ -84,7 +84,7 @@ def _dtype(config: Any, auto: Any, device: torch.device, precision: str) -> torc
 
 
 def quantised_by(config: Any) -> str:
-    """The method by which the weights were quantised (gptq, bitsandbytes); "" where they were not."""
+    """The method of quantisation of the weights (gptq, bitsandbytes); "" if they are not quantised."""
     quantisation = getattr(config, "quantization_config", None)
     if not quantisation:
         return ""
@@ -109,23 +109,23 @@ def _why(name: str, part: str, error: Exception, quantised: str) -> str:
     if quantised:
         return f"model {name} is quantised ({quantised}) and does not load here: {said}; or take the original weights"
     if "custom code" in said or "trust_remote_code" in said:
-        return f"model {name} cannot be loaded: it needs code of its own, which is never run; take another model"
+        return f"model {name} cannot be loaded: it needs custom code, which is never run; use another model"
     if part == "tokenizer" and not isinstance(error, OSError | ImportError):
         return f"model {name}: its tokenizer.json cannot be read ({said}); damaged, or saved by a newer tokenizers?"
     if part == "weights" and _damaged(error):
-        if isinstance(error, pickle.UnpicklingError):  # torch's own text proposes to run what is in the file
-            said = "it holds something else than weights"
+        if isinstance(error, pickle.UnpicklingError):  # torch's own text suggests running the file's content
+            said = "it contains something other than weights"
         first = said.split(". ")[0][:150]
         return f"model {name} cannot be loaded: its weights are damaged ({first}); download them again"
     return f"model {name} cannot be loaded: {said}"
 
 
 def _damaged(error: Exception) -> bool:
-    """Whether a file of weights is not what its name says, by what its readers raise then."""
+    """Whether an error means that a file of weights is not of the type that its name says."""
     return (
         isinstance(error, SafetensorError | pickle.UnpicklingError | EOFError | LookupError)
         or (isinstance(error, RuntimeError) and "PytorchStreamReader" in str(error))
-        or (isinstance(error, OSError) and error.errno == errno.EINVAL)  # a seek beyond what is there
+        or (isinstance(error, OSError) and error.errno == errno.EINVAL)  # a seek beyond the end of the file
     )
 
 
@@ -146,19 +146,19 @@ def _check_weights(name: str, model: Any, info: dict[str, Any]) -> None:
 
 
 def _check_tokens(name: str, model: Any, tokenizer: Any) -> None:
-    """Every token that a text, an end or padding can hold needs a row of the embeddings.
+    """Every token of text, the end token and the pad token need a row in the embeddings.
 
-    Other special tokens may lie beyond: some models of text alone keep the image token of their family.
+    Other special tokens may lie beyond: some text-only models keep the image token of their family.
     """
     rows = model.get_input_embeddings().weight.shape[0]
     for what, number in (
         ("end", tokenizer.eos_token_id), ("pad", tokenizer.pad_token_id), ("start", tokenizer.bos_token_id),
     ):  # fmt: skip
         if number is not None and number >= rows:
-            mend = ", or make the end token the pad_token in tokenizer_config.json" if what == "pad" else ""
+            fix = ", or make the end token the pad_token in tokenizer_config.json" if what == "pad" else ""
             raise UserError(
                 f"model {name}: its {what} token is number {number}, the embeddings have {rows} rows, 0 to {rows - 1}: "
-                f"resize them{mend}"
+                f"resize them{fix}"
             )
     special = {i for i, token in tokenizer.added_tokens_decoder.items() if token.special}
     last, text = max(((i, t) for t, i in tokenizer.get_vocab().items() if i not in special), default=(0, ""))
@@ -184,7 +184,7 @@ def silent() -> Iterator[None]:
 
 @contextmanager
 def no_progress_bars() -> Iterator[None]:
-    """Loading and saving draw bars that would cut through the run's own progress display."""
+    """Without the progress bars of loading and saving, which would disrupt the run's own progress display."""
     from transformers.utils import logging as theirs
 
     shown = theirs.is_progress_bar_enabled()

@@ -44,7 +44,7 @@ class Policy:
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
-        """The model in eval mode; afterwards in the mode it was in."""
+        """Put the model in eval mode, and restore its mode afterwards."""
         was_training = self.model.training
         self.model.eval()
         try:
@@ -62,26 +62,26 @@ class Policy:
 
     @property
     def pad_id(self) -> int:
-        """What fills batches. Without a pad token it is the end token: masks, never ids, say what is padding."""
+        """The id that fills batches. Without a pad token it is the end token: padding is marked by masks, not ids."""
         pad = self.tokenizer.pad_token_id
         return self.tokenizer.eos_token_id if pad is None else pad
 
     @property
     def positions(self) -> int | None:
-        """Most tokens of prompt and response together; None where the architecture sets no limit."""
+        """Maximum number of tokens of prompt and response together; None if the architecture sets no limit."""
         limit: int | None = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
         return limit
 
     def encode_prompt(self, domain: Domain, pair: Pair) -> list[int]:
         """Token ids of the prompt of a pair; the response follows directly.
 
-        With a chat template: the domain's part as system turn (before the user's text where the template has no system
-        turn), the pair as user turn, thinking switched off where the template knows the switch. Without one: the plain
-        prompt, after the start token if the tokenizer sets one. No text of the pair can produce a control token: every
-        special and added token in it is taken apart first.
+        With a chat template, the domain's part is the system turn (or comes before the user's text if the template has
+        no system turn), the pair is the user turn, and thinking is switched off if the template has a switch for it.
+        Without a chat template, it is the plain prompt, after the start token if the tokenizer sets one. No text of the
+        pair can produce a control token: every special and added token in it is broken up first.
 
-        Raises UserError when the tokenizer or its chat template cannot carry the domain's responses or the pair; that
-        is found out once for each domain.
+        Raises UserError if the tokenizer or its chat template does not preserve the domain's responses or the pair,
+        which is checked once for each domain.
         """
         if not any(domain is known for known in self._checked):
             check_carries(self, domain, partial(self._prompt, domain))

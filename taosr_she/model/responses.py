@@ -1,4 +1,4 @@
-"""Parsed responses of a policy to pairs: sampled, decoded and split into steps, outside the training loop."""
+"""Responses of a policy to pairs, outside the training loop: sampled, decoded and split into steps."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from taosr_she.model.sampler import Rollouts, Sampling, sample_groups
 
 
 class Sampled(NamedTuple):
-    """B responses with the pair of each, and how many tokens each took, end token included."""
+    """B responses, each with its pair and its number of tokens, including the end token."""
 
     pairs: list[Pair]
     responses: list[Response]

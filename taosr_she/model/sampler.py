@@ -1,4 +1,4 @@
-"""The group sampler: every prompt is run once, its keys and values serve the whole group, finished rows leave."""
+"""The group sampler: each prompt is run once for its whole group, and finished rows leave the batch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,10 +19,10 @@ from taosr_she.model.policy import Policy
 from taosr_she.model.sampling import Sampling
 
 ATTENTION = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
-"""All but cuDNN's attention: it plans anew for every new length, which made bfloat16 decoding 4 times slower (H200)."""
+"""All but cuDNN attention, which plans again for every new length and made bfloat16 decoding 4 times slower (H200)."""
 
 LOOK_EVERY = {"cpu": 1}
-"""Tokens between two looks at who has finished; 8 elsewhere: to look is to wait until the device has caught up."""
+"""Tokens between two checks for finished rows on a CPU; 8 elsewhere, because a check waits for the device."""
 
 NOTHING = torch.zeros(0, 0, 0)
 
@@ -61,7 +61,7 @@ def sample_groups(
     values (pure state space models) or answers otherwise in a batch, and when its output is not finite.
     """
     if "past_key_values" not in inputs(type(policy.model).forward):
-        raise UserError(f"{type(policy.model).__name__} keeps no keys and values: take a model with attention")
+        raise UserError(f"{type(policy.model).__name__} keeps no keys and values: use a model with attention")
     limit = getattr(policy.model.config.get_text_config(), "max_position_embeddings", None)
     longest = max(map(len, prompts), default=0)
     if limit and longest + sampling.max_new_tokens > limit:
@@ -153,7 +153,7 @@ def _sample_chunk(
 
 
 def _decoder(model: Any, steps: int) -> type[SharedPrompts] | type[CopiedPrompts]:
-    """The quickest way to decode that this model allows."""
+    """The fastest way to decode that this model allows."""
     if not shares(model):
         return CopiedPrompts
     return RecordedPrompts if recordable(model, steps) else SharedPrompts

@@ -1,4 +1,4 @@
-"""How responses are drawn: settings alone, so that a recipe can be read without torch."""
+"""Settings of sampling. They are in a file of their own, because reading a recipe must not import torch."""
 
 from pydantic import Field
 
@@ -6,13 +6,13 @@ from taosr_she.base.config import Strict
 
 
 class Sampling(Strict):
-    """How responses are drawn."""
+    """How responses are sampled."""
 
     max_new_tokens: int = Field(default=128, gt=0)
-    """Length limit of a response, end token included."""
+    """Maximum length of a response in tokens, including the end token."""
     temperature: float = Field(default=1.0, ge=0)
-    """Logits are divided by it; 0 is greedy."""
+    """Sampling temperature; 0 is greedy decoding."""
     top_k: int = Field(default=0, ge=0)
-    """Draw only from so many of the likeliest tokens; 0 is off."""
+    """Sample only from this number of most probable tokens; 0 is off."""
     top_p: float = Field(default=1.0, gt=0, le=1)
-    """Draw only from the likeliest tokens that together hold this probability; 1 is off."""
+    """Sample only from the most probable tokens that together have this probability; 1 is off."""

@@ -1,4 +1,4 @@
-"""The tiny model: a Qwen3 of random weights with a tokenizer learnt from the run's own text. No download."""
+"""The tiny model: a Qwen3 with random weights and a tokenizer trained on the run's own text. Nothing is downloaded."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -28,21 +28,21 @@ class TinyConfig(Strict):
     layers: int = Field(default=4, gt=0)
     """Transformer blocks."""
     heads: int = Field(default=8, gt=0)
-    """Attention heads; their width is hidden / heads. Comparing and copying many fields at once takes many heads: with
-    4 of width 32 the same model learns them far later (see docs/log.md)."""
+    """Attention heads; their width is hidden / heads. Comparing and copying many fields at once needs many heads: with
+    4 heads of width 32, the same model learns this much later (see docs/log.md)."""
     kv_heads: int = Field(default=4, gt=0)
-    """Key and value heads (grouped-query attention). Half as many as heads makes sampling a quarter faster."""
+    """Key and value heads (grouped-query attention). With half as many as heads, sampling is a quarter faster."""
     ffn: int = Field(default=384, gt=0)
     """Width of the feed-forward layers."""
     vocab_size: int = Field(default=2048, ge=300)
-    """Tokens at most (special ones, section headers and the 256 bytes included); a small text yields fewer."""
+    """Maximum vocabulary, including special tokens, section headers and the 256 bytes; a small text gives fewer."""
     max_positions: int = Field(default=2048, gt=0)
-    """Longest prompt and response together, in tokens."""
+    """Maximum length of prompt and response together, in tokens."""
     init_std: float = Field(default=0.06, gt=0)
-    """Standard deviation of the random weights. Hugging Face's usual 0.02 is made for wide models: at width 128 the
-    model then sits on a plateau for hundreds of steps before it learns to copy from the prompt (see docs/log.md)."""
+    """Standard deviation of the random weights. Hugging Face's default of 0.02 suits wide models. At width 128, the
+    model then stays on a plateau for hundreds of steps before it learns to copy from the prompt (see docs/log.md)."""
     tie: bool = True
-    """Use the token embeddings as output layer too."""
+    """Use the token embeddings also as the output layer."""
 
     @model_validator(mode="after")
     def _check(self) -> "TinyConfig":

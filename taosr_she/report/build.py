@@ -22,11 +22,11 @@ ENVIRONMENT_LINE = ("taosr_she", "python", "torch", "transformers", "gpu", "devi
 
 
 def build_report(run_folder: Path) -> Path:
-    """Write `report.html` into the run folder, whole or not at all; returns its path. Raises UserError."""
+    """Write `report.html` to the run folder, completely or not at all, and return its path. Raises UserError."""
     run = load_run(Path(run_folder))
     names = read_names(run)
     results = run.results
-    if results:  # baselines last: what the run trained is what people look for
+    if results:  # baselines last, because readers look for the trained models
         results["models"] = dict(sorted(results["models"].items(), key=lambda item: label_only(item[1])))
     stage, responses = _responses(run, names)
     environment = Environment(
@@ -64,18 +64,18 @@ def build_report(run_folder: Path) -> Path:
 
 
 def shown(value: Any) -> Any:
-    """Every value on its way into the page: control characters in texts are shown as such. One that overrides the
-    writing direction would turn the rest of the paragraph around. (What is HTML in it, autoescape makes text.)"""
+    """Filter for every value on the page: makes control characters in texts visible. One that overrides the writing
+    direction would reverse the rest of the paragraph. (Autoescape takes care of HTML.)"""
     return plain(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def term_link(key: str, text: str) -> Markup:
-    """`text` as a link into the glossary, with its entry as a tip; plain text where the glossary has none."""
-    found = term_of(key)
-    if found is None:
+    """`text` as a link to the glossary, with the entry as a tooltip; plain text if the glossary has no entry."""
+    entry = term_of(key)
+    if entry is None:
         return escape(plain(text))
     link = Markup('<a class="term" href="#term-{}" title="{}">{}</a>')
-    return link.format(found.key, f"{found.name}: {found.text}", plain(text))
+    return link.format(entry.key, f"{entry.name}: {entry.text}", plain(text))
 
 
 def duration(seconds: float | None) -> str:
@@ -111,5 +111,5 @@ def _environment_line(environment: dict[str, Any]) -> str:
 
 
 def _text(name: str) -> Markup:
-    """A file of this folder, to stand in the page as it is."""
+    """A file of this folder, inserted into the page unchanged."""
     return Markup(Path(__file__).with_name(name).read_text("utf-8"))

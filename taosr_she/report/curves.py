@@ -16,7 +16,7 @@ HEALTH = (
     ("kl", "KL to the start", "nats a token"),
     ("length", "Response length", "tokens"),
     ("malformed_rate", "Malformed", "share of rollouts"),
-    ("tokens_per_second", "Speed", "generated tokens a second"),
+    ("tokens_per_second", "Speed", "generated tokens per second"),
 )
 GSRM = (
     ("gsrm_agreement", "Agreement with held-out people", "share of steps"),
@@ -28,7 +28,7 @@ GSRM = (
 
 @dataclass(frozen=True)
 class Curves:
-    """Panels under their headings, the lines of the shared legend, and what is not drawn and why."""
+    """Panels under their headings, the lines of the shared legend, and what is not drawn, with the reason."""
 
     groups: list[tuple[str, list[Chart]]]
     legend: list[tuple[str, str]]  # (colour, name)
@@ -38,7 +38,7 @@ class Curves:
 
 
 def training_curves(run: RunData, names: Names) -> Curves:
-    """Reinforcement learning stages overlaid; SFT losses in a panel of their own."""
+    """Reinforcement learning stages overlaid; SFT losses in a separate panel."""
     rl = [stage for stage in run.of_kind("rl") if stage.metrics]
     sft = [stage for stage in run.of_kind("sft") if stage.metrics]
     left_out: list[str] = []

@@ -1,4 +1,4 @@
-"""One metric over training as a picture for documents: the mean over runs of every training stage, with its range."""
+"""A plot of one metric over training, for documents: mean and range over runs for every training stage."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,24 +9,24 @@ from taosr_she.base.errors import UserError
 from taosr_she.report.load import load_run
 
 SMOOTH = 5
-"""Updates of the moving average."""
+"""Number of updates in the moving average."""
 
 
 def metric_curves(runs: Sequence[Path], metric: str) -> dict[str, np.ndarray]:
-    """Training stage -> (runs, updates) of a metric, smoothed, cut to the shortest run. UserError where none has it."""
-    found: dict[str, list[list[float]]] = {}
+    """Training stage -> (runs, updates) of a metric, smoothed and cut to the shortest run. UserError if none has it."""
+    series: dict[str, list[list[float]]] = {}
     for folder in runs:
         for stage in load_run(folder).of_kind("rl"):
             values = [float(row[metric]) for row in stage.metrics if row.get(metric) is not None]
             if values:
-                found.setdefault(stage.name, []).append(values)
-    if not found:
+                series.setdefault(stage.name, []).append(values)
+    if not series:
         raise UserError(f"{', '.join(map(str, runs))}: no training stage has the metric '{metric}'")
-    return {name: _smoothed([v[: min(map(len, values))] for v in values]) for name, values in found.items()}
+    return {name: _smoothed([v[: min(map(len, values))] for v in values]) for name, values in series.items()}
 
 
 def draw_metric(runs: Sequence[Path], metric: str, out: Path) -> None:
-    """Write a PNG or SVG (by the ending): a line a stage, the band from the lowest to the highest run."""
+    """Write a PNG or SVG (by the ending): a line for each stage, with a band from the lowest to the highest run."""
     curves = metric_curves(runs, metric)
     import matplotlib
 
@@ -49,7 +49,7 @@ def draw_metric(runs: Sequence[Path], metric: str, out: Path) -> None:
 
 
 def _smoothed(values: Sequence[Sequence[float]]) -> np.ndarray:
-    """Mean over the last SMOOTH updates; over fewer at the start."""
+    """Mean over the last SMOOTH updates, or over fewer at the start."""
     table = np.asarray(values, dtype=np.float64)
     sums = np.cumsum(np.pad(table, ((0, 0), (SMOOTH, 0))), axis=1)
     counts = np.minimum(np.arange(1, table.shape[1] + 1), SMOOTH)

@@ -1,11 +1,11 @@
-"""The words of the report in plain English. Names of metrics in the tables lead here."""
+"""The glossary of the report, in plain English. Names of metrics in the tables link to it."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Term:
-    """One entry; `key` is what links point at."""
+    """One entry; `key` is the target of links."""
 
     key: str
     name: str
@@ -18,13 +18,13 @@ GLOSSARY: tuple[tuple[str, tuple[Term, ...]], ...] = (
         (
             Term(
                 "macro_f1", "Macro-F1",
-                "F1 of every grade that occurs, averaged so that each grade counts the same however rare it is. "
-                "F1 is the harmonic mean of precision (how many of the pairs given a grade have it) and recall "
-                "(how many of the pairs with a grade were given it). It decides between models.",
+                "Mean of the F1 scores of all grades that occur; rare grades count as much as frequent ones. "
+                "F1 is the harmonic mean of precision (the share of the pairs given a grade that have it) and recall "
+                "(the share of the pairs with a grade that were given it). This metric decides between models.",
             ),
             Term(
                 "good_f1", "Good F1",
-                "F1 of the yes-or-no question whether a product is a good result, that is, has one of the grades "
+                "F1 of the yes-or-no question whether a product is a good result: whether it has one of the grades "
                 "that the domain counts as good.",
             ),
             Term(
@@ -64,9 +64,9 @@ GLOSSARY: tuple[tuple[str, tuple[Term, ...]], ...] = (
             ),
             Term(
                 "malformed", "Malformed",
-                "Share of responses that do not keep to the form (a section missing, twice or in the wrong place, "
-                "no label). They have no label and count as wrong. A baseline writes no response, so it cannot be "
-                "malformed.",
+                "Share of responses that break the response format (a section is missing, repeated or in the wrong "
+                "place, or there is no label). They have no label and count as wrong. A baseline writes no response, "
+                "so it cannot be malformed.",
             ),
             Term(
                 "ece", "ECE, expected calibration error",
@@ -101,7 +101,7 @@ GLOSSARY: tuple[tuple[str, tuple[Term, ...]], ...] = (
             Term(
                 "step", "Step",
                 "One named part of a response: what is asked, what the product is, category, attributes, label. "
-                "The number of a step is the share of its known verdicts that are right.",
+                "The number shown for a step is the share of its known verdicts that are right.",
             ),
             Term(
                 "verdict", "Verdict",
@@ -110,22 +110,22 @@ GLOSSARY: tuple[tuple[str, tuple[Term, ...]], ...] = (
             ),
             Term(
                 "steps_all_right", "All steps right",
-                "Share of responses whose every step is right, label included, among those whose every step has a "
-                "verdict.",
+                "Share of responses in which every step is right, including the label, among those in which every "
+                "step has a verdict.",
             ),
             Term(
                 "right_label_wrong_reasoning", "Right label, wrong reasoning",
-                "Share of responses that end in the right label although a step before it is wrong: lucky "
-                "answers, which a reward for the label alone pays.",
+                "Share of responses that end in the right label although an earlier step is wrong: lucky answers, "
+                "which a reward for the label alone reinforces.",
             ),
             Term(
                 "wrong_label_right_reasoning", "Wrong label, right reasoning",
-                "Share of responses whose steps are all right up to a wrong label: sound reasoning, which a "
-                "reward for the label alone punishes.",
+                "Share of responses with a wrong label although all earlier steps are right: sound reasoning, which "
+                "a reward for the label alone punishes.",
             ),
             Term(
                 "first_error", "First error",
-                "The first wrong step of a response. What follows from it is wrong for that reason.",
+                "The first wrong step of a response. Later steps may be wrong only because of it.",
             ),
         ),
     ),
@@ -134,7 +134,7 @@ GLOSSARY: tuple[tuple[str, tuple[Term, ...]], ...] = (
         (
             Term(
                 "sft", "SFT, supervised fine-tuning",
-                "The model learns to write given demonstrations, word by word. The start of everything else.",
+                "The model learns to write given demonstrations, token by token. All other training starts from it.",
             ),
             Term(
                 "rollout", "Rollout, group",
@@ -143,46 +143,45 @@ GLOSSARY: tuple[tuple[str, tuple[Term, ...]], ...] = (
             ),
             Term(
                 "outcome", "Outcome",
-                "1 if the response is well formed and ends in the label that people gave, else 0.",
+                "1 if the response is well formed and ends in the human label, otherwise 0.",
             ),
             Term(
                 "grpo", "GRPO, group relative policy optimisation",
-                "Reinforcement learning that rewards a rollout by how much its outcome lies above the mean of its "
-                "group, the same for each of its words (arXiv 2402.03300). Vanilla GRPO here is credit rule "
+                "Reinforcement learning that rewards a rollout by how far its outcome is above the mean of its "
+                "group, equally on all its tokens (arXiv 2402.03300). Here, vanilla GRPO is the credit rule "
                 "outcome.",
             ),
             Term(
                 "srpo", "SRPO, stepwise reward policy optimisation",
-                "GRPO with a reward on every step: the words of a step are paid for the outcome and for that "
-                "step's own verdict (after the abstract of arXiv 2510.07972, with documented choices).",
+                "GRPO with a reward on every step: the tokens of a step are rewarded for the outcome and for that "
+                "step's own verdict (follows the abstract of arXiv 2510.07972, with documented choices).",
             ),
             Term(
                 "credit", "Credit",
-                "How verdicts and outcome become the advantage of each word. The credit rule of a model stands "
-                "under its name.",
+                "The rule that turns verdicts and outcome into the advantage of each token. The credit rule of a "
+                "model is shown below its name.",
             ),
             Term(
                 "advantage", "Advantage",
-                "How much more, or less, probable training makes a word. Zero: it learns nothing from it.",
+                "How strongly training makes a token more probable (positive) or less probable (negative). At zero, "
+                "the token teaches nothing.",
             ),
             Term(
                 "signal", "Signal",
-                "A group has signal when some advantage in it is not zero. All rollouts alike give none, and are "
-                "not trained on.",
+                "A group has signal if any advantage in it is not zero. If all its rollouts are alike, it has none "
+                "and is not trained on.",
             ),
             Term(
                 "entropy", "Entropy",
-                "How undecided the model is about the next word, in nats. Near zero it has stopped to try "
-                "anything.",
+                "How uncertain the model is about the next token, in nats. Near zero, it has stopped exploring.",
             ),
             Term(
                 "kl", "KL",
-                "How far the model has moved from its start, in nats a word.",
+                "How far the model has moved from its start, in nats per token.",
             ),
             Term(
                 "dpo", "DPO, direct preference optimisation",
-                "Training on pairs of responses, the better before the worse, without sampling (arXiv "
-                "2305.18290).",
+                "Training on pairs of a better and a worse response, without sampling (arXiv 2305.18290).",
             ),
             Term(
                 "pass_rate", "Pass rate",
@@ -195,8 +194,8 @@ GLOSSARY: tuple[tuple[str, tuple[Term, ...]], ...] = (
         (
             Term(
                 "verifier", "Offline verifier",
-                "Looks up what people said of a step in stored annotations. Its hit rate is the share of the "
-                "responses where they said something.",
+                "Looks up the verdict on a step in stored annotations by people. Its hit rate is the share of "
+                "responses for which it finds one.",
             ),
             Term(
                 "gsrm", "GSRM",
@@ -210,11 +209,11 @@ GLOSSARY: tuple[tuple[str, tuple[Term, ...]], ...] = (
             Term(
                 "first_error_f1", "First-error F1",
                 "Harmonic mean of two shares: flawed responses whose first error is named exactly, and faultless "
-                "ones that pass (as ProcessBench, arXiv 2412.06559). Who always says the same has 0.",
+                "ones that pass (as in ProcessBench, arXiv 2412.06559). An examiner that always says the same has 0.",
             ),
             Term(
                 "kappa", "κ, Cohen's kappa",
-                "Agreement of two annotators beyond what chance would give: 1 is always, 0 no more than chance.",
+                "Agreement of two annotators beyond chance: 1 is perfect agreement, 0 is no more than chance.",
             ),
         ),
     ),
@@ -223,29 +222,29 @@ GLOSSARY: tuple[tuple[str, tuple[Term, ...]], ...] = (
         (
             Term(
                 "interval", "95% interval",
-                "Where the number would probably lie for other queries of the same kind, from drawing whole "
-                "queries again and again (bootstrap). It says nothing of another training run; only other seeds "
-                "can.",
+                "The range in which the number would probably lie for other queries of the same kind, from "
+                "resampling whole queries (bootstrap). It does not cover another training run; only several seeds "
+                "do.",
             ),
             Term(
                 "paired", "Paired comparison, p",
-                "The difference of two models on the very same pairs. Better and worse mean that its 95% interval "
-                "leaves out zero. p is how often chance alone would give so large a difference; it is not "
-                "corrected for the number of rows.",
+                "The difference between two models on the same pairs. Better and worse mean that its 95% interval "
+                "excludes zero. p is how often chance alone would give such a large difference; it is not corrected "
+                "for the number of rows.",
             ),
             Term(
                 "best", "★",
-                "The best value of a row. It does not say that the difference is more than chance, and is not "
-                "given where more is neither better nor worse, as for speed.",
+                "The best value of a row. It does not mean that the difference is more than chance. It is not shown "
+                "if more is neither better nor worse, as for length.",
             ),
             Term(
-                "mean_tokens", "Tokens a response",
+                "mean_tokens", "Tokens per response",
                 "Mean length. A token is a piece of a word; neither more nor less is better.",
             ),
             Term(
-                "tokens_per_second", "Tokens a second",
-                "How fast the evaluation generated, on the machine of this run and with whatever else it was "
-                "doing. It tells two models apart only where they were measured on a quiet machine.",
+                "tokens_per_second", "Tokens per second",
+                "Speed of generation in the evaluation, on the machine of this run and with its other load. Compare "
+                "models only if they were measured on a quiet machine.",
             ),
         ),
     ),

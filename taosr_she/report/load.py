@@ -1,4 +1,4 @@
-"""A run folder as plain data. What a run need not have (yet) is optional, and named in `gaps` for the page to say."""
+"""A run folder as plain data. Parts that a run does not have (yet) are optional; `gaps` lists them for the page."""
 
 import json
 from dataclasses import dataclass, field
@@ -27,7 +27,7 @@ class StageData:
 
 @dataclass(frozen=True)
 class RunData:
-    """Everything the page shows except the rollouts."""
+    """Everything that the page shows except the rollouts."""
 
     folder: Path
     name: str
@@ -38,7 +38,7 @@ class RunData:
     stages: list[StageData]  # in the recipe's order
     results: dict[str, Any] | None  # of the last evaluate stage
     notes: list[str]
-    gaps: list[str] = field(default_factory=list)  # sentences: what this folder does not hold
+    gaps: list[str] = field(default_factory=list)  # sentences about what is missing in this folder
 
     def of_kind(self, kind: str) -> list[StageData]:
         """The stages of one kind, in order."""
@@ -46,7 +46,7 @@ class RunData:
 
 
 def load_run(folder: Path) -> RunData:
-    """Read a run folder. Raises UserError when it is none, or when a file in it cannot be read."""
+    """Read a run folder. Raises UserError if it is not one, or if a file in it cannot be read."""
     if not (folder / "recipe.yaml").is_file() and not (folder / "stages").is_dir():
         raise UserError(f"{folder}: not a run folder (neither recipe.yaml nor stages/ in it); name the folder of a run")
     gaps: list[str] = []
@@ -84,11 +84,11 @@ def _recipe(path: Path, gaps: list[str]) -> tuple[str, dict[str, Any]]:
 
 def _stages(folder: Path, planned: dict[str, Any], gaps: list[str]) -> list[StageData]:
     """The stages on disk: those of the recipe in its order, then any other by name."""
-    found = sorted(p.name for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
+    on_disk = sorted(p.name for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
     for name in planned:
-        if name not in found:
+        if name not in on_disk:
             gaps.append(f"Stage {name} has not started.")
-    ordered = [name for name in planned if name in found] + [name for name in found if name not in planned]
+    ordered = [name for name in planned if name in on_disk] + [name for name in on_disk if name not in planned]
     return [_stage(folder / name, planned.get(name) or {}, gaps) for name in ordered]
 
 
@@ -123,7 +123,7 @@ def _metrics(path: Path, gaps: list[str]) -> list[dict[str, Any]]:
             row = json.loads(line)
             row["step"] = int(row["step"])
         except (ValueError, TypeError, KeyError) as error:
-            if number == len(lines):  # being written while the page is built, or cut by a kill
+            if number == len(lines):  # still being written, or cut short by a kill
                 gaps.append(f"The last line of {path.parent.name}/metrics.jsonl is unfinished and left out.")
                 break
             raise UserError(f"{path}, line {number}: expected a JSON object with a whole number `step`") from error

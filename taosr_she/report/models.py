@@ -1,4 +1,4 @@
-"""What each model gets wrong: confusion matrix, classes, first errors; and all models by slice."""
+"""The mistakes of each model: confusion matrix, classes, first errors; and all models by slice."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from taosr_she.report.names import MISSING, Names, number
 
 FEW = 30
-"""A slice with fewer pairs is marked: its interval is wide and its value little more than an anecdote."""
+"""A slice with fewer pairs is marked, because its interval is wide and its value says little."""
 
 SCORES = ("precision", "recall", "f1")
 
@@ -62,7 +62,7 @@ class SliceRow:
 
 
 def model_cards(results: dict[str, Any], names: Names) -> list[ModelCard]:
-    """One card a model, in the order of the results."""
+    """One card per model, in the order of the results."""
     codes = results["codes"]
     cards = []
     for name, model in results["models"].items():
@@ -124,8 +124,8 @@ def _first_errors(counts: dict[str, int], names: Names) -> list[Bar]:
 
 
 def _percent(value: Any) -> str:
-    found = number(value)
-    return MISSING if found is None else f"{found * 100:.1f}"
+    share = number(value)
+    return MISSING if share is None else f"{share * 100:.1f}"
 
 
 def _count(scores: dict[str, Any]) -> str:

@@ -23,8 +23,8 @@ METRICS = {
     "wrong_label_right_reasoning": "Wrong label, right reasoning",
     "malformed": "Malformed",
     "ece": "ECE of the label distribution",
-    "tokens_per_second": "Tokens a second",
-    "mean_tokens": "Tokens a response",
+    "tokens_per_second": "Tokens per second",
+    "mean_tokens": "Tokens per response",
 }
 MODELS = {"sft": "SFT", "grpo": "GRPO", "srpo": "SRPO", "dpo": "DPO", "tfidf": "TF-IDF", "majority": "Majority",
     "minilm": "MiniLM", "cross_encoder": "Cross-encoder",
@@ -34,7 +34,7 @@ MISSING = "–"
 
 @dataclass(frozen=True)
 class Names:
-    """Words for one run. Without a readable domain, codes and keys stand for themselves."""
+    """Names for one run. Without a readable domain, codes and keys are shown instead."""
 
     grades: dict[str, str] = field(default_factory=dict)  # code -> name
     steps: dict[str, str] = field(default_factory=dict)  # key -> title
@@ -42,7 +42,7 @@ class Names:
     domain: Domain | None = None
 
     def grade(self, code: str | None) -> str:
-        """`4 Excellent`; the name is left out where it says the same as the code."""
+        """`4 Excellent`; the name is left out if it is the same as the code."""
         if code is None:
             return MISSING
         name = self.grades.get(code, "")
@@ -62,7 +62,7 @@ class Names:
 
 
 def read_names(run: RunData) -> Names:
-    """Names from the recipe's domain; a domain file that is gone is one more gap of the run."""
+    """Names from the recipe's domain; a missing domain file is reported as a gap of the run."""
     grades: dict[str, str] = {}
     steps: dict[str, str] = {}
     domain = None
@@ -81,13 +81,13 @@ def read_names(run: RunData) -> Names:
 
 
 def label_only(model: dict[str, Any]) -> bool:
-    """True for a baseline: it gives a label and writes no response."""
+    """Whether this is a baseline, which gives a label but writes no response."""
     metrics = model.get("metrics") or {}
     return not any(number(metrics.get(key)) for key in ("mean_tokens", "tokens_per_second"))
 
 
 def number(value: Any) -> float | None:
-    """A finite number, else None: files hold null and NaN for what is undefined."""
+    """A finite number, otherwise None: undefined values are null or NaN in files."""
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 

@@ -1,4 +1,4 @@
-"""Small hand-written SVG: a line chart and a value with its interval. Colours and type come from the page's CSS."""
+"""Small hand-written SVG: a line chart, and a value with its interval. Colours and fonts come from the page's CSS."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -13,16 +13,16 @@ from taosr_she.base.files import dumps
 WIDTH, HEIGHT = 340, 180
 LEFT, RIGHT, TOP, BOTTOM = 40, 10, 10, 26
 MAX_POINTS = 240
-"""Longer series are drawn as means of equal buckets: a panel is about so many pixels wide."""
+"""Longer series are drawn as means of equal buckets, because a panel is about this many pixels wide."""
 SMOOTH_FROM = 16
-"""Series with at least so many points also get a moving average."""
+"""Series with at least this many points also get a moving average."""
 
 MARK_WIDTH, MARK_HEIGHT = 130, 10
 
 
 @dataclass(frozen=True)
 class Series:
-    """One line. NaN in `ys` leaves a hole."""
+    """One line. NaN in `ys` leaves a gap."""
 
     name: str
     colour: str  # CSS class
@@ -32,7 +32,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Chart:
-    """A panel: what it shows, the drawing, where each line ended, and its points for the pointer read-out."""
+    """A panel: title, drawing, last value of each line, and the points for the pointer read-out."""
 
     title: str
     unit: str
@@ -43,7 +43,7 @@ class Chart:
 
 @dataclass(frozen=True)
 class Frame:
-    """The plotting area of a panel: which values its edges stand for."""
+    """The plotting area of a panel: the values at its edges."""
 
     left: float
     right: float
@@ -52,14 +52,14 @@ class Frame:
     height: float = HEIGHT
 
     def at(self, x: float, y: float) -> tuple[float, float]:
-        """Where a point lies in the drawing."""
+        """The position of a point in the drawing."""
         return (
             LEFT + (x - self.left) / (self.right - self.left) * (WIDTH - LEFT - RIGHT),
             self.height - BOTTOM - (y - self.low) / (self.high - self.low) * (self.height - TOP - BOTTOM),
         )
 
     def axes(self, x_name: str, y_ticks: Sequence[float]) -> list[str]:
-        """Grid lines, figures at both axes, and the name of the x axis."""
+        """Grid lines, tick labels on both axes, and the name of the x axis."""
         parts = []
         for tick in y_ticks:
             y = self.at(self.left, tick)[1]
@@ -76,9 +76,9 @@ class Frame:
 
 
 def line_chart(title: str, unit: str, x_name: str, series: Sequence[Series], share: bool) -> Chart:
-    """Lines over a shared x axis; thin lines are the values, thick ones their moving average.
+    """Lines over a shared x axis. Thin lines are the values, thick ones their moving average.
 
-    The y axis of a share stays within 0 and 1.
+    The y axis of a share stays between 0 and 1.
     """
     drawn = [thinned(s) for s in series]
     smooth = [moving_average(s.ys) for s in drawn]
@@ -103,15 +103,15 @@ def line_chart(title: str, unit: str, x_name: str, series: Sequence[Series], sha
 
 
 def drawing(spoken: str, parts: Sequence[str], height: float = HEIGHT) -> Markup:
-    """A panel's SVG with a text that stands for it."""
+    """A panel's SVG with alternative text."""
     head = f'<svg class="chart" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(plain(spoken))}">'
     return Markup(f"{head}{''.join(parts)}</svg>")
 
 
 def interval_mark(value: float, interval: tuple[float, float], colour: str) -> Markup:
-    """A share as a line across the bar of its interval, on the scale from 0 to 1 that all cells of the page share.
+    """A share as a line across the bar of its interval, on a scale from 0 to 1 shared by all cells of the page.
 
-    Three small lines stand for 0, one half and 1. Decoration: the numbers stand beside it.
+    Three small lines mark 0, one half and 1. This is only decoration: the numbers are beside it.
     """
 
     def at(v: float) -> float:
@@ -151,7 +151,7 @@ def short(value: float) -> str:
 
 
 def fixed(value: float) -> str:
-    """Three decimals under ten, one under a hundred, else none: figures of one panel then have the same digits."""
+    """Three decimals below ten, one below a hundred, otherwise none. So the numbers of a panel have similar length."""
     if not math.isfinite(value):
         return "–"
     size = abs(value)

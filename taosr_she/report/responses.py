@@ -1,4 +1,4 @@
-"""One rollout laid out for reading: its steps in order, each with its verdict and the advantage its tokens earned."""
+"""One rollout prepared for reading: its steps in order, each with its verdict and the advantage of its tokens."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,11 +9,11 @@ from taosr_she.report.names import Names, number, signed
 from taosr_she.report.rollouts import marks
 
 MAX_TOKENS = 600
-"""Longer responses are cut here, and say so: thirty of them must not make a page of many megabytes."""
+"""Longer responses are cut, with a note: thirty of them must not make a page of many megabytes."""
 MAX_CHARS = 400
-"""Longer queries and titles are cut here."""
+"""Longer queries and titles are cut."""
 LOOKAHEAD = 16
-"""How many characters of the response a token may lie ahead of the text found so far."""
+"""Maximum distance, in characters, between a token and the text matched so far."""
 
 OUTCOMES = {
     "right": "Right label, no known error",
@@ -25,7 +25,7 @@ OUTCOMES = {
 
 @dataclass(frozen=True)
 class Span:
-    """Neighbouring tokens of one step with one advantage."""
+    """Adjacent tokens of one step with the same advantage."""
 
     text: str
     advantage: float
@@ -38,7 +38,7 @@ class Span:
 
 @dataclass(frozen=True)
 class StepBlock:
-    """One step as it stands in the response; `spans` is empty where the section is missing."""
+    """One step of the response; `spans` is empty if the section is missing."""
 
     title: str
     mark: str  # right | wrong | unknown
@@ -50,7 +50,7 @@ class StepBlock:
 
 @dataclass(frozen=True)
 class ResponseView:
-    """One of the thirty."""
+    """One response on the page."""
 
     kind: str
     outcome: str
@@ -69,7 +69,7 @@ class ResponseView:
 
 
 def response_view(row: dict[str, Any], step_keys: Sequence[str], names: Names) -> ResponseView:
-    """Lay out a row of `choose_rollouts`."""
+    """Prepare a row of `choose_rollouts`."""
     return ResponseView(
         kind=row["kind"],
         outcome=OUTCOMES[row["kind"]],
@@ -94,10 +94,10 @@ def cut(text: str) -> str:
 
 
 def align_tokens(tokens: Sequence[str], text: str) -> list[str]:
-    """Pieces of `text` for each token, so that spaces and split characters are shown as the response has them.
+    """The piece of `text` for each token, with spaces and split characters as in the response.
 
-    A token decoded alone may lack its space or be half a character. What lies between two found tokens goes to the
-    later one; a token that the text does not hold (the end token) keeps its own text at the end, else is empty.
+    A token decoded alone may lack its space or be part of a character. Text between two matched tokens belongs to the
+    later one. A token that is not in the text keeps its own text at the end (the end token); elsewhere it is empty.
     """
     pieces, position = [], 0
     for token in tokens:

@@ -1,6 +1,6 @@
 """Choose the rollouts worth reading: spread over training, of all kinds, from groups whose rollouts disagree.
 
-Choosing reads a few narrow columns; tokens are read for the chosen rows' files alone.
+The choice reads only a few narrow columns; tokens are read only from the files of chosen rows.
 """
 
 import math
@@ -12,7 +12,7 @@ from taosr_she.base.errors import UserError
 
 WANTED = 30
 KINDS = ("wrong_reasoning", "wrong_label", "right", "malformed")
-"""Taken in turn, so that every filter of the page has something to show."""
+"""Kinds of response, chosen in rotation so that every filter of the page has something to show."""
 NARROW = ["group", "rollout", "label", "predicted", "reason", "outcome", "verdicts"]
 WIDE = [
     *NARROW, "step", "pair_id", "query", "product", "response", "tokens", "token_steps", "token_advantages", "sources",
@@ -21,7 +21,7 @@ WIDE = [
 
 @dataclass(frozen=True)
 class Candidate:
-    """A row of a rollouts file, as far as choosing needs it."""
+    """The columns of a row of a rollouts file that the choice needs."""
 
     index: int
     kind: str
@@ -33,7 +33,7 @@ class Candidate:
 def choose_rollouts(folder: Path, wanted: int = WANTED) -> list[dict[str, Any]]:
     """Rows (all columns, plus `kind`, `group_size`, `group_right`) in order of updates; the same rows every time.
 
-    Raises UserError for a file that is no Parquet or lacks a column.
+    Raises UserError for a file that is not Parquet or lacks a column.
     """
     files = sorted(folder.glob("*.parquet"))
     if not files:

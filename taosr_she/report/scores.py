@@ -47,7 +47,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Column:
-    """Head of a model's column."""
+    """The head of a model's column."""
 
     key: str  # the name in the results
     name: str
@@ -67,7 +67,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparisons:
-    """Paired differences: a column for every two models, a row for every metric; None where one of them lacks it."""
+    """Paired differences: a column for every two models, a row for every metric; None if one of them lacks it."""
 
     titles: list[str]  # "SRPO − GRPO"
     rows: list[tuple[str, str, list[Difference | None]]]  # key and name of the metric; the first row is the headline
@@ -117,7 +117,7 @@ def _with_truth(row: Row, entropy: float | None) -> Row:
 
 
 def _robustness_rows(models: dict[str, Any]) -> list[Row]:
-    """A row a probe: macro-F1 under it, what it cost, and the share of the answers that it turned."""
+    """A row for each probe: macro-F1 under it, the loss, and the share of answers that it changed."""
     found = {name: model.get("robustness") or {} for name, model in models.items()}
     probes = dict.fromkeys(probe for by_probe in found.values() for probe in by_probe)
     return [
@@ -142,8 +142,8 @@ def _row(models: dict[str, Any], people: dict[str, Any], key: str, names: Names)
 def metric_row(
     models: dict[str, Any], key: str, name: str, colour: Callable[[str], str], rivals: Collection[str]
 ) -> Row | None:
-    """One metric of all `models` (name -> `metrics`, `intervals`); None when none has it. Of `rivals` the best is
-    marked, unless all are alike."""
+    """One metric of all `models` (name -> `metrics`, `intervals`); None if no model has it. The best of `rivals` is
+    marked, unless all are equal."""
     values = {model: number(content["metrics"].get(key)) for model, content in models.items()}
     known = [value for value in values.values() if value is not None]
     if not known:
@@ -158,16 +158,16 @@ def metric_row(
             cells.append(ScoreCell(MISSING, "", False, Markup("")))
             continue
         interval, mark = "", Markup("")
-        if found := bounds[model]:
-            interval = f"[{shown(key, found[0])}, {shown(key, found[1])}]"
-            mark = Markup("") if key in NOT_SHARES else interval_mark(value, found, colour(model))
+        if bound := bounds[model]:
+            interval = f"[{shown(key, bound[0])}, {shown(key, bound[1])}]"
+            mark = Markup("") if key in NOT_SHARES else interval_mark(value, bound, colour(model))
         is_best = marked and model in rival and best is not None and shown(key, value) == shown(key, best)
         cells.append(ScoreCell(shown(key, value), interval, is_best, mark))
     return Row(key, name, HINTS.get(key, ""), cells)
 
 
 def shown(key: str, value: float) -> str:
-    """Shares in percent with one decimal, other numbers as they are."""
+    """Shares in percent with one decimal, other numbers unchanged."""
     if key == "tokens_per_second":
         return f"{value:,.0f}"
     if key in PLAIN or key == "label_entropy":
@@ -183,12 +183,12 @@ def _bounds(model: dict[str, Any], key: str) -> tuple[float, float] | None:
 
 def comparisons(results: dict[str, Any], names: Names) -> Comparisons:
     """The paired comparisons, models and metrics in the order of the results."""
-    found = {((row["a"], row["b"]), row["metric"]): _difference(row) for row in results.get("paired") or []}
-    pairs = list(dict.fromkeys(pair for pair, _ in found))
-    metrics = list(dict.fromkeys(metric for _, metric in found))
+    differences = {((row["a"], row["b"]), row["metric"]): _difference(row) for row in results.get("paired") or []}
+    pairs = list(dict.fromkeys(pair for pair, _ in differences))
+    metrics = list(dict.fromkeys(metric for _, metric in differences))
     return Comparisons(
         [f"{names.model(b)} − {names.model(a)}" for a, b in pairs],
-        [(metric, _label(metric, names), [found.get((pair, metric)) for pair in pairs]) for metric in metrics],
+        [(metric, _label(metric, names), [differences.get((pair, metric)) for pair in pairs]) for metric in metrics],
     )
 
 

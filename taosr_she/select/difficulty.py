@@ -21,7 +21,7 @@ REASONS = {
     "too easy": "the pass rate is above the band",
     "no signal": "the rollouts agree in outcome and in every examined step, so no token would get credit",
     "label balance": "its label has too many pairs",
-    "near duplicate": "another pair, with the same label, says nearly the same and stands for it",
+    "near duplicate": "another pair with the same label and nearly the same text is kept instead",
     "over budget": "other pairs cover the space better",
 }
 """Every reason why a pair goes, with its meaning."""

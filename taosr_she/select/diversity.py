@@ -1,4 +1,4 @@
-"""A few pairs that stand for many: near duplicates leave, then a greedy choice covers what is left under a budget.
+"""A few pairs that represent many: near duplicates are dropped, then a greedy choice covers the rest within a budget.
 
 Follows the abstract of TaoSR-SHE (2510.07972), which filters for diversity, with documented choices:
 

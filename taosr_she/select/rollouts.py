@@ -2,7 +2,8 @@
 
 Pairs are sampled in order of their prompts' length, so that a batch pads little. A part is written whole or not at all;
 a killed run goes on behind the last one and ends with the same rollouts, because a part's seed follows from its number.
-Sampling is dear, examining is not: kept rollouts are examined anew each time, for annotators may have said more since.
+Sampling is expensive, examination is not: kept rollouts are examined again each time, because there may be new
+annotations.
 """
 
 import hashlib

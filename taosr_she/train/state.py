@@ -1,7 +1,7 @@
-"""Resumable state and metrics of a training stage: written whole or not at all, so that a kill loses little.
+"""Resumable state and metrics of a training stage, written completely or not at all, so a kill loses little.
 
-A state that cannot be read, or that the rows of the metrics file do not lead up to, counts as not there: training then
-starts again, with a warning, and ends with the same numbers.
+A state that cannot be read, or does not match the rows of the metrics file, is ignored: training then starts again,
+with a warning, and ends with the same numbers.
 """
 
 import json
@@ -26,7 +26,7 @@ def save_state(folder: Path, update: int, model: torch.nn.Module, optimizer: tor
 
 
 def load_state(folder: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> int:
-    """Restore model and optimizer in place; the number of finished updates, 0 when there is no state of this model."""
+    """Restore model and optimizer in place. Returns the number of finished updates; 0 if there is no usable state."""
     path = folder / STATE
     if not path.is_file():
         return 0
@@ -56,7 +56,7 @@ def _load_optimizer(optimizer: torch.optim.Optimizer, state: Any) -> str | None:
 
 
 def saved_updates(folder: Path) -> int:
-    """Updates that the state in a folder stands for, without reading its weights; 0 without a state."""
+    """Number of finished updates in a folder's state, without reading its weights; 0 without a state."""
     path = folder / STATE
     if not path.is_file() or _broken(path, whole=False):
         return 0
@@ -66,13 +66,13 @@ def saved_updates(folder: Path) -> int:
 
 
 def broken_archive(path: Path, whole: bool = True) -> str | None:
-    """What is wrong with a file of `torch.save`: it is a zip archive, whose checksums `whole` compares."""
+    """The problem of a file written by `torch.save`, or None. It is a zip archive; `whole` compares its checksums."""
     try:
         with zipfile.ZipFile(path) as archive:
             bad = archive.testzip() if whole else None
             return f"damaged ({bad})" if bad else None
     except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError):
-        return "damaged, or cut short"
+        return "damaged or cut short"
 
 
 def _broken(path: Path, whole: bool = True) -> str | None:
@@ -80,15 +80,15 @@ def _broken(path: Path, whole: bool = True) -> str | None:
     if wrong is None:
         try:
             torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        except Exception as error:  # an archive of something else: pickle and torch raise whatever they like
-            wrong = f"no state of ours ({type(error).__name__})"
+        except Exception as error:  # some other archive: pickle and torch can raise anything
+            wrong = f"not a training state ({type(error).__name__})"
     return wrong
 
 
 def _unlike(state: Any, model: torch.nn.Module) -> str | None:
-    """Why the state cannot go into the model, before anything of it is changed."""
+    """Why the state does not fit the model, checked before the model is changed."""
     if not isinstance(state, dict) or not {"update", "model", "optimizer"} <= state.keys():
-        return "no state of ours"
+        return "not a training state"
     if not isinstance(state["update"], int) or not isinstance(state["model"], dict):
         return "no state of ours"
     own = {name: tuple(weight.shape) for name, weight in _weights(model).items()}
@@ -97,7 +97,7 @@ def _unlike(state: Any, model: torch.nn.Module) -> str | None:
 
 
 def metrics_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows up to the first line that is none: the one that was being written at a kill, or a damaged one."""
+    """The rows up to the first invalid line, which was being written at a kill or is damaged."""
     rows: list[dict[str, Any]] = []
     if not path.is_file():
         return rows
@@ -114,18 +114,18 @@ def metrics_rows(path: Path) -> list[dict[str, Any]]:
 
 
 def rows_lead_to(path: Path, finished: int) -> bool:
-    """Are the rows of all finished updates there?"""
+    """Whether the rows of all finished updates exist."""
     return [row["step"] for row in metrics_rows(path)[:finished]] == list(range(1, finished + 1))
 
 
 def as_read(row: dict[str, Any]) -> dict[str, Any]:
-    """A row as a resumed run reads it from the file (null, not NaN), so that both decide alike."""
+    """A row as a resumed run reads it from the file (null, not NaN), so both make the same decisions."""
     read: dict[str, Any] = json.loads(dumps(row))
     return read
 
 
 class MetricsFile:
-    """JSONL, one row an update, flushed at once. Opening it drops rows that the resumed run will write again."""
+    """JSONL with one row per update, flushed at once. Opening it drops rows that the resumed run will write again."""
 
     def __init__(self, path: Path, finished: int) -> None:
         self.kept = [row for row in metrics_rows(path) if row["step"] <= finished]
@@ -141,7 +141,7 @@ class MetricsFile:
         self._file.flush()
 
     def sync(self) -> None:
-        """Return when all rows are on the disk: before a state that stands for them is written."""
+        """Return once all rows are on the disk. Call this before a state that includes them is written."""
         sync(self._path)
 
     def close(self) -> None:

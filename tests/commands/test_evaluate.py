@@ -16,7 +16,7 @@ def test_it_says_what_it_rejects_and_writes_json(model: Path, pairs: Path, tmp_p
     code, said, _ = cli("evaluate", model, pairs, "--out", out, "--max-new-tokens", 4)
     assert code == 0
     lines = [" ".join(line.split()) for line in said.splitlines()]
-    assert f"{pairs}: 8 of 11 rows come through" in lines
+    assert f"{pairs}: 8 of 11 rows are usable" in lines
     assert {"1 missing title", "1 missing label", "1 unknown label"} <= set(lines)
     assert f"rejected rows with reasons: {out / 'quarantine.jsonl'}" in lines
     assert len((out / "quarantine.jsonl").read_text().splitlines()) == 3

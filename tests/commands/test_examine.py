@@ -50,7 +50,7 @@ def test_the_gsrms_own_domain_is_used_and_malformed_responses_are_told(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--out", "o.xlsx"], "o.xlsx: the format is not known"),
+        (["--out", "o.xlsx"], "o.xlsx: unknown file ending"),
         (["--out", "responses.jsonl"], "--out responses.jsonl: is the input"),
         (["--out", "said.jsonl"], "--out said.jsonl: is the input"),
         (["--mode", "people"], "--mode people: expected one of human_first, gsrm_only, human_only, agree"),

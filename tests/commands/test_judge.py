@@ -41,7 +41,7 @@ def test_the_models_own_domain_is_used_and_malformed_answers_are_told(
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     assert len(rows) == 8 and all(row["malformed"] for row in rows)
     lines = said.splitlines()
-    assert lines[0] == f"{pairs}: 8 of 9 rows come through" and any("missing title" in line for line in lines)
+    assert lines[0] == f"{pairs}: 8 of 9 rows are usable" and any("missing title" in line for line in lines)
     assert f"judging 8 pairs with {model}, domain 'esci'" in lines  # said before the work, without a terminal
     assert any(line.startswith("  judging: 8/8") for line in lines)
     (warning,) = [line for line in lines if line.startswith("warning")]
@@ -95,14 +95,14 @@ def test_a_model_that_says_no_domain_needs_one_named(
     (tmp_path / "old" / "domain.yaml").unlink()
     code, _, error = cli("judge", tmp_path / "old", pairs, "--out", tmp_path / "o.jsonl")
     assert code == 2 and len(error.splitlines()) == 1
-    assert "no domain.yaml there" in error and "--domain (taobao, esci, wands, or a YAML file)" in error
+    assert "it has no domain.yaml" in error and "--domain (taobao, esci, wands, or a YAML file)" in error
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["pairs.jsonl", "--out", "judged.xlsx"], "judged.xlsx: the format is not known from the name"),
-        (["pairs.jsonl", "--out", "judged.parquet.gz"], "judged.parquet.gz: the format is not known"),
+        (["pairs.jsonl", "--out", "judged.xlsx"], "judged.xlsx: unknown file ending"),
+        (["pairs.jsonl", "--out", "judged.parquet.gz"], "judged.parquet.gz: unknown file ending"),
         (["pairs.jsonl", "--out", "pairs.jsonl"], "--out pairs.jsonl: is the input"),
         (["pairs.jsonl", "--out", "linked.jsonl"], "--out linked.jsonl: is the input"),
         (["x.jsonl.quarantine.jsonl", "--out", "x.jsonl"], "quarantine beside --out x.jsonl, x.jsonl.quarantine.jsonl"),
@@ -112,7 +112,7 @@ def test_a_model_that_says_no_domain_needs_one_named(
         (["pairs.jsonl", "--out", "/proc/o.csv"], "--out /proc/o.csv: cannot write to /proc"),
         (["pairs.jsonl", "--out", "."], "--out .: is not a file name"),
         (["pairs.jsonl", "--max-new-tokens", "0"], "'--max-new-tokens'"),
-        (["pairs.jsonl", "--layout", "html"], "layout 'html' is not known"),
+        (["pairs.jsonl", "--layout", "html"], "unknown layout 'html'"),
         (["pairs.jsonl", "--column", "query"], "--column query: expected field=column"),
         (["pairs.jsonl", "--column", "query=a", "--column", "query=b"], "--column query=b: 'query' was already given"),
         (["pairs.jsonl", "--column", "colour=a"], "--column"),

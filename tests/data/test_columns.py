@@ -44,7 +44,7 @@ def test_columns_go_on_top_of_the_layout() -> None:
         ("plain", None, r"f\.csv: no column 'query' for the query; .*the file has: text, score"),
         ("rair", None, "layout 'rair' does not say which column is the query"),
         ("plain", {"query": "text", "title": "text", "brand": "maker"}, "no column 'maker' for the brand"),
-        ("excel", None, "layout 'excel' is not known; choose auto, plain"),
+        ("excel", None, "unknown layout 'excel'; choose one of auto, plain"),
         ("plain", {"colour": "x"}, "--column .*: colour: .*our fields are query"),
     ],
 )

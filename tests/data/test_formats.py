@@ -33,7 +33,7 @@ def test_the_name_gives_the_format(name: str, kind: str) -> None:
 
 @pytest.mark.parametrize("name", ["a.xlsx", "a.json", "a", "a.parquet.gz", "a.gz"])
 def test_other_names_are_refused(name: str) -> None:
-    with pytest.raises(UserError, match=r"the format is not known from the name; use \.csv"):
+    with pytest.raises(UserError, match=r"unknown file ending; use one of \.csv"):
         file_format(Path(name))
 
 

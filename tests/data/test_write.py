@@ -105,7 +105,7 @@ def test_no_pairs_are_no_problem(tmp_path) -> None:
 
 
 def test_what_cannot_be_written_is_one_clear_line(tmp_path) -> None:
-    with pytest.raises(UserError, match="the format is not known from the name"):
+    with pytest.raises(UserError, match="unknown file ending"):
         write_pairs(tmp_path / "x.xlsx", [])
     (tmp_path / "mine").mkdir()
     with pytest.raises(UserError, match="exists and is not a Hugging Face dataset"):

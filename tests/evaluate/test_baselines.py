@@ -171,5 +171,5 @@ def test_a_baseline_answers_every_pair_in_order_with_a_probability_a_grade() -> 
     for wrong in (found[:2], found[::-1], [None] * 3):
         with pytest.raises(UserError, match="baseline m:x: expected one Prediction for each of the 3 pairs"):
             checked_predictions("m:x", domain, pairs, wrong)
-    with pytest.raises(UserError, match="baseline m:x: pair 0 needs 4 probabilities, one a grade"):
+    with pytest.raises(UserError, match="baseline m:x: pair 0 needs 4 probabilities, one per grade"):
         checked_predictions("m:x", domain, pairs, [replace(found[0], probs=(1.0,)), *found[1:]])

@@ -200,9 +200,9 @@ def test_comparison_of_a_model_with_itself_in_another_order() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda b: b[1:], "1 pairs were answered by one model only, e.g. '0-0'"),
-        (lambda b: [*b, replace(b[0], pair_id="new")], "one model only, e.g. 'new'"),
-        (lambda b: [*b, b[0]], "pair '0-0' is there 2 times"),
+        (lambda b: b[1:], "1 pairs have a prediction by only one model, e.g. '0-0'"),
+        (lambda b: [*b, replace(b[0], pair_id="new")], "only one model, e.g. 'new'"),
+        (lambda b: [*b, b[0]], "pair '0-0' occurs 2 times"),
         (lambda b: [replace(b[0], query_id="other"), *b[1:]], "another query or label"),
         (lambda b: [replace(b[0], label="4" if b[0].label != "4" else "1"), *b[1:]], "another query or label"),
     ],

@@ -59,8 +59,8 @@ def alone(policy: Policy, prompt: list[int], steps: int) -> list[int]:
     [
         ("deepseek_v2", "its value heads are not as wide as its key heads", False),
         ("deepseek_v3", "its value heads are not as wide as its key heads", False),
-        ("doge", "it fails so (TypeError", False),
-        ("bart", "its attention cannot be exchanged", True),
+        ("doge", "it fails with shared prompts (TypeError", False),
+        ("bart", "its attention cannot be replaced", True),
     ],
     indirect=["policy"],
 )
@@ -83,7 +83,7 @@ def test_the_plain_path_answers_as_each_row_alone(
 @pytest.mark.parametrize(
     ("policy", "message"),
     [
-        ("bert", "BertLMHeadModel answers a row otherwise in a batch"),  # it sees what follows: no causal model
+        ("bert", "BertLMHeadModel gives a row another answer in a batch"),  # it sees what follows: no causal model
         ("minimax", r"MiniMaxForCausalLM cannot be run token by token \(ValueError: MiniMax uses cache of its own"),
     ],
     indirect=["policy"],

@@ -115,6 +115,6 @@ def test_demonstrations_are_asked_one_by_one(make: Callable[..., Policy], domain
     swaps = make(lambda texts: of_bytes(texts, normalizers.Replace("near", "same")))
     rows = [("p1", good), ("p2", good.replace("same", "near")), ("p3", "malformed already")]
     assert why_lost(swaps, domain, good) == ""
-    with pytest.raises(UserError, match=r"loses something of 1 of 3 demonstrations.*'p2'.*'near' becomes 'same'"):
+    with pytest.raises(UserError, match=r"changes 1 of 3 demonstrations.*'p2'.*'near' becomes 'same'"):
         check_responses(swaps, domain, rows)
     check_responses(make(of_bytes), domain, rows)

@@ -53,7 +53,7 @@ def test_another_domain_is_refused_unless_forced_and_none_is_asked_for(tmp_path:
     assert choose_domain("taobao", tmp_path, force=True) == load_domain("taobao")
     (tmp_path / DOMAIN_FILE).unlink()
     assert choose_domain("esci", tmp_path) == load_domain("esci")
-    with pytest.raises(UserError, match=r"no domain\.yaml there .* --domain \(taobao, esci, wands"):
+    with pytest.raises(UserError, match=r"it has no domain\.yaml .* --domain \(taobao, esci, wands"):
         choose_domain(None, tmp_path)
 
 

@@ -75,9 +75,9 @@ def one_more_token(**how: str) -> Callable[[Path], object]:
 
 
 SPOILT: dict[str, tuple[Callable[[Path], object], str]] = {
-    "no config": (lambda f: without(f, "config.json"), "no config.json there"),
-    "empty folder": (lambda f: without(f, *(p.name for p in f.iterdir())), "no config.json there"),
-    "no tokenizer": (lambda f: without(f, "tokenizer.json"), "no tokenizer there"),
+    "no config": (lambda f: without(f, "config.json"), "it has no config.json"),
+    "empty folder": (lambda f: without(f, *(p.name for p in f.iterdir())), "it has no config.json"),
+    "no tokenizer": (lambda f: without(f, "tokenizer.json"), "it has no tokenizer"),
     "no weights": (lambda f: without(f, "model.safetensors"), "no file named"),
     "an adapter": (written("adapter_config.json", "{}"), "an adapter whose adapter_config.json names no base model"),
     "no weights but a byte": (written("model.safetensors", "x"), "its weights are damaged"),
@@ -92,19 +92,19 @@ SPOILT: dict[str, tuple[Callable[[Path], object], str]] = {
     "half a tokenizer": (written("tokenizer.json", "{"), "tokenizer.json cannot be read .*; damaged"),
     "a newer tokenizer": (newer_tokenizer, "tokenizer.json cannot be read .*saved by a newer tokenizers"),
     "a tokenizer of another library": (written("tokenizer.json", "[]"), "tokenizer.json cannot be read"),
-    "config is a list": (written("config.json", "[1]"), "config.json holds no JSON object"),
+    "config is a list": (written("config.json", "[1]"), "config.json is not a JSON object"),
     "config is half": (written("config.json", '{"a": '), "config.json is not JSON"),
     "config is not text": (written("config.json", b"\xff\xfe"), "config.json is not JSON"),
     "config is deep": (written("config.json", '{"a":' * 100_000), "config.json is not JSON"),
-    "tokenizer config is a text": (written("tokenizer_config.json", '"x"'), "tokenizer_config.json holds no"),
-    "generation config is a list": (written("generation_config.json", "[]"), "generation_config.json holds no"),
-    "special tokens are a number": (written("special_tokens_map.json", "4"), "special_tokens_map.json holds no"),
+    "tokenizer config is a text": (written("tokenizer_config.json", '"x"'), "tokenizer_config.json is not a JSON"),
+    "generation config is a list": (written("generation_config.json", "[]"), "generation_config.json is not a JSON"),
+    "special tokens are a number": (written("special_tokens_map.json", "4"), "special_tokens_map.json is not a JSON"),
     "a config of texts": (keys("config.json", hidden_size="wide"), "cannot be loaded"),
     "heads that do not divide": (keys("config.json", num_key_value_heads=0), "cannot be loaded"),
     "an unknown architecture": (keys("config.json", model_type="qwen9"), "qwen9"),
     "no architecture": (keys("config.json", model_type=None, architectures=None), "cannot be loaded"),
     "no causal LM": (keys("config.json", model_type="t5"), "cannot be loaded"),
-    "own code": (keys("config.json", model_type="own", auto_map=OWN_CODE), r"code of its own \(auto_map\), which is"),
+    "own code": (keys("config.json", model_type="own", auto_map=OWN_CODE), r"custom code \(auto_map\), which is"),
     "a layer is missing": (keys("config.json", num_hidden_layers=3, layer_types=None), "weights lack model.layers.2"),
     "another vocabulary": (another_vocabulary, r"the embeddings have (\d+) rows, the config says (\d+) "),
     "another width": (keys("config.json", intermediate_size=64), r"has the shape \(\d+, 48\), .* \(\d+, 64\)"),
@@ -186,7 +186,7 @@ def test_weights_that_are_not_used_are_told(saved: Path, caplog: pytest.LogCaptu
 
 
 def test_a_file_is_no_folder(saved: Path) -> None:
-    with pytest.raises(UserError, match="a file; name the Hugging Face model folder"):
+    with pytest.raises(UserError, match="is a file; name the Hugging Face model folder"):
         load_policy(saved / "model.safetensors")
 
 
@@ -218,4 +218,4 @@ def test_own_code_is_never_run_nor_asked_for(saved: Path, tmp_path: Path) -> Non
     )  # fmt: skip
     assert not (tmp_path / "ran").exists() and "[y/N]" not in done.stdout + done.stderr
     assert done.returncode == 2 and done.stderr.count("\n") == 1
-    assert done.stderr.startswith("taosr-she: model ./model/: it needs code of its own")
+    assert done.stderr.startswith("taosr-she: model ./model/: it needs custom code")

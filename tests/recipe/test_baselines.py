@@ -37,4 +37,4 @@ def test_robustness_is_in_the_results_and_on_the_page(toy_run: Path) -> None:
         assert model["robustness"].keys() == {"typos", "word_order", "promotion", "injection"}
         assert all(found["pairs"] == 7 and 0 <= found["changed"] <= 1 for found in model["robustness"].values())
     page = (toy_run / "report.html").read_text()
-    assert "macro-F1 of disturbed pairs" in page and "Word order" in page
+    assert "macro-F1 of perturbed pairs" in page and "Word order" in page

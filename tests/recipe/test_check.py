@@ -19,7 +19,7 @@ def recipe(domain: str, **data: Any) -> Recipe:
     [
         (recipe("taobao", kind="pairs", path="x.csv"), "the lexical teacher writes the steps of 'esci' and 'wands'"),
         (recipe("esci", kind="market"), "the market writes the labels of 'taobao'"),
-        (recipe("esci", kind="pairs", path="x.csv", layout="excel"), "layout 'excel' is not known"),
+        (recipe("esci", kind="pairs", path="x.csv", layout="excel"), "unknown layout 'excel'"),
         (recipe("esci", kind="pairs", path="x.csv", columns={"querry": "q"}), "querry"),
         (recipe("nope.yaml", kind="market"), "domain 'nope.yaml' is neither shipped"),
         (recipe("esci", kind="pairs", path="not/there.csv"), "not/there.csv"),

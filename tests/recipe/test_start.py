@@ -58,7 +58,7 @@ def test_a_damaged_start_model_is_refused_before_anything_runs(
 ) -> None:
     (base / "config.json").write_text("[]")
     code, _, error = cli("run", "demo", f"stages.sft.model={base}", f"out={tmp_path / 'run'}", "--dry-run")
-    assert (code, error) == (2, f"taosr-she: model {base}: config.json holds no JSON object; download it again\n")
+    assert (code, error) == (2, f"taosr-she: model {base}: config.json is not a JSON object; download it again\n")
 
 
 def test_the_same_domain_or_a_word_of_the_user_lets_it_start(base: Path, tmp_path: Path) -> None:

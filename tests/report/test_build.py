@@ -113,7 +113,7 @@ def test_words_of_the_field_lead_to_the_glossary(page_path: Path, browser) -> No
     keys = {"ece", "grpo", "srpo", "credit", "macro_f1", "right_label_wrong_reasoning", "tokens_per_second", "best"}
     assert {f"term-{key}" for key in keys} <= there
     link = page.locator('#table tr[data-metric="right_label_wrong_reasoning"] a.term')
-    assert "although a step before it is wrong" in link.get_attribute("title")
+    assert "although an earlier step is wrong" in link.get_attribute("title")
     link.click()
     entry = page.locator("#term-right_label_wrong_reasoning").bounding_box()
     assert page.locator("nav").bounding_box()["height"] <= entry["y"] < 800

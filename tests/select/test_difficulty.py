@@ -82,7 +82,7 @@ def test_no_label_has_more_than_its_share_and_the_middle_stays(rows: list[tuple[
 def test_settings_that_cannot_work_are_refused() -> None:
     with pytest.raises(ValidationError, match="pass_low"):
         DifficultyConfig(pass_low=0.9, pass_high=0.1)
-    with pytest.raises(ValidationError, match="thin out the rarest"):
+    with pytest.raises(ValidationError, match="reduce the rarest"):
         DifficultyConfig(balance=0.5)
     with pytest.raises(ValidationError, match="temperature 0"):
         DifficultyConfig.model_validate({"sampling": {"temperature": 0}})

@@ -1,4 +1,4 @@
-"""The market plays the people: several annotators with coverage, errors and blind spots of their own.
+"""Simulated annotators of the market, each with their own coverage, errors and blind spots.
 
 A person sees a pair with the blind spots they fall into (always the same ones in one pair), and slips now and then:
 writes a wrong conclusion as a reference, or says the opposite of what they think as a verdict. So people disagree
@@ -23,22 +23,22 @@ class Person(Strict):
     """One simulated annotator."""
 
     name: str = Field(min_length=1)
-    """Stands in `annotator` of every record."""
+    """Written to the field `annotator` of every record."""
     coverage: float = Field(default=1.0, ge=0, le=1)
     """Share of the pairs that this person annotates or judges."""
     error_rate: float = Field(default=0.02, ge=0, le=1)
-    """Chance of a slip, for each step."""
+    """Probability of a slip in each step."""
     blind_spots: tuple[str, ...] = ()
     """Blind spots of this person (names as for the teacher)."""
     blind_rate: float = Field(default=0.5, ge=0, le=1)
-    """Chance to fall into each of them where a pair gives room."""
+    """Probability that each of them takes effect on a pair where it can occur."""
 
     @field_validator("blind_spots")
     @classmethod
     def _known(cls, spots: tuple[str, ...]) -> tuple[str, ...]:
         unknown = [spot for spot in spots if spot not in BLIND_SPOTS]
         if unknown:
-            raise ValueError(f"unknown blind spot '{unknown[0]}'; there are {', '.join(BLIND_SPOTS)}")
+            raise ValueError(f"unknown blind spot '{unknown[0]}'; choose from {', '.join(BLIND_SPOTS)}")
         return spots
 
 
@@ -47,11 +47,11 @@ PEOPLE = (
     Person(name="ben", coverage=0.8, error_rate=0.05, blind_spots=("need", "rival"), blind_rate=0.5),
     Person(name="cleo", coverage=0.6, error_rate=0.03, blind_spots=("alternatives", "near"), blind_rate=0.5),
 )
-"""A small team: no two share a blind spot, so that their majority is better than any of them."""
+"""A small team. No two people share a blind spot, so their majority is better than any of them."""
 
 
 def annotate_by(people: Sequence[Person], cases: Mapping[str, Case], seed: int) -> list[Annotation]:
-    """References of these people for the cases, by pair_id. What a person says of a pair does not depend on the others.
+    """References of these people for the cases, by pair_id. A person's references do not depend on the other people.
 
     The label step is not annotated here: the pair's human label is its reference.
     """
@@ -67,10 +67,10 @@ def annotate_by(people: Sequence[Person], cases: Mapping[str, Case], seed: int) 
 def references_of(
     person: Person, pair_id: str, cases: Mapping[str, Case], ids: Sequence[str], rng: Random
 ) -> list[Annotation]:
-    """One person's references for one pair, a step each; none when the pair is not among those they cover.
+    """One person's references for the steps of one pair; none if the person does not cover the pair.
 
-    A slip is what somebody with every blind spot would conclude, or, where that is what this person thinks anyway, the
-    conclusion of another pair (`ids` are those to choose from).
+    A slip is the conclusion of somebody with every blind spot. If that is this person's conclusion anyway, it is the
+    conclusion of another pair, chosen from `ids`.
     """
     if not _covers(person, rng):
         return []
@@ -98,9 +98,9 @@ def verdicts_of(
 ) -> list[Annotation]:
     """Verdicts on every step of the responses (pair_id, response_id, response), missing sections left out.
 
-    A step is right when it concludes, canonically, what the person thinks; `correction` holds that where it is wrong.
-    The same text gets the same verdict from the same person, in whatever response it stands. With the same seed people
-    cover the same pairs, and see them in the same way, as in `annotate_by`.
+    A step is right if its canonical conclusion equals the person's; if it is wrong, `correction` holds the person's
+    conclusion. A person gives the same text the same verdict in every response. With the same seed, people cover the
+    same pairs as in `annotate_by`, and see them the same way.
     """
     specs = {spec.key: spec for spec in domain.steps}
     thoughts: dict[tuple[str, str], dict[str, str]] = {}  # (person, pair_id) -> step -> conclusion; {} not covered
@@ -132,7 +132,7 @@ def verdicts_of(
 
 
 def _person_rng(person: Person, pair_id: str, seed: int) -> Random:
-    """A stream of its own for each person and pair: neither the other people nor the other pairs change it."""
+    """A separate random stream for each person and pair, which does not depend on other people or pairs."""
     return Random(f"annotator {seed} {person.name} {pair_id}")
 
 
@@ -141,7 +141,7 @@ def _covers(person: Person, rng: Random) -> bool:
 
 
 def _thoughts(person: Person, case: Case, rng: Random) -> dict[str, str]:
-    """What the person concludes in every step, blind spots included, slips not. No draw without blind spots."""
+    """The person's conclusion of every step, with blind spots but without slips. Draws nothing without blind spots."""
     room = [spot for spot in blind_spots(case) if spot in person.blind_spots]
     fallen = tuple(spot for spot in room if rng.random() < person.blind_rate)
     return flawed_reasoning(case, fallen).steps if fallen else case.truth.steps

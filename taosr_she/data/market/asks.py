@@ -1,4 +1,4 @@
-"""Queries and products of the market as meanings (text comes later): what is asked, and what is offered for it."""
+"""The meaning of queries and products in the market (their text comes later): what is asked and what is offered."""
 
 from dataclasses import dataclass, replace
 from random import Random
@@ -6,7 +6,7 @@ from random import Random
 from taosr_she.data.market.lexicon import BRANDS, COLORS, DEPARTMENTS, KIND_DEPARTMENT, KNOWLEDGE, SUB_BRANDS
 from taosr_she.data.market.reasoning import KEY_ORDER, Ask, Constraint, Goods, status
 
-# Few enough that a tiny model sees every pair of budget and price often: comparing numbers is not what this is about.
+# Few enough that a tiny model often sees every pair of budget and price: comparing numbers is not the point here.
 PRICES = range(10, 100, 10)
 BUDGETS = (30, 50, 70)
 
@@ -22,7 +22,7 @@ _RELATIONS = (("same", 62), ("near", 16), ("accessory", 8), ("other", 14))
 
 @dataclass(frozen=True)
 class Popularity:
-    """Zipf weights over kinds: `weights[i]` belongs to `kinds[i]`, most popular first."""
+    """Zipf weights over kinds: `weights[i]` belongs to `kinds[i]`; most popular first."""
 
     kinds: tuple[str, ...]
     weights: tuple[float, ...]
@@ -41,7 +41,7 @@ def popularity(seed: int, exponent: float, departments: int) -> Popularity:
 
 
 def draw_ask(rng: Random, popular: Popularity, hard: float) -> Ask:
-    """One query meaning: a kind by popularity, and zero to three constraints on different keys.
+    """The meaning of one query: a kind drawn by popularity, and zero to three constraints on different keys.
 
     `hard` multiplies the weights of the hard kinds (negation, alternatives, knowledge, need, budget).
     """
@@ -74,9 +74,10 @@ def _draw_constraint(rng: Random, kind: str, key: str, origin: str) -> Constrain
 
 
 def draw_goods(rng: Random, ask: Ask, satisfy: float, popular: Popularity) -> Goods:
-    """One product shown for the query: related to it as in `_RELATIONS`, meeting each constraint with chance `satisfy`.
+    """One product shown for the query. Its relation is drawn from `_RELATIONS`; each constraint is met with probability
+    `satisfy`.
 
-    Where it does not meet one, it conflicts, comes close (sub-brand, slightly over budget) or does not say.
+    If a constraint is not met, the product conflicts, comes close (sub-brand, slightly over budget) or does not say.
     """
     rel = rng.choices([r for r, _ in _RELATIONS], [w for _, w in _RELATIONS])[0]
     kind = _related_kind(rng, ask.kind, rel, popular)
@@ -109,7 +110,7 @@ def _related_kind(rng: Random, asked: str, rel: str, popular: Popularity) -> str
 
 
 def _steer(rng: Random, goods: Goods, constraint: Constraint, wish: str) -> Goods:
-    """The product changed so that `constraint` gets the status `wish` (or the nearest one that its key can have)."""
+    """The product, changed to give `constraint` the status `wish` (or the closest one possible for its key)."""
     key = constraint.key
     if key == "price":
         wish = "conflict" if wish == "unknown" else wish

@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 
-# Each department: main kinds (all near each other), accessories, and the materials and features that make sense there.
+# Each department: main kinds (all near each other), accessories, and suitable materials and features.
 # Spellings of a kind: canonical, one synonym seen in training, one kept for the robustness slice.
 
 
 @dataclass(frozen=True)
 class Department:
-    """One department: kinds of product that are near each other, and the accessories of all of them."""
+    """One department: kinds of product that are near each other, and accessories for all of them."""
 
     name: str
     kinds: tuple[tuple[str, str, str], ...]
@@ -115,7 +115,7 @@ KNOWLEDGE = {
     "rustproof": "steel",
     "unplasticked": "plastic",
 }
-"""a word that takes knowledge to read -> the material it excludes."""
+"""a word that needs knowledge to understand -> the material it excludes."""
 
 BRANDS = (
     "norvik", "pelumo", "zentara", "kivano", "ordell", "marwick", "tessaly", "bruneau", "calvex", "sorrelo", "dunmere",
@@ -134,7 +134,7 @@ NOISE = (
     "bestseller",
     "great deal",
 )
-"""Promotional words in titles; they mean nothing."""
+"""Promotional words in titles, without meaning."""
 
 KIND_DEPARTMENT: dict[str, Department] = {words[0]: d for d in DEPARTMENTS for words in d.kinds}
 ACCESSORY_DEPARTMENT: dict[str, Department] = {a: d for d in DEPARTMENTS for a in d.accessories}

@@ -1,4 +1,4 @@
-"""The market put together, from one seed: labelled pairs, the truth of every step, demonstrations, annotations."""
+"""The whole market from one seed: labelled pairs, the truth of every step, demonstrations, annotations."""
 
 from dataclasses import dataclass
 from random import Random
@@ -17,7 +17,7 @@ from taosr_she.domain.pair import Annotation, Pair
 
 
 class MarketConfig(Strict):
-    """What the market holds. Splits never share a query text."""
+    """Sizes and difficulty of the market. Splits never share a query text."""
 
     demonstration_pairs: int = Field(default=3000, ge=0)
     """Pairs with a demonstration by the teacher (SFT)."""
@@ -28,15 +28,15 @@ class MarketConfig(Strict):
     test_pairs: int = Field(default=800, ge=0)
     """Pairs for the tables."""
     departments: int = Field(default=4, ge=2, le=8)
-    """Departments of the shop, four kinds of product each. More make the category step harder."""
+    """Number of departments, with four kinds of product each. More departments make the category step harder."""
     products_per_query: int = Field(default=2, ge=1)
     """Products shown for each query."""
     zipf: float = Field(default=0.8, ge=0)
-    """Exponent of the popularity of kinds of product; 0 makes all equally popular."""
+    """Zipf exponent of the popularity of kinds of product; 0 makes all equally popular."""
     hard: float = Field(default=1.0, ge=0)
-    """Weight of the hard kinds of query (negation, alternatives, knowledge, need, budget), 1 as in `asks.py`."""
+    """Weight of the hard kinds of query (negation, alternatives, knowledge, need, budget); 1 is that of `asks.py`."""
     satisfy: float = Field(default=0.5, ge=0, le=1)
-    """Chance that a product meets a constraint of the query."""
+    """Probability that a product meets a constraint of the query."""
     synonym_share: float = Field(default=0.25, ge=0, le=1)
     """Share of words written as a synonym."""
     question_share: float = Field(default=0.1, ge=0, le=1)
@@ -44,17 +44,17 @@ class MarketConfig(Strict):
     misspelled_share: float = Field(default=0.02, ge=0, le=1)
     """Share of queries with a typing error."""
     unseen_share: float = Field(default=0.1, ge=0, le=1)
-    """Share of test queries worded with synonyms and needs that training never shows (slice `unseen_words`)."""
+    """Share of test queries with synonyms and needs that never occur in training (slice `unseen_words`)."""
     blind_share: float = Field(default=0.5, ge=0, le=1)
-    """Chance that the teacher falls into a blind spot that a pair gives room for."""
+    """Probability that a blind spot of the teacher takes effect on a pair where it can occur."""
     label_follows: float = Field(default=0.9, ge=0, le=1)
-    """Chance that the teacher's label follows from its own steps rather than being the true one."""
+    """Probability that the teacher's label follows from its own steps; otherwise it is the true label."""
     annotation_coverage: float = Field(default=1.0, ge=0, le=1)
-    """Share of training pairs whose steps the market's annotator has judged."""
+    """Share of training pairs with annotated steps."""
     annotation_error: float = Field(default=0.02, ge=0, le=1)
-    """Chance that an annotated conclusion is wrong."""
+    """Probability that an annotated conclusion is wrong."""
     annotators: tuple[Person, ...] = ()
-    """Several people with coverage, errors and blind spots of their own, in place of the one described above."""
+    """Several people, each with their own coverage, errors and blind spots, instead of the annotator above."""
     held_out_annotators: tuple[Person, ...] = (Person(name="held_out"),)
     """People who annotate the development pairs. Nothing is trained on what they say: it measures GSRMs."""
 
@@ -82,7 +82,7 @@ class Market:
 
 
 def generate_market(config: MarketConfig, seed: int) -> Market:
-    """Everything from one seed: the same seed gives the same market on every platform."""
+    """Generate the market. The same seed gives the same market on every platform."""
     domain = load_domain("taobao")
     popular = popularity(seed, config.zipf, config.departments)
     rng = Random(f"market {seed}")
@@ -124,7 +124,7 @@ def _annotations(config: MarketConfig, cases: dict[str, Case], seed: int) -> lis
 def _new_query(
     rng: Random, popular: Popularity, config: MarketConfig, split: str, texts: set[str]
 ) -> tuple[Ask, Wording, str]:
-    """A query whose text no split has yet; its text is added to `texts`."""
+    """A query whose text is not in any split yet; the text is added to `texts`."""
     for _ in range(10_000):
         ask = draw_ask(rng, popular, config.hard)
         wording = Wording(
@@ -141,7 +141,7 @@ def _new_query(
 
 
 def _tags(ask: Ask, case: Case, wording: Wording, popular: Popularity) -> tuple[str, ...]:
-    """Slices for evaluation: how the query is put, how popular its kind is, how the product relates to it."""
+    """Slices for evaluation: wording of the query, popularity of its kind, relation of the product to it."""
     tags = [c.origin for c in ask.constraints if c.origin != "stated"]
     tags += ["brand"] if any(c.key == "brand" for c in ask.constraints) else []
     tags += ["several_attributes"] if len(ask.constraints) >= 2 else []

@@ -1,7 +1,7 @@
-"""The rule book of the `taobao` domain as code: it decides every step and the label of a (ask, goods) pair.
+"""The rule book of the `taobao` domain as code: it decides every step and the label of an (ask, goods) pair.
 
-The same function serves the truth and the teacher: a blind spot is a wrong ask or a wrong product fed into it, so that
-a flawed demonstration is consistent in itself, as a person's would be.
+Truth and teacher use the same function. A blind spot feeds it a wrong ask or a wrong product, so a flawed demonstration
+is consistent in itself, as a person's would be.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ KEY_ORDER = ("brand", "color", "material", "feature", "price")
 
 @dataclass(frozen=True)
 class Constraint:
-    """One thing a query asks besides the kind of product.
+    """One thing that a query asks for besides the kind of product.
 
     `values` are alternatives; for `price` the single value is the budget. `origin` says how the query expresses it:
     stated, negation, alternatives, need, knowledge, budget.
@@ -32,7 +32,7 @@ class Constraint:
 
 @dataclass(frozen=True)
 class Ask:
-    """What a query means: a kind of product and constraints (at most one per key), in KEY_ORDER."""
+    """The meaning of a query: a kind of product and constraints (at most one per key), in KEY_ORDER."""
 
     kind: str
     constraints: tuple[Constraint, ...]
@@ -40,7 +40,7 @@ class Ask:
 
 @dataclass(frozen=True)
 class Goods:
-    """What a product is. `values` holds brand, color, material and feature as far as the seller states them."""
+    """The facts about a product. `values` has brand, color, material and feature as far as the seller states them."""
 
     kind: str
     values: tuple[tuple[str, str], ...]
@@ -72,7 +72,7 @@ def status(constraint: Constraint, goods: Goods) -> str:
         return "conflict" if value in constraint.values else "match"
     if value in constraint.values:
         return "match"
-    # "norvik lite" for "norvik": the shop sells sub-brands as lines of their own (rule R12).
+    # "norvik lite" for "norvik": the shop treats sub-brands as separate product lines (rule R12).
     return "partial" if constraint.key == "brand" and value.split()[0] in constraint.values else "conflict"
 
 
@@ -101,7 +101,7 @@ def decide(rel: str, ask: Ask, statuses: tuple[str, ...]) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class Reasoning:
-    """The conclusion of every step, the label and the rule that decided."""
+    """The conclusion of every step, the label, and the rule that decided it."""
 
     steps: dict[str, str]
     label: str
@@ -109,7 +109,7 @@ class Reasoning:
 
 
 def reason(ask: Ask, goods: Goods, rel: str | None = None, cite_rule: bool = False) -> Reasoning:
-    """Reason through all steps. `rel` overrides the category relation (a blind spot may see another one)."""
+    """Reason through all steps. `rel` overrides the category relation, because a blind spot may see another one."""
     rel = rel or relation(ask.kind, goods.kind)
     statuses = tuple(status(c, goods) for c in ask.constraints)
     label, rule = decide(rel, ask, statuses)

@@ -1,18 +1,18 @@
-"""The market's teacher: stepwise demonstrations with documented, adjustable blind spots, as LLM teachers have.
+"""The market's teacher: stepwise demonstrations with documented, adjustable blind spots, like those of LLM teachers.
 
-Where a pair gives room for a blind spot, the teacher falls into it with the chance `blind_share`. Its label then
-follows from its flawed steps with the chance `label_follows`, else it is the true one. A model trained on such
-demonstrations knows the right reasoning without preferring it.
+On a pair where a blind spot can occur, the teacher makes the error with probability `blind_share`. Its label then
+follows from its flawed steps with probability `label_follows`; otherwise it is the true label. A model trained on such
+demonstrations knows the right reasoning but does not prefer it.
 
 | blind spot | what the teacher does | first wrong step |
 | --- | --- | --- |
-| negation | reads past "not", "without", "no" and knowledge words: the excluded value becomes the wanted one | query |
+| negation | overlooks "not", "without", "no" and knowledge words: the excluded value becomes the wanted one | query |
 | budget | forgets the budget | query |
 | need | forgets what a purpose implies ("for a rainy trek") | query |
 | alternatives | keeps only the first of "red or blue" | query |
-| sub_brand | takes a sub-brand for the brand ("norvik lite" for "norvik") | product |
-| rival | takes the brand that a title compares itself with for the product's own | product |
-| near | takes a near kind for the same one | category |
+| sub_brand | mistakes a sub-brand for the brand ("norvik lite" for "norvik") | product |
+| rival | mistakes the brand that a title compares itself with for the product's own | product |
+| near | mistakes a near kind for the same one | category |
 """
 
 from dataclasses import dataclass, replace
@@ -28,7 +28,7 @@ BLIND_SPOTS = ("negation", "budget", "need", "alternatives", "sub_brand", "rival
 
 @dataclass(frozen=True)
 class Case:
-    """What the market knows about one pair: the meaning of query and product, and the truth of every step."""
+    """The market's knowledge of one pair: the meaning of query and product, and the truth of every step."""
 
     ask: Ask
     goods: Goods
@@ -37,7 +37,7 @@ class Case:
 
 
 def blind_spots(case: Case) -> tuple[str, ...]:
-    """The blind spots that this case gives room for."""
+    """The blind spots that can occur in this case."""
     origins = {c.origin for c in case.ask.constraints}
     found = {
         "negation": bool(origins & {"negation", "knowledge"}),
@@ -52,7 +52,7 @@ def blind_spots(case: Case) -> tuple[str, ...]:
 
 
 def flawed_reasoning(case: Case, flaws: tuple[str, ...]) -> Reasoning:
-    """The reasoning of somebody with these blind spots."""
+    """The reasoning of a person with these blind spots."""
     constraints = []
     for c in case.ask.constraints:
         if (c.origin == "budget" and "budget" in flaws) or (c.origin == "need" and "need" in flaws):
@@ -74,7 +74,7 @@ def flawed_reasoning(case: Case, flaws: tuple[str, ...]) -> Reasoning:
 def demonstrate(
     domain: Domain, pair_id: str, case: Case, rng: Random, blind_share: float, label_follows: float
 ) -> Demonstration:
-    """One demonstration of the case, with the blind spots the teacher fell into recorded in `flaws`."""
+    """One demonstration of the case; `flaws` records the blind spots that took effect."""
     flaws = tuple(name for name in blind_spots(case) if rng.random() < blind_share)
     seen = flawed_reasoning(case, flaws)
     label = seen.steps["label"] if rng.random() < label_follows else case.truth.steps["label"]

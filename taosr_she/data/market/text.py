@@ -1,4 +1,4 @@
-"""What shoppers type and sellers write: the surface of the market, with synonyms, misspellings and advertising."""
+"""The texts of shoppers and sellers, with synonyms, misspellings and advertising."""
 
 from dataclasses import dataclass
 from random import Random
@@ -17,13 +17,13 @@ class Wording:
     """How a query is worded."""
 
     synonym_share: float = 0.25  # chance of a synonym instead of the canonical word
-    unseen: bool = False  # use only spellings and needs that training never shows (robustness slice)
+    unseen: bool = False  # use only spellings and needs that never occur in training (robustness slice)
     question: bool = False
     misspelled: bool = False
 
 
 def write_query(rng: Random, ask: Ask, wording: Wording) -> str:
-    """The query text: modifiers before the kind, clauses after it, perhaps as a question or with a typing error."""
+    """The query text: modifiers before the kind, clauses after it, possibly as a question or with a typing error."""
     before: list[str] = []
     after: list[str] = []
     for constraint in ask.constraints:
@@ -62,7 +62,7 @@ def _spell(rng: Random, word: str, wording: Wording) -> str:
 def write_product(rng: Random, goods: Goods, synonym_share: float = 0.25) -> tuple[Product, str | None]:
     """The product page, and the other brand its title compares itself with (a trap), if any.
 
-    Each stated attribute stands either in the title or in the attribute list; brands always in the title.
+    Each stated attribute is either in the title or in the attribute list; brands are always in the title.
     """
     wording = Wording(synonym_share=synonym_share)
     title, listed = [], {}

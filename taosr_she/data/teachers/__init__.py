@@ -1,4 +1,4 @@
-"""Teachers: they write the stepwise demonstrations that supervised fine-tuning starts from, for pairs of real shops.
+"""Teachers write the stepwise demonstrations for supervised fine-tuning, for pairs of real shops.
 
 `lexical` compares words and needs nothing but the pair; `words` is how it reads a text. `catalogue` writes typed steps
 from what people read in queries and what the catalogue settles (the folder `data/catalogue`). `label` writes the label

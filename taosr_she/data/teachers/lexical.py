@@ -1,9 +1,9 @@
 """The lexical teacher: stepwise demonstrations for real labelled pairs, by comparing words.
 
-What it writes in the steps are facts about spelling, found by a program: which words of the query stand in the text of
-the product. It knows no synonym, no negation ("without hose" asks for the words `without` and `hose`) and no world.
-Only the label is a person's, and it is copied: the steps do not always lead to it. Step scores against
-`lexical_reference` therefore say whether a model reads the words, not whether a person would agree with its reasoning.
+Its steps state facts about spelling, found by a program: which words of the query occur in the text of the product. It
+has no knowledge of the world, of synonyms or of negation ("without hose" asks for the words `without` and `hose`). Only
+the label comes from people, and it is copied: the steps do not always lead to it. Step scores against
+`lexical_reference` therefore measure whether a model reads the words, not whether people agree with its reasoning.
 
 Made for domains with the steps of `esci` and `wands`.
 """
@@ -20,11 +20,11 @@ from taosr_she.domain.response import render_response
 
 TEACHER = "lexical"
 MAX_TERMS = 8
-"""Query terms that are looked at; with them a demonstration stays under about 60 words."""
+"""Maximum number of query terms used; with it a demonstration stays under about 60 words."""
 TITLE_WORDS = 6
-"""Words of the title that say what the product is."""
+"""Maximum number of title words used to describe the product."""
 NOTHING = "none"
-"""Stands where a step has nothing to say (a query of emoji alone, a product that shares no word)."""
+"""Conclusion of a step without content (a query that is only emoji, a product that shares no word)."""
 
 _STEPS = {"query", "product", "category", "attributes", "label"}
 _CATEGORY = {"same", "part", "none"}
@@ -34,7 +34,7 @@ _ATTRIBUTES = {"match", "missing"}
 _HEAD_ENDS = {
     "for", "with", "without", "of", "in", "to", "from", "no", "not", "para", "con", "sin", "de", "del",
 }  # fmt: skip
-# Words that say for whom, and so are no head: "bufandas hombre", "costume women".
+# Words for the intended person, which are not the head: "bufandas hombre", "costume women".
 _AUDIENCE = {
     "men", "mens", "man", "women", "womens", "woman", "kids", "kid", "boys", "boy", "girls", "girl", "baby", "adult",
     "adults", "teen", "teens", "toddler", "hombre", "hombres", "mujer", "mujeres", "niño", "niña", "niños", "niñas",
@@ -43,9 +43,9 @@ _AUDIENCE = {
 
 
 def lexical_demonstration(domain: Domain, pair: Pair) -> Demonstration:
-    """The demonstration of a labelled pair; well formed whatever its texts hold, and the same every time.
+    """The demonstration of a labelled pair: well formed for any text, and deterministic.
 
-    Raises UserError when the pair has no label of the domain's scale, or the domain has other steps.
+    Raises UserError if the pair has no label on the domain's scale, or the domain has other steps.
     """
     label = None if pair.label is None else domain.parse_label(pair.label)
     if label is None:
@@ -57,16 +57,16 @@ def lexical_demonstration(domain: Domain, pair: Pair) -> Demonstration:
 
 
 def lexical_reference(domain: Domain, pair: Pair) -> dict[str, str]:
-    """The reference conclusion of every step but the label, by step key: a program's finding about words.
+    """The reference conclusion of every step except the label, by step key, as found by comparing words.
 
-    Annotations made of it must name a machine as their annotator. Raises UserError when the domain has other steps.
+    Annotations made from it must name a machine as their annotator. Raises UserError if the domain has other steps.
     """
     return _conclusions(domain, pair)
 
 
 @dataclass(frozen=True)
 class _Reading:
-    """What the prompt shows of a pair, as words. Never more than that: the model cannot conclude what it cannot see."""
+    """The part of a pair that the prompt shows, as words. No more than that: the model cannot see anything else."""
 
     terms: list[str]
     head: str | None  # of the terms, the one that names the kind of product
@@ -78,15 +78,15 @@ class _Reading:
 def _conclusions(domain: Domain, pair: Pair) -> dict[str, str]:
     check_steps(domain)
     seen = _read(domain, pair)
-    found = {term: seen.everything.find(term) for term in seen.terms}
-    speaking = dict.fromkeys(word for word in found.values() if word)
+    hits = {term: seen.everything.find(term) for term in seen.terms}
+    speaking = dict.fromkeys(word for word in hits.values() if word)
     same = seen.head is not None and seen.kind.find(seen.head) is not None
     category = "same" if same else "part" if speaking else "none"
     return {
         "query": " ".join(seen.terms) or NOTHING,
         "product": f"{' '.join(speaking) or NOTHING}; {' '.join(seen.title) or NOTHING}",
         "category": category,
-        "attributes": "; ".join(f"{term}: {'match' if word else 'missing'}" for term, word in found.items()) or NOTHING,
+        "attributes": "; ".join(f"{term}: {'match' if word else 'missing'}" for term, word in hits.items()) or NOTHING,
     }
 
 
@@ -118,7 +118,7 @@ def _cut(text: str, most: int) -> str:
 def _head(query: list[str], asked: list[str], locale: str) -> str | None:
     """The term that names what is asked: the last one before a preposition; in Spanish the first.
 
-    Measures and words for whom are no head, unless the query holds nothing else.
+    Measures and words for the intended person are not the head, unless the query has no other word.
     """
     end = next((i for i, word in enumerate(query) if i and word in _HEAD_ENDS), len(query))
     heads = [t for t in asked if t in query[:end]] or asked
@@ -129,7 +129,7 @@ def _head(query: list[str], asked: list[str], locale: str) -> str | None:
 
 
 def check_steps(domain: Domain) -> None:
-    """Raises UserError when the domain has other steps than this teacher writes."""
+    """Raises UserError if the domain has other steps than this teacher writes."""
     specs = {step.key: step for step in domain.steps}
     fits = (
         set(specs) == _STEPS

@@ -1,8 +1,8 @@
-"""The LLM teacher: a language model writes the steps that lead to the human label; what does not get there is not kept.
+"""The LLM teacher: a language model writes the steps that lead to the human label. Other answers are not kept.
 
-The model is told pair, rules, format and the right grade, and asked for the reasoning (rationalisation, as in STaR,
-arXiv 2203.14465). An answer is kept when it is well formed and ends in the human label. Nothing checks its steps: a
-rationale may reach the right grade for a wrong reason.
+The model is given the pair, the rules, the format and the right grade, and asked for the reasoning (rationalisation, as
+in STaR, arXiv 2203.14465). An answer is kept if it is well formed and ends in the human label. Nothing checks its
+steps: a rationale can reach the right grade for a wrong reason.
 """
 
 from collections import Counter
@@ -22,29 +22,29 @@ from taosr_she.endpoint.asker import Asker, Progress, Question
 
 @dataclass(frozen=True)
 class LLMTeacherSummary:
-    """What came of a run. Usage counts all records of the file: earlier runs, rejected and lost requests included."""
+    """The result of a run. Usage covers all records of the file: also earlier runs and rejected or lost requests."""
 
     demonstrations: tuple[Demonstration, ...]
-    """Of the given pairs, in their order, those of earlier runs included."""
+    """Demonstrations of the given pairs, in their order, including those of earlier runs."""
     rejected: dict[str, int]
-    """Pairs for which no attempt was good, by the reason of the last one, those of earlier runs included; also those
-    that the endpoint refused in this run."""
+    """Pairs without a usable attempt, including those of earlier runs, by the reason of the last attempt; also the
+    pairs that the endpoint refused in this run."""
     skipped: int
     """Pairs that were decided (kept or rejected for good) before this run."""
     unanswered: dict[str, int]
-    """Pairs without an answer in spite of all retries, by reason; a later run asks again."""
+    """Pairs without an answer despite all retries, by reason; a later run asks again."""
     left: int
-    """Pairs not decided: unanswered, or not asked because of the limit."""
+    """Undecided pairs: unanswered, or not asked because of the limit."""
     tokens_in: int
     tokens_out: int
     cost: float
     """In the currency of the prices, at the prices of the time."""
     estimated: int
-    """Requests whose tokens were estimated: the answer had no usage, or never came (then counted at the most)."""
+    """Requests whose tokens are estimates: the answer had no usage, or never came (then the maximum is counted)."""
     stopped_by_limit: str | None
-    """`spend_limit` or `token_limit` when one ended the run."""
+    """`spend_limit` or `token_limit` if one of them ended the run."""
     adapted: tuple[str, ...]
-    """What the endpoint had us send in another form than the settings say."""
+    """Changes to the requests that the endpoint made necessary, compared with the settings."""
 
     @property
     def kept(self) -> int:
@@ -60,14 +60,14 @@ def llm_demonstrations(
     sleep: Callable[[float], object] | None = None,
     progress: Progress | None = None,
 ) -> LLMTeacherSummary:
-    """Ask for a demonstration of every labelled pair; `path` is the JSONL file of all answers, and resumes the run.
+    """Ask for a demonstration of every labelled pair. `path` is the JSONL file of all answers, used to resume a run.
 
-    Pairs decided in the file are not asked again; those that the endpoint refused are. The limits hold exactly where
-    the endpoint reports usage and heeds `max_tokens`; requests in flight when a process is killed are not in the file
-    (at most `concurrency` of them). `sleep` replaces waiting in tests.
+    Pairs decided in the file are not asked again, but refused ones are. The limits are exact if the endpoint reports
+    usage and respects `max_tokens`. Requests in flight when a process is killed are not in the file (at most
+    `concurrency` of them). `sleep` replaces waiting in tests.
 
-    Raises UserError for a missing label or key, an endpoint that cannot be reached or does not accept key or model, and
-    after too many pairs in a row without an answer, or without a usable one. What was answered until then is in the
+    Raises UserError for a missing label or key, for an endpoint that cannot be reached or does not accept key or model,
+    and after too many pairs in a row without an answer or without a usable one. Answers received until then are in the
     file.
 
     >>> config = LLMTeacherConfig(base_url="http://localhost:8000/v1", model="qwen3")
@@ -99,7 +99,7 @@ def _question(config: LLMTeacherConfig, domain: Domain, pair: Pair) -> Question:
 
 
 def _summary(config: LLMTeacherConfig, asker: Asker, questions: list[Question], skipped: int) -> LLMTeacherSummary:
-    """What is decided now about the given pairs."""
+    """The current result for the given pairs."""
     final = [(q.pair_id, record) for q in questions if (record := asker.decided(q.key))]
     spent = asker.budget.spent
     return LLMTeacherSummary(

@@ -6,7 +6,7 @@ from taosr_she.endpoint.settings import EndpointConfig
 
 
 class LLMTeacherConfig(EndpointConfig):
-    """An OpenAI-compatible endpoint, and how it is asked to teach."""
+    """An OpenAI-compatible endpoint that acts as a teacher."""
 
     temperature: float | None = Field(default=0.7, ge=0, le=2)
-    """Sampling temperature; above 0, or a second attempt says the same again. Null: none is sent."""
+    """Sampling temperature. Use a value above 0, or a second attempt gives the same answer. Null: none is sent."""

@@ -1,4 +1,4 @@
-"""What the LLM teacher asks, and how its answer is judged."""
+"""The prompt of the LLM teacher, and the check of its answers."""
 
 from taosr_she.domain.conclusions import canonical
 from taosr_she.domain.domain import Domain
@@ -19,9 +19,9 @@ ALLOWED = "\nAllowed in [{key}]: {choices}."
 
 
 def teacher_messages(domain: Domain, pair: Pair, reason: str = "") -> list[Message]:
-    """The chat messages for a labelled pair. `reason` says why the answer before was not kept.
+    """The chat messages for a labelled pair. `reason` says why the previous answer was not kept.
 
-    Rules, grades and format are shown even where the domain's own prompt leaves them out for small models.
+    Rules, grades and format are shown even if the domain's own prompt leaves them out for small models.
     """
     shown = domain.prompt.model_copy(
         update={"show_labels": True, "show_rules": True, "show_format": True, "answer_heading": ""}
@@ -38,9 +38,9 @@ def teacher_messages(domain: Domain, pair: Pair, reason: str = "") -> list[Messa
 
 
 def why_unusable(domain: Domain, pair: Pair, response: str, finished: bool) -> str | None:
-    """Why a response is no demonstration of the pair, or None when it is well formed and has the human label.
+    """Why a response is not a demonstration of the pair; None if it is well formed and has the human label.
 
-    A choice outside the step's choices counts as badly formed: a model that learns it can never be right there.
+    A conclusion that is not among the step's choices counts as malformed: a model that learns it can never be right.
     """
     parsed = parse_response(domain, response, finished)
     if parsed.reason is not None:

@@ -1,7 +1,7 @@
-"""A shopper's text as words that can be compared: case, accents, plurals, units, and scripts that write no spaces.
+"""A shopper's text as comparable words: handles case, accents, plurals, units, and scripts without spaces.
 
-A word that leaves this module holds letters, digits and the marks on them alone, and `.` `,` `/` inside a number, so
-that it can never act as structure in a response.
+Words returned by this module contain only letters, digits and their diacritics, and `.` `,` `/` inside a number. So
+they can never act as structure in a response.
 """
 
 import re
@@ -11,7 +11,7 @@ from functools import lru_cache
 from taosr_she.domain.prompt import neutralise
 
 MAX_WORD_CHARS = 24
-"""Longer words are cut: Thai writes a whole query as one, and a demonstration must stay short."""
+"""Longer words are cut, because Thai writes a whole query as one word and a demonstration must stay short."""
 
 # Small on purpose: a word dropped here can never be a requirement. "without", "no" and "sin" stay in.
 _ENGLISH = {
@@ -39,7 +39,7 @@ _APOSTROPHES = str.maketrans("", "", "'’‘`´")
 _HAN = "\u3005-\u3007\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 _HIRAGANA, _KATAKANA = "\u3041-\u309f", "\u30a1-\u30ff"
 _UNSPACED = re.compile(f"[{_HAN}{_HIRAGANA}{_KATAKANA}]")
-# Japanese changes its script where a word begins: 割れない|鏡, ふちなし|メガネ. Endings stay with their stem.
+# In Japanese, the script often changes where a word begins: 割れない|鏡, ふちなし|メガネ. Endings stay with their stem.
 _RUNS = re.compile(f"[{_HAN}]+[{_HIRAGANA}]*|[{_KATAKANA}]+|[{_HIRAGANA}]+|[^{_HAN}{_HIRAGANA}{_KATAKANA}]+")
 _PARTICLES = "のをはがにでとへ"
 
@@ -62,14 +62,14 @@ def words(text: str) -> list[str]:
 
 
 def is_spanish(locale: str) -> bool:
-    """Whether a pair's locale ("es", "es-MX") says so; other locales are read as English and Japanese."""
+    """Whether a pair's locale ("es", "es-MX") is Spanish; other locales are read as English and Japanese."""
     return locale.casefold().startswith("es")
 
 
 def terms(text: str, locale: str, most: int) -> list[str]:
-    """The words that carry meaning, each once, at most `most`; when all are stop words of the language, those."""
+    """The content words, each once, at most `most`; if all words are stop words of the language, those."""
     every = words(text)
-    stop_words = _SPANISH if is_spanish(locale) else _ENGLISH  # not both: "la", "los" and "en" name things in English
+    stop_words = _SPANISH if is_spanish(locale) else _ENGLISH  # not both: "la", "los" and "en" mean things in English
     kept: dict[frozenset[str], str] = {}
     for word in [w for w in every if w not in stop_words] or every:
         if not any(forms(word) & known for known in kept):
@@ -79,9 +79,9 @@ def terms(text: str, locale: str, most: int) -> list[str]:
 
 @lru_cache(maxsize=65536)
 def forms(word: str) -> frozenset[str]:
-    """What a word may be compared as: two words are the same when they share a form. Without accents and plural s.
+    """The forms of a word for comparison, without accents and plural s. Words are the same if they share a form.
 
-    Sets instead of one stem, so that `tube` stays apart from `tub` while `botines` meets `botín` and `dresses` `dress`.
+    Sets instead of one stem: `tube` must differ from `tub`, but `botines` match `botín` and `dresses` match `dress`.
     """
     plain = _unaccented(word)
     found = {plain}
@@ -109,7 +109,7 @@ def singular(word: str) -> str:
 
 
 class Vocabulary:
-    """The words of a text, to be asked whether they hold a term."""
+    """The words of a text, which can be searched for a term."""
 
     def __init__(self, text: str) -> None:
         self.words = words(text)
@@ -120,14 +120,14 @@ class Vocabulary:
         self._joined = " ".join(self.words)
 
     def find(self, term: str) -> str | None:
-        """The first word that is the term; a term of a script without spaces may stand inside a longer word."""
+        """The first word that matches the term; in a script without spaces, a term may be part of a longer word."""
         if _UNSPACED.search(term):
             return term if term in self._joined else None
         return next((self._forms[form] for form in sorted(forms(term)) if form in self._forms), None)
 
 
 def _without_particle(run: str) -> str:
-    """`鏡の` -> `鏡`; one kana alone (a particle, a prefix) -> nothing. `こども` only looks as if it ended in one."""
+    """`鏡の` -> `鏡`; a single kana (a particle, a prefix) -> nothing. `こども` does not end in a particle."""
     if re.fullmatch(f"[{_HIRAGANA}]", run):
         return ""
     return run[:-1] if len(run) > 1 and run[-1] in _PARTICLES and re.match(f"[{_HAN}]", run) else run

@@ -19,12 +19,12 @@ from taosr_she.model.sampler import Rollouts
 
 @dataclass(frozen=True)
 class CreditedBatch:
-    """B rollouts with everything the loss, the metrics and the rollout log need."""
+    """B rollouts with everything that the loss, the metrics and the rollout log need."""
 
     pairs: list[Pair]  # B, the pair of each rollout
     rollouts: Rollouts
     responses: list[Response]  # B
-    token_steps: torch.Tensor  # (B, T) long, -1 where there is no token
+    token_steps: torch.Tensor  # (B, T) long, -1 for padding
     verdicts: Verdicts  # (B, K)
     outcomes: np.ndarray  # (B,)
     step_advantages: torch.Tensor  # (B, K)
@@ -32,7 +32,7 @@ class CreditedBatch:
 
     @property
     def rows_with_signal(self) -> torch.Tensor:
-        """(B,) bool: rollouts of groups in which some advantage is not zero."""
+        """(B,) bool: whether any advantage in the rollout's group is not zero."""
         groups = self.rollouts.group.cpu()  # 0 to n - 1
         return signal(self.step_advantages, groups)[groups]
 

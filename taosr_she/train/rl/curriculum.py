@@ -1,7 +1,8 @@
 """The curriculum: training in stages, each with its own pairs and settings, and a rule that ends it.
 
-Follows the abstract of TaoSR-SHE (2510.07972), "a multi-stage curriculum", with documented choices. Where a run stands
-follows from the rows of its metrics file alone, so a killed run resumes in the same stage and takes the same decisions.
+Follows the abstract of TaoSR-SHE (2510.07972), "a multi-stage curriculum", with documented choices. The position of a
+run depends only on the rows of its metrics file. So a killed run resumes in the same stage and makes the same
+decisions.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,31 +21,31 @@ Row = Mapping[str, Any]
 
 
 class CurriculumStage(Strict):
-    """One stage. Of the rules that end it, the first that holds counts."""
+    """One stage. It ends as soon as one of its rules applies."""
 
     name: str = Field(min_length=1)
-    """Stands in the metrics."""
+    """Name of the stage in the metrics."""
     updates: int = Field(gt=0)
-    """Most updates of the stage."""
+    """Maximum number of updates in the stage."""
     pairs: str | None = None
-    """Name of a select stage of its own (another band, another diversity budget); unset: that of the rl stage."""
+    """Name of its own select stage (with another band or diversity budget). Default: that of the rl stage."""
     pass_low: float = Field(default=0.0, ge=0, le=1)
-    """Least pass rate of its pairs, as the select stage has measured it."""
+    """Minimum pass rate of its pairs, as measured by the select stage."""
     pass_high: float = Field(default=1.0, ge=0, le=1)
-    """Greatest pass rate of its pairs."""
+    """Maximum pass rate of its pairs."""
     settings: dict[str, Any] = Field(default_factory=dict)
-    """On top of the rl stage's settings, e.g. `{credit: {step_weight: 0.5}, sampling: {temperature: 1.2}}`."""
+    """Overrides of the rl stage's settings, e.g. `{credit: {step_weight: 0.5}, sampling: {temperature: 1.2}}`."""
     metric: str = "reward"
-    """The metric that the two rules below look at, a column of the metrics file."""
+    """The metric for the two rules below: a column of the metrics file."""
     reaches: float | None = None
-    """Go on when the metric's mean over `window` updates is at least this."""
+    """End the stage when the metric's mean over `window` updates is at least this."""
     plateau: float | None = None
-    """The metric no longer grows: its mean over the last `window` updates is above that over the `window` before by
-    less than this."""
+    """End the stage on a plateau: when the metric's mean over the last `window` updates exceeds the mean over the
+    `window` updates before by less than this."""
     on_plateau: Literal["promote", "stop"] = "promote"
-    """What a plateau leads to: the next stage, or the end of training."""
+    """Effect of a plateau: `promote` starts the next stage, `stop` ends training."""
     window: int = Field(default=5, gt=0)
-    """Updates over which is averaged."""
+    """Number of updates to average over."""
 
     @model_validator(mode="after")
     def _check(self) -> "CurriculumStage":
@@ -59,7 +60,7 @@ class CurriculumStage(Strict):
         return StepCreditSettings.model_validate(merged(base.model_dump(), self.settings))
 
     def ending(self, rows: Sequence[Row]) -> str | None:
-        """Why the stage ends after these rows of its own, or None: `reached`, `plateau` or `budget`."""
+        """The reason why the stage ends after these rows (`reached`, `plateau` or `budget`), or None."""
         values = [float(row[self.metric]) for row in rows if row.get(self.metric) is not None]
         if (self.reaches is not None or self.plateau is not None) and rows and self.metric not in rows[-1]:
             raise UserError(
@@ -76,7 +77,7 @@ class CurriculumStage(Strict):
 
 @dataclass(frozen=True)
 class Leg:
-    """What the next update trains on."""
+    """Pairs and settings of the next update."""
 
     pairs: Sequence[Pair]
     settings: StepCreditSettings
@@ -84,19 +85,19 @@ class Leg:
 
 
 class Curriculum:
-    """The legs of a run: `next_leg` says what comes after the rows written so far."""
+    """The sequence of stages in a run: `next_leg` returns the next part, given the rows written so far."""
 
     def __init__(
         self, stages: Sequence[CurriculumStage], base: StepCreditSettings, pools: Sequence[Sequence[Pair]]
     ) -> None:
-        """`pools` holds the pairs of each stage."""
+        """`pools` has the pairs of each stage."""
         self.stages = list(stages)
         self.updates = sum(stage.updates for stage in stages)
         resolved = [stage.resolve(base).model_copy(update={"updates": self.updates}) for stage in stages]
         self.legs = [Leg(pool, own, s.name) for s, pool, own in zip(stages, pools, resolved, strict=True)]
 
     def next_leg(self, rows: Sequence[Row]) -> Leg | None:
-        """None when the last stage has ended, or a plateau stopped the run. Rows are those that `mark` has marked."""
+        """None if the last stage has ended or a plateau stopped the run. `rows` are those that `mark` has marked."""
         if not rows:
             return self.legs[0]
         index = self._index(rows[-1]["stage"])
@@ -107,7 +108,7 @@ class Curriculum:
         return None if stops or index + 1 == len(self.legs) else self.legs[index + 1]
 
     def mark(self, row: dict[str, Any], leg: Leg, rows: Sequence[Row]) -> None:
-        """Write into a new row, which follows `rows`, its `stage`, and in `stage_ended` why the stage ends with it."""
+        """Add `stage` to a new row, which follows `rows`, and `stage_ended` (the reason) if the stage ends with it."""
         own = [r for r in rows if r["stage"] == leg.stage]
         row["stage"] = leg.stage
         row["stage_ended"] = self.stages[self._index(leg.stage)].ending([*own, row])

@@ -1,8 +1,8 @@
 """The step-credit loop: sample groups, examine their steps, credit them, update. One device, plain PyTorch.
 
-Rollouts come from the current policy, so with one epoch a batch the old policy is the current one (no extra forward
-pass). Groups without signal leave before the update. A killed run resumes from its last state with the same numbers,
-because everything random follows from the seed and the update number.
+Rollouts come from the current policy, so with one epoch per batch the old policy is the current one, and no extra
+forward pass is needed. Groups without signal are dropped before the update. A killed run resumes from its last state
+with the same numbers, because everything random depends only on the seed and the update number.
 """
 
 import logging
@@ -127,7 +127,7 @@ def make_optimizer(policy: Policy, settings: StepCreditSettings) -> torch.optim.
 
 
 def seconds_of(rows: Sequence[Mapping[str, Any]]) -> float:
-    """What the updates of these rows took."""
+    """The cost of the updates of these rows."""
     return sum(float(row["seconds"]) for row in rows)
 
 
@@ -139,7 +139,7 @@ def start_reference(policy: Policy, folder: Path) -> Policy:
     kept = folder / "reference"
     try:
         return load_policy(str(kept), str(policy.device), "float32")
-    except UserError:  # not there, or damaged; `policy` still has the start weights
+    except UserError:  # missing or damaged; `policy` still has the start weights
         save_policy(policy, kept)
         return load_policy(str(kept), str(policy.device), "float32")
 
@@ -156,12 +156,12 @@ def one_update(
     folder: Path,
     monitor: Monitor | None,
 ) -> dict[str, Any]:
-    """Sample, examine, credit, update once; the row of metrics."""
+    """Sample, examine, credit, update once. Returns the row of metrics."""
     settings = leg.settings
     clock = Clock()
 
     def sample(group_pairs: list[Pair], round_: int) -> CreditedGroups:
-        """Groups of these pairs; round 0 is the update's own, later ones refill it."""
+        """Sample the groups of these pairs. Round 0 is the update's own batch; later rounds refill it."""
         prompts = [policy.encode_prompt(domain, p) for p in group_pairs]
         drawn_by = sampling_seed(seed, update) + round_
         with clock.part("generate"), computing(policy.model, settings.precision):
@@ -187,7 +187,7 @@ def one_update(
         update_stats = update_policy(policy, reference, prompts, batch, settings, optimizer, at)
     if update % settings.keep_rollouts_every == 0 or update + 1 == settings.updates:
         write_rollouts(folder / "rollouts" / f"{update:05d}.parquet", update, batch, policy)
-    # The update's own batch: refilled, it is a selection of what has signal, and would flatter reward and signal.
+    # Metrics of the original batch: the refilled one is selected for signal, which would inflate reward and signal.
     row = batch_metrics(update + 1, first[1], domain)
     row["new_tokens"] = int(batch.rollouts.mask.sum()) + spent
     if settings.refill:
@@ -199,7 +199,7 @@ def one_update(
 
 
 class Clock:
-    """Seconds of the named parts of an update, and of all of them."""
+    """Seconds of the named parts of an update, and in total."""
 
     def __init__(self) -> None:
         self.parts: dict[str, float] = {}
@@ -232,8 +232,8 @@ def update_policy(
     rows = torch.nonzero(train).flatten()
     if len(rows) == 0:
         return {"loss": 0.0, "grad_norm": 0.0, "entropy": float("nan"), "kl": 0.0, "clip_share": 0.0}
-    # The mean runs over all tokens of the batch, also those of groups without signal: leaving groups out saves
-    # computing, it does not change the update.
+    # The mean is over all tokens of the batch, including groups without signal: dropping them saves computation, but
+    # does not change the update.
     mask = rollouts.mask
     denominator = float(mask.sum()) if settings.loss.normalise == "token" else float(len(mask))
     totals: dict[str, float] = {}
@@ -316,10 +316,10 @@ def label_places(policy: Policy, domain: Domain, batch: CreditedBatch) -> torch.
 def microbatches(
     rows: torch.Tensor, prompts: list[list[int]], batch: CreditedBatch, budget: int, shared: bool = True
 ) -> list[torch.Tensor]:
-    """Rows in parts whose padded size stays within the token budget; rows of like length together.
+    """Split rows into parts whose padded size is within the token budget; rows of similar length go together.
 
-    With `shared` prompts the rows of a group stay together as far as the budget lets them, and a part's size is its
-    prompts once and its padded responses; else every row has its prompt.
+    With `shared` prompts, the rows of a group stay together as far as the budget allows. The size of a part then counts
+    each prompt once, plus its padded responses. Otherwise every row counts its own prompt.
     """
     lengths = batch.rollouts.mask.sum(dim=1).tolist()
     group = batch.rollouts.group.tolist()

@@ -13,7 +13,7 @@ from taosr_she.train.rl.batch import CreditedBatch
 
 
 def batch_metrics(step: int, batch: CreditedBatch, domain: Domain) -> dict[str, Any]:
-    """Reward (mean outcome), reward by step (mean known verdict), who examined, signal, lengths, malformed share.
+    """Reward (mean outcome), reward by step (mean known verdict), verdict sources, signal, lengths, malformed share.
 
     `sources` is, for each step, the share of the rollouts by the source of its verdict. A step whose verdicts are all
     unknown has reward null. `no_signal` counts groups without signal by reason. `labels_given` and `labels_true` are

@@ -5,7 +5,8 @@ rollouts the hybrid has to ask the GSRM, and its verdicts are compared with what
 need no people: responses that the GSRM passes although their label is wrong, the GSRM's mean verdict running away
 from the outcomes, and length.
 
-Everything is computed from the rows of the metrics file, so a resumed run goes on where it was: see `Monitor`.
+In names of metrics and options, `judge` means the reward model. Everything is computed from the rows of the metrics
+file, so a resumed run continues where it stopped: see `Monitor`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,20 +25,20 @@ RIGHT = 0.5
 """A verdict of at least this counts as right."""
 
 Row = dict[str, Any]
-"""A row of metrics: numbers, None where there was nothing to measure, and the list `warnings`."""
+"""A row of metrics: numbers (None if there was nothing to measure), and the list `warnings`."""
 
 
 class MonitorConfig(Strict):
-    """Over how many updates is averaged, and when a warning is given."""
+    """Number of updates to average over, and thresholds for warnings."""
 
     window: int = Field(default=10, gt=0)
-    """Latest updates over which is averaged. A share that needs `min_verdicts` reaches further back until it has them:
-    an update of few pairs meets a held-out one rarely."""
+    """Number of latest updates to average over. A share that needs `min_verdicts` goes further back until it has them,
+    because an update with few pairs rarely has a held-out one."""
     first_updates: int = Field(default=5, gt=0)
-    """First updates of the run, with which the latest are compared."""
+    """Number of first updates of the run, with which the latest are compared."""
     min_verdicts: int = Field(default=100, gt=0)
-    """Fewest compared verdicts (responses for `max_label_wrong`) for a warning about a share of them. The rollouts of a
-    pair are alike, so a few dozen verdicts can be those of two pairs."""
+    """Minimum number of compared verdicts (responses for `max_label_wrong`) for a warning about a share of them. The
+    rollouts of a pair are similar, so a few dozen verdicts can come from two pairs."""
     min_agreement: float = Field(default=0.75, ge=0, le=1)
     """Warn when the GSRM says the same as held-out people on a smaller share of the steps."""
     max_false_pass: float = Field(default=0.5, ge=0, le=1)
@@ -49,11 +50,11 @@ class MonitorConfig(Strict):
     """Warn when the GSRM's mean verdict has risen by so much more than the mean outcome since the first updates, or
     fallen by so much more. Both rise when a policy learns."""
     max_length_factor: float = Field(default=1.5, gt=1)
-    """Warn when responses have become longer by this factor since the first updates, or shorter."""
+    """Warn when responses have become longer or shorter by this factor since the first updates."""
 
 
 def batch_row(batch: "CreditedBatch", probe: Verdicts, label_step: int) -> Row:
-    """Counts and means of one batch of B rollouts. `probe` (B, K) holds what held-out people say about them.
+    """Counts and means of one batch of B rollouts. `probe` (B, K) has the verdicts from held-out annotations.
 
     - `gsrm_verdicts`, `gsrm_mean`: number and mean of the verdicts whose source is the GSRM.
     - `gsrm_passed`, `gsrm_passed_wrong`: responses with verdicts of the GSRM, none below 0.5; those of outcome 0.
@@ -84,8 +85,7 @@ def batch_row(batch: "CreditedBatch", probe: Verdicts, label_step: int) -> Row:
 
 
 def trends(rows: Sequence[Mapping[str, Any]], config: MonitorConfig) -> Row:
-    """Averages over the window, and its distance from the first updates, from all rows of the run so far. Shares reach
-    back beyond the window where it holds fewer than `min_verdicts`.
+    """Averages over the window and their change since the first updates, from all rows of the run so far.
 
     - `gsrm_agreement`: share of the compared steps on which the GSRM says what held-out people say.
     - `gsrm_false_pass`: share of the steps which people call wrong that the GSRM passes.
@@ -150,7 +150,7 @@ def warnings(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], config: 
 class Monitor:
     """Watches the batches of a run.
 
-    `probe` answers from the held-out annotations, usually `Verifier(domain, probe)`.
+    `probe` gives verdicts from the held-out annotations; usually it is `Verifier(domain, probe)`.
 
     >>> monitor = Monitor(Verifier(domain, probe), domain.label_step, config)            # doctest: +SKIP
     >>> row |= monitor.observe(batch)                                                    # doctest: +SKIP
@@ -161,11 +161,11 @@ class Monitor:
         self._rows: list[Mapping[str, Any]] = []
 
     def resume(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Go on after these rows of the metrics file: they hold all that is needed."""
+        """Continue after these rows of the metrics file, which contain everything that is needed."""
         self._rows = list(rows)
 
     def observe(self, batch: "CreditedBatch") -> Row:
-        """What `batch_row` and `trends` say, and `warnings`, for the row of metrics of this update."""
+        """The results of `batch_row` and `trends`, and `warnings`, for this update's row of metrics."""
         probe = self.probe.examine(batch.pairs, batch.responses)
         row = batch_row(batch, probe, self.label_step)
         self._rows.append(row)
@@ -175,11 +175,11 @@ class Monitor:
 
 
 def _reaching(rows: Sequence[Mapping[str, Any]], key: str, config: MonitorConfig) -> Sequence[Mapping[str, Any]]:
-    """The latest rows: the window, and as many before it as it takes to have `min_verdicts` of `key`."""
-    found = 0
+    """The latest rows: the window, and as many before it as needed for `min_verdicts` of `key`."""
+    verdicts = 0
     for n, row in enumerate(reversed(rows), start=1):
-        found += row[key]
-        if n >= config.window and found >= config.min_verdicts:
+        verdicts += row[key]
+        if n >= config.window and verdicts >= config.min_verdicts:
             return rows[-n:]
     return rows
 
@@ -193,7 +193,7 @@ def _share(rows: Sequence[Mapping[str, Any]], part: str, whole: str) -> float | 
 
 
 def _mean(rows: Sequence[Mapping[str, Any]], key: str) -> float | None:
-    """Each update counts the same; those without a value do not count."""
+    """Mean with equal weight for each update; updates without a value do not count."""
     values = [row[key] for row in rows if row[key] is not None]
     return sum(values) / len(values) if values else None
 

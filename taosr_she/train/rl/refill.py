@@ -1,7 +1,7 @@
-"""Group refill: groups without signal teach nothing, so others are sampled in their place, up to a bound.
+"""Group refill: groups without signal teach nothing, so they are replaced by newly sampled ones, up to a bound.
 
-As dynamic sampling in DAPO (2503.14476), which goes on until the batch is full; here the bound says how much sampling
-an update may cost at most.
+Like dynamic sampling in DAPO (2503.14476), which continues until the batch is full. Here, the bound limits how much
+sampling an update may cost.
 """
 
 from collections import Counter
@@ -32,7 +32,7 @@ def refilled(
     sample: Callable[[list[Pair], int], CreditedGroups],
     balance: bool = False,
 ) -> tuple[Prompts, CreditedBatch, int, int]:
-    """The batch with groups without signal replaced, as far as `bound` further groups of the pool have some.
+    """Replace groups without signal by groups with signal, from at most `bound` further groups of the pool.
 
     Returns prompts, batch, the number of further groups, and the tokens generated for groups that are no longer in the
     batch. `sample(pairs, round)` makes groups of pairs. Which pairs are drawn follows from seed and update alone; with
@@ -90,7 +90,7 @@ def join(parts: Sequence[CreditedGroups]) -> CreditedGroups:
         prompts = prompts + own
     batches = [batch for _, batch in parts]
     every = [batch.rollouts for batch in batches]
-    # What stands behind the end of a response is masked everywhere; any id will do.
+    # Positions after the end of a response are masked everywhere, so any id will do.
     rollouts = Rollouts(
         ids=stack([r.ids for r in every], 0),
         mask=stack([r.mask for r in every], False),
@@ -114,9 +114,9 @@ def join(parts: Sequence[CreditedGroups]) -> CreditedGroups:
 
 
 def subset(prompts: Prompts, batch: CreditedBatch, groups: Sequence[int]) -> CreditedGroups:
-    """The batch with these groups alone, numbered anew in their order."""
-    place = {group: n for n, group in enumerate(groups)}
-    rows = [b for b, group in enumerate(batch.rollouts.group.tolist()) if group in place]
+    """The batch with only these groups, renumbered in their order."""
+    position = {group: n for n, group in enumerate(groups)}
+    rows = [b for b, group in enumerate(batch.rollouts.group.tolist()) if group in position]
     index = torch.tensor(rows, dtype=torch.long)
     r = batch.rollouts
     rollouts = Rollouts(
@@ -124,7 +124,7 @@ def subset(prompts: Prompts, batch: CreditedBatch, groups: Sequence[int]) -> Cre
         mask=r.mask[index],
         logprobs=r.logprobs[index],
         finished=r.finished[index],
-        group=torch.tensor([place[int(r.group[b])] for b in rows], dtype=torch.long),
+        group=torch.tensor([position[int(r.group[b])] for b in rows], dtype=torch.long),
     )
     return [prompts[g] for g in groups], replace(
         batch,

@@ -1,4 +1,4 @@
-"""Rollouts as Parquet: what was sampled, what each step was found to be, what each token was credited."""
+"""Rollouts as Parquet: the responses, the verdict on each step, and the advantage of each token."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What depends on the update number alone (pair order, seeds, learning rate): a resumed run needs no other state."""
+"""Everything that depends only on the update number (pair order, seeds, learning rate) and so needs no saved state."""
 
 from collections.abc import Sequence
 from random import Random
@@ -45,7 +45,7 @@ def sampling_seed(seed: int, update: int) -> int:
 
 
 def learning_rate(peak: float, update: int, warmup: int, total: int, schedule: str) -> float:
-    """Learning rate of an update (from 0): linear warm-up, then constant or linear down to a tenth."""
+    """Learning rate of an update (counted from 0): linear warm-up, then constant or linear decay to a tenth."""
     if update < warmup:
         return peak * (update + 1) / warmup
     if schedule == "constant":

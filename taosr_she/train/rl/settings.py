@@ -15,12 +15,12 @@ class StepCreditSettings(Strict):
     """Reinforcement learning with credit on steps, on one device."""
 
     updates: int = Field(default=100, gt=0)
-    """Optimizer steps."""
+    """Number of updates."""
     pairs_per_update: int = Field(default=8, gt=0)
-    """Groups sampled for each update. On one development seed many small updates suited credit on steps; an outcome
-    alone did not gain by them (docs/log.md)."""
+    """Groups sampled for each update. On one development seed, many small updates were better for credit on steps, but
+    not for the outcome alone (docs/log.md)."""
     group_size: int = Field(default=8, ge=2)
-    """Rollouts of each pair (G)."""
+    """Rollouts per pair (G)."""
     refill: int = Field(default=0, ge=0)
     """Most further groups that an update samples in place of groups without signal. 0: they are not replaced."""
     balance: bool = False
@@ -35,21 +35,21 @@ class StepCreditSettings(Strict):
     loss: LossConfig = LossConfig()
     """The policy loss."""
     epochs_per_batch: int = Field(default=1, ge=1)
-    """Passes over each batch of rollouts. Above 1 the sampler's log-probabilities are the old policy."""
+    """Passes over each batch of rollouts. If above 1, the sampler's log-probabilities are used as the old policy."""
     learning_rate: float = Field(default=1e-4, gt=0)
     """Peak learning rate of AdamW (betas 0.9, 0.95)."""
     warmup_updates: int = Field(default=3, ge=0)
     """Updates over which the learning rate rises linearly."""
     schedule: Literal["constant", "linear"] = "linear"
-    """What the learning rate does after the warm-up; `linear` falls to a tenth."""
+    """Schedule of the learning rate after the warm-up; `linear` decays to a tenth."""
     weight_decay: float = Field(default=0.0, ge=0)
     """AdamW weight decay."""
     grad_clip: float = Field(default=1.0, gt=0)
-    """Largest gradient norm."""
+    """Maximum gradient norm."""
     tokens_per_microbatch: int = Field(default=16384, gt=0)
-    """Token budget of one forward and backward pass, prompt and padding included; lower it when memory runs out."""
+    """Token budget of one forward and backward pass, including prompts and padding. Lower it if memory runs out."""
     sample_rows: int = Field(default=512, gt=0)
-    """Most rollouts that are generated at the same time."""
+    """Maximum number of rollouts that are generated at the same time."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """`bfloat16` computes under autocast with float32 weights; `auto` does so on a GPU, and for models of
     5 million weights and more on a CPU that multiplies bfloat16 (avx512_bf16, amx_bf16)."""
@@ -57,9 +57,9 @@ class StepCreditSettings(Strict):
     """Train an adapter beside frozen weights; unset: train all weights. The KL reference is then the model with its
     adapter off, and a step needs no memory for the gradients and the optimizer of the frozen weights."""
     checkpoint_every: int = Field(default=10, gt=0)
-    """Updates between two resumable states."""
+    """Number of updates between two resumable states."""
     keep_rollouts_every: int = Field(default=5, gt=0)
-    """Updates between two Parquet files of rollouts (the report shows them)."""
+    """Number of updates between two Parquet files of rollouts (the report shows them)."""
 
     @model_validator(mode="after")
     def _must_explore(self) -> "StepCreditSettings":

@@ -1,4 +1,4 @@
-"""Watching a policy while it trains: its metrics on development pairs every few updates, for learning curves."""
+"""Evaluates a policy on development pairs every few updates of its training, for learning curves."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,25 +20,26 @@ WATCHED = ("macro_f1", "accuracy", "steps_all_right", "right_label_wrong_reasoni
 
 
 class WatchConfig(Strict):
-    """Which pairs are answered, and how often. Nothing is decided by what is seen: the test split stays untouched."""
+    """Which pairs are used, and how often. The results decide nothing, and the test split is not touched."""
 
     every: int = Field(default=5, gt=0)
-    """Updates between two looks. The first look is before the first update."""
+    """Number of updates between two evaluations. The first evaluation is before the first update."""
     pairs: int = Field(default=300, gt=0)
-    """Most pairs of the development split that are answered, the first ones."""
+    """Maximum number of pairs; the first ones of the development split are used."""
     max_new_tokens: int = Field(default=128, gt=0)
-    """Length limit of a response."""
+    """Maximum length of a response, in tokens."""
 
 
 class Watch:
-    """Greedy answers to development pairs; one row a look in `watch.jsonl`: `step`, `tokens`, `seconds`, metrics.
+    """Greedy responses to development pairs. Each evaluation writes a row to `watch.jsonl`: `step`, `tokens`,
+    `seconds`, metrics.
 
-    `tokens` and `seconds` are what training has taken up to the look, looking itself not counted. Rows of updates that
-    a resumed run repeats are dropped and written anew.
+    `tokens` and `seconds` are the cost of training so far, without these evaluations. Rows of updates that a resumed
+    run repeats are dropped and written again.
     """
 
     def __init__(self, config: WatchConfig, domain: Domain, pairs: Sequence[Pair], truth: Examiner, rows: int) -> None:
-        """`truth` examines the steps against references; `rows` is how many responses are generated at a time."""
+        """`truth` examines the steps against references; `rows` is the number of responses generated at a time."""
         self.config, self.domain, self.truth, self.rows = config, domain, truth, rows
         self.pairs = list(pairs)[: config.pairs]
         self._file: MetricsFile | None = None
@@ -57,7 +58,7 @@ class Watch:
         self._file = MetricsFile(folder / WATCH, finished)
 
     def look(self, policy: "Policy", step: int, tokens: int, seconds: float) -> None:
-        """Answer and write a row, if it is time (`step` updates are done) and not done before the kill."""
+        """Evaluate and write a row, if one is due after `step` updates and was not written before a kill."""
         from taosr_she.evaluate.metrics import compute_metrics
         from taosr_she.evaluate.run import predict
 
@@ -68,7 +69,7 @@ class Watch:
         metrics = compute_metrics(self.domain, predictions)
         steps = [f"step_{key}" for key in self.domain.step_keys]
         row: dict[str, Any] = {"step": step, "tokens": tokens, "seconds": round(seconds, 3)}
-        # NaN is no JSON: a metric that nobody can know here is null.
+        # JSON has no NaN: a metric that is undefined here is null.
         row |= {k: None if metrics[k] != metrics[k] else metrics[k] for k in (*WATCHED, *steps)}
         self._file.write(row)
         self._file.sync()

@@ -209,9 +209,9 @@ def test_when_all_is_refused_nobody_is_rejected(endpoint, teach) -> None:
         ((403, {}, {}), "status 403"),
         ((404, {}, {"error": {"message": "no such model"}}), "404, no model 'm' or a wrong base_url: no such model"),
         ((302, {"Location": "/login"}, {}), "status 302 instead of an answer; check base_url"),
-        ((200, {}, b"<html>hello</html>"), "not that of an OpenAI-compatible endpoint.*check base_url .*<html>"),
-        ((200, {}, {"hello": "world"}), "not that of an OpenAI-compatible endpoint"),
-        ((402, {}, {"error": "no credit"}), "status 402, the endpoint wants to be paid first: no credit"),
+        ((200, {}, b"<html>hello</html>"), "not from an OpenAI-compatible endpoint.*check base_url .*<html>"),
+        ((200, {}, {"hello": "world"}), "not from an OpenAI-compatible endpoint"),
+        ((402, {}, {"error": "no credit"}), "status 402, the endpoint asks for payment: no credit"),
     ],
 )
 def test_what_fails_for_every_pair_stops_at_once(endpoint, teach, reply: Reply, message: str) -> None:

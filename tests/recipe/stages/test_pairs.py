@@ -20,9 +20,9 @@ def test_the_stage_says_rows_queries_of_each_split_and_reads_another_encoding(tm
     context = Context("data", tmp_path / "data", recipe, recipe.load_domain(), Progress(Console(file=said, width=200)))
     counts = stage.run(context)
     lines = said.getvalue().splitlines()
-    assert "40 of 41 rows come through" in lines[0]
+    assert "40 of 41 rows are usable" in lines[0]
     assert "queries: 20; labels: 4: 10, 3: 10, 2: 10, 1: 10" in lines[1]
-    assert "unreadable prices, left out: 40 (row 1: 'ab 5')" in lines[2]
+    assert "unreadable prices: 40 (row 1: 'ab 5')" in lines[2]
     splits = "training: 28 pairs of 14 queries, development: 4 pairs of 2 queries, test: 8 pairs of 4 queries"
     assert lines[-1].strip() == splits
     assert counts["queries"] == {"training": 14, "development": 2, "test": 4}

@@ -279,6 +279,6 @@ def test_models_that_cannot_be_trained_are_refused_first(tmp_path: Path) -> None
     policy.model = BertLMHeadModel(
         BertConfig(**shape, intermediate_size=32, initializer_range=0.3)
     )  # sees what follows
-    with pytest.raises(UserError, match="BertLMHeadModel answers a row otherwise"):
+    with pytest.raises(UserError, match="BertLMHeadModel gives a row another answer"):
         train_sft(policy, make_examples(4), SETTINGS, 1, tmp_path)
     assert not list(tmp_path.iterdir())
