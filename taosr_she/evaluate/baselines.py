@@ -276,7 +276,7 @@ def labelled(pairs: Sequence[Pair]) -> list[Pair]:
     found = [p for p in pairs if p.label is not None]
     if not found:
         raise UserError("baselines learn from labels, and no training pair has one")
-    return labelled
+    return found
 
 
 def _labels(pairs: Sequence[Pair]) -> list[str]:
