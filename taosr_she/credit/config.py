@@ -1,6 +1,6 @@
 """Options of the credit rules and of the policy loss."""
 
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -18,6 +18,7 @@ class CreditConfig(Strict):
     paper's equations. Rules other than `srpo` use only `std`; `token_penalty` also uses the two weights.
     """
 
+    later: ClassVar[dict[str, Any]] = {"label_weight": 0.0}
     rule: str = "srpo"
     """`outcome` is vanilla GRPO: the group-centred outcome on every token. `scalar` is GRPO on the score of a scalar
     reward model. `srpo` adds a step advantage to the outcome's. `process` sums step rewards from a step on, `min_form`
@@ -85,6 +86,7 @@ class CreditConfig(Strict):
 class LossConfig(Strict):
     """The clipped policy loss (PPO, 1707.06347; GRPO, 2402.03300)."""
 
+    later: ClassVar[dict[str, Any]] = {"label_entropy": 0.0}
     clip_low: float = Field(default=0.2, gt=0, lt=1)
     """The probability ratio is clipped below 1 - clip_low. 0.2 is PPO's."""
     clip_high: float = Field(default=0.2, gt=0)

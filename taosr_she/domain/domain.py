@@ -10,9 +10,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import (
     ConfigDict,
     Field,
-    SerializerFunctionWrapHandler,
     ValidationError,
-    model_serializer,
     model_validator,
 )
 
@@ -25,24 +23,11 @@ from taosr_she.base.strict_yaml import parse_yaml, read_yaml
 SHIPPED = ("taobao", "esci", "wands", "chorus", "esci-typed")
 
 
-class Later(Strict):
-    """Settings to which some came later. Those are left out of a dump while they hold their default, so that domains
-    written before them, and runs made with them, are still the same."""
-
-    later: ClassVar[tuple[str, ...]] = ()
-
-    @model_serializer(mode="wrap")
-    def _dump(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        fields, dumped = type(self).model_fields, handler(self)
-        unused = {name for name in self.later if getattr(self, name) == fields[name].get_default()}
-        return {name: value for name, value in dumped.items() if name not in unused}
-
-
-class Grade(Later):
+class Grade(Strict):
     """One grade of the label scale."""
 
     model_config = ConfigDict(coerce_numbers_to_str=True)  # YAML reads an unquoted 4 as a number
-    later = ("category",)
+    later: ClassVar[dict[str, Any]] = {"category": ""}
 
     code: str
     """The code that the model writes and that files contain, e.g. "4" or "E"."""
@@ -64,10 +49,10 @@ class Grade(Later):
         return tuple(s.strip().casefold() for s in (self.code, self.name, *self.aliases))
 
 
-class StepSpec(Later):
+class StepSpec(Strict):
     """One step of the step schema."""
 
-    later = ("keys",)
+    later: ClassVar[dict[str, Any]] = {"keys": ()}
     key: str = Field(pattern=r"^[a-z][a-z_]*$")
     """Section name in the response: `[key]`."""
     title: str
@@ -97,10 +82,10 @@ class Rule(Strict):
     """The text of the rule."""
 
 
-class ProductField(Later):
+class ProductField(Strict):
     """One line of the prompt that shows a field of the product."""
 
-    later = ("only",)
+    later: ClassVar[dict[str, Any]] = {"only": ()}
     name: Literal["title", "description", "brand", "category", "price", "attributes"]
     """Which field of the product."""
     heading: str
@@ -143,11 +128,11 @@ class CatalogueSpec(Strict):
     """Attributes that name the product's color."""
 
 
-class Domain(Later):
+class Domain(Strict):
     """Everything that differs between shops. Shipped: `taobao` (default), `esci`, `wands`, and with typed steps for the
     teacher `catalogue`: `chorus`, `esci-typed`."""
 
-    later = ("catalogue",)
+    later: ClassVar[dict[str, Any]] = {"catalogue": None}
     name: str
     """Name of the domain."""
     guideline_version: str = "1"

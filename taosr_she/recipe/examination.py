@@ -29,6 +29,7 @@ FORMER_ANSWERS = "judge-answers.jsonl"
 class Examination(Strict):
     """Who examines the steps of rollouts."""
 
+    later: ClassVar[dict[str, Any]] = {"examiner": None, "examiner_options": {}}
     renamed: ClassVar[dict[str, str]] = {"judge": "gsrm", "scalar": "scalar_reward_model"}
     mode: Literal["human_first", "gsrm_only", "human_only", "agree", "scalar_reward_model"] | None = None
     """`human_first`: people where they have spoken, the GSRM elsewhere. `gsrm_only`, `human_only`. `agree`: people

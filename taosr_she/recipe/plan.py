@@ -94,7 +94,7 @@ def plan(recipe: Recipe, domain: Domain, to_run: bool = True) -> list[PlannedSta
         content = {
             "stage": masked_values(stage.computed()),  # a new password changes nothing that is computed
             "seed": recipe.seed,
-            "domain": domain.model_dump(mode="json"),
+            "domain": domain.computed(),
             "version": __version__,
             "inputs": inputs,
         }

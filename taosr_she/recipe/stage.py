@@ -35,11 +35,6 @@ class Stage(Strict):
         """Name -> fingerprint of what it reads from outside of the run: files, and code that its settings name."""
         return {}
 
-    def computed(self) -> dict[str, Any]:
-        """The settings that decide what it computes. An option that came later is left out where it is not used, so
-        that what was run before it still counts."""
-        return self.model_dump(mode="json")
-
     def check(self, name: str, domain: Domain) -> None:
         """Raises UserError for what would only fail when the turn of this stage, called `name`, comes."""
 

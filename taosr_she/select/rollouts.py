@@ -178,7 +178,7 @@ def _claim(
     """Make the folder hold parts of this very sampling alone."""
     told = {
         "policy": fingerprint_policy(policy),
-        "domain": fingerprint_config(domain.model_dump(mode="json")),
+        "domain": fingerprint_config(domain.computed()),
         "pairs": fingerprint_pairs(pairs), "prompts": fingerprint_config(prompts),
         "rollouts": config.rollouts, "part_pairs": config.part_pairs, "seed": seed,
         "sampling": config.sampling.model_dump(mode="json"),

@@ -3,7 +3,7 @@
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -27,6 +27,7 @@ from taosr_she.recipe.stage import Stage, code_fingerprints
 class EvaluateStage(Stage):
     """Measure models on a split that none of them was trained on."""
 
+    later: ClassVar[dict[str, Any]] = {"decision": DecisionConfig()}
     kind: Literal["evaluate"]
     """Name of the kind."""
     models: tuple[str, ...]
@@ -83,9 +84,6 @@ class EvaluateStage(Stage):
 
     def files(self) -> dict[str, str]:
         return code_fingerprints(list(self.baselines))
-
-    def computed(self) -> dict[str, Any]:
-        return self.model_dump(mode="json", exclude={"decision"} if self.decision == DecisionConfig() else None)
 
     def check(self, name: str, domain: Domain) -> None:
         if {"minilm", "cross_encoder"} & set(self.baselines):

@@ -72,9 +72,6 @@ class GSRMStage(Stage):
         control = [("scalar_reward_model", self.scalar_reward_model)] if self.scalar_reward_model else []
         return [("data", self.data), ("checkpoint", self.start), *control]
 
-    def computed(self) -> dict[str, Any]:
-        return super().computed() | {"settings": self.settings.computed()}
-
     def run(self, context: Context) -> dict[str, Any]:
         """Train the GSRM, then write `examiners.json`."""
         from taosr_she.examine.gsrm import GSRM

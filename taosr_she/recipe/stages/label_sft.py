@@ -35,9 +35,6 @@ class LabelSFTStage(Stage):
     def reads(self) -> list[tuple[str, str]]:
         return [("data", self.data), ("checkpoint", self.start)]
 
-    def computed(self) -> dict[str, Any]:
-        return super().computed() | {"settings": self.settings.computed()}
-
     def run(self, context: Context) -> dict[str, Any]:
         """Write reasoning, put the label behind it, train on the label and the end alone."""
         from taosr_she.model.label_probs import code_tokens, label_position

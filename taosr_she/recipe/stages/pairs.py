@@ -52,6 +52,7 @@ class Fold(Strict):
 class PairsStage(Stage):
     """Data from a file of labelled pairs."""
 
+    later: ClassVar[dict[str, Any]] = {"encoding": None, "fold": None, "together": "same", "typed": None}
     kind: Literal["pairs"]
     """Name of the kind."""
     offers: ClassVar[str] = "data"
@@ -122,11 +123,6 @@ class PairsStage(Stage):
             said = [row_from_annotation(a) for a in read_all(self.annotations)]
             read[masked(self.annotations)] = fingerprint_config(said)
         return read
-
-    def computed(self) -> dict[str, Any]:
-        settings = self.model_dump(mode="json")
-        later = {"encoding": None, "fold": None, "together": "same", "typed": None}
-        return {name: value for name, value in settings.items() if name not in later or value != later[name]}
 
     def check(self, name: str, domain: Domain) -> None:
         column_map("plain" if self.layout == "auto" else self.layout, self.columns)

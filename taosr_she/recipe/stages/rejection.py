@@ -28,9 +28,6 @@ class RejectionStage(SampledStage):
     settings: SFTSettings = SFTSettings(epochs=1, learning_rate=1e-4)
     """How to train."""
 
-    def computed(self) -> dict[str, Any]:
-        return super().computed() | {"settings": self.settings.computed()}
-
     def run(self, context: Context) -> dict[str, Any]:
         """Sample, keep what is right, train."""
         domain, seed = context.domain, context.recipe.seed

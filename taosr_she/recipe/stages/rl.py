@@ -23,6 +23,7 @@ from taosr_she.train.rl.watch import Watch, WatchConfig
 class RLStage(Stage):
     """Reinforcement learning with credit on steps."""
 
+    later: ClassVar[dict[str, Any]] = {"collapse": CollapseConfig()}
     kind: Literal["rl"]
     """Name of the kind."""
     offers: ClassVar[str] = "checkpoint"
@@ -68,22 +69,6 @@ class RLStage(Stage):
         legs = [leg.resolve(self.settings) for leg in self.curriculum]
         names = [settings.credit.rule for settings in (self.settings, *legs)]
         return code_fingerprints([*names, *([self.examination.examiner] if self.examination.examiner else [])])
-
-    def computed(self) -> dict[str, Any]:
-        settings = self.model_dump(mode="json")
-        if self.examination.examiner is None:
-            del settings["examination"]["examiner"], settings["examination"]["examiner_options"]
-        own = settings["settings"]
-        for section, name in ((own, "balance"), (own["credit"], "label_weight"), (own["loss"], "label_entropy")):
-            if not section[name]:
-                del section[name]
-        if self.collapse == CollapseConfig():
-            del settings["collapse"]
-        if self.settings.outcome_by == "label":
-            del settings["settings"]["outcome_by"]
-        if self.settings.lora is None:
-            del settings["settings"]["lora"]
-        return settings
 
     def run(self, context: Context) -> dict[str, Any]:
         """Train from the start stage's checkpoint on the training split."""

@@ -47,7 +47,7 @@ class SFTStage(Stage):
         return [("data", self.data)]
 
     def computed(self) -> dict[str, Any]:
-        return self.model_dump(mode="json", exclude={"other_domain"}) | {"settings": self.settings.computed()}
+        return {name: value for name, value in super().computed().items() if name != "other_domain"}
 
     def check_start(self, name: str, domain: Domain) -> None:
         """UserError when the model is not there or cannot be used, or was trained for another domain than the recipe's

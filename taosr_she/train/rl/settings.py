@@ -1,6 +1,6 @@
 """Settings of the step-credit loop. Defaults are the recommended run on the market with the tiny model."""
 
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -14,6 +14,7 @@ from taosr_she.model.sampling import Sampling
 class StepCreditSettings(Strict):
     """Reinforcement learning with credit on steps, on one device."""
 
+    later: ClassVar[dict[str, Any]] = {"balance": False, "outcome_by": "label", "lora": None}
     updates: int = Field(default=100, gt=0)
     """Number of updates."""
     pairs_per_update: int = Field(default=8, gt=0)

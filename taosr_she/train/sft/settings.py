@@ -1,7 +1,7 @@
 """Settings of supervised fine-tuning."""
 
 import math
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -11,6 +11,7 @@ from taosr_she.train.settings import TrainerSettings
 class SFTSettings(TrainerSettings):
     """Supervised fine-tuning. Defaults are the recommended run on the market with the tiny model."""
 
+    later: ClassVar[dict[str, Any]] = {"engine": "trl"}
     engine: Literal["own", "trl"] = "own"
     """`own`: packed batches on one device, with logits for what is learnt alone. `trl`: TRL's SFTTrainer, which several
     devices share."""
@@ -41,11 +42,6 @@ class SFTSettings(TrainerSettings):
         if self.gradient_checkpointing == "on" and self.engine == "own":
             raise ValueError("gradient_checkpointing: on needs engine: trl; or lower batch_size and raise accumulate")
         return self
-
-    def computed(self) -> dict[str, Any]:
-        """What decides the result, for the fingerprint of a stage. Before there was a choice the engine was TRL's: what
-        was run then still counts."""
-        return self.model_dump(mode="json", exclude={"engine"} if self.engine == "trl" else set())
 
     def total_steps(self, examples: int) -> int:
         """Optimizer steps of a run over so many examples."""
