@@ -35,7 +35,7 @@ class Lengths:
     def examine(self, pairs: Sequence[Pair], responses: Sequence[Response]) -> Verdicts:
         values = np.full((len(responses), 5), np.nan, dtype=np.float32)
         values[:, 4] = [len(r.text) % 2 == 0 for r in responses]
-        return Verdicts(values, np.full(values.shape, CODE["judge"], dtype=np.int8))
+        return Verdicts(values, np.full(values.shape, CODE["gsrm"], dtype=np.int8))
 
 
 @pytest.fixture
