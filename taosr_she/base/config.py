@@ -1,4 +1,4 @@
-"""What all settings have in common, and what is wrong with them in one line."""
+"""The base class of all settings, and validation errors in one line."""
 
 import json
 from typing import Any, ClassVar
@@ -43,7 +43,7 @@ def _computed(value: Any, dumped: Any) -> Any:
 
 
 def describe(error: ValidationError) -> str:
-    """The first problem of a validation error as one line: where, and what."""
+    """The first problem of a validation error as one line: its position and what is wrong."""
     first = error.errors()[0]
     where = ".".join(str(p) for p in first["loc"])
     message = first["msg"].removeprefix("Value error, ")

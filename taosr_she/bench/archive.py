@@ -11,7 +11,7 @@ from taosr_she.base.files import replacing
 
 
 def read_archive(file: Path) -> dict[str, Any]:
-    """What was kept; nothing where there is no file. Raises UserError for a damaged one."""
+    """The kept results; none if there is no file. Raises UserError if the file is damaged."""
     if not file.is_file():
         return {}
     try:
@@ -22,7 +22,7 @@ def read_archive(file: Path) -> dict[str, Any]:
 
 
 def write_archive(file: Path, content: dict[str, Any]) -> None:
-    """Whole or not at all."""
+    """Write the content to the file, completely or not at all."""
     with replacing(file) as part:
         part.write_bytes(gzip.compress(json.dumps(content, separators=(",", ":")).encode(), mtime=0))
 

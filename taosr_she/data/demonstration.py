@@ -12,10 +12,10 @@ from taosr_she.base.files import write_jsonl
 
 @dataclass(frozen=True)
 class Demonstration:
-    """A response that a teacher wrote for a pair. `flaws` names the blind spots it fell into, where that is known.
+    """A response that a teacher wrote for a pair. `flaws` names the blind spots that affected it, if known.
 
-    `taught` names the steps whose conclusion is to be learnt, None all of them. A response may end behind a step, as
-    an exercise for the steps up to there.
+    `taught` names the steps whose conclusions are trained on; None means all. A response may end after a step, as an
+    exercise for the steps so far.
     """
 
     pair_id: str
@@ -26,7 +26,7 @@ class Demonstration:
 
 
 def write_demonstrations(path: Path, demonstrations: Iterable[Demonstration]) -> None:
-    """One JSON object a line; `taught` only where it is set."""
+    """One JSON object per line; `taught` only if it is set."""
     rows = map(asdict, demonstrations)
     write_jsonl(path, ({k: v for k, v in row.items() if k != "taught" or v is not None} for row in rows))
 
@@ -43,7 +43,7 @@ def read_demonstrations(path: Path) -> Iterator[Demonstration]:
             except (ValueError, RecursionError, TypeError, KeyError) as error:
                 raise UserError(
                     f"demonstrations {path}, line {number}: expected an object with the texts pair_id, response and "
-                    "teacher, and optionally flaws and taught, lists of texts; mend or remove the line"
+                    "teacher, and optionally flaws and taught, lists of texts; fix or remove the line"
                 ) from error
 
 

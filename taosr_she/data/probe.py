@@ -1,4 +1,4 @@
-"""Annotations that training does not get: they say during training whether a GSRM still judges as people do."""
+"""Held-out annotations: during training they show whether the GSRM still agrees with people."""
 
 from collections.abc import Iterable
 from random import Random

@@ -26,14 +26,14 @@ def near_query(query: str) -> str:
 def split_by_query(
     pairs: Sequence[Pair], fractions: dict[str, float], seed: int, near: bool = False
 ) -> dict[str, list[Pair]]:
-    """Split name -> its pairs, in their given order.
+    """Split name -> its pairs, in the given order.
 
-    Pairs with the same `query_id`, or whose queries are the same to the prompt but for case, stay together; with `near`
-    also those whose queries are the same to `near_query`. Seed and
-    text give every query a place between 0 and 1, and the shares divide that line. From FEW queries on they divide it
-    as it is, so adding pairs moves no other query, and the shares hold on average. With fewer, they divide it where the
-    numbers of pairs come nearest to the shares, and each split gets a query if there are enough: adding pairs may then
-    move the queries next to a cut. UserError unless the shares are not negative and sum to 1.
+    Pairs stay together if they have the same `query_id`, or if the prompt shows the same query but for case; with
+    `near`, also if `near_query` is the same. Seed and text map every query to a point between 0 and 1, and the shares
+    divide this interval. From FEW queries on, it is divided exactly at the shares: they hold on average, and new pairs
+    move no other query. With fewer queries, the cuts are placed where the numbers of pairs come closest to the shares,
+    and each split gets a query if there are enough. New pairs can then move the queries next to a cut. UserError unless
+    the shares are not negative and sum to 1.
     """
     if not fractions or any(not f >= 0 for f in fractions.values()) or not math.isclose(sum(fractions.values()), 1):
         raise UserError(f"split: the shares must not be negative and must sum to 1, not {fractions}")
@@ -73,7 +73,7 @@ def fold_by_query(
 
 
 def _homes(pairs: Sequence[Pair], near: bool = False) -> dict[str, str]:
-    """Normal query -> the smallest normal query that it must stay with (itself, unless an id is used for two texts)."""
+    """Normal query -> its representative: the smallest normal query of those linked to it by a shared id, or itself."""
     home: dict[str, str] = {}
     first_of_id: dict[str, str] = {}
     for pair in pairs:

@@ -173,8 +173,8 @@ class _Known:
         if read.named and pair.pair_id in self.ids and not self.may_repeat:
             raise BadRow("duplicate pair id", f"{pair.pair_id} occurs earlier")
         if self.ids.get(pair.pair_id, read.identity) != read.identity:
-            # What is known of a pair is found by its id: people's references, and the GSRM's reasoning.
-            raise BadRow("conflicting pair id", f"{pair.pair_id} stands for another query or product before")
+            # References by people and the reasoning of the GSRM are looked up by the pair's id.
+            raise BadRow("conflicting pair id", f"{pair.pair_id} is the id of another query or product earlier")
         if not read.named and read.identity in self.unnamed and not self.may_repeat:
             raise BadRow("duplicate pair", f"the same query and product occur earlier (id {pair.pair_id})")
         self.queries[pair.query_id] = query

@@ -1,11 +1,11 @@
 """Tokens in, logits and log-probabilities out. Knows no text, no pair and no label, and imports no other room.
 
-`runner` is one forward pass with another attention inside (`attention`), LoRA layers included (`lora`): `fused` holds
-its formulas for a CPU, `compiled` those of training on a GPU. `logprobs` scores given responses; `shared_prefix` does
-so with every prompt run once (`packing` lays prompts and responses in one row, `ragged` holds unequal lengths;
-`two_part`, `flash_parts` and `masked` are the attention of such a row, `dense` its formulas in bfloat16 on a CPU).
-`labelled` scores some tokens of whole sequences, as fine-tuning needs them. `decode` says what comes next for rows that
-share prompts (`prefix_tree` finds what they share, `cache` keeps keys and values, `draw` picks tokens), `recorded`
-decodes by CUDA graphs. `threads` chooses the threads of small steps, `precision` between float32 and bfloat16,
-`speedups` says which of all this is in use.
+`runner` runs a forward pass with another attention (`attention`), including LoRA layers (`lora`). `fused` has its
+formulas for a CPU, `compiled` those for training on a GPU. `logprobs` scores given responses. `shared_prefix` does the
+same but runs every prompt only once: `packing` puts prompts and responses in one row, `ragged` handles unequal lengths,
+and `two_part`, `flash_parts` and `masked` are the attention of such a row (`dense` has its formulas in bfloat16 on a
+CPU). `labelled` scores chosen tokens of whole sequences, for fine-tuning. `decode` gives next-token logits for rows
+that share prompts: `prefix_tree` finds shared prefixes, `cache` keeps keys and values, `draw` samples tokens, and
+`recorded` decodes with CUDA graphs. `threads` chooses the number of threads of small steps, `precision` chooses
+float32 or bfloat16, and `speedups` lists the speed-ups in use.
 """

@@ -15,8 +15,8 @@ FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
 """Architectures with the same structure: norm, rotary attention, residual, norm, gated feed-forward, residual."""
 
 PARTS = (nn.Linear, nn.Embedding, nn.ModuleList, nn.SiLU)
-"""What they may be put together from beside their own modules; anything else (quantised weights) is unknown,
-but for plain LoRA layers (`lora`)."""
+"""Modules that they may contain besides their own and plain LoRA layers (`lora`); anything else (quantised weights) is
+unsupported."""
 
 RECOMPUTES = "gradient_checkpointing"
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")

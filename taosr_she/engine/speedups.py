@@ -20,7 +20,7 @@ class Speedups:
     copied_prompts: bool = True
     """Small prompts are copied to their rows while decoding on a CPU (`decode`)."""
     shared_prompts: bool = True
-    """What prompts have in common is run once, in decoding, label probabilities and the update."""
+    """Common prefixes of prompts are run once, in decoding, label probabilities and the update."""
     labels_in_decoding: bool = True
     """Label probabilities are read where decoding writes the label, not in a pass of their own."""
     recorded_steps: bool = True

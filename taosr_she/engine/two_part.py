@@ -86,7 +86,7 @@ class _TwoPart(torch.autograd.Function):
             causal: bool,
             mask: Tensor | None = None,
         ) -> Sequence[Tensor]:
-            # A padded query has no gradient, and with an infinite sum no weights.
+            # A padded query has no gradient; with an infinite sum its weights are 0.
             g, s = ragged.filled(g, 0.0).transpose(1, 2), ragged.filled(s, torch.inf).transpose(1, 2).contiguous()
             return _backward(g, _heads_first(ragged, q), k, v, _heads_first(ragged, o), s, causal, scale, mask)
 

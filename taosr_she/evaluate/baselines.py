@@ -1,8 +1,8 @@
-"""Models that need no language model: what a reasoning model must beat.
+"""Baselines without a generative language model, which a reasoning model must beat.
 
-`majority_baseline` answers with the commonest grade. `tfidf_baseline` is logistic regression on TF-IDF n-grams and on
-the overlap of query and product; it gets what a tuned baseline deserves: balanced classes and a regularisation chosen
-by cross-validation that never divides a query. `minilm_baseline` and `cross_encoder_baseline` start from a small
+`majority_baseline` always answers with the most frequent grade. `tfidf_baseline` is logistic regression on TF-IDF
+n-grams and on the overlap of query and product. It is properly tuned: balanced classes, and regularisation chosen by a
+cross-validation that never divides a query. `minilm_baseline` and `cross_encoder_baseline` start from a small
 pretrained encoder (`minilm`).
 """
 
@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from sklearn.linear_model import LogisticRegression
 
 Baseline = Callable[..., list[Prediction]]
-"""`(domain, train, test, seed) -> one prediction a pair of test, in order`. One with a parameter `development` is given
-the development pairs there, to be tuned on."""
+"""`(domain, train, test, seed) -> one prediction for each test pair, in order`.
+
+A baseline with a parameter `development` gets the development pairs, for tuning."""
 STRENGTHS = (0.1, 0.3, 1.0, 3.0, 10.0)
 """Values of the inverse regularisation C among which cross-validation chooses."""
 FOLDS = 3
@@ -96,7 +97,7 @@ BASELINES: dict[str, Baseline] = {
     "minilm": minilm_baseline,
     "cross_encoder": cross_encoder_baseline,
 }
-"""Name in a recipe -> baseline. To add one: a function, and a line here; or by import path, from anywhere."""
+"""Name in a recipe -> baseline. To add one, write a function and add a line here, or use an import path."""
 
 
 def find_baseline(name: str) -> Baseline:
@@ -257,7 +258,7 @@ class _Blocks:
 
 
 def one_thread() -> AbstractContextManager[Any]:
-    """Inside, the libraries of linear algebra use one thread."""
+    """Limit the linear algebra libraries to one thread."""
     import scipy.optimize  # noqa: F401
     import sklearn.linear_model  # noqa: F401  # the limit applies only to loaded libraries
     from threadpoolctl import threadpool_limits
@@ -273,10 +274,10 @@ def _fit(x: "csr_matrix", labels: Sequence[str], strength: float) -> "LogisticRe
 
 def labelled(pairs: Sequence[Pair]) -> list[Pair]:
     """The pairs with a label. UserError where none has one."""
-    found = [p for p in pairs if p.label is not None]
-    if not found:
+    labelled = [p for p in pairs if p.label is not None]
+    if not labelled:
         raise UserError("baselines learn from labels, and no training pair has one")
-    return found
+    return labelled
 
 
 def _labels(pairs: Sequence[Pair]) -> list[str]:

@@ -88,7 +88,7 @@ def always_correct(truth: np.ndarray) -> np.ndarray:
 
 
 def scalar_control(scores: np.ndarray, threshold: float, step: int, steps: int) -> np.ndarray:
-    """One score a response as an examiner of steps: from the threshold on all is right, below it step `step` is wrong.
+    """One score per response, used as an examiner: from the threshold on all steps are right, below it `step` is wrong.
 
     One number cannot say where the error is, so `step` is the most frequent first wrong step. Values (N, K) from scores
     (N,).

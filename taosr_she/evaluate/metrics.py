@@ -34,12 +34,12 @@ def compute_metrics(domain: Domain, predictions: Sequence[Prediction]) -> dict[s
     A malformed response (`predicted` None) is a wrong answer: it lowers recall and accuracy, never a precision.
 
     - `accuracy`: share of pairs with the right label; `malformed`: share without a label.
-    - `f1_<code>`: F1 of one grade; NaN when no pair truly has it. `macro_f1`: mean of those that are defined, so over
-      the grades that occur in the truth. `good_f1`: F1 of the question "is this a good result?".
-    - `qwk`: quadratic weighted kappa of given and true grades (Cohen 1968, Psychological Bulletin 70): 1 - (mean of the
-      squared distances) / (the same if answers were dealt to the pairs at random), from -1 to 1; NaN when one grade
-      alone occurs. `grade_error`: mean distance in `Domain.grade_values`. Both are NaN for two grades; a malformed
-      response counts as the grade farthest from the true one, the worse of two.
+    - `f1_<code>`: F1 of one grade; NaN if no pair truly has it. `macro_f1`: mean over the grades that occur in the
+      truth. `good_f1`: F1 of the question "is this a good result?".
+    - `qwk`: quadratic weighted kappa of predicted and true grades (Cohen 1968, Psychological Bulletin 70): 1 - (mean
+      squared distance) / (the mean squared distance if predictions were shuffled), from -1 to 1; NaN if only one grade
+      occurs. `grade_error`: mean distance in `Domain.grade_values`. Both are NaN for two grades; a malformed
+      response counts as the grade that is farthest from the true one.
     - `step_<key>`: share of right ones among the known verdicts of the step.
     - `steps_all_right`: share with all K steps right, among pairs whose K verdicts are all known.
     - `right_label_wrong_reasoning`, `wrong_label_right_reasoning`: shares among the *examined* pairs, which have a

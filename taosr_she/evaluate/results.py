@@ -11,7 +11,7 @@ from taosr_she.evaluate.prediction import Prediction
 from taosr_she.evaluate.slices import slice_metrics
 
 COMPARED = ("macro_f1", "good_f1", "accuracy", "qwk", "grade_error", "steps_all_right", "right_label_wrong_reasoning")
-"""Metrics of a paired comparison, where both models have them."""
+"""Metrics in a paired comparison, if both models have them."""
 
 
 def model_results(domain: Domain, predictions: Sequence[Prediction], resamples: int, seed: int) -> dict[str, Any]:

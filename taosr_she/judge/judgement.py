@@ -36,8 +36,8 @@ def judgement(
     tokens: int,
     decision: Decision = WRITTEN,
 ) -> Judgement:
-    """The judgement in a parsed response and the label distribution behind it. The steps are as they are written, the
-    label step too, whatever the rule decides."""
+    """The judgement from a parsed response and its label distribution. The steps are as written, including the label
+    step, whatever the rule decides."""
     steps = zip(domain.step_keys, parsed.steps, strict=True)
     return Judgement(
         pair_id=pair_id,

@@ -34,7 +34,7 @@ class Judge:
     policy: Policy
     domain: Domain
     sampling: Sampling
-    seed: int = 0  # counts when `sampling` has a temperature
+    seed: int = 0  # used if `sampling` has a temperature
     decision: Decision = WRITTEN  # how a label is read off text and probabilities
 
     @overload
@@ -100,12 +100,14 @@ def load_judge(
     """A judge from a model folder, or by name: one of ours (docs/models.md), or of the Hugging Face hub.
 
     `device` is `auto` (a GPU if there is one), `cpu`, `cuda`, ...; `dtype` is `auto` (bfloat16 on a GPU, and for larger
-    models on a CPU that multiplies it; else float32), `float32` or `bfloat16`. The domain is the model's own
-    (`domain.yaml` in its folder). `domain` gives another one, by name, as a YAML file or as a `Domain`; one that
-    differs from the model's own needs `force_domain`. Responses are greedy and at most `max_new_tokens` long. With a
-    `temperature` they are drawn, the same for the same `seed`.
-    Labels are decided by the model's own rule (`decision.json` in its folder, which an evaluation with `decision:` has
-    chosen), else taken as written; `decision` gives another rule, and `Decision()` takes them as written in any case.
+    models on a CPU that multiplies it; else float32), `float32` or `bfloat16`. By default, the domain is the
+    model's own (`domain.yaml` in its folder). `domain` is another one, as a name, a YAML file or a `Domain`; if it
+    differs from the model's own, `force_domain` is needed. Responses are greedy and at most `max_new_tokens` long. With
+    a `temperature` they are sampled, reproducibly for the same `seed`.
+
+    Labels follow the model's own decision rule (`decision.json` in its folder, written by an evaluation with
+    `decision:`). Without the file, they are taken as written. `decision` is another rule; `Decision()` always takes
+    them as written.
 
         judge = load_judge("runs/demo/stages/srpo/checkpoint")
         one = judge({"query": "red boots", "title": "Norvik trail boots, red"})

@@ -26,7 +26,7 @@ class Judged(NamedTuple):
     """Judgements in the order of the pairs."""
 
     judgements: list[Judgement]
-    seconds: float  # that the responses took
+    seconds: float  # time for the responses
 
 
 def greedy(max_new_tokens: int) -> Sampling:

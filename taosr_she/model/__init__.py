@@ -1,16 +1,15 @@
 """The language model: loading any Hugging Face causal LM, building the tiny embedded one, sampling and scoring.
 
-`policy` holds model and tokenizer together and turns pairs into token ids (`chat` through a chat template),
-`domain_file` keeps beside the weights which domain they were trained for, `tiny` builds a small model and its
-tokenizer from the run's own text. What cannot be used is refused before the work: `folder` looks at files, `loading`
-at what libraries make of them, `carries` at what a tokenizer loses, `batches` at architectures whose rows do not go
-together.
+`policy` combines model and tokenizer and turns pairs into token ids (`chat` through a chat template). `domain_file`
+saves the domain with the weights. `tiny` builds a small model and its tokenizer from the run's own text. Unusable
+models are refused before the work starts: `folder` checks the files, `loading` loads them, `carries` checks what a
+tokenizer loses, `batches` whether a model can run rows in a batch.
 
-`names` knows the pretrained models that have a name here, `fetch` brings them, `gguf_head` reads what a GGUF file says
-of itself, `gguf_import` makes a model folder of it.
+`names` lists the pretrained models that have a name here and `fetch` downloads them. `gguf_head` reads the header of a
+GGUF file, `gguf_import` converts the file to a model folder.
 
-`lora` holds the settings of low-rank adapters; `adapter` adds them, switches them off and merges them. `sampler`
-generates groups of rollouts as `sampling` says, `responses` reads their steps and spans, `label_probs` the label
-distribution, `example` is one text to train on with what is learnt of it, `taught` one that teaches some steps. What
-happens to tokens stands in the room `engine`.
+`lora` has the settings of low-rank adapters; `adapter` adds them, switches them off and merges them. `sampler`
+generates groups of rollouts with the settings of `sampling`. `responses` parses their steps and spans, `label_probs`
+computes the label distribution. `example` is one training example as tokens, `taught` one that teaches only some steps.
+Work on the level of tokens is in the room `engine`.
 """

@@ -23,7 +23,7 @@ def save_domain(domain: Domain, folder: Path) -> None:
 
 
 def saved_domain(model: str | Path) -> Domain | None:
-    """The domain of a model folder or hub name; None where no file says it. Raises UserError for a broken file."""
+    """The domain of a model folder or hub name; None if it has no such file. Raises UserError for a broken file."""
     check_available(str(model))
     if str(model) in BOXED:  # trained for no domain of ours
         return None

@@ -23,7 +23,7 @@ POINTER = b"version https://git-lfs.github.com/spec/"
 def check_folder(name: str) -> None:
     """A name that looks like a folder must be one, with a model and a tokenizer: the hub is not asked for a path.
 
-    A name of ours must stand for something that is here. Raises UserError, which names the folder as it was written.
+    A short name of ours needs its model on this machine. Raises a UserError that names the folder as it was written.
     """
     check_available(name)
     if name in BOXED:
@@ -34,7 +34,7 @@ def check_folder(name: str) -> None:
             raise UserError(f"model {name}: no such folder")
         return
     if not folder.is_dir():
-        raise UserError(f"model {name}: a file; name the Hugging Face model folder that it belongs to")
+        raise UserError(f"model {name}: is a file; name the Hugging Face model folder that contains it")
     if is_adapter(name):
         check_folder(base_of(name))
         return

@@ -1,6 +1,6 @@
-"""Model and tokenizer from a folder, by a name of ours, or from the Hugging Face hub.
+"""Loads model and tokenizer from a folder, by a short name of ours, or from the Hugging Face hub.
 
-What is wrong with them is one line that names them.
+Any problem is reported in one line.
 
 The libraries that read these files raise many kinds of exception: tokenizers a bare Exception, torch a RuntimeError or
 an UnpicklingError, transformers an ImportError. All of them are translated here and nowhere else. Custom code of a
@@ -47,7 +47,7 @@ def load_parts(name: str, auto: Any, device: torch.device, precision: str = "aut
         config = _read(name, "config", lambda: AutoConfig.from_pretrained(name, trust_remote_code=False))
         tokenizer = load_tokenizer(name)
         dtype = _read(name, "config", lambda: _dtype(config, auto, device, precision))
-        # Wrong shapes are let through and told below, with their numbers.
+        # Wrong shapes are accepted here and reported below, with their numbers.
         with silent():
             model, info = _read(
                 name,
@@ -171,7 +171,7 @@ def _check_tokens(name: str, model: Any, tokenizer: Any) -> None:
 
 @contextmanager
 def silent() -> Iterator[None]:
-    """The loading report is a table of many lines; what matters of it is told in one."""
+    """Replaces transformers' loading report, a table of many lines, by one line with the important part."""
     from transformers.utils import logging as theirs
 
     before = theirs.get_verbosity()

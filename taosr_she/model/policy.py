@@ -32,7 +32,7 @@ class Policy:
     model: Any  # PreTrainedModel with a language modelling head
     tokenizer: Any  # PreTrainedTokenizerFast
     device: torch.device
-    domain: Domain | None = None  # what it was trained for; None where nobody said so
+    domain: Domain | None = None  # the domain it was trained for; None if unknown
     source: str | None = None  # folder, or name on the hub, of its weights; None where they were made here
     _checked: list[Domain] = field(default_factory=list, repr=False, compare=False)  # their responses come through
 
@@ -189,10 +189,10 @@ def save_trained(policy: Policy, folder: Path, lora: LoraConfig | None) -> None:
 
 
 def save_policy(policy: Policy, folder: Path) -> None:
-    """Write a Hugging Face model folder, which `from_pretrained` and vLLM open unchanged: whole or not at all.
+    """Write a Hugging Face model folder, which `from_pretrained` and vLLM open unchanged, completely or not at all.
     Of a policy with an adapter the adapter alone, as PEFT writes it.
 
-    The domain that the policy was trained for stands beside the weights (`domain_file`)."""
+    The domain that the policy was trained for is saved with the weights (`domain_file`)."""
     with no_progress_bars(), replacing_folder(folder) as part:
         if has_adapter(policy.model):
             save_adapter(policy.model, part, folder)

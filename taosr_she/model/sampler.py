@@ -54,11 +54,11 @@ def sample_groups(
 ) -> Rollouts:
     """Generate `group_size` responses to each prompt (token ids).
 
-    At most `max_rows` responses (but at least one group) are generated at a time, prompts of like length together. The
-    random numbers of row b depend on (seed, b) alone: not on its neighbours, on `max_rows`, or on who has finished.
-    The same call gives the same rollouts. Of the tokens `watched` the logits, as the model gives them, are kept at
-    every position. Raises UserError when a prompt leaves no room for a response, when the model keeps no keys and
-    values (pure state space models) or answers otherwise in a batch, and when its output is not finite.
+    At most `max_rows` responses (but at least one group) are generated at a time, prompts of similar length together.
+    The random numbers of row b depend only on (seed, b), not on its neighbours, on `max_rows`, or on finished rows. The
+    same call gives the same rollouts. The raw logits of the tokens `watched` are kept at every position. Raises
+    UserError if a prompt leaves no room for a response, if the model keeps no keys and values (pure state space models)
+    or gives other answers in a batch, and if its output is not finite.
     """
     if "past_key_values" not in inputs(type(policy.model).forward):
         raise UserError(f"{type(policy.model).__name__} keeps no keys and values: use a model with attention")
@@ -109,10 +109,10 @@ def _sample_chunk(
     seed: int,
     watched: Sequence[int],
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Of the R rollouts with the numbers `rows`: ids (R, T), logprobs (R, T), lengths (R,), finished (R,), and logits
+    """For the R rollouts with the numbers `rows`: ids (R, T), logprobs (R, T), lengths (R,), finished (R,), and logits
     of the watched tokens (R, T, W).
 
-    Behind a row's end they hold whatever was drawn until the row left the batch.
+    After a row's end they hold whatever was sampled until the row left the batch.
     """
     device, steps = policy.device, sampling.max_new_tokens
     uniforms = row_uniforms(rows.tolist(), steps, seed).to(device)

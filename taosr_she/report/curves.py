@@ -10,10 +10,10 @@ from taosr_she.report.plots import Chart, Series, line_chart
 REWARD = ("reward", "Reward", "share of right labels")
 HEALTH = (
     ("signal_share", "Signal", "share of groups with signal"),
-    ("entropy", "Entropy", "nats a token"),
-    ("label_entropy", "Entropy of the labels given", "nats"),
+    ("entropy", "Entropy", "nats per token"),
+    ("label_entropy", "Entropy of the predicted labels", "nats"),
     ("macro_f1", "Macro-F1 of the rollouts", "share"),
-    ("kl", "KL to the start", "nats a token"),
+    ("kl", "KL to the start", "nats per token"),
     ("length", "Response length", "tokens"),
     ("malformed_rate", "Malformed", "share of rollouts"),
     ("tokens_per_second", "Speed", "generated tokens per second"),
@@ -53,7 +53,7 @@ def training_curves(run: RunData, names: Names) -> Curves:
     if watched:
         charts = [_panel(watched, *panel, "update", names, left_out) for panel in GSRM]
         groups.append(("GSRM and people", [chart for chart in charts if chart]))
-    loss = _panel(sft, "loss", "SFT loss", "nats a response token", "step", names, left_out) if sft else None
+    loss = _panel(sft, "loss", "SFT loss", "nats per response token", "step", names, left_out) if sft else None
     groups.append(("Supervised fine-tuning", [loss] if loss else []))
     legend = [(names.colour(stage.name), names.model(stage.name)) for stage in rl]
     promotions = [(names.model(stage.name), ends) for stage in rl if (ends := _promotions(stage))]

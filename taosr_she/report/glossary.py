@@ -70,10 +70,10 @@ GLOSSARY: tuple[tuple[str, tuple[Term, ...]], ...] = (
             ),
             Term(
                 "ece", "ECE, expected calibration error",
-                "How far stated probabilities are from how often they hold, averaged over ten bins of the "
-                "probability. 0: where it says 80%, it is right on 80 of 100. For a model, the probability of its "
-                "most probable grade; for a GSRM, that a step is right. A small test set makes it look larger than "
-                "it is.",
+                "Mean difference between the stated probability of being right and the actual share that is right, "
+                "over ten bins of the probability. At 0, a stated 80% is right in 80 of 100 cases. For a model, it "
+                "is about the probability of its most probable grade; for a GSRM, about the probability that a step "
+                "is right. On a small test set it is too high.",
             ),
             Term(
                 "majority", "Majority",
@@ -105,8 +105,9 @@ GLOSSARY: tuple[tuple[str, tuple[Term, ...]], ...] = (
             ),
             Term(
                 "verdict", "Verdict",
-                "What the examiner says of one step: the probability that it is right, below one half an error, "
-                "or unknown. Its source is a person, a program, a GSRM, a scalar model, or the outcome.",
+                "The examiner's result for one step: the probability that it is right (below one half, the step "
+                "counts as wrong), or unknown. Its source is a person, a program, a GSRM, a scalar reward model or "
+                "the outcome.",
             ),
             Term(
                 "steps_all_right", "All steps right",

@@ -67,7 +67,7 @@ def model_cards(results: dict[str, Any], names: Names) -> list[ModelCard]:
     cards = []
     for name, model in results["models"].items():
         confusion = model.get("confusion") or []
-        # The column of malformed responses is shown only where there are some.
+        # The column of malformed responses is shown only if there are any.
         given, true = _shares(confusion)
         width = len(codes) + any(row[-1] for row in confusion if len(row) > len(codes))
         cards.append(

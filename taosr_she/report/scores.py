@@ -15,8 +15,9 @@ from taosr_she.report.plots import interval_mark
 LOWER_IS_BETTER = {"right_label_wrong_reasoning", "wrong_label_right_reasoning", "malformed", "ece", "grade_error"}
 NOT_SHARES = {"tokens_per_second", "mean_tokens", "label_entropy", *PLAIN}
 NEUTRAL = {"mean_tokens", "tokens_per_second", "label_entropy"}
-"""Neither more nor less is better: a response may be as long as it needs, speed is the machine's as much as the
-model's, and the entropy of the labels should be that of the truth. No star is given."""
+"""Metrics without a star, because neither more nor less is better: a response may be as long as it needs, speed
+depends on the machine as much as on the model, and the entropy of the predicted labels should equal that
+of the truth."""
 HINTS = {
     "tokens_per_second": "of the evaluation, on this machine",
     **dict.fromkeys(sorted(LOWER_IS_BETTER), "lower is better"),
@@ -74,7 +75,7 @@ class Comparisons:
 
 
 def columns(run: RunData, names: Names) -> list[Column]:
-    """One column a model of the results, then one each for what people reach."""
+    """One column for each model in the results, then one for each human score."""
     kinds = {stage.name: stage for stage in run.stages}
     heads = []
     for name, model in (run.results or {"models": {}})["models"].items():
@@ -105,7 +106,7 @@ def score_groups(results: dict[str, Any], names: Names) -> list[tuple[str, list[
     rows = [(title, [_row(results["models"], people, key, names) for key in keys]) for title, keys in groups]
     true = (results.get("labels_true") or {}).get("entropy")
     kept = [(title, [_with_truth(row, true) for row in found if row is not None]) for title, found in rows]
-    kept.append(("macro-F1 of disturbed pairs", _robustness_rows(results["models"] | people)))
+    kept.append(("macro-F1 of perturbed pairs", _robustness_rows(results["models"] | people)))
     return [(title, found) for title, found in kept if found]
 
 
@@ -121,12 +122,12 @@ def _robustness_rows(models: dict[str, Any]) -> list[Row]:
     found = {name: model.get("robustness") or {} for name, model in models.items()}
     probes = dict.fromkeys(probe for by_probe in found.values() for probe in by_probe)
     return [
-        Row(probe, probe.replace("_", " ").capitalize(), "", [_disturbed(by.get(probe)) for by in found.values()])
+        Row(probe, probe.replace("_", " ").capitalize(), "", [_perturbed(by.get(probe)) for by in found.values()])
         for probe in probes
     ]
 
 
-def _disturbed(cell: dict[str, float] | None) -> ScoreCell:
+def _perturbed(cell: dict[str, float] | None) -> ScoreCell:
     if cell is None:
         return ScoreCell(MISSING, "", False, Markup(""))
     lost = signed(100 * (cell["macro_f1"] - cell["clean"]))
@@ -134,7 +135,7 @@ def _disturbed(cell: dict[str, float] | None) -> ScoreCell:
 
 
 def _row(models: dict[str, Any], people: dict[str, Any], key: str, names: Names) -> Row | None:
-    # Who writes no response cannot write a malformed one: no merit.
+    # A baseline writes no response, so having no malformed one is no merit.
     rivals = [name for name, model in models.items() if not (key == "malformed" and label_only(model))]
     return metric_row(models | people, key, _label(key, names), names.colour, [] if key in NEUTRAL else rivals)
 

@@ -1,5 +1,6 @@
-"""Training: `rl` is our own loop with credit on steps, `sft` supervised fine-tuning, `trl` what TRL's trainers do.
+"""Training: `rl` is our own loop with credit on steps, `sft` supervised fine-tuning, `trl` runs TRL's trainers on our
+data.
 
-They share `state` (what survives a kill), `settings`, and `lengths`, which leaves out what is longer than the model's
-positions.
+They share `state` (it lets a killed run resume), `settings`, and `lengths`, which leaves out examples with more tokens
+than the model has positions.
 """

@@ -92,8 +92,8 @@ def _unlike(state: Any, model: torch.nn.Module) -> str | None:
     if not isinstance(state["update"], int) or not isinstance(state["model"], dict):
         return "no state of ours"
     own = {name: tuple(weight.shape) for name, weight in _weights(model).items()}
-    found = {name: tuple(getattr(weight, "shape", ())) for name, weight in state["model"].items()}
-    return None if own == found else "the state of another model"
+    shapes = {name: tuple(getattr(weight, "shape", ())) for name, weight in state["model"].items()}
+    return None if own == shapes else "the state of another model"
 
 
 def metrics_rows(path: Path) -> list[dict[str, Any]]:

@@ -58,7 +58,7 @@ def test_the_gsrms_own_domain_is_used_and_malformed_responses_are_told(
         (["--column", "x"], "--column x: expected field=column"),
         (["--domain", "nowhere"], "domain 'nowhere' is neither shipped"),
         (["--device", "gpu", "--gsrm", "gsrm"], "device 'gpu'"),
-        (["--gsrm", "empty"], "model empty: no domain.yaml there"),
+        (["--gsrm", "empty"], "model empty: it has no domain.yaml"),
         (["--gsrm", "nowhere"], "--gsrm nowhere: no such folder"),
         (["--endpoint", "nothttp", "--endpoint-model", "m"], "--endpoint: "),
         (["--endpoint", "http://localhost:1/v1"], "--endpoint together with --endpoint-model"),

@@ -128,7 +128,7 @@ def test_without_wheel_and_cache_one_line_says_what_to_run(box: Boxed) -> None:
 
 def test_a_fetched_model_has_no_domain_of_ours(wheel: Path) -> None:
     assert saved_domain(NAME) is None
-    with pytest.raises(UserError, match=r"model small-1: no domain.yaml there says .* name it with --domain"):
+    with pytest.raises(UserError, match=r"model small-1: it has no domain.yaml .* name it with --domain"):
         choose_domain(None, NAME)
     assert choose_domain("esci", NAME).name == "esci"
 

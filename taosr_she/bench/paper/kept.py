@@ -61,10 +61,10 @@ def gather(base: Path, earlier: Cells) -> Cells:
 
 
 def read_cells(folder: Path) -> Cells:
-    """The kept cells of a folder. Raises UserError for a damaged file."""
+    """The kept cells of a folder. Raises UserError if the file is damaged."""
     return read_archive(folder / FILE)
 
 
 def write_cells(folder: Path, cells: Cells) -> None:
-    """Keep the cells in the folder's file."""
+    """Write the cells to the folder's file."""
     write_archive(folder / FILE, cells)

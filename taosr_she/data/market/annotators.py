@@ -1,8 +1,8 @@
 """Simulated annotators of the market, each with their own coverage, errors and blind spots.
 
-A person sees a pair with the blind spots they fall into (always the same ones in one pair), and slips now and then:
-writes a wrong conclusion as a reference, or says the opposite of what they think as a verdict. So people disagree
-where the pair is hard for one of them, as real ones do, and at random elsewhere.
+A person sees a pair through their blind spots (always the same ones for one pair) and sometimes makes a slip: a wrong
+conclusion in a reference, or the opposite of their opinion in a verdict. So people disagree on pairs that are hard
+for one of them, as real annotators do, and at random elsewhere.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

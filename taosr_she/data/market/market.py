@@ -56,7 +56,7 @@ class MarketConfig(Strict):
     annotators: tuple[Person, ...] = ()
     """Several people, each with their own coverage, errors and blind spots, instead of the annotator above."""
     held_out_annotators: tuple[Person, ...] = (Person(name="held_out"),)
-    """People who annotate the development pairs. Nothing is trained on what they say: it measures GSRMs."""
+    """People who annotate the development pairs. Their annotations are not trained on; they measure GSRMs."""
 
 
 SPLITS = ("demonstration", "training", "development", "test")

@@ -1,7 +1,7 @@
 """Teachers write the stepwise demonstrations for supervised fine-tuning, for pairs of real shops.
 
-`lexical` compares words and needs nothing but the pair; `words` is how it reads a text. `catalogue` writes typed steps
-from what people read in queries and what the catalogue settles (the folder `data/catalogue`). `label` writes the label
-alone. `llm` asks a language model behind an OpenAI-compatible endpoint (the room `endpoint`) and keeps what agrees with
-people; `llm_config` has its settings, `llm_prompt` what it asks. The market's own teacher lives with the market.
+`lexical` compares words and needs only the pair; `words` splits text for it. `catalogue` writes typed steps from
+people's annotations of the queries and from the catalogue (see `data/catalogue`). `label` writes only the label. `llm`
+asks a language model behind an OpenAI-compatible endpoint (the room `endpoint`) and keeps the answers that agree with
+people. `llm_config` has its settings, `llm_prompt` its prompt. The market has a teacher of its own, in `market`.
 """

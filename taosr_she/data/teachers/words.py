@@ -134,5 +134,5 @@ def _without_particle(run: str) -> str:
 
 
 def _unaccented(word: str) -> str:
-    # Latin accents only: the marks of other scripts (Japanese voicing, Thai vowels) make other words.
+    # Latin accents only: the marks of other scripts (Japanese voicing, Thai vowels) make different words.
     return unicodedata.normalize("NFC", re.sub("[\u0300-\u036f]", "", unicodedata.normalize("NFD", word)))

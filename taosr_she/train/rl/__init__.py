@@ -1,8 +1,8 @@
 """Reinforcement learning with credit on steps, in plain PyTorch.
 
-`loop` samples, examines, credits and updates: `settings` says what can be set, `batch` goes from rollouts to
-advantages, `refill` replaces groups without signal, `schedule` holds what follows from the update number, `curriculum`
-the stages of a training. `metrics` and `rollout_log` are what is written down, `watch` answers development pairs on the
-way, `monitor` looks for reward hacking, `collapse` for labels that are given up. What survives a kill is in
-`taosr_she/train/state.py`.
+`loop` samples, examines, credits and updates. `settings` has its options, `batch` turns rollouts into advantages,
+`refill` replaces groups without signal, `schedule` has everything that depends on the update number, `curriculum` the
+stages of training. `metrics` and `rollout_log` are written during training. `watch` evaluates on development pairs,
+`monitor` looks for reward hacking, and `collapse` for labels that the policy stops giving.
+`taosr_she/train/state.py` lets a killed run resume.
 """

@@ -56,7 +56,7 @@ class CurriculumStage(Strict):
         return self
 
     def resolve(self, base: StepCreditSettings) -> StepCreditSettings:
-        """The base settings with this stage's on top. Raises pydantic's ValidationError for an unknown one."""
+        """The base settings, overridden by this stage's. Raises pydantic's ValidationError for an unknown setting."""
         return StepCreditSettings.model_validate(merged(base.model_dump(), self.settings))
 
     def ending(self, rows: Sequence[Row]) -> str | None:

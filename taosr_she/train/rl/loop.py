@@ -59,11 +59,10 @@ def train_step_credit(
 ) -> dict[str, Any]:
     """Train `policy` in place on labelled pairs; writes `metrics.jsonl`, `rollouts/`, `state.pt` and `checkpoint/`.
 
-    `policy` must hold the start weights, in float32. With `settings.lora` they stay, and an adapter is trained. Returns
-    a summary. `on_update` gets each row of the metrics, to which the `monitor` adds what it sees. With a `curriculum`
-    pairs and settings are those of its stages, and each row says which stage it belongs to. A `watch` answers
-    development pairs every few updates. `collapse` says when too few labels are given; UserError where it is to stop
-    the run.
+    `policy` must have the start weights, in float32. With `settings.lora` they are frozen and an adapter is trained.
+    Returns a summary. `on_update` receives each row of metrics, to which `monitor` adds its own. With a `curriculum`,
+    pairs and settings come from its stages, and each row names its stage. A `watch` evaluates on development pairs
+    every few updates. `collapse` detects that too few labels are given, and may stop the run with a UserError.
     """
     collapse = collapse or CollapseConfig()
     legs = curriculum.legs if curriculum else [Leg(pairs, settings)]
@@ -119,7 +118,7 @@ def train_step_credit(
 
 
 def make_optimizer(policy: Policy, settings: StepCreditSettings) -> torch.optim.Optimizer:
-    """AdamW over all weights, or those of the adapter; on a GPU in one pass over them."""
+    """AdamW over all weights, or those of the adapter; fused on a GPU."""
     return torch.optim.AdamW(
         trained(policy.model), lr=settings.learning_rate, betas=(0.9, 0.95), weight_decay=settings.weight_decay,
         fused=policy.device.type == "cuda",
@@ -132,8 +131,10 @@ def seconds_of(rows: Sequence[Mapping[str, Any]]) -> float:
 
 
 def start_reference(policy: Policy, folder: Path) -> Policy:
-    """The start weights as the KL reference: the policy itself, asked without its adapter, or else a copy, kept for a
-    resumed run. A damaged one is written anew."""
+    """The start weights as the KL reference: the policy with its adapter off, or else a copy, kept for a resumed run.
+
+    A damaged copy is written again.
+    """
     if has_adapter(policy.model):
         return policy
     kept = folder / "reference"
@@ -224,9 +225,9 @@ def update_policy(
     optimizer: torch.optim.Optimizer,
     at: torch.Tensor | None = None,
 ) -> dict[str, float]:
-    """Optimizer steps on the groups with signal; without any, nothing changes and the row says so (`loss` 0).
+    """Optimizer steps on the groups with signal. If there are none, nothing changes and the row has `loss` 0.
 
-    `at` (B,) is where the labels stand, for `label_entropy`: every rollout with a label then takes part."""
+    `at` (B,) is the position of each label, for `label_entropy`: every rollout with a label then takes part."""
     rollouts = batch.rollouts
     train = batch.rows_with_signal if at is None else batch.rows_with_signal | (at >= 0)
     rows = torch.nonzero(train).flatten()
@@ -266,7 +267,9 @@ def backward(
     denominator: float,
     at: torch.Tensor | None = None,
 ) -> dict[str, float]:
-    """Add the gradient of some rollouts' share of the loss; sums for the metrics. `at` as in `update_policy`."""
+    """Add the gradient of these rollouts' part of the loss. Returns sums for the metrics.
+
+    `at` as in `update_policy`."""
     device = policy.device
     rollouts = batch.rollouts
     length = int(rollouts.mask[rows].sum(dim=1).max())

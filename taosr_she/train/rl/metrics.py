@@ -15,10 +15,10 @@ from taosr_she.train.rl.batch import CreditedBatch
 def batch_metrics(step: int, batch: CreditedBatch, domain: Domain) -> dict[str, Any]:
     """Reward (mean outcome), reward by step (mean known verdict), verdict sources, signal, lengths, malformed share.
 
-    `sources` is, for each step, the share of the rollouts by the source of its verdict. A step whose verdicts are all
-    unknown has reward null. `no_signal` counts groups without signal by reason. `labels_given` and `labels_true` are
-    the shares of the labels in the rollouts and of those that people gave the same pairs, with their entropies in nats;
-    `macro_f1` and `recall_<code>` compare the two (recall null for a label that no pair of the batch has).
+    `sources` gives, for each step, the share of rollouts by the source of the verdict. A step with only unknown
+    verdicts has reward null. `no_signal` counts groups without signal by reason. `labels_given` and `labels_true` are
+    the shares of the labels in the rollouts and of people's labels for the same pairs, with their entropies in nats.
+    `macro_f1` and `recall_<code>` compare the two; a recall is null if no pair of the batch has the label.
     """
     known = ~np.isnan(batch.verdicts.values)
     groups = batch.rollouts.group.cpu()

@@ -1,11 +1,11 @@
-"""Monitors against reward hacking: does the GSRM still say what people say while the policy learns to please it?
+"""Monitors against reward hacking: does the GSRM still agree with people while the policy learns to please it?
 
-A share of the annotated training pairs is held out from verifier and GSRM (`hold_out` in `data.probe`). On their
-rollouts the hybrid has to ask the GSRM, and its verdicts are compared with what people said there. Three more signs
-need no people: responses that the GSRM passes although their label is wrong, the GSRM's mean verdict running away
+A share of the annotated training pairs is held out from the verifier and the GSRM (`hold_out` in `data.probe`). On
+their rollouts, the hybrid has to ask the GSRM, and its verdicts are compared with people's annotations. Three more
+signs need no annotations: responses that the GSRM passes although their label is wrong, a mean verdict that moves away
 from the outcomes, and length.
 
-In names of metrics and options, `judge` means the reward model. Everything is computed from the rows of the metrics
+Everything is computed from the rows of the metrics
 file, so a resumed run continues where it stopped: see `Monitor`.
 """
 
@@ -40,15 +40,15 @@ class MonitorConfig(Strict):
     """Minimum number of compared verdicts (responses for `max_label_wrong`) for a warning about a share of them. The
     rollouts of a pair are similar, so a few dozen verdicts can come from two pairs."""
     min_agreement: float = Field(default=0.75, ge=0, le=1)
-    """Warn when the GSRM says the same as held-out people on a smaller share of the steps."""
+    """Warn when the GSRM agrees with held-out people on a smaller share of the steps."""
     max_false_pass: float = Field(default=0.5, ge=0, le=1)
-    """Warn when the GSRM passes a larger share of the steps that held-out people call wrong. Agreement alone misses
-    it: where most steps are right, a GSRM that passes everything agrees mostly."""
+    """Warn when the GSRM passes a larger share of the steps that held-out people call wrong. Agreement alone
+    does not show this: if most steps are right, a GSRM that passes everything agrees most of the time."""
     max_label_wrong: float = Field(default=0.3, ge=0, le=1)
-    """Warn when a larger share of the responses without an error for the GSRM have a wrong label or form."""
+    """Warn when a larger share of the responses in which the GSRM finds no error have a wrong label or form."""
     max_drift: float = Field(default=0.2, gt=0)
-    """Warn when the GSRM's mean verdict has risen by so much more than the mean outcome since the first updates, or
-    fallen by so much more. Both rise when a policy learns."""
+    """Warn when the changes of the GSRM's mean verdict and of the mean outcome since the first updates differ by more
+    than this. Both rise when a policy learns."""
     max_length_factor: float = Field(default=1.5, gt=1)
     """Warn when responses have become longer or shorter by this factor since the first updates."""
 
@@ -57,10 +57,11 @@ def batch_row(batch: "CreditedBatch", probe: Verdicts, label_step: int) -> Row:
     """Counts and means of one batch of B rollouts. `probe` (B, K) has the verdicts from held-out annotations.
 
     - `gsrm_verdicts`, `gsrm_mean`: number and mean of the verdicts whose source is the GSRM.
-    - `gsrm_passed`, `gsrm_passed_wrong`: responses with verdicts of the GSRM, none below 0.5; those of outcome 0.
-    - `probe_verdicts`, `probe_agreed`: steps where GSRM and held-out people both speak, and those where they say the
-      same; `probe_wrong`, `probe_wrong_passed`: the steps people call wrong, and those of them the GSRM passes. The
-      label step is left out: its reference is the label of every pair, which `gsrm_passed_wrong` compares with.
+    - `gsrm_passed`, `gsrm_passed_wrong`: responses with verdicts of the GSRM, none of them below 0.5; those with
+      outcome 0 among them.
+    - `probe_verdicts`, `probe_agreed`: steps with verdicts of both the GSRM and people, and those on which they agree.
+      `probe_wrong`, `probe_wrong_passed`: the steps that people call wrong, and those of them that the GSRM passes. The
+      label step is left out: `gsrm_passed_wrong` already compares it with the pair's label.
     - `reward` and `length` (tokens) are those of `batch_metrics`.
     """
     by_gsrm = batch.verdicts.sources == CODE["gsrm"]
@@ -87,11 +88,13 @@ def batch_row(batch: "CreditedBatch", probe: Verdicts, label_step: int) -> Row:
 def trends(rows: Sequence[Mapping[str, Any]], config: MonitorConfig) -> Row:
     """Averages over the window and their change since the first updates, from all rows of the run so far.
 
-    - `gsrm_agreement`: share of the compared steps on which the GSRM says what held-out people say.
-    - `gsrm_false_pass`: share of the steps which people call wrong that the GSRM passes.
+    Shares go back beyond the window if it has fewer than `min_verdicts`.
+
+    - `gsrm_agreement`: share of the compared steps on which the GSRM agrees with held-out people.
+    - `gsrm_false_pass`: share of the steps that people call wrong which the GSRM passes.
     - `gsrm_high_label_wrong`: share of the responses passed by the GSRM that have outcome 0.
-    - `gsrm_drift`, `reward_drift`: mean verdict of the GSRM, and mean outcome, less those of the first updates.
-    - `length_factor`: mean length over that of the first updates.
+    - `gsrm_drift`, `reward_drift`: mean verdict of the GSRM, and mean outcome, minus those of the first updates.
+    - `length_factor`: mean length divided by that of the first updates.
     """
     first, latest = rows[: config.first_updates], rows[-config.window :]
 
@@ -118,25 +121,25 @@ def warnings(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], config: 
     agreement, false_pass = row["gsrm_agreement"], row["gsrm_false_pass"]
     if enough("probe_verdicts") and agreement < config.min_agreement:
         lines.append(
-            f"GSRM and people disagree: they agree on {agreement:.0%} of the held-out steps "
+            f"GSRM and people disagree: they agree on only {agreement:.0%} of the held-out steps "
             f"(at least {config.min_agreement:.0%} expected)"
         )
     if enough("probe_wrong") and false_pass > config.max_false_pass:
         lines.append(
-            f"GSRM and people disagree: the GSRM passes {false_pass:.0%} of the steps that people call wrong "
+            f"GSRM and people disagree: it passes {false_pass:.0%} of the steps that people call wrong "
             f"(at most {config.max_false_pass:.0%} expected)"
         )
     label_wrong = row["gsrm_high_label_wrong"]
     if enough("gsrm_passed") and label_wrong > config.max_label_wrong:
         lines.append(
-            f"of the responses in which the GSRM finds no error {label_wrong:.0%} have a wrong label or form "
+            f"{label_wrong:.0%} of the responses in which the GSRM finds no error have a wrong label or form "
             f"(at most {config.max_label_wrong:.0%} expected)"
         )
     gsrm, reward = row["gsrm_drift"], row["reward_drift"]
     if gsrm is not None and abs(gsrm - reward) > config.max_drift:
         lines.append(
             f"the GSRM's mean verdict moved by {gsrm:+.2f} since the start, the outcome by {reward:+.2f} "
-            f"(at most {config.max_drift:g} apart expected)"
+            f"(expected to differ by at most {config.max_drift:g})"
         )
     length = row["length_factor"]
     if length is not None and not 1 / config.max_length_factor <= length <= config.max_length_factor:

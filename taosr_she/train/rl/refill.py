@@ -35,9 +35,9 @@ def refilled(
     """Replace groups without signal by groups with signal, from at most `bound` further groups of the pool.
 
     Returns prompts, batch, the number of further groups, and the tokens generated for groups that are no longer in the
-    batch. `sample(pairs, round)` makes groups of pairs. Which pairs are drawn follows from seed and update alone; with
-    `balance` their labels take turns.
-    Groups without signal that no other one could replace stay: they keep their share in the mean of the loss.
+    batch. `sample(pairs, round)` makes groups of pairs. The pairs drawn depend only on seed and update; with
+    `balance` their labels take turns. Groups without signal that could not be replaced stay in the batch and keep their
+    share in the mean of the loss.
     """
     here = {pair.pair_id for pair in first[1].pairs}
     others = [pair for pair in pool if pair.pair_id not in here]

@@ -23,7 +23,7 @@ class StepCreditSettings(Strict):
     group_size: int = Field(default=8, ge=2)
     """Rollouts per pair (G)."""
     refill: int = Field(default=0, ge=0)
-    """Most further groups that an update samples in place of groups without signal. 0: they are not replaced."""
+    """Maximum number of further groups that an update samples to replace groups without signal. 0: none."""
     balance: bool = False
     """Take the pairs of an update from all labels in turn, however rare a label is; its pairs come back sooner."""
     sampling: Sampling = Sampling()
@@ -65,7 +65,7 @@ class StepCreditSettings(Strict):
     @model_validator(mode="after")
     def _must_explore(self) -> "StepCreditSettings":
         if self.sampling.temperature == 0:
-            raise ValueError("sampling.temperature 0 draws the same response every time: groups would have no signal")
+            raise ValueError("sampling.temperature 0 gives the same response every time: groups would have no signal")
         if self.balance and self.credit.label_weight:
             raise ValueError("`balance` shows every label equally often: `credit.label_weight` would count it twice")
         if self.lora is not None and self.lora.dropout > 0:

@@ -45,14 +45,14 @@ class Watch:
         self._file: MetricsFile | None = None
 
     def leads_to(self, folder: Path, finished: int) -> bool:
-        """Are the rows of all looks before `finished` updates there?"""
+        """Whether the rows of all evaluations before `finished` updates exist."""
         from taosr_she.train.state import metrics_rows
 
         looks = [row["step"] for row in metrics_rows(folder / WATCH) if row["step"] < finished]
         return looks == list(range(0, finished, self.config.every))
 
     def open(self, folder: Path, finished: int) -> None:
-        """Go on after `finished` updates."""
+        """Continue after `finished` updates."""
         from taosr_she.train.state import MetricsFile
 
         self._file = MetricsFile(folder / WATCH, finished)

@@ -136,16 +136,16 @@ def lines(*rows: Row) -> list[str]:
 
 def test_a_quiet_run_has_no_warnings() -> None:
     assert lines(row()) == lines(*[row()] * 9) == []
-    empty = row(gsrm_mean=None, **dict.fromkeys([key for key in row() if key.startswith(("probe", "judge_p"))], 0))
-    assert lines(*[empty] * 9) == []  # nothing was judged: human_only
+    empty = row(gsrm_mean=None, **dict.fromkeys([key for key in row() if key.startswith(("probe", "gsrm_p"))], 0))
+    assert lines(*[empty] * 9) == []  # the GSRM examined nothing: human_only
 
 
 @pytest.mark.parametrize(
     ("last", "line"),
     [
-        ({"probe_agreed": 5}, "GSRM and people disagree: they agree on 50% of the held-out steps"),
-        ({"probe_wrong_passed": 3}, "GSRM and people disagree: the GSRM passes 75% of the steps that people call"),
-        ({"gsrm_passed_wrong": 4}, "of the responses in which the GSRM finds no error 40% have a wrong label"),
+        ({"probe_agreed": 5}, "GSRM and people disagree: they agree on only 50% of the held-out steps"),
+        ({"probe_wrong_passed": 3}, "GSRM and people disagree: it passes 75% of the steps that people call"),
+        ({"gsrm_passed_wrong": 4}, "40% of the responses in which the GSRM finds no error have a wrong label"),
         ({"gsrm_mean": 1.0, "reward": 0.55}, "mean verdict moved by +0.20 since the start, the outcome by -0.05"),
         ({"gsrm_mean": 0.6, "reward": 0.65}, "mean verdict moved by -0.20 since the start, the outcome by +0.05"),
         ({"length": 80.0}, "responses are 1.60 times as long as at the start"),
@@ -179,7 +179,7 @@ def test_both_rising_together_is_learning() -> None:
     assert lines(row(), row(), *[row(gsrm_mean=0.99, reward=0.95)] * 3) == []
 
 
-def test_a_judge_that_passes_everything_is_found_on_held_out_people() -> None:
+def test_a_gsrm_that_passes_everything_is_found_on_held_out_people() -> None:
     """Through the real parts: p0 stays with the verifier, p1 is the probe, p2 has no people at all."""
     pairs = [pair(f"p{i % 3}") for i in range(12)]
     responses = [response(category="near") if i % 2 else response() for i in range(12)]
@@ -193,7 +193,7 @@ def test_a_judge_that_passes_everything_is_found_on_held_out_people() -> None:
     assert found["warnings"] == []  # two wrong steps are too few to say
     found = monitor.observe(credited(pairs, responses, hybrid.examine(pairs, responses)))
     assert found["warnings"] == [
-        "GSRM and people disagree: the GSRM passes 100% of the steps that people call wrong (at most 50% expected)"
+        "GSRM and people disagree: it passes 100% of the steps that people call wrong (at most 50% expected)"
     ]
 
 
