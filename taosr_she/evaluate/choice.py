@@ -5,17 +5,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
+import numpy as np
 from pydantic import Field, model_validator
 
 from taosr_she.base.config import Strict
 from taosr_she.base.errors import UserError
 from taosr_she.domain.domain import Domain
+from taosr_she.evaluate.intervals import resampled_metrics
 from taosr_she.evaluate.metrics import compute_metrics
 from taosr_she.evaluate.prediction import Prediction
 from taosr_she.judge.decision import WRITTEN, Decision, decide
 
 STRENGTHS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
 """Among which the strength of `prior` is chosen."""
+RESAMPLES = 200
+"""Of the development queries, for the standard error of a difference."""
 THRESHOLDS = tuple(round(0.05 * n, 2) for n in range(1, 20))
 """Among which the threshold of `tiers` is chosen."""
 
@@ -31,7 +35,7 @@ class DecisionConfig(Strict):
     threshold: float | None = Field(default=None, gt=0, le=1)
     """Of rule `tiers`; unset: chosen."""
     metric: Literal["macro_f1", "accuracy", "qwk"] = "macro_f1"
-    """What the choice is best in."""
+    """What the choice is made for."""
 
     @model_validator(mode="after")
     def _check(self) -> "DecisionConfig":
@@ -71,7 +75,11 @@ class DecisionConfig(Strict):
 def choose_decision(
     domain: Domain, development: Sequence[Prediction], prior: Mapping[str, float], config: DecisionConfig
 ) -> tuple[Decision, dict[str, float]]:
-    """The candidate with the best metric on development pairs, the first of equals; and name -> metric of each.
+    """The first candidate that is not clearly worse than the best on development pairs; and name -> metric of each.
+
+    Not clearly worse: the difference is at most its standard error, from a bootstrap over queries (the rule of one
+    standard error, Breiman et al. 1984). The best of two dozen candidates on a few queries is often best by chance: on
+    Chorus with 15 development queries the best ones were no better than the text on test pairs (docs/evaluation.md).
 
     A single candidate needs no pairs. UserError where there is a choice and no pair to choose on.
     """
@@ -80,9 +88,18 @@ def choose_decision(
         return candidates[0], {}
     if not development:
         raise UserError("`decision` is chosen on development pairs, and there are none: give the split a share")
-    found = [compute_metrics(domain, decided(domain, development, d))[config.metric] for d in candidates]
+    answers = [decided(domain, development, d) for d in candidates]
+    found = [compute_metrics(domain, a)[config.metric] for a in answers]
     best = max(range(len(candidates)), key=lambda i: -math.inf if math.isnan(found[i]) else found[i])
-    return candidates[best], {d.name: value for d, value in zip(candidates, found, strict=True)}
+    drawn = [resampled_metrics(domain, a, RESAMPLES, 0)[config.metric] for a in answers]
+    close = (i for i in range(best) if found[best] - found[i] <= _spread(drawn[best] - drawn[i]))
+    return candidates[next(close, best)], {d.name: value for d, value in zip(candidates, found, strict=True)}
+
+
+def _spread(differences: np.ndarray) -> float:
+    """Standard error from resampled differences; 0 where a single query gives none: then only an equal is close."""
+    known = differences[~np.isnan(differences)]
+    return float(known.std()) if known.size else 0.0
 
 
 def decided(domain: Domain, predictions: Sequence[Prediction], decision: Decision) -> list[Prediction]:

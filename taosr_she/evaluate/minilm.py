@@ -40,7 +40,7 @@ NEEDS = (
 )
 CLASSIFIER = tuple(product((0.1, 1.0, 10.0, 100.0), ("balanced", None)))
 """(C, weights of the classes) among which `minilm` chooses."""
-PASSES = 4
+PASSES = 3
 """Most passes of `cross_encoder`; the one that is best on the development pairs is taken."""
 RATE, WARMUP, BATCH = 5e-5, 0.1, 16
 """Of `cross_encoder`: peak learning rate, share of the steps to reach it, pairs a step."""

@@ -3,12 +3,14 @@
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from pydantic import ValidationError
 
 from taosr_she.base.errors import UserError
 from taosr_she.domain.domain import load_domain
 from taosr_she.evaluate.choice import STRENGTHS, THRESHOLDS, DecisionConfig, choose_decision, decided
+from taosr_she.evaluate.intervals import resampled_metrics
 from taosr_she.evaluate.metrics import compute_metrics
 from taosr_she.evaluate.prediction import Prediction
 from taosr_she.judge.decision import WRITTEN, Decision, decide
@@ -19,6 +21,10 @@ PRIOR = {"4": 0.7, "3": 0.1, "2": 0.1, "1": 0.1}
 
 def answer(label: str, predicted: str | None, *probs: float) -> Prediction:
     return Prediction("p", "q", label, predicted, probs=probs or None, verdicts=(math.nan,) * len(DOMAIN.steps))
+
+
+def spread_over_queries(ps: list[Prediction]) -> list[Prediction]:
+    return [replace(p, pair_id=f"p{i}", query_id=f"q{i}") for i, p in enumerate(ps)]
 
 
 UNSURE = [
@@ -43,6 +49,26 @@ def test_auto_takes_the_best_of_all_rules_and_says_what_each_reached() -> None:
     }  # fmt: skip
     assert {s: scores[f"prior {s:g}"] for s in STRENGTHS} == by_hand
     assert chosen.strength == min(s for s in STRENGTHS if by_hand[s] == 1.0), "of equals the first"
+
+
+def test_a_gain_within_one_standard_error_is_no_reason_to_leave_the_text() -> None:
+    """One pair in forty, alone in its query, is right by argmax only: the difference is as likely chance."""
+    same = [answer("4", "4", 0.7, 0.1, 0.1, 0.1), answer("1", "1", 0.1, 0.1, 0.1, 0.7)] * 20
+    odd = answer("1", "4", 0.3, 0.1, 0.1, 0.5)
+    chosen, scores = choose_decision(DOMAIN, spread_over_queries([*same, odd]), PRIOR, DecisionConfig(rule="auto"))
+    assert scores["argmax"] == 1.0 > scores["text"] and chosen == WRITTEN
+    chosen, scores = choose_decision(
+        DOMAIN, spread_over_queries([*same, *[odd] * 9]), PRIOR, DecisionConfig(rule="auto")
+    )
+    assert chosen.rule == "argmax", "nine of them are not"
+
+    # By hand: the spread of the paired differences over the same resamples.
+    ps = spread_over_queries([*same, *[odd] * 9])
+    text, argmax = (
+        resampled_metrics(DOMAIN, decided(DOMAIN, ps, d), 200, 0)["macro_f1"]
+        for d in (WRITTEN, Decision(rule="argmax"))
+    )
+    assert scores["argmax"] - scores["text"] > np.std(argmax - text) > 0
 
 
 def test_nothing_better_stays_as_written() -> None:
