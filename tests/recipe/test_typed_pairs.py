@@ -133,10 +133,11 @@ FEW = (
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.skipif(not SHARED.is_dir(), reason=f"the real data is not here: {SHARED} (see docs/real-data.md)")
 @pytest.mark.parametrize(
     ("recipe", "where"),
-    [("chorus", "{brand: [HP, Philips, Samsung]}"), ("esci-typed", "{locale: us, selection: random_pairs}")],
+    [("chorus", "{brand: [HP, Samsung]}"), ("esci-typed", "{locale: us, selection: random_pairs}")],
 )
 def test_the_shipped_recipes_run_from_pairs_to_evaluation(tmp_path: Path, cli: Cli, recipe: str, where: str) -> None:
     code, _, err = cli("run", recipe, f"out={tmp_path / 'run'}", f"stages.data.where={where}", *FEW)

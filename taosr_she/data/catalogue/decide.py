@@ -1,6 +1,6 @@
 """Match, conflict or unstated, where the catalogue settles it; None, undecided, everywhere else.
 
-- brand: `match` where the brand field is or begins with it, or the title begins with it; `conflict` where the field
+- brand: `match` where the brand field, or without one the title, is or begins with it; `conflict` where the field
   names another brand, the catalogue knows the asked one, and nothing mentions it; `unstated` without a brand field.
 - color: `match` by the color field, or, without one, by the title; `conflict` where field and title name plain
   colors alone and none is near the asked one; `unstated` where no color is named anywhere.
@@ -185,7 +185,7 @@ def _brand(text: str, terms: list[str], offer: Offer, catalogue: Catalogue) -> s
     asked, own = joined(text), joined(offer.product.brand)
     if own and (own == asked or position(terms, words(offer.product.brand)[: len(terms)]) == 0):
         return MATCH
-    if position(terms, offer.title[: len(terms)]) == 0:
+    if not own and position(terms, offer.title[: len(terms)]) == 0:
         return MATCH
     if mentions(terms, offer.everything):
         return None

@@ -22,7 +22,8 @@ def verdict(kind: str, text: str, title: str, **fields: object) -> str | None:
         ("nike", "Running shoe", {"brand": "NIKE"}, "match"),
         ("black & decker", "Drill", {"brand": "BLACK+DECKER"}, "match"),
         ("nike", "Running shoe", {"brand": "Nike Kids"}, "match"),
-        ("yeti", "YETI Rambler", {"brand": "Yeti Coolers"}, "match"),
+        ("yeti", "YETI Rambler", {}, "match"),
+        ("nike", "Nike shoe laces", {"brand": "Lacefix"}, None),  # a title may begin with what it is for
         ("nike", "Running shoe", {"brand": "Adidas"}, "conflict"),
         ("nike", "Running shoe, like Nike", {"brand": "Adidas"}, None),  # mentioned: whose is it?
         ("nike", "Running shoe", {"brand": "Adidas", "description": "for nike fans"}, None),
