@@ -12,8 +12,8 @@ class SFTSettings(TrainerSettings):
     """Supervised fine-tuning. Defaults are the recommended run on the market with the tiny model."""
 
     engine: Literal["own", "trl"] = "own"
-    """`own`: packed batches on one device, with logits for what is learnt alone. `trl`: TRL's SFTTrainer, which several
-    devices share."""
+    """`own`: packed batches on one device, with logits for what is learnt alone, without dropout. `trl`: TRL's
+    SFTTrainer, which is slower and can recompute activations."""
     epochs: int = Field(default=3, gt=0)
     """Passes over the demonstrations."""
     batch_size: int = Field(default=32, gt=0)
