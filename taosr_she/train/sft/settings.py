@@ -26,6 +26,9 @@ class SFTSettings(TrainerSettings):
     """What the learning rate does after the warm-up; `cosine` and `linear` fall to zero."""
     weight_decay: float = Field(default=0.01, ge=0)
     """AdamW weight decay."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """`bfloat16` computes under autocast with float32 weights. `auto` does so on a GPU, and with `engine: own` also for
+    models of 5 million weights and more on a CPU that multiplies bfloat16 (avx512_bf16, amx_bf16)."""
     max_length: int = Field(default=1024, gt=1)
     """Examples with more tokens, or more than the model has positions, are left out and counted: a response that is cut
     off would teach cutting off."""
