@@ -1,4 +1,4 @@
-"""SFT with TRL's `SFTTrainer` as it is, the engine for several devices."""
+"""SFT with TRL's `SFTTrainer` as it is: the engine of the kept results, and for what our own does not do."""
 
 import logging
 import shutil

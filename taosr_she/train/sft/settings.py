@@ -13,8 +13,8 @@ class SFTSettings(TrainerSettings):
 
     later: ClassVar[dict[str, Any]] = {"engine": "trl"}
     engine: Literal["own", "trl"] = "own"
-    """`own`: packed batches on one device, with logits for what is learnt alone. `trl`: TRL's SFTTrainer, which several
-    devices share."""
+    """`own`: packed batches on one device, with logits for what is learnt alone, without dropout. `trl`: TRL's
+    SFTTrainer, which is slower and can recompute activations."""
     epochs: int = Field(default=3, gt=0)
     """Passes over the demonstrations."""
     batch_size: int = Field(default=32, gt=0)
@@ -27,6 +27,9 @@ class SFTSettings(TrainerSettings):
     """What the learning rate does after the warm-up; `cosine` and `linear` fall to zero."""
     weight_decay: float = Field(default=0.01, ge=0)
     """AdamW weight decay."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """`bfloat16` computes under autocast with float32 weights. `auto` does so on a GPU, and with `engine: own` also for
+    models of 5 million weights and more on a CPU that multiplies bfloat16 (avx512_bf16, amx_bf16)."""
     max_length: int = Field(default=1024, gt=1)
     """Examples with more tokens, or more than the model has positions, are left out and counted: a response that is cut
     off would teach cutting off."""
