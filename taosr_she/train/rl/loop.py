@@ -109,8 +109,8 @@ def train_step_credit(
 
 
 def make_optimizer(policy: Policy, settings: StepCreditSettings) -> torch.optim.Optimizer:
-    """AdamW over all weights, or those of the adapter; in one pass over them on a GPU and where products are rounded,
-    which is 7 times faster on a CPU too. Its rounding differs: what is computed in float32 there keeps the other one."""
+    """AdamW over all weights, or those of the adapter; in one pass over them on a GPU, and on a CPU where products are
+    rounded: 7 times faster there, but with other last digits, which what is computed in float32 shall keep."""
     fused = policy.device.type == "cuda" or in_bfloat16(policy.device, count_weights(policy.model), settings.precision)
     return torch.optim.AdamW(
         trained(policy.model), lr=settings.learning_rate, betas=(0.9, 0.95), weight_decay=settings.weight_decay,
