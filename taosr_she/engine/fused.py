@@ -78,15 +78,18 @@ class _RmsNorm(torch.autograd.Function):
         return _normed(x, inverse, weight)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None, None]:  # type: ignore[override]
         x, weight, inverse = ctx.saved_tensors
         unit = x * inverse  # float32
         inner = gradient * weight.float()
         product = inner * unit
         mean = product.sum(dim=-1, keepdim=True).div_(-x.shape[-1])
-        of_weight = torch.mul(unit, gradient, out=product).flatten(0, -1 - weight.dim()).sum(dim=0)
+        of_weight = None
+        if ctx.needs_input_grad[1]:  # not where weights are frozen
+            summed = torch.mul(unit, gradient, out=product).flatten(0, -1 - weight.dim()).sum(dim=0)
+            of_weight = summed.to(weight.dtype)
         of_x = inner.addcmul_(unit, mean).mul_(inverse)
-        return of_x.to(x.dtype), of_weight.to(weight.dtype), None
+        return of_x.to(x.dtype), of_weight, None
 
 
 def _rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

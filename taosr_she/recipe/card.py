@@ -19,6 +19,7 @@ from taosr_she.base.files import write_text
 from taosr_she.base.strict_yaml import dump_yaml
 from taosr_she.domain.domain import Domain
 from taosr_she.model.domain_file import DOMAIN_FILE
+from taosr_she.model.folder import ADAPTER_FILE, BASE_FILE
 from taosr_she.model.names import BOXED, TINY
 from taosr_she.recipe.config import Recipe
 from taosr_she.recipe.plan import PlannedStage
@@ -129,8 +130,14 @@ judge = load_judge("."{domain_argument})
 answer = judge({{"query": "red boots", "title": "Norvik trail boots, red"}})
 print(answer.label, answer.probabilities, answer.expected_grade, answer.response)
 ```"""
+    opens = "opens with `AutoModelForCausalLM.from_pretrained` and vLLM as any other"
+    if (checkpoint / ADAPTER_FILE).is_file():
+        opens = (
+            f"is a LoRA adapter: `peft.PeftModel.from_pretrained(base, folder)` opens it, and `{BASE_FILE}` says where "
+            "its base model is"
+        )
     yield (
-        "The folder opens with `AutoModelForCausalLM.from_pretrained` and vLLM as any other. The prompt matters: it is "
+        f"The folder {opens}. The prompt matters: it is "
         f"made from the domain (`{place}`), which holds the label scale, the steps and the rules the model has seen."
     )
 

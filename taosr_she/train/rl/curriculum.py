@@ -53,6 +53,8 @@ class CurriculumStage(Strict):
             raise ValueError(f"pass_low {self.pass_low} is above pass_high {self.pass_high}")
         if "updates" in self.settings:
             raise ValueError("`updates` belongs to the curriculum stage, not to its settings")
+        if "lora" in self.settings:
+            raise ValueError("`lora` belongs to the settings of the rl stage: its curriculum trains one model")
         return self
 
     def resolve(self, base: StepCreditSettings) -> StepCreditSettings:

@@ -20,7 +20,7 @@ from taosr_she.credit.loss import policy_loss
 from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Pair
 from taosr_she.engine.lora import adapter_off, has_adapter
-from taosr_she.engine.precision import computing
+from taosr_she.engine.precision import computing, count_weights, in_bfloat16
 from taosr_she.engine.shared_prefix import shared_logprobs, shares
 from taosr_she.examine.verdicts import Examiner
 from taosr_she.model.adapter import trained
@@ -118,10 +118,12 @@ def train_step_credit(
 
 
 def make_optimizer(policy: Policy, settings: StepCreditSettings) -> torch.optim.Optimizer:
-    """AdamW over all weights, or those of the adapter; fused on a GPU."""
+    """AdamW over all weights, or those of the adapter. Fused on a GPU, and on a CPU that computes in bfloat16: 7 times
+    faster there, with other last digits. Runs in float32 on a CPU keep theirs."""
+    fused = policy.device.type == "cuda" or in_bfloat16(policy.device, count_weights(policy.model), settings.precision)
     return torch.optim.AdamW(
         trained(policy.model), lr=settings.learning_rate, betas=(0.9, 0.95), weight_decay=settings.weight_decay,
-        fused=policy.device.type == "cuda",
+        fused=fused,
     )  # fmt: skip
 
 

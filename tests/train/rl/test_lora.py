@@ -20,6 +20,7 @@ from taosr_she.model.policy import Policy, load_policy, save_policy
 from taosr_she.model.sampler import Sampling
 from taosr_she.recipe.stages.rl import RLStage
 from taosr_she.train.rl import loop
+from taosr_she.train.rl.curriculum import CurriculumStage
 from taosr_she.train.rl.loop import start_reference, train_step_credit
 from taosr_she.train.rl.settings import StepCreditSettings
 
@@ -127,6 +128,8 @@ def test_without_an_adapter_the_reference_is_a_copy(start: Callable[[], Policy],
 def test_settings() -> None:
     with pytest.raises(ValidationError, match=r"lora.dropout must be 0"):
         settings(lora=LoraConfig(dropout=0.1))
+    with pytest.raises(ValidationError, match="`lora` belongs to the settings of the rl stage"):
+        CurriculumStage(name="first", updates=1, settings={"lora": {"rank": 2}})
     stage = RLStage.model_validate({"kind": "rl"})
     assert "lora" not in stage.computed()["settings"]
     with_lora = RLStage.model_validate({"kind": "rl", "settings": {"lora": {"rank": 2}}})
