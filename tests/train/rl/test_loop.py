@@ -302,7 +302,7 @@ def test_weights_of_rare_labels_reach_the_advantages(setting, monkeypatch, tmp_p
     seen: list[dict] = []
 
     def spy(*arguments: object) -> CreditedBatch:
-        seen.append(arguments[-1])
+        seen.append(arguments[-2])
         return credit_rollouts(*arguments)
 
     monkeypatch.setattr(loop, "credit_rollouts", spy)
