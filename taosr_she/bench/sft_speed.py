@@ -176,7 +176,8 @@ def table(result: dict[str, Any]) -> str:
         speed, share = row["tokens_per_second"], row["share_of_limit"]
         cells = [
             *(row[key] for key in ("size", "precision", "batch", "prompt", "shared", "response")),
-            f"{row['ours']:.3f}", f"{row['trl']:.3f}", f"{row['factor']:.2f}", f"{speed['ours']:,.0f}", f"{speed['trl']:,.0f}",
+            f"{row['ours']:.3f}", f"{row['trl']:.3f}",
+            f"{row['factor']:.2f}", f"{speed['ours']:,.0f}", f"{speed['trl']:,.0f}",
             f"{row['matrix_rate'] / 1e9:,.0f}", f"{share['ours']:.0%}", f"{share['trl']:.0%}",
         ]  # fmt: skip
         lines.append("| " + " | ".join(map(str, cells)) + " |")
