@@ -33,13 +33,15 @@ WARM = 2
 
 @dataclass(frozen=True)
 class SFTSize:
-    """One setting: the model, tokens of a prompt and of a response on average, examples of a step, precision."""
+    """One setting: the model, tokens of a prompt and of a response on average, examples of a step, precision, and with
+    how many tokens (instructions, rules) all prompts begin alike."""
 
     size: str
     prompt: int
     response: int
     batch: int
     precision: Literal["float32", "bfloat16"]
+    shared: int = 0
 
 
 QUICK = [SFTSize("tiny", 22, 36, 16, "float32")]
@@ -48,7 +50,7 @@ FULL = [
     *QUICK,
     SFTSize("tiny", 22, 36, 32, "float32"),
     SFTSize("tiny", 22, 36, 16, "bfloat16"),
-    SFTSize("tiny", 300, 48, 16, "float32"),
+    SFTSize("tiny", 300, 36, 16, "float32", shared=270),
     SFTSize("smollm2-135m", 58, 48, 16, "float32"),
     SFTSize("smollm2-135m", 58, 48, 16, "bfloat16"),
 ]
@@ -100,7 +102,7 @@ def measure_cell(bench: Bench, cell: SFTSize, steps: int) -> dict[str, Any]:
         chosen = [examples[i] for i in order[begin : begin + cell.batch]]
         one_step(ours, chosen, settings, optimizer)
         taken["ours"].append(time.perf_counter() - started)
-        needed.append(needed_operations(policy.model.config, chosen))
+        needed.append(needed_operations(policy.model.config, chosen, cell.shared))
         rates.append(matrix_rate(seconds=0.3, dtype=dtype))  # beside the steps, so that all meet the same machine
         ended = time.perf_counter()
 
@@ -129,28 +131,31 @@ def build(bench: Bench, size: str) -> Policy:
 
 
 def make_examples(cell: SFTSize, vocabulary: int, count: int) -> list[Example]:
-    """Random tokens; lengths of prompts and responses spread by a fifth around their averages."""
+    """Random tokens; what follows the shared beginning, and responses, vary by a fifth in length."""
     rng = random.Random(1)
 
     def tokens(average: int) -> list[int]:
         spread = average // 5
         return [rng.randrange(vocabulary) for _ in range(average + rng.randint(-spread, spread))]
 
-    return [answer(tokens(cell.prompt), tokens(cell.response)) for _ in range(count)]
+    beginning = [rng.randrange(vocabulary) for _ in range(cell.shared)]
+    return [answer(beginning + tokens(cell.prompt - cell.shared), tokens(cell.response)) for _ in range(count)]
 
 
-def needed_operations(config: Any, examples: Sequence[Example]) -> float:
+def needed_operations(config: Any, examples: Sequence[Example], shared: int = 0) -> float:
     """Floating-point operations of a step when nothing is computed twice, in multiplications and additions.
 
-    Every token but an example's last runs through the layers, labelled ones have logits, the backward pass is twice the
-    forward pass. `config` is that of a model built like Llama. Element-wise work is left out.
+    Every token but an example's last runs through the layers, the `shared` first ones of all examples once; labelled
+    ones have logits, the backward pass is twice the forward pass. `config` is that of a model built like Llama.
+    Element-wise work is left out.
     """
     heads, kv, hidden = config.num_attention_heads, config.num_key_value_heads, config.hidden_size
     depth = getattr(config, "head_dim", None) or hidden // heads
     layer = hidden * depth * (2 * heads + 2 * kv) + 3 * hidden * config.intermediate_size
     lengths = [len(e.ids) - 1 for e in examples]
-    looks = sum(n * n / 2 for n in lengths)  # pairs of tokens
-    body = config.num_hidden_layers * (2 * sum(lengths) * layer + 4 * looks * heads * depth)
+    twice = (len(examples) - 1) * shared
+    looks = sum(n * n / 2 for n in lengths) - twice * shared / 2  # pairs of tokens
+    body = config.num_hidden_layers * (2 * (sum(lengths) - twice) * layer + 4 * looks * heads * depth)
     learnt = sum(label >= 0 for e in examples for label in e.labels[1:])
     return 3.0 * (body + 2 * learnt * hidden * config.vocab_size)
 
@@ -163,15 +168,16 @@ def table(result: dict[str, Any]) -> str:
         f"{result['torch']}. The limit is the time that the operations needed would take at the rate of a large matrix "
         "product in the same precision, measured between the steps.",
         "",
-        "| model | precision | examples | prompt | response | ours, s | TRL, s | factor | tokens/s, ours | TRL "
-        "| matrix rate, GFLOP/s | share of limit, ours | TRL |",
-        "| --- | --- |" + " ---: |" * 11,
+        "| model | precision | examples | prompt | of it shared | response | ours, s | TRL, s | factor "
+        "| tokens/s, ours | TRL | matrix rate, GFLOP/s | share of limit, ours | TRL |",
+        "| --- | --- |" + " ---: |" * 12,
     ]
     for row in result["cells"]:
         speed, share = row["tokens_per_second"], row["share_of_limit"]
         cells = [
-            row["size"], row["precision"], row["batch"], row["prompt"], row["response"], f"{row['ours']:.3f}",
-            f"{row['trl']:.3f}", f"{row['factor']:.2f}", f"{speed['ours']:,.0f}", f"{speed['trl']:,.0f}",
+            *(row[key] for key in ("size", "precision", "batch", "prompt", "shared", "response")),
+            f"{row['ours']:.3f}", f"{row['trl']:.3f}",
+            f"{row['factor']:.2f}", f"{speed['ours']:,.0f}", f"{speed['trl']:,.0f}",
             f"{row['matrix_rate'] / 1e9:,.0f}", f"{share['ours']:.0%}", f"{share['trl']:.0%}",
         ]  # fmt: skip
         lines.append("| " + " | ".join(map(str, cells)) + " |")

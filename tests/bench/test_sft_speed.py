@@ -10,6 +10,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from taosr_she.bench import sft_speed
 from taosr_she.bench.sft_speed import SFTSize, make_examples, needed_operations
+from taosr_she.model.example import IGNORE, Example
 
 
 def test_both_sides_train_and_everything_is_written(
@@ -42,3 +43,14 @@ def test_needed_operations_equal_those_of_a_real_pass() -> None:
     n, learnt = ids.shape[1], sum(label >= 0 for label in example.labels)
     hidden_pairs, head = n * n / 2 * 4 * 32 * 2, (n - learnt) * 2 * 32 * 50
     assert counter.get_total_flops() == pytest.approx(needed_operations(config, [example]) + 3 * (hidden_pairs + head))
+
+
+def test_what_examples_share_counts_once() -> None:
+    config = LlamaConfig(
+        vocab_size=50, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4
+    )
+    three = make_examples(SFTSize("tiny", 20, 10, 3, "float32", shared=12), 50, 3)
+    assert len({tuple(e.ids[:12]) for e in three}) == 1 and len({tuple(e.ids[:13]) for e in three}) > 1
+    beginning = Example(three[0].ids[:13], [IGNORE] * 13)  # its last token is not run
+    alone = sum(needed_operations(config, [e]) for e in three)
+    assert needed_operations(config, three, 12) == pytest.approx(alone - 2 * needed_operations(config, [beginning]))
