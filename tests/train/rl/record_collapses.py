@@ -24,7 +24,7 @@ from taosr_she.model.policy import load_policy
 from taosr_she.train.rl.collapse import evenness
 from taosr_she.train.rl.loop import train_step_credit
 from taosr_she.train.rl.settings import StepCreditSettings
-from taosr_she.train.rl.state import metrics_rows
+from taosr_she.train.state import metrics_rows
 
 MOST, MANY = {"4": 0.7, "3": 0.15, "2": 0.1, "1": 0.05}, {"4": 0.6, "3": 0.2, "2": 0.15, "1": 0.05}
 CASES: dict[str, tuple[dict[str, float], float, float, int]] = {
