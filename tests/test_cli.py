@@ -134,7 +134,7 @@ def test_ctrl_c_is_one_line_and_130(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["run", "nowhere.yaml"], "recipe 'nowhere.yaml' is neither a file nor one of: demo"),
+        (["run", "nowhere.yaml"], "recipe 'nowhere.yaml' is neither a file nor one of: chorus, demo"),
         (["run", "demo", "sead=1"], "sead: unknown key"),
         (["run", "demo", "--seeds", "1,x"], "expected whole numbers"),
         (["run", "demo", "--seeds", "1"], "at least two different seeds"),
