@@ -1,4 +1,4 @@
-"""`taosr-she bench speed --sft`: a step of fine-tuning on our own pass and by TRL's SFTTrainer, in turn, in one run."""
+"""`taosr-she bench speed --sft`: alternating fine-tuning steps of our own pass and of TRL's SFTTrainer, in one run."""
 
 import copy
 import json
@@ -28,12 +28,12 @@ from taosr_she.train.sft.order import batch_order
 from taosr_she.train.sft.settings import SFTSettings
 
 WARM = 2
-"""Steps of each side before those that count."""
+"""Warm-up steps of each side, which are not counted."""
 
 
 @dataclass(frozen=True)
 class SFTSize:
-    """One setting: the model, tokens of a prompt and of a response on average, examples of a step, precision."""
+    """One setting: the model, average tokens of a prompt and a response, examples per step, precision."""
 
     size: str
     prompt: int
@@ -43,7 +43,7 @@ class SFTSize:
 
 
 QUICK = [SFTSize("tiny", 22, 36, 16, "float32")]
-"""The demo's fine-tuning."""
+"""The fine-tuning of the demo."""
 FULL = [
     *QUICK,
     SFTSize("tiny", 22, 36, 32, "float32"),
@@ -64,7 +64,7 @@ def measure_sft(console: Console, out: Path, quick: bool, steps: int) -> None:
         row = rows[-1]
         console.print(
             f"{cell.size}, {cell.precision}, {cell.batch} x {cell.prompt} + {cell.response}: ours {row['ours']:.3f} s, "
-            f"TRL {row['trl']:.3f} s, factor {row['factor']:.2f}",
+            f"TRL {row['trl']:.3f} s, speed-up {row['factor']:.2f}",
             highlight=False,
         )
     result: dict[str, Any] = {
@@ -76,9 +76,9 @@ def measure_sft(console: Console, out: Path, quick: bool, steps: int) -> None:
 
 
 def measure_cell(bench: Bench, cell: SFTSize, steps: int) -> dict[str, Any]:
-    """Medians over `steps` steps of each side, one after the other in turn; both train on the same batches.
+    """Medians over `steps` alternating steps of the two sides; both train on the same batches.
 
-    A step is all that the loop does between two rows of its metrics: batch, passes, clipping, optimizer.
+    A step is everything that the loop does between two rows of its metrics: batch, passes, clipping, optimizer.
     """
     policy = build(bench, cell.size)
     examples = make_examples(cell, len(policy.tokenizer), cell.batch * (WARM + steps))
@@ -101,7 +101,7 @@ def measure_cell(bench: Bench, cell: SFTSize, steps: int) -> dict[str, Any]:
         one_step(ours, chosen, settings, optimizer)
         taken["ours"].append(time.perf_counter() - started)
         needed.append(needed_operations(policy.model.config, chosen))
-        rates.append(matrix_rate(seconds=0.3, dtype=dtype))  # beside the steps, so that all meet the same machine
+        rates.append(matrix_rate(seconds=0.3, dtype=dtype))  # between the steps, under the same load of the machine
         ended = time.perf_counter()
 
     with TemporaryDirectory() as folder:
@@ -118,7 +118,7 @@ def measure_cell(bench: Bench, cell: SFTSize, steps: int) -> dict[str, Any]:
 
 
 def build(bench: Bench, size: str) -> Policy:
-    """A model of random weights: the tiny one, or the shape of a known one."""
+    """A model with random weights: the tiny one, or one with the shape of a known model."""
     tiny = bench.policy("tiny")
     if size == "tiny":
         return tiny
@@ -129,7 +129,7 @@ def build(bench: Bench, size: str) -> Policy:
 
 
 def make_examples(cell: SFTSize, vocabulary: int, count: int) -> list[Example]:
-    """Random tokens; lengths of prompts and responses spread by a fifth around their averages."""
+    """Random tokens. Lengths of prompts and responses vary by a fifth around their averages."""
     rng = random.Random(1)
 
     def tokens(average: int) -> list[int]:
@@ -140,10 +140,11 @@ def make_examples(cell: SFTSize, vocabulary: int, count: int) -> list[Example]:
 
 
 def needed_operations(config: Any, examples: Sequence[Example]) -> float:
-    """Floating-point operations of a step when nothing is computed twice, in multiplications and additions.
+    """Floating-point operations (multiplications and additions) of a step in which nothing is computed twice.
 
-    Every token but an example's last runs through the layers, labelled ones have logits, the backward pass is twice the
-    forward pass. `config` is that of a model built like Llama. Element-wise work is left out.
+    Every token but the last of an example runs through the layers, logits are computed for labelled tokens, and the
+    backward pass is twice the forward pass. `config` is that of a model built like Llama. Element-wise work is not
+    counted.
     """
     heads, kv, hidden = config.num_attention_heads, config.num_key_value_heads, config.hidden_size
     depth = getattr(config, "head_dim", None) or hidden // heads
@@ -159,11 +160,11 @@ def table(result: dict[str, Any]) -> str:
     """The result as Markdown."""
     lines = [
         f"One step of fine-tuning, optimizer included, on the CPU, {result['threads']} threads: medians of "
-        f"{result['steps']} steps of each side in turn, on the same examples. TRL {result['trl']}, torch "
-        f"{result['torch']}. The limit is the time that the operations needed would take at the rate of a large matrix "
+        f"{result['steps']} alternating steps of each side, on the same examples. TRL {result['trl']}, torch "
+        f"{result['torch']}. The limit is the time that the needed operations would take at the rate of a large matrix "
         "product in the same precision, measured between the steps.",
         "",
-        "| model | precision | examples | prompt | response | ours, s | TRL, s | factor | tokens/s, ours | TRL "
+        "| model | precision | examples | prompt | response | ours, s | TRL, s | speed-up | tokens/s, ours | TRL "
         "| matrix rate, GFLOP/s | share of limit, ours | TRL |",
         "| --- | --- |" + " ---: |" * 11,
     ]

@@ -26,8 +26,8 @@ SHIPPED = ("taobao", "esci", "wands", "chorus", "esci-typed")
 
 
 class Later(Strict):
-    """Settings to which some came later. Those are left out of a dump while they hold their default, so that domains
-    written before them, and runs made with them, are still the same."""
+    """Base of settings that later versions extended. New settings are left out of a dump while they have their default,
+    so that domains written before them, and runs made with them, stay the same."""
 
     later: ClassVar[tuple[str, ...]] = ()
 
@@ -55,8 +55,8 @@ class Grade(Later):
     aliases: tuple[str, ...] = ()
     """Other spellings accepted when reading data (compared without case)."""
     category: str = ""
-    """What a demonstration of the teacher `catalogue` says in the category step of such a pair where the catalogue does
-    not decide it. Never a verdict."""
+    """Category step in demonstrations of the teacher `catalogue` for pairs with this label, if the catalogue does not
+    decide it. Never a verdict."""
 
     @property
     def spellings(self) -> tuple[str, ...]:
@@ -79,7 +79,7 @@ class StepSpec(Later):
     choices: tuple[str, ...] = ()
     """For `choice`, the allowed conclusions; for `fields`, the allowed values (empty: any)."""
     keys: tuple[str, ...] = ()
-    """For `fields`, what may stand before the colon, in the order in which programs write it (empty: anything)."""
+    """For `fields`: the allowed keys before the colon, in the order in which programs write them (empty: any)."""
     guide: str = ""
     """One sentence for the prompt and for annotators: what belongs here."""
 
@@ -108,7 +108,7 @@ class ProductField(Later):
     max_chars: int = Field(default=400, gt=0)
     """Maximum number of characters; longer text is cut."""
     only: tuple[str, ...] = ()
-    """For `attributes`: the names of those to show, in this order. Empty: all, as in the file."""
+    """For `attributes`: the names of the attributes to show, in this order. Empty: all, in the order of the file."""
 
 
 class PromptSpec(Strict):
@@ -133,18 +133,18 @@ class PromptSpec(Strict):
 
 
 class CatalogueSpec(Strict):
-    """How a program reads the shop's catalogue (`data.catalogue`): it decides what is typed, and nothing else."""
+    """How a program reads the shop's catalogue (`data.catalogue`): it decides only what is typed."""
 
     units: dict[str, str] = Field(default_factory=dict)
-    """Unit of a typed attribute that holds a bare number, e.g. `{display diagonal: in}`."""
+    """Unit of a typed attribute that is a bare number, e.g. `{display diagonal: in}`."""
     types: tuple[str, ...] = ()
-    """Attributes that name the kind of product. The last part of `category` counts as well."""
+    """Attributes with the kind of product. The last part of `category` counts as well."""
     colors: tuple[str, ...] = ("color",)
-    """Attributes that name the product's color."""
+    """Attributes with the product's color."""
 
 
 class Domain(Later):
-    """Everything that differs between shops. Shipped: `taobao` (default), `esci`, `wands`, and with typed steps for the
+    """Everything that differs between shops. Shipped: `taobao` (default), `esci`, `wands`; with typed steps for the
     teacher `catalogue`: `chorus`, `esci-typed`."""
 
     later = ("catalogue",)
@@ -245,7 +245,7 @@ class Domain(Later):
 
     @property
     def graded(self) -> bool:
-        """The labels are steps of a scale, so that one wrong grade can be nearer than another: three grades or more."""
+        """Whether the labels form a scale of three or more grades, so that errors differ in size."""
         return len(self.labels) > 2
 
     def parse_label(self, value: object) -> str | None:
@@ -282,7 +282,7 @@ def load_domain(name_or_path: str | Path) -> Domain:
     if isinstance(raw, dict) and "base" in raw:
         base = raw.pop("base")
         if base not in SHIPPED:
-            raise UserError(f"{what}: base: '{one_line(str(base))}' is no shipped domain: {', '.join(SHIPPED)}")
+            raise UserError(f"{what}: base: '{one_line(str(base))}' is not a shipped domain: {', '.join(SHIPPED)}")
         raw = merged(load_domain(base).model_dump(mode="json"), raw)
     return _validated(raw, what)
 

@@ -1,4 +1,4 @@
-"""The decision rule that is best on development pairs, and predictions by a rule."""
+"""Chooses the decision rule that is best on development pairs, and applies a rule to predictions."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -15,23 +15,23 @@ from taosr_she.evaluate.prediction import Prediction
 from taosr_she.judge.decision import WRITTEN, Decision, decide
 
 STRENGTHS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
-"""Among which the strength of `prior` is chosen."""
+"""Values from which the strength of `prior` is chosen."""
 THRESHOLDS = tuple(round(0.05 * n, 2) for n in range(1, 20))
-"""Among which the threshold of `tiers` is chosen."""
+"""Values from which the threshold of `tiers` is chosen."""
 
 
 class DecisionConfig(Strict):
-    """How models decide for a label. What is left open is chosen on the development pairs, for each model by itself."""
+    """How models decide on a label. Unset options are chosen on the development pairs, separately for each model."""
 
     rule: Literal["text", "argmax", "prior", "tiers", "auto"] = "text"
     """`text`: as written. `argmax`, `prior`, `tiers`: from the label distribution (`judge.decision`). `auto`: the best
-    of all of them."""
+    of these."""
     strength: float | None = Field(default=None, ge=0)
-    """Of rule `prior`; unset: chosen."""
+    """For rule `prior`; unset: chosen."""
     threshold: float | None = Field(default=None, gt=0, le=1)
-    """Of rule `tiers`; unset: chosen."""
+    """For rule `tiers`; unset: chosen."""
     metric: Literal["macro_f1", "accuracy", "qwk"] = "macro_f1"
-    """What the choice is best in."""
+    """The metric that the choice maximises."""
 
     @model_validator(mode="after")
     def _check(self) -> "DecisionConfig":
@@ -43,7 +43,7 @@ class DecisionConfig(Strict):
 
     @property
     def open(self) -> bool:
-        """Something is to be chosen."""
+        """Whether there is anything to choose."""
         return (
             self.rule == "auto"
             or (self.rule, self.strength) == ("prior", None)
@@ -51,15 +51,15 @@ class DecisionConfig(Strict):
         )
 
     def candidates(self, prior: Mapping[str, float]) -> list[Decision]:
-        """The decisions among which is chosen, the simpler ones first; `prior` holds the labels' shares in training.
+        """The candidate decisions, simpler ones first; `prior` includes the shares of the labels in training.
 
-        UserError for rule `prior` where training has no labels."""
+        UserError for rule `prior` if training has no labels."""
         every = [WRITTEN, Decision(rule="argmax")]
         strengths: tuple[float, ...] = STRENGTHS if self.strength is None else (self.strength,)
         if not any(prior.values()):
             if self.rule == "prior":
                 raise UserError(
-                    "decision rule `prior` divides by the labels' shares in training: no training pair has one"
+                    "decision rule `prior` divides by the labels' shares in training, but no training pair has a label"
                 )
             strengths = ()
         every += [Decision(rule="prior", strength=s, prior=dict(prior)) for s in strengths]
@@ -71,22 +71,22 @@ class DecisionConfig(Strict):
 def choose_decision(
     domain: Domain, development: Sequence[Prediction], prior: Mapping[str, float], config: DecisionConfig
 ) -> tuple[Decision, dict[str, float]]:
-    """The candidate with the best metric on development pairs, the first of equals; and name -> metric of each.
+    """The candidate with the best metric on development pairs (the first in a tie), and name -> metric of each.
 
-    A single candidate needs no pairs. UserError where there is a choice and no pair to choose on.
+    A single candidate needs no pairs. UserError if there are several and no pairs to choose on.
     """
     candidates = config.candidates(prior)
     if len(candidates) == 1:
         return candidates[0], {}
     if not development:
-        raise UserError("`decision` is chosen on development pairs, and there are none: give the split a share")
+        raise UserError("`decision` is chosen on development pairs, but there are none: give their split a share")
     found = [compute_metrics(domain, decided(domain, development, d))[config.metric] for d in candidates]
     best = max(range(len(candidates)), key=lambda i: -math.inf if math.isnan(found[i]) else found[i])
     return candidates[best], {d.name: value for d, value in zip(candidates, found, strict=True)}
 
 
 def decided(domain: Domain, predictions: Sequence[Prediction], decision: Decision) -> list[Prediction]:
-    """The predictions with the labels that the rule gives. Responses, steps and their verdicts stay as they are."""
+    """The predictions with the labels that the rule gives. Responses, steps and verdicts are unchanged."""
     codes = domain.codes
     return [
         replace(
