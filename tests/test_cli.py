@@ -142,7 +142,7 @@ def test_ctrl_c_is_one_line_and_130(
         (["data", "validate", "no.csv", "--column", "query"], "expected field=column"),
         (["report", "no-such-run"], "no-such-run"),
         (["judge", "no/such/model", "no.csv"], "no/such/model: no such folder"),
-        (["examine", "no.jsonl"], "nobody is there to examine"),
+        (["examine", "no.jsonl"], "there is no examiner"),
         (["examine", "no.jsonl", "--annotations", "no.db"], "no.jsonl"),
         (["examine", "no.jsonl", "--endpoint", "http://localhost/v1"], "--endpoint together with --endpoint-model"),
     ],

@@ -64,10 +64,10 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def replacing_folder(folder: Path) -> Iterator[Path]:
-    """The same for a folder: inside, an empty one to fill; afterwards it is `folder`, in place of what was there.
+    """Like `replacing`, for a folder: the body fills an empty folder, which then replaces `folder`.
 
-    When the body raises, `folder` stays as it was and nothing is left beside it. OSErrors of a full disk name the
-    folder beside it.
+    If the body raises, `folder` stays as it was and no partial folder remains. OSErrors of a full disk name the partial
+    folder.
     """
     part, old = (folder.with_name(folder.name + ending) for ending in (PART, ".old" + PART))
     for left in (part, old):
@@ -81,7 +81,7 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(part, ignore_errors=True)
         raise
     if folder.exists():
-        folder.rename(old)  # a kill while it is deleted must not leave half of it under its name
+        folder.rename(old)  # rename first: a kill during the deletion must not leave half a folder under its name
     part.rename(folder)
     sync(folder.parent)
     shutil.rmtree(old, ignore_errors=True)
@@ -116,7 +116,7 @@ def write_jsonl(path: Path, rows: Iterable[Any]) -> None:
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """The object in a JSON file; empty where the file is missing or damaged: a power cut leaves empty files."""
+    """The object in a JSON file; empty if the file is missing or damaged: a power cut leaves empty files."""
     try:
         content = json.loads(path.read_text("utf-8"))
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError, RecursionError):
@@ -133,7 +133,7 @@ def dumps(content: Any, indent: int | None = None) -> str:
 
 
 def sha256(path: Path, update: Callable[[int, int], None] = lambda done, size: None) -> str:
-    """The SHA-256 of a file in hexadecimal; `update` hears of the bytes that are read and of all there are."""
+    """The SHA-256 of a file in hexadecimal. `update` receives the number of bytes read so far and the file size."""
     found, done, size = hashlib.sha256(), 0, path.stat().st_size
     with path.open("rb") as file:
         while chunk := file.read(1 << 22):

@@ -1,4 +1,4 @@
-"""Values that replace others in nested settings: `key.sub=value` from a command line, or a tree of values."""
+"""Overrides of nested settings: `key.sub=value` from a command line, or a tree of values."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,9 +9,9 @@ from taosr_she.base.strict_yaml import AS_WRITTEN, parse_yaml
 
 
 def set_value(settings: dict[str, Any], override: str, example: str) -> None:
-    """Put the value of `override` (`key.sub=value`, the value in YAML) into `settings`, with the branches it needs.
+    """Set `override` (`key.sub=value`, the value in YAML) in `settings`, and create missing parent keys.
 
-    Raises UserError of one line that names the override; `example` is shown where the form is wrong.
+    Raises a UserError of one line that names the override; it shows `example` if the form is wrong.
     """
     key, equals, value = override.partition("=")
     what = f"override '{one_line(override)}'"
@@ -27,7 +27,7 @@ def set_value(settings: dict[str, Any], override: str, example: str) -> None:
 
 
 def merged(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` with the values of `top`, branch by branch; neither is changed.
+    """`base` with the values of `top` merged in recursively; neither is changed.
 
     >>> merged({"a": {"b": 1, "c": 2}}, {"a": {"c": 3}})
     {'a': {'b': 1, 'c': 3}}

@@ -1,4 +1,4 @@
-"""`taosr-she bench precision`: our step in float32 and bfloat16 on the CPU, with LoRA if asked for, in turn."""
+"""`taosr-she bench precision`: alternating steps in float32 and bfloat16 on the CPU, optionally with LoRA."""
 
 import json
 from contextlib import nullcontext
@@ -20,18 +20,18 @@ from taosr_she.engine.shared_prefix import shared_logprobs
 from taosr_she.model.lora import LoraConfig
 
 MATRIX = 2048
-"""Rows and columns of the product whose rate stands beside the steps."""
+"""Rows and columns of the matrix product whose rate is reported with the steps."""
 
 Precision = Literal["float32", "bfloat16"]
 WATCHED = 1
-"""The step whose memory is watched, which costs time."""
+"""The step whose memory is measured, which takes time."""
 TYPES: dict[Precision, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-"""What a step is computed in, and the type of the matrix product beside it."""
+"""Precision of a step, and the type of the matrix product measured with it."""
 
 
 def measure_precision(console: Console, out: Path, shape: str, cell: StepSize, steps: int, rank: int = 0) -> None:
-    """Measure, print, and write `precision-SHAPE.json` and `.md` to `out`. Medians over `steps` after two: one to warm
-    up, and one whose memory is watched. With a `rank` LoRA on all layers of the blocks is measured as well."""
+    """Measure, print, and write `precision-SHAPE.json` and `.md` to `out`. Medians over `steps`, after one step to warm
+    up and one to measure memory. With a `rank`, LoRA on all layers of the blocks is measured as well."""
     out.mkdir(parents=True, exist_ok=True)
     bench, cpu = Bench(), torch.device("cpu")
     tiny = bench.policy("tiny")
@@ -84,13 +84,13 @@ def measure_precision(console: Console, out: Path, shape: str, cell: StepSize, s
 
 
 def held(step: OurStep) -> int:
-    """Bytes of the weights and of what the optimizer keeps of them."""
+    """Bytes of the weights and of the optimizer state."""
     state = (t for kept in step.optimizer.state.values() for t in kept.values() if isinstance(t, torch.Tensor))
     return sum(t.numel() * t.element_size() for t in (*step.policy.model.parameters(), *state))
 
 
 def logprob_gap(step: OurStep, prompts: list[list[int]]) -> dict[str, float]:
-    """How far log-probabilities of the trainer lie from those of the sampler before any update: mean and maximum."""
+    """Distance between log-probabilities of the trainer and the sampler before any update: mean and maximum."""
     rollouts = step.generate()
     with torch.no_grad(), computing(step.policy.model, step.settings.precision):
         found, _ = shared_logprobs(
@@ -102,14 +102,14 @@ def logprob_gap(step: OurStep, prompts: list[list[int]]) -> dict[str, float]:
 
 def table(result: dict[str, Any]) -> str:
     """The result as Markdown."""
-    native = "" if result["multiplies_bfloat16"] else " This processor does not multiply bfloat16 itself."
+    native = "" if result["multiplies_bfloat16"] else " This processor has no instructions for bfloat16 products."
     lines = [
         f"Shape of {result['shape']}, random weights, CPU, {result['threads']} threads, torch {result['torch']}; "
         f"{PROMPTS} prompts of {result['prompt']} tokens, responses of {result['response']}, G {result['group']}; "
-        f"medians of {result['steps']} steps of each in turn. An update is forward pass, backward pass and AdamW. "
-        "Gap: log-probabilities of the trainer against the sampler's, mean / maximum. The limit is the time of the "
-        f"operations of an update of all weights at the rate of a product of {MATRIX:,}. "
-        f"Held: weights and optimizer; rise: of memory during a step.{native}",
+        f"medians of {result['steps']} alternating steps of each. An update is forward pass, backward pass and AdamW. "
+        "Gap: difference of log-probabilities between trainer and sampler, mean / maximum. The limit is the time that "
+        f"an update of all weights would take at the measured rate of a product of {MATRIX:,}. "
+        f"Held: weights and optimizer. Rise: increase of memory during a step.{native}",
         "",
         "| | matrix rate, GFLOP/s | generation, s | tokens/s | update, s | share of limit | held | rise | gap |",
         "| --- |" + " ---: |" * 8,

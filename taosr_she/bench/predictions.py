@@ -1,4 +1,4 @@
-"""Predictions in a few kilobytes: one character a pair (three for the confidence), beside the pairs of the test set."""
+"""Predictions in a few kilobytes: one character per pair (three for the confidence), stored with the test set."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from taosr_she.evaluate.prediction import Prediction
 
 Record = dict[str, Any]
 FINE = 256
-"""Steps of a kept confidence within its bin of the calibration error, so that no confidence changes bins."""
+"""Steps within a bin of the calibration error, at which confidence is stored: rounding never changes its bin."""
 NONE = "-"
 """No label (malformed), no verdict, no confidence."""
 
@@ -42,7 +42,7 @@ def encode(domain: Domain, predictions: Sequence[Prediction]) -> Record:
 
 
 def decode(domain: Domain, pairs: Record, kept: Record) -> list[Prediction]:
-    """Predictions that have the same metrics as those that were encoded; the confidence to 1 / 5120."""
+    """Predictions with the same metrics as the encoded ones; the confidence is rounded to 1 / 5120."""
     predictions = []
     for i, label in enumerate(pairs["labels"]):
         probs = None
@@ -67,7 +67,7 @@ def decode(domain: Domain, pairs: Record, kept: Record) -> list[Prediction]:
 
 
 def _confidence(value: float) -> str:
-    """A digit for the bin, two hexadecimal ones for the place in it."""
+    """A digit for the bin, two hexadecimal digits for the position in it."""
     coarse = min(int(value * BINS), BINS - 1)
     return f"{coarse}{min(int((value * BINS - coarse) * FINE), FINE - 1):02x}"
 

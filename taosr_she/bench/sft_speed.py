@@ -1,4 +1,4 @@
-"""`taosr-she bench speed --sft`: a step of fine-tuning on our own pass and by TRL's SFTTrainer, in turn, in one run."""
+"""`taosr-she bench speed --sft`: alternating fine-tuning steps of our own pass and of TRL's SFTTrainer, in one run."""
 
 import copy
 import json
@@ -28,7 +28,7 @@ from taosr_she.train.sft.order import batch_order
 from taosr_she.train.sft.settings import SFTSettings
 
 WARM = 2
-"""Steps of each side before those that count."""
+"""Warm-up steps of each side, which are not counted."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class SFTSize:
 
 
 QUICK = [SFTSize("tiny", 22, 36, 16, "float32")]
-"""The demo's fine-tuning."""
+"""The fine-tuning of the demo."""
 FULL = [
     *QUICK,
     SFTSize("tiny", 22, 36, 32, "float32"),
@@ -66,7 +66,7 @@ def measure_sft(console: Console, out: Path, quick: bool, steps: int) -> None:
         row = rows[-1]
         console.print(
             f"{cell.size}, {cell.precision}, {cell.batch} x {cell.prompt} + {cell.response}: ours {row['ours']:.3f} s, "
-            f"TRL {row['trl']:.3f} s, factor {row['factor']:.2f}",
+            f"TRL {row['trl']:.3f} s, speed-up {row['factor']:.2f}",
             highlight=False,
         )
     result: dict[str, Any] = {
@@ -78,9 +78,9 @@ def measure_sft(console: Console, out: Path, quick: bool, steps: int) -> None:
 
 
 def measure_cell(bench: Bench, cell: SFTSize, steps: int) -> dict[str, Any]:
-    """Medians over `steps` steps of each side, one after the other in turn; both train on the same batches.
+    """Medians over `steps` alternating steps of the two sides; both train on the same batches.
 
-    A step is all that the loop does between two rows of its metrics: batch, passes, clipping, optimizer.
+    A step is everything that the loop does between two rows of its metrics: batch, passes, clipping, optimizer.
     """
     policy = build(bench, cell.size)
     examples = make_examples(cell, len(policy.tokenizer), cell.batch * (WARM + steps))
@@ -120,7 +120,7 @@ def measure_cell(bench: Bench, cell: SFTSize, steps: int) -> dict[str, Any]:
 
 
 def build(bench: Bench, size: str) -> Policy:
-    """A model of random weights: the tiny one, or the shape of a known one."""
+    """A model with random weights: the tiny one, or one with the shape of a known model."""
     tiny = bench.policy("tiny")
     if size == "tiny":
         return tiny
@@ -164,8 +164,8 @@ def table(result: dict[str, Any]) -> str:
     """The result as Markdown."""
     lines = [
         f"One step of fine-tuning, optimizer included, on the CPU, {result['threads']} threads: medians of "
-        f"{result['steps']} steps of each side in turn, on the same examples. TRL {result['trl']}, torch "
-        f"{result['torch']}. The limit is the time that the operations needed would take at the rate of a large matrix "
+        f"{result['steps']} alternating steps of each side, on the same examples. TRL {result['trl']}, torch "
+        f"{result['torch']}. The limit is the time that the needed operations would take at the rate of a large matrix "
         "product in the same precision, measured between the steps.",
         "",
         "| model | precision | examples | prompt | of it shared | response | ours, s | TRL, s | factor "

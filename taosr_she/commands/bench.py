@@ -47,13 +47,13 @@ def device(
 def precision(
     out: Annotated[Path, path_option("Folder for precision-SHAPE.json and .md.")] = Path("speed"),
     shape: Annotated[str, typer.Option(help="smollm2-135m, qwen3-0.6b, or small.")] = "smollm2-135m",
-    prompt: Annotated[int, typer.Option(min=1, help="Tokens of a prompt.")] = 64,
-    response: Annotated[int, typer.Option(min=1, help="Tokens of a response.")] = 48,
-    group: Annotated[int, typer.Option(min=2, help="Rollouts of a prompt.")] = 8,
+    prompt: Annotated[int, typer.Option(min=1, help="Tokens per prompt.")] = 64,
+    response: Annotated[int, typer.Option(min=1, help="Tokens per response.")] = 48,
+    group: Annotated[int, typer.Option(min=2, help="Rollouts per prompt.")] = 8,
     steps: Annotated[int, typer.Option(min=1, help="Measured steps of each side.")] = 3,
-    lora: Annotated[int, typer.Option(min=0, help="Measure LoRA of this rank too; 0: not.")] = 0,
+    lora: Annotated[int, typer.Option(min=0, help="Also measure LoRA of this rank; 0: do not.")] = 0,
 ) -> None:
-    """Our training step in float32 and in bfloat16 on the CPU, with all weights and with LoRA, in turn."""
+    """Compare our training step in float32 and in bfloat16 on the CPU, with all weights and with LoRA."""
     from taosr_she.bench.device import SHAPES
     from taosr_she.bench.precision import measure_precision
     from taosr_she.bench.work import StepSize
@@ -112,16 +112,16 @@ def paper(
 
 def real(
     out: Annotated[Path, path_option("Folder for the runs. Finished rows in it are kept.")] = Path("runs/real"),
-    docs: Annotated[Path, path_option("Folder of results.md and results/.")] = Path("docs"),
+    docs: Annotated[Path, path_option("Folder with results.md and results/.")] = Path("docs"),
     only: Annotated[list[str] | None, typer.Option(help="chorus or esci. Repeatable.")] = None,
     fold: Annotated[list[int] | None, typer.Option(help="Folds to run, from 0 to 4. Repeatable.")] = None,
     row: Annotated[list[str] | None, typer.Option(help="Rows to run, such as tfidf or srpo. Repeatable.")] = None,
     render: Annotated[bool, typer.Option("--render", help="Only write the page, from finished rows.")] = False,
     threads: Annotated[
-        int, typer.Option(min=1, help="Threads of the one process.", show_default="number of cores")
+        int, typer.Option(min=1, help="Number of threads.", show_default="number of cores")
     ] = os.cpu_count() or 1,
 ) -> None:
-    """Compare SFT, DPO, GRPO and SRPO of a pretrained model on real pairs with what a team would use instead."""
+    """Compare SFT, DPO, GRPO and SRPO of a pretrained model with classic alternatives, on real pairs."""
     from taosr_she.bench.real.command import real as measure_real
 
     measure_real(terminal(), out, docs, only or [], fold or [], row or [], render, threads)

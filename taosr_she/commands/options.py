@@ -36,7 +36,7 @@ DefuseOption = Annotated[
 DeviceOption = Annotated[str, typer.Option("--device", help="auto (a GPU if there is one), cpu, cuda, cuda:0, ...")]
 AsWrittenOption = Annotated[
     bool,
-    typer.Option("--as-written", help="Take labels as written even if the model folder has a decision.json."),
+    typer.Option("--as-written", help="Take labels as written, even if the model folder has a decision.json."),
 ]
 LengthOption = Annotated[int, typer.Option("--max-new-tokens", min=1, help="Maximum length of a response, in tokens.")]
 

@@ -8,7 +8,7 @@ from taosr_she.base.config import Strict
 from taosr_she.credit.rules import RULES, find_rule
 
 LINEAR = ("outcome", "srpo", "process", "token_penalty")
-"""Rules in which twice the outcome is twice its term."""
+"""Rules that are linear in the outcome, so that its weight scales its term."""
 
 
 class CreditConfig(Strict):
@@ -54,10 +54,10 @@ class CreditConfig(Strict):
     0 rewards a right label only if no step is known to be wrong."""
 
     label_weight: float = Field(default=0.0, ge=0, le=1)
-    """Multiply the outcome of a pair by the share of its label among the training pairs to the power of minus this, the
-    mean being 1. 0: all outcomes count alike. 1: every label earns the same in total (the inverse prior), so that to
-    give the commonest one to everything no longer pays. Rules `outcome`, `srpo`, `process` and `token_penalty`, without
-    `std`, which would divide it out."""
+    """Weight the outcome of a pair by (share of its label among the training pairs) ** -label_weight, scaled to a mean
+    of 1. 0: all outcomes have equal weight. 1: every label has the same total weight (the inverse prior), so it no
+    longer pays to give every pair the most frequent label. For the rules `outcome`, `srpo`, `process` and
+    `token_penalty`, without `std`, which would divide the weight out."""
 
     @field_validator("rule")
     @classmethod
@@ -75,10 +75,10 @@ class CreditConfig(Strict):
     @model_validator(mode="after")
     def _weight_counts(self) -> "CreditConfig":
         if self.label_weight and self.rule not in LINEAR:
-            raise ValueError(f"label_weight acts with the rules {', '.join(LINEAR)}, not with '{self.rule}'")
+            raise ValueError(f"label_weight works with the rules {', '.join(LINEAR)}, not with '{self.rule}'")
         if self.label_weight and self.std:
             raise ValueError(
-                "label_weight with std: true: the standard deviation divides it out; leave one of them out"
+                "label_weight with std: true has no effect: the standard deviation divides it out; remove one of them"
             )
         return self
 
@@ -94,8 +94,8 @@ class LossConfig(Strict):
     beta: float = Field(default=0.0, ge=0)
     """Weight of the KL divergence to the start policy (k3 estimator). 0 needs no reference model."""
     label_entropy: float = Field(default=0.0, ge=0)
-    """Weight of a bonus for the entropy of the label's token, as an advantage of that token. Above 0 groups without
-    signal are trained on too: they are what it is for."""
+    """Weight of a bonus for the entropy of the label's token, as an advantage of that token. Above 0, groups without
+    signal are trained on too, because they need the bonus most."""
     normalise: Literal["token", "response"] = "token"
     """`token`: mean over all tokens of the batch. `response`: mean over responses of their token means, which gives a
     token of a long response less weight (DAPO, 2503.14476)."""

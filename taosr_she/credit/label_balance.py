@@ -1,4 +1,4 @@
-"""Against a skew of labels: weights that make rare labels count more, and a bonus for not being sure of the label."""
+"""Against a collapse of labels: more weight for rare labels, and an entropy bonus on the label's token."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from torch import Tensor
 def label_weights(labels: Sequence[str | None], strength: float) -> dict[str | None, float]:
     """Label -> weight: (share of the label) ** -strength, scaled so that the mean over these labels is 1.
 
-    Strength 0 weighs all alike, 1 gives every label the same weight in total (the inverse prior).
+    Strength 0 gives all labels weight 1; strength 1 gives every label the same total weight (the inverse prior).
 
     >>> label_weights(["4", "4", "4", "1"], 1.0)
     {'4': 0.6666666666666666, '1': 2.0}
@@ -21,12 +21,13 @@ def label_weights(labels: Sequence[str | None], strength: float) -> dict[str | N
 
 
 def entropy_bonus(logp: Tensor, entropy: Tensor, at: Tensor, weight: float) -> Tensor:
-    """What the advantages (B, T) gain so that the update also raises the entropy of the label's token.
+    """The addition to the advantages (B, T) with which the update also raises the entropy of the label's token.
 
-    logp, entropy (B, T): of the tokens sampled, and of the distributions they were sampled from, without gradient. `at`
-    (B,) long: the place of the label's token, -1 where there is none. The gain is weight * (-logp - entropy) there, 0
-    elsewhere. Over samples of the policy, (-logp - entropy) * grad logp has the mean grad entropy (the score function's
-    estimator with its exact baseline), so that a group whose rollouts all say the same is pushed as well.
+    logp, entropy (B, T): log-probabilities of the sampled tokens and entropies of the distributions they were sampled
+    from, without gradient. `at` (B,) long: position of the label's token, -1 if there is none. The result is
+    weight * (-logp - entropy) there and 0 elsewhere. Over samples of the policy, (-logp - entropy) * grad logp has the
+    mean grad entropy (the score-function estimator with its exact baseline). So a group whose rollouts all give the
+    same label also gets a gradient.
     """
     there = torch.zeros_like(logp).scatter(1, at.clamp(min=0)[:, None], (at >= 0).to(logp.dtype)[:, None])
     return weight * there * (-logp - entropy)

@@ -306,7 +306,7 @@ def _tags(value: Any) -> tuple[str, ...]:
 
 
 def _raters(value: Any) -> dict[str, Any]:
-    """What people graded, as an extra column; empty where nobody is named."""
+    """The grades by people, as an extra column; empty if there are none."""
     if isinstance(value, str):
         try:
             value = json.loads(value) if value.startswith("[") else [g.strip() for g in value.split("|") if g.strip()]

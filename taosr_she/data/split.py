@@ -15,7 +15,7 @@ FEW = 500
 
 
 def near_query(query: str) -> str:
-    """Equal for queries that ask the same in a slightly other form: plurals, accents, marks, words written together.
+    """Equal for queries that differ only slightly: in plurals, accents, punctuation, or words written together.
 
     >>> near_query("Smart Watches") == near_query("smartwatch")
     True
@@ -68,7 +68,7 @@ def fold_by_query(
     rest = [pair for pair in pairs if id(pair) not in tested]
     shares = {name: split.get(name, 0.0) for name in ("training", "development")}
     fractions = {name: share / sum(shares.values()) for name, share in shares.items()}
-    # Another seed a fold, or the queries next to a cut would be the development queries of all folds.
+    # Each fold has its own seed; otherwise, the queries next to a cut would be development queries in all folds.
     return split_by_query(rest, fractions, seed + 1 + number, near) | {"test": test}
 
 

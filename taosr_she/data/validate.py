@@ -135,7 +135,7 @@ def _with_code(read: ReadPair, domain: Domain, require_label: bool) -> ReadPair:
 
 
 UNANIMOUS, DISPUTED = "unanimous", "disputed"
-"""Tags of pairs that several people graded: all the same, or not."""
+"""Tags of pairs with several human grades: all equal, or not."""
 
 
 def _with_raters(read: ReadPair, domain: Domain) -> ReadPair:

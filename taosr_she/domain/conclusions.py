@@ -11,7 +11,7 @@ from taosr_she.domain.domain import Domain, StepSpec
 from taosr_she.domain.response import label_words
 
 UNKNOWN = "?"
-"""In a reference, what nobody knows."""
+"""Marks the unknown part of a reference."""
 _OR = re.compile(r"(?:^| )or(?= |$)")
 
 
@@ -48,13 +48,13 @@ def canonical(domain: Domain, step: StepSpec, text: str) -> str:
 
 
 def is_partial(spec: StepSpec, text: str) -> bool:
-    """True for a reference that leaves something open with `?`."""
+    """True for a reference with unknown parts, marked `?`."""
     return spec.form == "fields" and any(UNKNOWN in field for field in parse_fields(text))
 
 
 def concludes(domain: Domain, spec: StepSpec, text: str, reference: str) -> bool | None:
-    """Does a step conclude what a canonical reference says? None if the reference is partial and does not contradict
-    the step."""
+    """Whether the step's conclusion agrees with a canonical reference. None if the reference is partial and does not
+    contradict the step."""
     said = canonical(domain, spec, text)
     if not is_partial(spec, reference):
         return said == reference

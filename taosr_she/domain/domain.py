@@ -40,8 +40,8 @@ class Grade(Strict):
     aliases: tuple[str, ...] = ()
     """Other spellings accepted when reading data (compared without case)."""
     category: str = ""
-    """What a demonstration of the teacher `catalogue` says in the category step of such a pair where the catalogue does
-    not decide it. Never a verdict."""
+    """Category step in demonstrations of the teacher `catalogue` for pairs with this label, if the catalogue does not
+    decide it. Never a verdict."""
 
     @property
     def spellings(self) -> tuple[str, ...]:
@@ -64,7 +64,7 @@ class StepSpec(Strict):
     choices: tuple[str, ...] = ()
     """For `choice`, the allowed conclusions; for `fields`, the allowed values (empty: any)."""
     keys: tuple[str, ...] = ()
-    """For `fields`, what may stand before the colon, in the order in which programs write it (empty: anything)."""
+    """For `fields`: the allowed keys before the colon, in the order in which programs write them (empty: any)."""
     guide: str = ""
     """One sentence for the prompt and for annotators: what belongs here."""
 
@@ -93,7 +93,7 @@ class ProductField(Strict):
     max_chars: int = Field(default=400, gt=0)
     """Maximum number of characters; longer text is cut."""
     only: tuple[str, ...] = ()
-    """For `attributes`: the names of those to show, in this order. Empty: all, as in the file."""
+    """For `attributes`: the names of the attributes to show, in this order. Empty: all, in the order of the file."""
 
 
 class PromptSpec(Strict):
@@ -118,14 +118,14 @@ class PromptSpec(Strict):
 
 
 class CatalogueSpec(Strict):
-    """How a program reads the shop's catalogue (`data.catalogue`): it decides what is typed, and nothing else."""
+    """How a program reads the shop's catalogue (`data.catalogue`): it decides only what is typed."""
 
     units: dict[str, str] = Field(default_factory=dict)
-    """Unit of a typed attribute that holds a bare number, e.g. `{display diagonal: in}`."""
+    """Unit of a typed attribute that is a bare number, e.g. `{display diagonal: in}`."""
     types: tuple[str, ...] = ()
-    """Attributes that name the kind of product. The last part of `category` counts as well."""
+    """Attributes with the kind of product. The last part of `category` counts as well."""
     colors: tuple[str, ...] = ("color",)
-    """Attributes that name the product's color."""
+    """Attributes with the product's color."""
 
 
 class Domain(Strict):
@@ -230,7 +230,7 @@ class Domain(Strict):
 
     @property
     def graded(self) -> bool:
-        """The labels are steps of a scale, so that one wrong grade can be nearer than another: three grades or more."""
+        """Whether the labels form a scale of three or more grades, so that errors differ in size."""
         return len(self.labels) > 2
 
     def parse_label(self, value: object) -> str | None:
@@ -267,7 +267,7 @@ def load_domain(name_or_path: str | Path) -> Domain:
     if isinstance(raw, dict) and "base" in raw:
         base = raw.pop("base")
         if base not in SHIPPED:
-            raise UserError(f"{what}: base: '{one_line(str(base))}' is no shipped domain: {', '.join(SHIPPED)}")
+            raise UserError(f"{what}: base: '{one_line(str(base))}' is not a shipped domain: {', '.join(SHIPPED)}")
         raw = merged(load_domain(base).model_dump(mode="json"), raw)
     return _validated(raw, what)
 

@@ -35,7 +35,7 @@ class Pair:
 
     @property
     def raters(self) -> tuple[str, ...]:
-        """The grade of each person who graded the pair, in the order of the file; empty where only `label` is known."""
+        """The grade of each person who graded the pair, in the order of the file; empty if only `label` is known."""
         return tuple(self.extra.get("raters", ()))
 
 

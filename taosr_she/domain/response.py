@@ -2,9 +2,9 @@
 
 A malformed response is a state with a reason, not an exception, because reinforcement learning produces thousands.
 
-There is only one form. `**[query]**`, `### [query]` and `[Query]`, which chat models like to write, are not headers in
-any domain: what is accepted here is rewarded in training, and then every reader downstream has to accept it too.
-Trained models write the form. That an untrained one does not is worth knowing (docs/real-data.md).
+The form is strict. Headers such as `**[query]**`, `### [query]` and `[Query]`, which chat models like to write, are
+accepted in no domain: what is accepted here is rewarded in training, and then every later reader has to accept it too.
+Trained models keep the form. How often untrained ones do is worth measuring (docs/real-data.md).
 """
 
 import re

@@ -1,23 +1,23 @@
-"""Attention by matrix products, for bfloat16 on a CPU, where the gradient of torch's flash attention is slow.
+"""Attention by matrix products, for bfloat16 on a CPU, where the backward pass of torch's flash attention is slow.
 
-Scores and weights are float32, as in the flash kernel; the products with values and all gradients are bfloat16, which
-a CPU with instructions for it multiplies several times faster (docs/performance.md has what this brings). Weights are
-computed again for the gradient instead of being kept.
+Scores and weights are float32, as in the flash kernel. The products with values and all gradients are bfloat16, which
+a CPU with bfloat16 instructions multiplies several times faster (docs/performance.md has the gain). Attention weights
+are computed again for the gradient instead of being stored.
 """
 
 import torch
 from torch import Tensor
 
 BLOCK = 1 << 19
-"""Scores that are held at a time: 2 MiB, what stays in a core's cache."""
+"""Number of scores computed at a time: 2 MiB, which fit into the cache of a core."""
 
 
 def forward(
     query: Tensor, key: Tensor, value: Tensor, causal: bool, scale: float, mask: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Queries (S, H, L, D), keys and values (S, H_kv, W, D) -> (S, H, L, D) and logarithms of the sums (S, H, L).
+    """Queries (S, H, L, D), keys and values (S, H_kv, W, D) -> (S, H, L, D) and log-sum-exps of the scores (S, H, L).
 
-    `mask` (S, 1, L, W) is added to the scores; every query must see a key.
+    `mask` (S, 1, L, W) is added to the scores; every query must see at least one key.
     """
     out = query.new_empty(query.shape)
     sums = torch.empty(query.shape[:3], dtype=torch.float32)
@@ -44,8 +44,8 @@ def backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of queries, keys and values, from that of `out`.
 
-    `out` and `sums` (S, H, L) as of `forward`, or those of a whole of which these keys are a part: weights are shares
-    of the whole, none where its sum is infinite.
+    `out` and `sums` (S, H, L) are those of `forward`, or of an attention of which these keys are only a part: weights
+    are then shares of that whole, and 0 where its sum is infinite.
     """
     of_query, of_key, of_value = (t.new_empty(t.shape) for t in (query, key, value))
     inner = (gradient * out).sum(dim=-1, dtype=torch.float32)  # (S, H, L)
@@ -70,7 +70,7 @@ def _rows(x: Tensor) -> Tensor:
 
 
 def _grouped(x: Tensor, key: Tensor) -> Tensor:
-    """(S, H, L, D) -> (S * H_kv, repeats * L, D), dense: heads that share a key head stand behind each other."""
+    """(S, H, L, D) -> (S * H_kv, repeats * L, D), dense: query heads that share a key head are concatenated."""
     return x.reshape(len(x) * key.shape[1], -1, x.shape[-1])
 
 
@@ -86,12 +86,12 @@ def _scores(query: Tensor, key: Tensor, scale: float, width: int, hidden: Tensor
 
 
 def _log_sums(scores: Tensor, weights: Tensor) -> Tensor:
-    """Logarithm of the sum of exponentials in each row, kept as a dimension: what the largest weight was divided by."""
+    """Log-sum-exp of each row, as a dimension of size 1, recovered from the largest weight."""
     return scores.amax(dim=-1, keepdim=True) - weights.amax(dim=-1, keepdim=True).log_()
 
 
 def _hidden(query: Tensor, key: Tensor) -> Tensor:
-    """Added to the scores (L, W): no query looks to its right."""
+    """The causal mask to add to the scores (L, W): no query sees keys to its right."""
     return torch.full((query.shape[2], key.shape[2]), -torch.inf).triu(1)
 
 

@@ -1,4 +1,4 @@
-"""Log-probabilities of some tokens of whole sequences, for fine-tuning: no padding, no logits for other tokens."""
+"""Log-probabilities of chosen tokens of whole sequences, for fine-tuning: no padding, no logits for other tokens."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,10 +18,10 @@ from taosr_she.engine.speedups import speedups
 def labelled_logprobs(
     model: Any, sequences: Sequence[list[int]], rows: Sequence[int], positions: Sequence[int], tokens: Sequence[int]
 ) -> Tensor:
-    """Log-probability (N,) of `tokens[n]` as what follows the token at `positions[n]` of `sequences[rows[n]]`.
+    """Log-probability (N,) of `tokens[n]` as the next token after position `positions[n]` of `sequences[rows[n]]`.
 
-    With gradients where the caller has them enabled. All sequences stand behind each other in one row, and what they
-    begin with in common is run once. A model whose attention cannot be exchanged runs them padded; the log says so.
+    Gradients are computed if the caller has them enabled. All sequences are packed in one row, and their common prefix
+    is run once. A model whose attention cannot be replaced runs them padded, and the log says so.
     """
     device = model.get_input_embeddings().weight.device
     reason = unshareable(model) or (wrong_gradient(model) if torch.is_grad_enabled() else "")
@@ -36,7 +36,7 @@ def labelled_logprobs(
 
 
 def packed(sequences: Sequence[list[int]], device: torch.device) -> Pack:
-    """Sequences in one row; what they begin with in common once, where that saves enough."""
+    """Sequences packed in one row, with their common prefix once if that saves enough."""
     shared = shared_prefixes(sequences)
     if shared is None:
         return Pack(sequences, [[] for _ in sequences], range(len(sequences)), device)

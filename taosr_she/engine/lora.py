@@ -1,6 +1,7 @@
-"""Low-rank adapters (LoRA, Hu et al. 2021, 2106.09685) as the lean pass computes them: W x + scale B A x.
+"""Low-rank adapters (LoRA, Hu et al. 2021, 2106.09685) in the lean pass: W x + scale B A x.
 
-The layers are PEFT's, known by name alone: PEFT is slow to import, and a model with such layers has imported it.
+The layers are those of PEFT, recognised by class name: importing PEFT is slow, and a model with such layers has already
+imported it.
 """
 
 from collections.abc import Iterator
@@ -13,13 +14,13 @@ from torch.nn.functional import linear
 
 
 def is_lora(module: nn.Module) -> bool:
-    """Whether this is PEFT's LoRA in place of a linear layer."""
+    """Whether this is a LoRA layer of PEFT in place of a linear layer."""
     kind = type(module)
     return kind.__name__ == "Linear" and kind.__module__ == "peft.tuners.lora.layer"
 
 
 def is_plain_lora(module: Any) -> bool:
-    """Whether W x + scale B A x is all that it computes: one adapter, no variant of LoRA, in the type of its layer."""
+    """Whether it computes exactly W x + scale B A x: one adapter, no variant of LoRA, in the type of its layer."""
     if module.merged or module.lora_variant or module.fan_in_fan_out or not isinstance(module.base_layer, nn.Linear):
         return False
     active = [name for name in module.active_adapters if name in module.lora_A]
@@ -35,10 +36,10 @@ def has_adapter(model: nn.Module) -> bool:
 
 @contextmanager
 def adapter_off(model: nn.Module) -> Iterator[None]:
-    """Inside, the model computes what it computes without its adapter; a model without one stays as it is."""
+    """Run the model without its adapter inside the block; a model without one is unaffected."""
     layers: list[Any] = [module for module in model.modules() if is_lora(module)]
     for layer in layers:
-        layer._disable_adapters = True  # `enable_adapters` of PEFT would switch gradients on and off as well
+        layer._disable_adapters = True  # PEFT's `enable_adapters` would also switch gradients on and off
     try:
         yield
     finally:
@@ -48,8 +49,8 @@ def adapter_off(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def adapter_dropout(model: nn.Module, seed: int) -> Iterator[None]:
-    """Inside, what the adapter reads is dropped as its config says, drawn from `seed` alone; nothing else is, whatever
-    mode the model is in. For a step of training that repeats itself."""
+    """Apply the adapter's own dropout inside the block, drawn only from `seed`, and no other dropout, in whatever mode
+    the model is. This makes a training step reproducible."""
     layers: list[Any] = [module for module in model.modules() if is_lora(module)]
     drops = [drop for layer in layers for drop in layer.lora_dropout.values() if isinstance(drop, nn.Dropout)]
     if not drops:
@@ -69,16 +70,16 @@ def adapter_dropout(model: nn.Module, seed: int) -> Iterator[None]:
 
 
 class Product:
-    """A linear layer as it is now, with its adapter if it has one: what the lean pass multiplies by.
+    """Snapshot of a linear layer, with its adapter if it has one: the weights that the lean pass multiplies by.
 
-    Looking weights up in modules takes longer than a small operation. Frozen weights are rounded here where autocast is
-    on: autocast remembers only what it has rounded of weights that are trained, and would round these for every call.
+    Looking up weights in modules takes longer than a small operation. Under autocast, frozen weights are rounded here,
+    because autocast caches only the rounded copies of trained weights and would round frozen ones in every call.
     """
 
     __slots__ = ("bias", "down", "dropout", "scale", "up", "weight")
 
     def __init__(self, layer: Any, dtype: torch.dtype) -> None:
-        """`dtype` is what products are computed in."""
+        """`dtype` is the type in which products are computed."""
         self.down: Tensor | None = None
         base = layer
         if is_lora(layer):
@@ -95,7 +96,7 @@ class Product:
         return self._adapted(linear(x, self.weight, self.bias), x)
 
     def plus(self, x: Tensor, factor: Tensor) -> Tensor:
-        """x + layer(factor), at once where that keeps the type of x: autocast would round x too."""
+        """x + layer(factor), in one operation if that keeps the type of x: autocast would also round x."""
         if self.bias is not None or torch.is_autocast_enabled(x.device.type):
             return x + self(factor)
         return self._adapted(torch.addmm(x, factor, self.weight.t()), factor)

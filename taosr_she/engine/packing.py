@@ -57,10 +57,10 @@ class Pack:
         return torch.tensor(picked, dtype=torch.long, device=self.ids.device)
 
     def places(self, rows: Sequence[int], positions: Sequence[int]) -> Tensor:
-        """Where the token at `positions[n]` of prompt and response `rows[n]` together stands in the row: (N,)."""
+        """Position in the row of the token at `positions[n]` of prompt and response `rows[n]` together: (N,)."""
         found = []
         for b, position in zip(rows, positions, strict=True):
-            own = position - (self._before[b] + 1 - self._starts[b])  # in the response; below 0 in the prompt
+            own = position - (self._before[b] + 1 - self._starts[b])  # in the response; negative in the prompt
             found.append(self._starts[b] + position if own < 0 else self._first[b] + own)
         return torch.tensor(found, dtype=torch.long, device=self.ids.device)
 

@@ -1,4 +1,4 @@
-"""Whether to compute in bfloat16: what the processor is made for, and what size of model gains by it."""
+"""Whether to compute in bfloat16: depends on the processor and on the size of the model."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,18 +9,19 @@ from typing import Any
 import torch
 
 WORTH = 5e6
-"""Weights from which bfloat16 is faster on a CPU that multiplies it, sampling included (docs/performance.md). Smaller
-models spend their time between the products, and rounding is one more operation."""
+"""Number of weights from which bfloat16 is faster, on a CPU that multiplies it, sampling included (see
+docs/performance.md). Smaller models spend most of their time outside the products, and rounding is an extra
+operation."""
 
 FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
-"""Instructions that multiply bfloat16, as Linux and torch name them. Without them torch computes it by way of float32:
-right, and slower than float32. What Arm has was not measured: `auto` leaves it alone."""
+"""Instructions that multiply bfloat16, as named by Linux and torch. Without them, torch converts to float32: correct,
+but slower than float32. Arm was not measured, so `auto` does not use bfloat16 there."""
 
 
 @cache
 def multiplies_bfloat16() -> bool:
-    """Whether this machine's processor multiplies bfloat16 itself, as torch says, or the flags in /proc/cpuinfo where
-    this torch does not tell."""
+    """Whether this machine's processor multiplies bfloat16 itself, as reported by torch or, if this version of torch
+    does not report it, by the flags in /proc/cpuinfo."""
     if not torch.backends.mkldnn.is_available():
         return False
     told = getattr(torch.cpu, "get_capabilities", None)
@@ -31,8 +32,8 @@ def multiplies_bfloat16() -> bool:
 
 
 def in_bfloat16(device: torch.device, weights: float, precision: str = "auto") -> bool:
-    """Whether a model of so many weights is computed in bfloat16 on this device; `precision` is auto, float32 or
-    bfloat16."""
+    """Whether a model with this number of weights is computed in bfloat16 on this device. `precision` is auto, float32
+    or bfloat16."""
     if precision != "auto":
         return precision == "bfloat16"
     return device.type == "cuda" or (device.type == "cpu" and weights >= WORTH and multiplies_bfloat16())
@@ -40,7 +41,7 @@ def in_bfloat16(device: torch.device, weights: float, precision: str = "auto") -
 
 @contextmanager
 def computing(model: Any, precision: str = "auto") -> Iterator[None]:
-    """Inside, products are computed in bfloat16, from float32 weights, where `in_bfloat16` says so."""
+    """Compute products in bfloat16 from float32 weights inside the block, if `in_bfloat16` says so."""
     device = model.get_input_embeddings().weight.device
     if not in_bfloat16(device, count_weights(model), precision):
         yield
@@ -50,5 +51,5 @@ def computing(model: Any, precision: str = "auto") -> Iterator[None]:
 
 
 def count_weights(model: Any) -> int:
-    """How many weights a model has, those that it uses twice once."""
+    """Number of weights of a model; shared weights count once."""
     return sum(p.numel() for p in model.parameters())

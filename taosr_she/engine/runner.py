@@ -64,7 +64,7 @@ class LeanModel:
         dtype = _product_type(self.base.embed_tokens.weight)
         self.layers = [_Layer(layer, dtype) for layer in self.base.layers]
         head = model.lm_head
-        # Called as it is, unless it is frozen and autocast would round all of it for every token.
+        # Called unchanged, unless it is frozen: autocast would then round all of it for every token.
         round_head = head.weight.dtype != dtype and not head.weight.requires_grad and _plain_linear(head)
         self.head = Product(head, dtype) if round_head else head
 
@@ -104,7 +104,7 @@ class _Layer:
         part, mlp = layer.self_attn, layer.mlp
         self.attention, self.scale, self.width = part, part.scaling, part.head_dim
         self.norm_in, self.norm_between = layer.input_layernorm.weight, layer.post_attention_layernorm.weight
-        # In this order their inputs are dropped from, too, where the adapter has dropout.
+        # This is also the order in which their inputs are dropped, if the adapter has dropout.
         self.heads = [Product(p, dtype) for p in (part.q_proj, part.k_proj, part.v_proj)]
         self.out, self.gate, self.up, self.down = (
             Product(p, dtype) for p in (part.o_proj, mlp.gate_proj, mlp.up_proj, mlp.down_proj)

@@ -22,7 +22,7 @@ class Speedups:
     shared_prompts: bool = True
     """Common prefixes of prompts are run once, in decoding, label probabilities and the update."""
     labels_in_decoding: bool = True
-    """Label probabilities are read where decoding writes the label, not in a pass of their own."""
+    """Label probabilities are read during decoding, where the label is written, not in an extra pass."""
     recorded_steps: bool = True
     """Decoding on a GPU is recorded as a CUDA graph (`recorded`)."""
 

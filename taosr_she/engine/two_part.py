@@ -110,7 +110,7 @@ class _TwoPart(torch.autograd.Function):
 def _forward(
     query: Tensor, key: Tensor, value: Tensor, causal: bool, scale: float, mask: Tensor | None = None
 ) -> Sequence[Tensor]:
-    """Heads first: the attention, and the logarithms of its sums."""
+    """The attention and its log-sum-exps, heads first."""
     if query.dtype == torch.bfloat16:
         return dense.forward(query, key, value, causal, scale, mask)
     found: Sequence[Tensor] = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(

@@ -76,7 +76,7 @@ def tfidf_baseline(domain: Domain, train: Sequence[Pair], test: Sequence[Pair], 
 def minilm_baseline(
     domain: Domain, train: Sequence[Pair], test: Sequence[Pair], seed: int = 0, development: Sequence[Pair] = ()
 ) -> list[Prediction]:
-    """Logistic regression on MiniLM's embeddings of query and product. UserError where MiniLM is not there."""
+    """Logistic regression on MiniLM's embeddings of query and product. UserError if MiniLM is not available."""
     from taosr_she.evaluate.minilm import minilm_answers
 
     return minilm_answers(domain, train, test, seed, development)
@@ -85,7 +85,7 @@ def minilm_baseline(
 def cross_encoder_baseline(
     domain: Domain, train: Sequence[Pair], test: Sequence[Pair], seed: int = 0, development: Sequence[Pair] = ()
 ) -> list[Prediction]:
-    """MiniLM fine-tuned on query and product together. UserError where MiniLM is not there."""
+    """MiniLM fine-tuned on query and product together. UserError if MiniLM is not available."""
     from taosr_she.evaluate.minilm import cross_encoder_answers
 
     return cross_encoder_answers(domain, train, test, seed, development)
@@ -115,7 +115,7 @@ def find_baseline(name: str) -> Baseline:
 def answers_of(
     name: str, domain: Domain, train: Sequence[Pair], development: Sequence[Pair], test: Sequence[Pair], seed: int
 ) -> list[Prediction]:
-    """A baseline's answers to `test`, checked; fitted on `train`, tuned on `development` if it is made for that."""
+    """A baseline's predictions for `test`, checked; fitted on `train`, and tuned on `development` if it accepts it."""
     fit = find_baseline(name)
     tuned = {"development": development} if "development" in signature(fit).parameters else {}
     return checked_predictions(name, domain, test, fit(domain, train, test, seed, **tuned))
@@ -273,7 +273,7 @@ def _fit(x: "csr_matrix", labels: Sequence[str], strength: float) -> "LogisticRe
 
 
 def labelled(pairs: Sequence[Pair]) -> list[Pair]:
-    """The pairs with a label. UserError where none has one."""
+    """The pairs with a label. UserError if there are none."""
     labelled = [p for p in pairs if p.label is not None]
     if not labelled:
         raise UserError("baselines learn from labels, and no training pair has one")

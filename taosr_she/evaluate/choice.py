@@ -1,4 +1,4 @@
-"""The decision rule that is best on development pairs, and predictions by a rule."""
+"""Chooses the decision rule that is best on development pairs, and applies a rule to predictions."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -17,25 +17,25 @@ from taosr_she.evaluate.prediction import Prediction
 from taosr_she.judge.decision import WRITTEN, Decision, decide
 
 STRENGTHS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
-"""Among which the strength of `prior` is chosen."""
+"""Values from which the strength of `prior` is chosen."""
 RESAMPLES = 200
-"""Of the development queries, for the standard error of a difference."""
+"""Bootstrap resamples of development queries, for the standard error of a difference."""
 THRESHOLDS = tuple(round(0.05 * n, 2) for n in range(1, 20))
-"""Among which the threshold of `tiers` is chosen."""
+"""Values from which the threshold of `tiers` is chosen."""
 
 
 class DecisionConfig(Strict):
-    """How models decide for a label. What is left open is chosen on the development pairs, for each model by itself."""
+    """How models decide on a label. Unset options are chosen on the development pairs, separately for each model."""
 
     rule: Literal["text", "argmax", "prior", "tiers", "auto"] = "text"
     """`text`: as written. `argmax`, `prior`, `tiers`: from the label distribution (`judge.decision`). `auto`: the best
-    of all of them."""
+    of these."""
     strength: float | None = Field(default=None, ge=0)
-    """Of rule `prior`; unset: chosen."""
+    """For rule `prior`; unset: chosen."""
     threshold: float | None = Field(default=None, gt=0, le=1)
-    """Of rule `tiers`; unset: chosen."""
+    """For rule `tiers`; unset: chosen."""
     metric: Literal["macro_f1", "accuracy", "qwk"] = "macro_f1"
-    """What the choice is made for."""
+    """The metric that the choice maximises."""
 
     @model_validator(mode="after")
     def _check(self) -> "DecisionConfig":
@@ -47,7 +47,7 @@ class DecisionConfig(Strict):
 
     @property
     def open(self) -> bool:
-        """Something is to be chosen."""
+        """Whether there is anything to choose."""
         return (
             self.rule == "auto"
             or (self.rule, self.strength) == ("prior", None)
@@ -55,15 +55,15 @@ class DecisionConfig(Strict):
         )
 
     def candidates(self, prior: Mapping[str, float]) -> list[Decision]:
-        """The decisions among which is chosen, the simpler ones first; `prior` holds the labels' shares in training.
+        """The candidate decisions, simpler ones first; `prior` includes the shares of the labels in training.
 
-        UserError for rule `prior` where training has no labels."""
+        UserError for rule `prior` if training has no labels."""
         every = [WRITTEN, Decision(rule="argmax")]
         strengths: tuple[float, ...] = STRENGTHS if self.strength is None else (self.strength,)
         if not any(prior.values()):
             if self.rule == "prior":
                 raise UserError(
-                    "decision rule `prior` divides by the labels' shares in training: no training pair has one"
+                    "decision rule `prior` divides by the labels' shares in training, but no training pair has a label"
                 )
             strengths = ()
         every += [Decision(rule="prior", strength=s, prior=dict(prior)) for s in strengths]
@@ -81,7 +81,7 @@ def choose_decision(
     standard error, Breiman et al. 1984). The best of two dozen candidates on a few queries is often best by chance: on
     Chorus with 15 development queries the best ones were no better than the text on test pairs (docs/evaluation.md).
 
-    A single candidate needs no pairs. UserError where there is a choice and no pair to choose on.
+    A single candidate needs no pairs. UserError if there are several and no pairs to choose on.
     """
     candidates = config.candidates(prior)
     if len(candidates) == 1:
@@ -103,7 +103,7 @@ def _spread(differences: np.ndarray) -> float:
 
 
 def decided(domain: Domain, predictions: Sequence[Prediction], decision: Decision) -> list[Prediction]:
-    """The predictions with the labels that the rule gives. Responses, steps and their verdicts stay as they are."""
+    """The predictions with the labels that the rule gives. Responses, steps and verdicts are unchanged."""
     codes = domain.codes
     return [
         replace(

@@ -1,4 +1,4 @@
-"""How good an examiner is: accuracy, calibration, first errors, beside controls that show what is easy.
+"""Quality of an examiner: accuracy, calibration and first errors, with controls that show what is easy.
 
 Every metric is a function of sums over responses, so a bootstrap is one matrix product (as in `metrics`). The truth of
 the steps comes from people or the market: 1 right, 0 wrong, NaN unknown. Values are P(correct), NaN unknown.

@@ -72,7 +72,7 @@ def resampled_metrics(
 ) -> dict[str, np.ndarray]:
     """Metric -> (resamples,) values. The same seed and queries in the same order give the same resamples.
 
-    `queries`: those that are drawn from, if they are others than those of the predictions in their order."""
+    `queries`: the queries to resample, if they are not those of the predictions in their order."""
     columns = pair_columns(domain, predictions)
     position: dict[str, int] = {query: i for i, query in enumerate(queries)}
     clusters = np.array([position.setdefault(p.query_id, len(position)) for p in predictions])

@@ -18,7 +18,7 @@ from taosr_she.evaluate.prediction import Prediction
 PRIMARY = "macro_f1"
 """The metric that decides between models."""
 PLAIN = ("qwk", "grade_error")
-"""Metrics that are no shares: they are shown as they are, and not in percent."""
+"""Metrics that are not shares, so they are not shown in percent."""
 BINS = 10
 """Equal-width bins of the calibration error."""
 RIGHT = 0.5
@@ -29,7 +29,7 @@ Columns = dict[str, np.ndarray]
 
 
 def compute_metrics(domain: Domain, predictions: Sequence[Prediction]) -> dict[str, float]:
-    """All metrics as a flat dict; PRIMARY is the one that decides. All are shares in [0, 1] but those in PLAIN.
+    """All metrics as a flat dict; PRIMARY is the decisive one. All are shares in [0, 1] except those in PLAIN.
 
     A malformed response (`predicted` None) is a wrong answer: it lowers recall and accuracy, never a precision.
 

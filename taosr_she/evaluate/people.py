@@ -1,8 +1,8 @@
-"""The human ceiling: how well people agree with each other, by the measures that models are judged by.
+"""The human ceiling: agreement between people, with the same metrics as for models.
 
-Where several people graded the same pairs, one of them can be measured as if he were a model: against another person,
-and against the final grade. No model that learns from such labels can be expected to agree with people more than people
-do. The final grade is made of what the people said, so the second measure flatters them.
+If several people graded the same pairs, each of them can be scored like a model: against another person, and against
+the final grade. A model that learns from such labels cannot be expected to agree with people more than they agree with
+each other. The final grade is derived from the same people's grades, so the second score is too high.
 """
 
 import math
@@ -20,18 +20,18 @@ from taosr_she.evaluate.metrics import compute_metrics
 from taosr_she.evaluate.prediction import Prediction
 
 SHOWN = ("macro_f1", "good_f1", "accuracy", "qwk", "grade_error")
-"""Metrics of labels alone."""
+"""Metrics that need only labels."""
 ROWS = {"person_person": "person against person", "person_final": "person against final grade"}
-"""What is compared, with its name for people."""
+"""The comparisons, with their display names."""
 
 
 def human_ceiling(domain: Domain, pairs: Sequence[Pair], resamples: int, seed: int) -> dict[str, dict[str, Any]]:
-    """Key of ROWS -> `metrics`, `intervals` (95%, over queries), `pairs` and `people`; empty where no pair has the
-    grades of two people.
+    """Key of ROWS -> `metrics`, `intervals` (95%, over queries), `pairs` and `people`; empty if no pair has the grades
+    of two people.
 
-    `person_person` is the mean over all ordered pairs of people, the first measured against the second on the pairs
-    that both graded; `person_final` the mean over people. A metric that is undefined for some of them is the mean of
-    the others.
+    `person_person` is the mean over all ordered pairs of people: the first is scored against the second, on the pairs
+    that both graded. `person_final` is the mean over people. If a metric is undefined for some of them, the mean is
+    over the others.
     """
     rated = [(pair, grades) for pair in pairs if len(grades := ratings(domain, pair)) > 1]
     if not rated:
@@ -63,8 +63,8 @@ def human_ceiling(domain: Domain, pairs: Sequence[Pair], resamples: int, seed: i
 
 
 def ratings(domain: Domain, pair: Pair) -> dict[str, str]:
-    """Person -> code of the grade that he gave the pair, from its column `raters`: a list with a place for each person,
-    or an object by name; nothing where he gave none. Raises UserError for a grade that is not on the label scale."""
+    """Person -> code of that person's grade for the pair, from its column `raters`: a list with a position for each
+    person, or an object by name; missing grades are left out. Raises UserError for a grade off the label scale."""
     column = pair.extra.get("raters")
     if not column:
         return {}
@@ -84,7 +84,7 @@ def ratings(domain: Domain, pair: Pair) -> dict[str, str]:
 
 
 def _predictions(domain: Domain, answers: Sequence[tuple[Pair, str, str | None]]) -> list[Prediction]:
-    """One person's grades as the predictions of a model: (pair, his grade, the grade it is measured against)."""
+    """One person's grades as the predictions of a model: (pair, their grade, the grade to compare it with)."""
     unknown = (math.nan,) * len(domain.steps)
     return [
         Prediction(pair.pair_id, pair.query_id, truth, grade, verdicts=unknown)
@@ -94,7 +94,7 @@ def _predictions(domain: Domain, answers: Sequence[tuple[Pair, str, str | None]]
 
 
 def _mean(values: Sequence[Any]) -> np.ndarray:
-    """The mean over the first axis of what is known, NaN where nothing is."""
+    """The mean over the first axis of the known values; NaN if none is known."""
     stacked = np.array(values, dtype=np.float64)
     known = ~np.isnan(stacked)
     count = known.sum(axis=0)

@@ -15,9 +15,9 @@ COMPARED = ("macro_f1", "good_f1", "accuracy", "qwk", "grade_error", "steps_all_
 
 
 def model_results(domain: Domain, predictions: Sequence[Prediction], resamples: int, seed: int) -> dict[str, Any]:
-    """Metrics with intervals, confusion matrix, classes, labels given, slices and first errors of one model.
+    """Metrics with intervals, confusion matrix, classes, predicted labels, slices and first errors of one model.
 
-    `labels_given` are shares of the answers that give a label, `metrics.label_entropy` is their entropy in nats.
+    `labels_given` are shares among the predicted labels, `metrics.label_entropy` is their entropy in nats.
     """
     metrics = compute_metrics(domain, predictions)
     metrics["mean_tokens"] = sum(p.tokens for p in predictions) / len(predictions)
@@ -36,7 +36,7 @@ def model_results(domain: Domain, predictions: Sequence[Prediction], resamples: 
 
 
 def true_labels(domain: Domain, predictions: Sequence[Prediction]) -> dict[str, Any]:
-    """`shares` of the labels that people gave the measured pairs, and their `entropy` in nats."""
+    """`shares` of the human labels of the measured pairs, and their `entropy` in nats."""
     shares = label_shares(domain.codes, confusion_matrix(domain, predictions), given=False)
     return {"shares": shares, "entropy": label_entropy(shares.values())}
 

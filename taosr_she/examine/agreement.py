@@ -1,18 +1,18 @@
-"""How well annotators agree: raw agreement, Cohen's kappa, and who stands out.
+"""Agreement of annotators: raw agreement, Cohen's kappa, and outliers.
 
-What is compared are *items*: the reference of a step of a pair (its canonical conclusion) and the verdict of a text
-of a step of a pair (correct or wrong). An annotator has one value an item, what they said last; `unsure` is none.
+Annotators are compared on *items*: the reference of a step of a pair (its canonical conclusion) and the verdict on a
+text of a step of a pair (correct or wrong). An annotator has one value per item, the latest one; `unsure` is no value.
 
-Kappa is Cohen's (1960): agreement beyond what two people would reach who give each value as often as these two do, but
-blindly. Chance is reckoned within each step and kind, then summed: over several steps, two people who never mistake one
-step for another are not credited for that.
+Kappa is Cohen's (1960): agreement beyond chance, where chance means two people who give each value as often as these
+two do, but at random. Chance is computed within each step and kind, then summed: so over several steps, people get no
+credit for telling one step from another.
 
-**The outlier rule.** An annotator is named when they disagree with the majority of the others more than `margin` times
+**The outlier rule.** An annotator is named if they disagree with the majority of the others more than `margin` times
 as often as the others do, beyond chance: one-sided exact test of the ratio of two Poisson rates (Przyborowski and
-Wilenski, Biometrika 1940), Bonferroni-corrected for the number of annotators. Steps of one pair are not independent
-(who misreads a query errs in several steps), so a pair counts once, with the share of its items that disagree, rounded
-in the annotator's favour. The margin is there because with enough pairs any difference is beyond chance, and a somewhat
-less careful person is not an outlier.
+Wilenski, Biometrika 1940), Bonferroni-corrected for the number of annotators. The steps of a pair are not independent,
+because someone who misreads a query errs in several steps. So a pair counts once, with the share of its items that
+disagree, rounded in the annotator's favour. The margin is needed because with enough pairs any difference is beyond
+chance, and a slightly less careful person is not an outlier.
 """
 
 import math
@@ -32,7 +32,7 @@ ALL_STEPS = "all"
 
 
 class Item(NamedTuple):
-    """What annotators can agree on. `text` is the normal text of a verdict, None for a reference."""
+    """Something that annotators can agree on. `text` is the normal text of a verdict, None for a reference."""
 
     pair_id: str
     step: str
@@ -242,7 +242,7 @@ def _raw_and_kappa(rows: list[tuple[tuple[str, bool], str, str]]) -> tuple[float
 
 
 def _weighted(domain: Domain, grades: list[tuple[str, str]]) -> float:
-    """Quadratic weighted kappa of codes by their place on the scale; NaN where chance explains all, or without any."""
+    """Quadratic weighted kappa of codes by their position on the scale; NaN without codes or if chance explains all."""
     place = {code: n for n, code in enumerate(domain.codes)}
     a, b = ([place[pair[i]] for pair in grades if set(pair) <= place.keys()] for i in (0, 1))
     apart = sum((x - y) ** 2 for x, y in zip(a, b, strict=True))

@@ -1,19 +1,19 @@
-"""Named corruptions: a right response made wrong in one known step, to teach a GSRM what wrong looks like.
+"""Named corruptions: a right response made wrong in one known step, so that a GSRM learns to detect errors.
 
 | kind | what happens | wrong step |
 | --- | --- | --- |
-| `dropped_constraint` | something the query asks is left out | first |
+| `dropped_constraint` | a requirement of the query is left out | first |
 | `lost_qualifier` | "not leather" becomes "leather", "red or blue" "red", "norvik lite" "norvik" | first or second |
-| `invented_attribute` | the product gets something that nobody said | second |
+| `invented_attribute` | the product gets an attribute that is not in the pair | second |
 | `wrong_value` | a value becomes another one of its kind, e.g. a wrong synonym | first or second |
 | `wrong_relation` | another choice, e.g. `near` for `same` | the `choice` step |
 | `wrong_status` | another status of a checked attribute, e.g. `match` for `conflict` | the `fields` step with choices |
-| `rule_misapplied` | the nearest grade that some wrong rule leads to, citing it where the label cites rules | label |
-| `label_not_following` | a grade on the other side of good, which the steps do not lead to | label |
+| `rule_misapplied` | the nearest grade that some wrong rule leads to; cites the rule if labels cite rules | label |
+| `label_not_following` | a grade on the other side of good, which does not follow from the steps | label |
 
 First and second are the first two closed steps without a finite set of conclusions (in the shipped domains: query
-and product). The other steps keep their text, which was right and stays right: a step is judged by what it concludes,
-not by what the steps before it say. Only closed steps are corrupted, and a change that concludes the same is none.
+and product). The other steps keep their text and stay right: the verdict of a step depends on its own conclusion, not
+on the steps before it. Only closed steps are corrupted, and a change that keeps the conclusion does not count.
 """
 
 from collections.abc import Callable, Iterable, Mapping

@@ -1,16 +1,16 @@
-"""The generative stepwise reward model (GSRM): a causal LM that says what every step should be, and whether it is.
+"""The generative stepwise reward model (GSRM): a causal LM that writes what every step should be and gives verdicts.
 
-It reasons through the pair by itself; its conclusions are the critique, what each step should say. A closed step is
-then right when it concludes the same, compared canonically as with a person's reference. A free step is read: the GSRM
-sees the response behind its own reasoning and says `correct` or `wrong`; the verdict is the probability of `correct`
-there. The form, and why it reasons before it reads, is in `gsrm_prompt`; training data in `gsrm_data`; a GSRM behind
-an endpoint, without training, in `gsrm_endpoint`. Verdict slots are forced, only the GSRM's own reasoning is free: the
-weights decide what the verdicts are, never whether there are K of them.
+It first reasons through the pair by itself; its conclusions are the critique, what each step should say. A closed step
+is right if it has the same conclusion, compared canonically as with a person's reference. A free step is read: the GSRM
+sees the response after its own reasoning and answers `correct` or `wrong`, and the verdict is the probability of
+`correct` there. `gsrm_prompt` has the form, and why reasoning comes before reading. Training data is in `gsrm_data`;
+`gsrm_endpoint` has a GSRM behind an endpoint, without training. Verdict slots are forced, and only the GSRM's own
+reasoning is free: the weights decide what the verdicts are, but never whether there are K of them.
 
-Closed steps are compared by program because that is exact, costs nothing, and is the half of the work that a small
-model is worst at: the same tiny GSRM had a first-error F1 of 0.54 reading and 0.75 compared (docs/log.md).
+Closed steps are compared by a program because that is exact, costs nothing, and replaces what a small model does worst:
+the same tiny GSRM had a first-error F1 of 0.54 by reading and 0.75 by comparison (docs/log.md).
 
-What an examination costs, for P pairs with B different responses:
+Cost of an examination of P pairs with B different responses:
 
 | option | cost |
 | --- | --- |
@@ -18,7 +18,7 @@ What an examination costs, for P pairs with B different responses:
 | some steps read | the same, and one forward pass over B rows; with `votes: n` over n·B |
 | `critique: false` | one forward pass over B shorter rows; nothing is generated, everything is read |
 
-The same response of the same pair is examined once: within a call, and as long as the cache remembers it.
+The same response of the same pair is examined only once: within a call, and as long as it is in the cache.
 """
 
 import math
@@ -48,7 +48,7 @@ from taosr_she.model.policy import Policy, load_policy
 from taosr_she.model.sampler import ATTENTION, Sampling, sample_groups
 
 CONFIG_FILE = "gsrm.json"
-"""Beside a GSRM's weights: how it examines."""
+"""File next to the GSRM's weights with its examination settings."""
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
@@ -78,7 +78,7 @@ class Recent(Generic[Key, Value]):
 
 
 def compared_steps(domain: Domain, config: GSRMConfig) -> tuple[bool, ...]:
-    """(K,): is the step examined by comparing its conclusion with the GSRM's own?"""
+    """(K,): whether the step is examined by comparing its conclusion with the GSRM's own."""
     compares = config.critique and config.closed_steps == "compare"
     return tuple(compares and (spec.kind == "closed" or spec.form == "label") for spec in domain.steps)
 
@@ -90,16 +90,16 @@ _Reasoning = list[list[int]]  # `votes` token lists, end token left out
 class GSRM:
     """The GSRM on this machine; an `Examiner` whose verdicts have the source `gsrm`.
 
-    A missing or empty section, and a label that is not on the scale, gets the verdict 0 without being asked about. A
-    compared step of which the GSRM's reasoning says nothing is unknown.
-    `asked` and `examined` count responses, and those of them that the model was run for, over the life of the object.
+    A missing or empty section, and a label that is not on the scale, gets the verdict 0 without running the model. A
+    compared step is unknown if the GSRM's reasoning has no conclusion for it. `asked` and `examined` count responses,
+    and those of them for which the model was run, over the life of the object.
 
     >>> gsrm = GSRM.load(Path("runs/hybrid/stages/gsrm/checkpoint"), domain)                # doctest: +SKIP
     >>> gsrm.examine([pair], [parse_response(domain, text)]).values  # (1, K)               # doctest: +SKIP
     """
 
     def __init__(self, policy: Policy, domain: Domain, config: GSRMConfig, seed: int = 0) -> None:
-        """Raises UserError when the tokenizer cannot write the form (see `GSRMForm`)."""
+        """Raises UserError if the tokenizer cannot write the form (see `GSRMForm`)."""
         self.policy, self.domain, self.config, self.seed = policy, domain, config, seed
         self.form = GSRMForm(policy, domain)
         self.asked = self.examined = 0
@@ -110,12 +110,11 @@ class GSRM:
     def load(
         cls, folder: str | Path, domain: Domain, device: str = "auto", seed: int = 0, cache_size: int | None = None
     ) -> "GSRM":
-        """From the checkpoint of a GSRM stage, with the settings it was trained for (`save_config`), but for another
-        `cache_size` if given. UserError when there are none: a model that was not trained as a GSRM would give
-        verdicts all the same."""
+        """From the checkpoint of a GSRM stage, with its training's settings (`save_config`); `cache_size` replaces one.
+        UserError if there are no settings: a model that was not trained as a GSRM would still give verdicts."""
         path = Path(folder) / CONFIG_FILE
         if not path.is_file():
-            raise UserError(f"GSRM {folder}: no {CONFIG_FILE} there; name the checkpoint folder of a GSRM stage")
+            raise UserError(f"GSRM {folder}: it has no {CONFIG_FILE}; name the checkpoint folder of a GSRM stage")
         try:
             config = GSRMConfig.model_validate_json(path.read_bytes())
         except ValidationError as error:
@@ -146,7 +145,7 @@ class GSRM:
         return Verdicts(values, sources)
 
     def examine_with_critiques(self, pairs: Sequence[Pair], responses: Sequence[Response]) -> Examination:
-        """The same, with what each step should say by the GSRM's (first) reasoning; all None without `critique`."""
+        """The same, with what each step should say by the GSRM's first reasoning; all None without `critique`."""
         verdicts = self.examine(pairs, responses)
         reasonings = self._reason({pair.pair_id: pair for pair in pairs}) if self.config.critique else {}
         said: dict[str, Critiques] = {}
@@ -199,7 +198,7 @@ class GSRM:
         ]
 
     def _reason(self, pairs: dict[str, Pair]) -> dict[str, _Reasoning]:
-        """The GSRM's own reasonings by pair_id; new ones are generated, all in one batch."""
+        """The GSRM's own reasoning for each pair_id; missing ones are generated, all in one batch."""
         found = self._reasonings.recall(pairs)
         new = [pair_id for pair_id in pairs if pair_id not in found]
         if new:

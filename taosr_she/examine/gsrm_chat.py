@@ -1,6 +1,6 @@
-"""The GSRM's task as a chat turn, for models that examine without training, and how their answer is read.
+"""The GSRM's task as a chat turn, for models that examine without training, and the parser of their answers.
 
-The whole response is shown, and the answer holds one section a step: what the step should conclude, then the verdict.
+The whole response is shown, and the answer has one section per step: what the step should conclude, then the verdict.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""How the GSRM examines: settings alone, so that a recipe can be read without torch."""
+"""Settings of the GSRM's examination, in a file of their own so that recipes can be read without torch."""
 
 from typing import Literal
 
@@ -8,15 +8,15 @@ from taosr_she.base.config import Strict
 
 
 class GSRMConfig(Strict):
-    """How the GSRM examines. `critique` must be what it was trained for."""
+    """How the GSRM examines. `critique` must be the setting of its training."""
 
     critique: bool = True
     """Reason through the pair before reading the response. Without, verdicts come from a bare forward pass."""
     closed_steps: Literal["compare", "read"] = "compare"
-    """How closed steps are examined when there is a reasoning: `compare` their conclusion with the GSRM's own, or
-    `read` them as free steps are."""
+    """How closed steps are examined after a reasoning: `compare` their conclusion with the GSRM's own, or `read` them
+    like free steps."""
     max_reasoning_tokens: int = Field(default=128, gt=0)
-    """Longest reasoning of the GSRM's own; what is longer is cut, and the verdicts are read behind it."""
+    """Maximum length of the GSRM's own reasoning in tokens. A longer one is cut, and the verdicts are read after it."""
     votes: int = Field(default=1, ge=1)
     """Reasonings drawn for a pair; a verdict is the mean over them. With one it is the likeliest (greedy). What is
     drawn depends on which pairs are new in a call: with several, a resumed run differs from an uninterrupted one."""
@@ -27,7 +27,7 @@ class GSRMConfig(Strict):
     batch_rows: int = Field(default=256, gt=0)
     """Rows run at a time."""
     cache_size: int = Field(default=100_000, ge=0)
-    """Examined responses remembered, and as many pairs' reasonings; those not asked about for longest are forgotten."""
+    """Number of examined responses to cache, and of pairs with their reasoning; the least recently used are dropped."""
 
     @model_validator(mode="after")
     def _check(self) -> "GSRMConfig":

@@ -1,13 +1,13 @@
-"""Training examples for the GSRM: responses whose steps' verdicts are known.
+"""Training examples for the GSRM: responses with known verdicts on their steps.
 
-Three sources. *Rollouts* of the policy the GSRM will examine, with verdicts by people: they show the errors it will
-meet. *Clean* responses: reference annotations, or demonstrations that end in the human label. *Corrupted* ones: clean
-responses with a known error (`corruptions`). Corruptions are chosen so that, in all, every step is wrong about as often
-as it is right; a GSRM trained on what comes naturally would learn that most steps are right.
+There are three sources. *Rollouts* of the policy that the GSRM will examine, with verdicts by people: they show the
+errors it will see. *Clean* responses: reference annotations, or demonstrations that end in the human label. *Corrupted*
+ones: clean responses with a known error (`corruptions`). Corruptions are chosen so that overall every step is wrong
+about as often as it is right; on the natural distribution, a GSRM would learn that most steps are right.
 
-A GSRM has two things to learn. To reason rightly: from people alone, because a teacher's demonstration may be flawed
-in spite of its label. To compare a response with its own reasoning: there demonstrations serve as well, flawed or not,
-since the corrupted step is wrong by the reasoning beside it; and there are many of them.
+A GSRM has to learn two things. To reason rightly: only from people, because a teacher's demonstration may be flawed
+despite its label. To compare a response with its own reasoning: for this, demonstrations serve as well, flawed or not,
+because the corrupted step is wrong according to the reasoning next to it; and there are many demonstrations.
 """
 
 import math
@@ -43,7 +43,7 @@ class Examined:
     verdicts: tuple[float, ...]  # 1 right, 0 wrong, NaN unknown
     conclusions: tuple[str | None, ...]  # what the step should conclude, where known: the critique
     kind: str  # rollout, clean, or the corruptions joined by "+"
-    by_people: bool = True  # the conclusions are what people said: the GSRM may learn to reason so
+    by_people: bool = True  # the conclusions come from people: the GSRM may learn this reasoning
 
 
 def right_conclusions(domain: Domain, pairs: Iterable[Pair], annotations: Iterable[Annotation]) -> dict[
@@ -105,11 +105,11 @@ def clean_demonstrations(
 def corrupt_to_balance(
     domain: Domain, clean: Sequence[Examined], rollouts: Sequence[Examined], count: int, seed: int
 ) -> list[Examined]:
-    """`count` responses made from the clean ones, so that with the rollouts every step is wrong in about half.
+    """`count` responses made from the clean ones, so that together with the rollouts every step is wrong in about half.
 
-    A share `CLEAN_SHARE` stays as it is: faultless responses are what the GSRM must learn to let pass. Any other gets
-    an error in every step that is so far right too often, if some corruption applies there. Clean responses are used
-    over and over, with new errors.
+    A share `CLEAN_SHARE` is unchanged: the GSRM must learn to pass faultless responses. Every other response gets an
+    error in each step that has been right too often so far, if a corruption applies there. Clean responses are used
+    repeatedly, with new errors.
     """
     if not clean:
         return []
@@ -129,7 +129,7 @@ def corrupt_to_balance(
         for kind in rng.sample(list(CORRUPTIONS), len(CORRUPTIONS) if rng.random() >= CLEAN_SHARE else 0):
             result = corrupt(kind, steps, rng, words)
             needed = result is not None and all(surplus[domain.step_keys.index(key)] >= 0 for key in result[1])
-            # Which steps are wrong together is left to chance, or the GSRM would learn the pattern.
+            # Which steps are wrong together is random; otherwise, the GSRM would learn the pattern.
             if result is not None and needed and not wrong & set(result[1]) and rng.random() < APPLIED_SHARE:
                 steps = result[0]
                 wrong |= set(result[1])
@@ -144,11 +144,11 @@ def corrupt_to_balance(
 def gsrm_examples(policy: Policy, domain: Domain, examined: Iterable[Examined], config: GSRMConfig) -> list[Example]:
     """Examples for `train_sft`, in the form that the GSRM will use with this config (see `gsrm_prompt`).
 
-    A pair whose every right conclusion people have said is one example of the GSRM's own reasoning. Where steps are
-    read, a response is one more: prompt, with `critique` the right reasoning, then its check, learnt at the slots of
-    the steps that are read. Learning to write the response too would drown them: of about fifty tokens five are
-    verdicts. The placeholder stays in the text whatever is learnt in its place, as in examining. Steps of unknown
-    verdict are shown and teach nothing.
+    A pair for which people gave every right conclusion is one example of the GSRM's own reasoning. If steps are read, a
+    response is another one: prompt, with `critique` the right reasoning, then its check, trained at the slots of the
+    steps that are read. Training on the response too would drown them: of about fifty tokens, five are verdicts. The
+    placeholder stays in the text whatever is trained in its place, as in an examination. Steps with unknown verdicts
+    are shown but not trained on.
     """
     form = GSRMForm(policy, domain)
     compared = compared_steps(domain, config)

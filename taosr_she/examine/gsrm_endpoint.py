@@ -1,8 +1,8 @@
-"""The GSRM behind an OpenAI-compatible endpoint: usable without training, at a price.
+"""The GSRM behind an OpenAI-compatible endpoint: usable without training, but every answer has a cost.
 
-What it reads and answers is in `gsrm_chat`. Endpoints seldom tell probabilities, so a verdict is 0 or 1,
-or with several votes their share. Every answer is kept on disk, one JSON object a line, and is never paid for twice; a
-killed or stopped run goes on where it was.
+`gsrm_chat` has its prompt and the parser of its answers. Endpoints rarely return probabilities, so a verdict is 0 or 1,
+or with several votes their mean. Every answer is saved to disk, one JSON object per line, and never paid for twice; a
+killed or stopped run continues where it was.
 """
 
 from collections import Counter
@@ -28,7 +28,7 @@ from taosr_she.examine.verdicts import CODE, Critiques, Examination, Verdicts
 
 
 class EndpointGSRMConfig(EndpointConfig):
-    """An OpenAI-compatible endpoint, and how it is asked to examine."""
+    """An OpenAI-compatible endpoint, and the options of its examination."""
 
     temperature: float | None = Field(default=0.0, ge=0, le=2)
     """Sampling temperature; above 0 when there are several votes. Null: none is sent, the model has its own."""
@@ -51,7 +51,7 @@ class _Vote:
 
 
 class EndpointGSRM:
-    """An `Examiner` that asks an endpoint. Steps without an answer in spite of all attempts are unknown.
+    """An `Examiner` that asks an endpoint. Steps that remain without an answer after all attempts are unknown.
 
     >>> config = EndpointGSRMConfig(base_url="http://localhost:8000/v1", model="qwen3")
     >>> gsrm = EndpointGSRM(config, domain, Path("answers.jsonl"))   # doctest: +SKIP

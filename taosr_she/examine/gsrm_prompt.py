@@ -1,26 +1,26 @@
-"""What the GSRM reads and writes.
+"""The form that the GSRM reads and writes.
 
-It gets the policy's own prompt (pair; grades and rules where the domain shows them). Then it reasons itself, in the
-policy's own form; these conclusions are its critique: what each step should say. Only then it gets to see the response,
-one step after the other, and says `correct` or `wrong` on a line of its own:
+It gets the policy's own prompt (pair; grades and rules if the domain shows them). Then it reasons by itself, in the
+policy's own form; these conclusions are its critique: what each step should say. Only then does it see the response,
+one step after another, and writes `correct` or `wrong` on a line of its own:
 
     [query] category: boots; color: red           its own reasoning, written once for a pair
     ...
     [label] 3
-    Check:                                        from here on for every response
+    Check:                                        from here on once for every response
     [query] category: boots; color: red
     correct
     [product] category: boots; price: 45
     wrong
     ...
 
-The order is what makes verdicts learnable. A verdict that comes first has no reasoning to stand on. A critique written
-*after* the response copies it: the copy is the easy half of every training example, and a small model never gets
-further (docs/log.md). Reasoning first is what the SFT policy, from which the GSRM starts, can do already; what is left
-to learn is a comparison. (For large models Zheng et al. 2023, arXiv 2306.05685, section 3.4, found the same:
-reference-guided judging.) It also costs least, as one reasoning serves all responses of a pair.
+This order makes verdicts learnable. A verdict that comes first has no reasoning to rely on. A critique written *after*
+the response copies it: copying is the easy half of every training example, and a small model never gets further
+(docs/log.md). Reasoning first is what the SFT policy, from which the GSRM starts, can do already; only a comparison
+remains to be learnt. (For large models, Zheng et al. 2023, arXiv 2306.05685, section 3.4, found the same:
+reference-guided judging.) It is also the cheapest order, because one reasoning serves all responses of a pair.
 
-The verdict has a line of its own because hardly any tokenizer joins a line break with the words around it.
+The verdict has a line of its own because hardly any tokenizer merges a line break with the words around it.
 """
 
 from collections.abc import Sequence
@@ -40,13 +40,13 @@ if TYPE_CHECKING:
 CORRECT, WRONG, HEADING = "correct", "wrong", "Check:"
 
 Shown = tuple[str | None, ...]
-"""K step texts as the GSRM reads them; None where it is not asked."""
+"""K step texts as the GSRM reads them; None for steps that it does not examine."""
 
 
 def shown_steps(domain: Domain, response: Response, max_chars: int, special_tokens: Sequence[str] = ()) -> Shown:
     """The steps of a response on one line each, unable to act as structure, at most `max_chars` long.
 
-    None for what is wrong without a GSRM: a missing or empty section, and a label that is not on the scale.
+    None for steps that are wrong without a GSRM: a missing or empty section, and a label that is not on the scale.
     """
     texts = [neutralise(s.text[: 4 * max_chars], special_tokens)[:max_chars] if s else "" for s in response.steps]
     if response.label is None:
@@ -66,7 +66,7 @@ class Check:
 class GSRMForm:
     """The GSRM's form in the tokens of one tokenizer.
 
-    Every part is tokenised by itself, in training and in examining, so it has the same tokens wherever it stands.
+    Every part is tokenised separately, in training and in examination, so it has the same tokens everywhere.
     """
 
     slot: tuple[int, ...]
@@ -84,13 +84,13 @@ class GSRMForm:
         while line_break and "\n" not in policy.tokenizer.decode(line_break[:1]):
             line_break.pop(0)
         if not line_break:
-            raise UserError("the GSRM's tokenizer drops line breaks: take a model that can write more than one line")
+            raise UserError("the GSRM's tokenizer drops line breaks: use a model that can write more than one line")
         correct, wrong = self._encode(CORRECT), self._encode(WRONG)
         shared = 0
         while shared < min(len(correct), len(wrong)) and correct[shared] == wrong[shared]:
             shared += 1
         if shared == min(len(correct), len(wrong)) or policy.tokenizer.unk_token_id in (correct[shared], wrong[shared]):
-            raise UserError(f"the GSRM's tokenizer cannot tell '{CORRECT}' from '{WRONG}': take another model")
+            raise UserError(f"the GSRM's tokenizer cannot tell '{CORRECT}' from '{WRONG}': use another model")
         self.slot = (*line_break, *correct[:shared])
         self.correct, self.wrong = tuple(correct[shared:]), tuple(wrong[shared:])
         self._heading = self._encode(f"\n{HEADING}")
@@ -98,7 +98,7 @@ class GSRMForm:
         self._section = lru_cache(maxsize=65536)(self._encode_section)  # most steps are said over and over
 
     def prompt(self, pair: Pair) -> list[int]:
-        """Token ids that the GSRM's own reasoning follows, or the check where it writes none."""
+        """Token ids before the GSRM's own reasoning, or before the check if it writes none."""
         return self._policy.encode_prompt(self._domain, pair)
 
     def check(self, shown: Shown) -> Check:

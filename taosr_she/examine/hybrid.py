@@ -1,4 +1,4 @@
-"""The hybrid: people where they have spoken, a GSRM elsewhere. Every step keeps the source of its verdict."""
+"""The hybrid: people if they have annotated, a GSRM otherwise. Every step keeps the source of its verdict."""
 
 import logging
 import math
@@ -16,25 +16,25 @@ Mode = Literal["human_first", "gsrm_only", "human_only", "agree"]
 RIGHT = 0.5
 """A verdict of at least this counts as right."""
 BAR = 0.6
-"""Least first-error F1 of a GSRM on held-out people."""
+"""Minimum first-error F1 of a GSRM on held-out people."""
 
 
 class Hybrid:
-    """Two examiners behind one; `human` is usually the offline verifier, `gsrm` the GSRM.
+    """Two examiners combined; `human` is usually the offline verifier, `gsrm` the GSRM.
 
     | mode | verdict of a step |
     | --- | --- |
-    | `human_first` | the human one where known, else the GSRM's |
-    | `gsrm_only` | the GSRM's, whatever people said |
-    | `human_only` | the human one where known |
-    | `agree` | the human one where both say the same (right or wrong), unknown where they differ; else the known one |
+    | `human_first` | the human one if known, else the GSRM's |
+    | `gsrm_only` | the GSRM's, whatever people's verdicts are |
+    | `human_only` | the human one if known |
+    | `agree` | the human one if both agree (right or wrong), unknown if they differ; else the known one |
 
-    In `agree` a disagreement costs the step its verdict, because an annotator's slip and a GSRM's mistake look alike;
-    credit then falls back to the outcome. A step that only the GSRM knows keeps the GSRM's verdict, or the mode would
-    train on annotated pairs alone, as `human_only` does.
+    In `agree` a disagreement makes the verdict unknown, because an annotator's slip and a GSRM's mistake look alike;
+    credit then falls back to the outcome. A step that only the GSRM knows keeps the GSRM's verdict. Otherwise, the mode
+    would train only on annotated pairs, like `human_only`.
 
-    The GSRM is asked only where its answer can count: in `human_first` about responses with some step that the human
-    side does not know, in `human_only` never. `examined` and `asked` count responses and those the GSRM was asked
+    The GSRM is asked only if its answer can matter: in `human_first` about responses with some step that the human side
+    does not know, in `human_only` never. `examined` and `asked` count responses, and those that the GSRM was asked
     about, over the life of this object.
 
     >>> hybrid = Hybrid(verifier, gsrm)                       # doctest: +SKIP
@@ -89,7 +89,7 @@ def _merge(human: Verdicts, gsrm: Verdicts, mode: Mode) -> tuple[np.ndarray, np.
 def check_bar(report: Mapping[str, float | None], bar: float = BAR, override: bool = False) -> None:
     """Refuse a GSRM whose `first_error_f1` on held-out people is below `bar`, or could not be measured (NaN, absent).
 
-    Raises UserError; with `override` it logs the same as a warning, so that such a GSRM is never used in silence.
+    Raises UserError; with `override` it logs the same text as a warning, so the use of such a GSRM is always reported.
     """
     found_f1 = report.get("first_error_f1")  # None: a NaN that went through JSON
     f1 = math.nan if found_f1 is None else found_f1

@@ -1,7 +1,7 @@
-"""Annotations as Label Studio tasks (its JSON format) and the labelling configuration that goes with them.
+"""Annotations as Label Studio tasks (its JSON format), and the labelling configuration for them.
 
 A task shows one pair and, for verdicts, the steps of one response; with empty steps it asks for references. The
-configuration has three controls a step, which is how results are read back:
+configuration has three controls per step, from which results are read back:
 
 | control | tag | holds |
 | --- | --- | --- |
@@ -9,9 +9,10 @@ configuration has three controls a step, which is how results are read back:
 | `conclusion_<step>` | TextArea | the right conclusion: the correction of a verdict, or the reference |
 | `note_<step>` | TextArea | a remark |
 
-People's records are a task's `annotations`, programs' (`machine:...`) its `predictions`. Label Studio knows neither our
-annotators (imported annotations belong to whoever imports them) nor our times, so both stand in each verdict's `meta`.
-Without it, as in annotations made in Label Studio, the annotator is `completed_by` and the time `updated_at`.
+People's records are a task's `annotations`, those of programs (`machine:...`) its `predictions`. Label Studio knows
+neither our annotators (imported annotations belong to whoever imports them) nor our times, so both are in the `meta` of
+each verdict. Without it, as in annotations made in Label Studio, the annotator is `completed_by`, the time
+`updated_at`.
 """
 
 from collections.abc import Iterable, Iterator, Mapping

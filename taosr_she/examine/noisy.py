@@ -13,11 +13,11 @@ from taosr_she.examine.verdicts import Examiner, Verdicts
 
 
 class Noisy:
-    """An examiner whose known verdicts v become 1 - v with chance `flip`, for every step but the label's.
+    """An examiner whose known verdicts v become 1 - v with probability `flip`, for every step except the label step.
 
-    The same text of the same step of the same pair is turned, or not, every time: a GSRM that is wrong about a text
-    stays wrong about it, and no average over rollouts cures that. The label step is left alone, because its verdict is
-    the human label, not an examination.
+    The same text of the same step of the same pair is always flipped or never: like a GSRM that is wrong about a text
+    and stays wrong about it, which no average over rollouts corrects. The label step is not flipped, because its
+    verdict comes from the human label, not from an examination.
     """
 
     def __init__(self, examiner: Examiner, domain: Domain, flip: float, seed: int) -> None:

@@ -1,4 +1,4 @@
-"""What people say in files that are no annotation files: marked queries, and pairs with several people's grades."""
+"""People's annotations in files of other kinds: annotated queries, and pairs with several people's grades."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,10 +17,10 @@ PeopleLayout = Literal["queryner", "raters"]
 def people_of(path: Path, layout: PeopleLayout, domain: Domain, pairs: Path | None = None) -> list[Annotation]:
     """References by people.
 
-    `queryner`: what every person read in a query, as the query step of all `pairs` with this query; without `pairs` of
-    the query itself, whose `query_key` is the pair_id. `raters`: the label step of every pair by each of its raters,
-    `rater-1` and so on, in the order of the file. Raises UserError for a file without any, or a domain that cannot hold
-    them.
+    `queryner`: every person's annotation of a query, as the query step of all `pairs` with this query; without `pairs`,
+    of the query itself, with `query_key` as its pair_id. `raters`: the label step of every pair by each of its raters,
+    `rater-1` and so on, in the order of the file. Raises UserError for a file without any, or if the domain has no step
+    for them.
     """
     if layout == "raters":
         found = list(_by_raters(path, domain))
@@ -28,12 +28,12 @@ def people_of(path: Path, layout: PeopleLayout, domain: Domain, pairs: Path | No
     spec = query_step(domain)
     if spec.form != "fields" or not spec.keys:
         raise UserError(
-            f"--layout queryner: the first step of domain '{domain.name}' has no keys for what people marked; use "
+            f"--layout queryner: the first step of domain '{domain.name}' has no keys for people's tags; use "
             "--domain chorus, esci-typed, or one with such a step"
         )
     asked = load_pairs(pairs, domain).pairs if pairs else None
     found = list(reading_annotations(domain, read_marked(path), asked))
-    return found or _nothing(path, f"none of its queries is one of {pairs}")
+    return found or _nothing(path, f"none of its queries is in {pairs}")
 
 
 def _by_raters(path: Path, domain: Domain) -> Iterator[Annotation]:
@@ -44,4 +44,4 @@ def _by_raters(path: Path, domain: Domain) -> Iterator[Annotation]:
 
 
 def _nothing(path: Path, why: str) -> list[Annotation]:
-    raise UserError(f"{path}: nothing said by people ({why})")
+    raise UserError(f"{path}: no annotations by people ({why})")

@@ -28,7 +28,7 @@ MAX_ID = 255  # characters of the indexed columns
 
 
 class Place(NamedTuple):
-    """Where a verdict applies: any text that is the same as `text` but for case and white space."""
+    """What a verdict applies to: any text that equals `text` but for case and white space."""
 
     pair_id: str
     step: str
@@ -138,7 +138,7 @@ class AnnotationStore:
         return [a for chunk in chunks for a in self._fetch(column.in_(chunk), self._table.c.reference == 1)]
 
     def verdicts(self, places: Collection[Place]) -> list[Annotation]:
-        """The verdicts that apply to these texts, in the order in which they were last said."""
+        """The verdicts that apply to these texts, in the order in which they were last given."""
         column = self._table.c.place
         chunks = _chunks(list(dict.fromkeys(_place(*place) for place in places)))
         return [a for chunk in chunks for a in self._fetch(column.in_(chunk), self._table.c.reference == 0)]

@@ -23,7 +23,7 @@ class Verdicts:
 
 
 Critiques = tuple[str | None, ...]
-"""K critiques of one response: what each step should say by the GSRM's own reasoning; None where it said nothing."""
+"""K critiques of one response: what each step should say by the GSRM's own reasoning; None if that is silent."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ OutcomeBy = Literal["label", "raters"]
 def outcomes(pairs: Sequence[Pair], responses: Sequence[Response], by: OutcomeBy = "label") -> np.ndarray:
     """(B,) float32: 1 if the response is well formed and its label equals the pair's human label, else 0.
 
-    With `raters` a well formed response has the share of the pair's raters who gave its label; where the raters are not
-    known it is as above.
+    With `raters`, a well formed response gets the share of the pair's raters who gave its label; without known raters
+    it is computed as above.
     """
 
     def earned(pair: Pair, label: str | None) -> float:

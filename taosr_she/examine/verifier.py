@@ -1,11 +1,11 @@
-"""The offline verifier: verdicts from what annotators have said. References first, then verdicts, else unknown.
+"""The offline verifier: verdicts from annotations. References come first, then verdicts, else the step is unknown.
 
-1. The label step is right when the label is the pair's human label, where the pair has one.
-2. A closed step is right when it concludes what the majority of references conclude, compared canonically (order, case
+1. The label step is right if the label is the pair's human label, if the pair has one.
+2. A closed step is right if its conclusion equals that of the majority of references, compared canonically (order, case
    and synonyms of the domain do not matter). A partial reference (`color: ?`) can only prove it wrong.
-3. Any step is right or wrong as the majority of verdicts say of the same text (but for case and white space).
+3. Any step is right or wrong by the majority of verdicts on the same text (apart from case and white space).
 
-How annotators make a majority is in `majority`. Everything else is unknown.
+`majority` defines the majority of annotators. Everything else is unknown.
 """
 
 from collections.abc import Iterable, Sequence

@@ -1,7 +1,7 @@
-"""From a label distribution to a label: the decision rule, and its place beside a model's weights.
+"""From a label distribution to a label: the decision rule, and its file in a model folder.
 
-The text that a model writes is one way to read it. Where one grade is far commoner than the others, a model that is
-right to be unsure writes that grade too often; its probabilities then hold more than its text. Which rule is best is
+The label in the model's text is one option. If one grade is much more frequent than the others, a model that is rightly
+unsure writes that grade too often; its probabilities then contain more information than its text. The best rule is
 chosen on development pairs (`evaluate.choice`), never here.
 """
 
@@ -18,23 +18,23 @@ from taosr_she.base.strict_yaml import read_yaml
 from taosr_she.domain.domain import Domain, describe
 
 DECISION_FILE = "decision.json"
-"""Its name in a model folder."""
+"""Name of the file in a model folder."""
 Rule = Literal["text", "argmax", "prior", "tiers"]
 
 
 class Decision(Strict):
-    """How a label is read off a response and its label distribution."""
+    """How the label is derived from a response and its label distribution."""
 
     rule: Rule = "text"
-    """`text`: the label that is written. `argmax`: the most probable one. `prior`: the most probable one after each
-    probability is divided by the label's share in training to the power of `strength`. `tiers`: the best grade at which
-    the probabilities, summed from the best grade downwards, reach `threshold`."""
+    """`text`: the label as written. `argmax`: the most probable label. `prior`: the most probable label after dividing
+    each probability by (share of the label in training) ** `strength`. `tiers`: the best grade at which the
+    probabilities, summed from the best grade downwards, reach `threshold`."""
     strength: float | None = Field(default=None, ge=0)
-    """Of `prior`: 0 is `argmax`, 1 takes all of the training prior out."""
+    """For `prior`: 0 is `argmax`, 1 removes the training prior completely."""
     prior: dict[str, float] | None = None
-    """Of `prior`: code -> share of the label in training."""
+    """For `prior`: code -> share of the label in training."""
     threshold: float | None = Field(default=None, gt=0, le=1)
-    """Of `tiers`: 0.5 gives the median grade; less is more generous."""
+    """For `tiers`: 0.5 gives the median grade; a lower value is more generous."""
 
     @model_validator(mode="after")
     def _check(self) -> "Decision":
@@ -49,22 +49,22 @@ class Decision(Strict):
 
     @property
     def name(self) -> str:
-        """In a table: `text`, `argmax`, `prior 0.75`, `tiers 0.4`."""
+        """Name in a table: `text`, `argmax`, `prior 0.75`, `tiers 0.4`."""
         value = self.strength if self.strength is not None else self.threshold
         return self.rule if value is None else f"{self.rule} {value:g}"
 
 
 WRITTEN = Decision()
-"""The label as it is written."""
+"""The label as written."""
 
 
 def decide(
     decision: Decision, codes: tuple[str, ...], written: str | None, probs: Mapping[str, float] | None
 ) -> str | None:
-    """The label of a response: `codes` best first, `written` in it, `probs` code -> probability.
+    """The label of a response: `codes` best first, the `written` label, `probs` code -> probability.
 
-    None stays None: a malformed response has no label by any rule. Without probabilities it is what is written. Of
-    equally good labels the better grade wins. Source of `tiers`: cumulative probability tiering, TaoSR1 (2508.12365).
+    None stays None: a malformed response has no label by any rule. Without probabilities, the written label is used. In
+    a tie, the better grade wins. Source of `tiers`: cumulative probability tiering, TaoSR1 (2508.12365).
 
     >>> decide(Decision(rule="tiers", threshold=0.4), ("E", "S", "I"), "I", {"E": 0.3, "S": 0.2, "I": 0.5})
     'S'
@@ -82,7 +82,7 @@ def decide(
     scores = dict(probs)
     if decision.rule == "prior":
         assert decision.prior is not None and decision.strength is not None
-        # A label that training never showed has no probability worth dividing by its share.
+        # For a label that never occurs in training, the quotient would be meaningless.
         scores = {
             code: probs[code] / decision.prior[code] ** decision.strength if decision.prior.get(code) else 0.0
             for code in codes
@@ -91,12 +91,12 @@ def decide(
 
 
 def save_decision(decision: Decision, folder: Path) -> None:
-    """Write it beside the weights, where judging with the model finds it."""
+    """Write the rule next to the weights, where judging with the model finds it."""
     write_json(folder / DECISION_FILE, decision.model_dump(mode="json", exclude_none=True))
 
 
 def saved_decision(model: str | Path, domain: Domain) -> Decision:
-    """The decision rule of a model folder; WRITTEN where it has none. UserError for a file that does not fit."""
+    """The decision rule of a model folder; WRITTEN if it has none. UserError for a file that does not fit."""
     path = Path(model) / DECISION_FILE
     if not path.is_file():
         return WRITTEN
@@ -105,7 +105,7 @@ def saved_decision(model: str | Path, domain: Domain) -> Decision:
         decision = Decision.model_validate(raw)
     except ValidationError as error:
         raise UserError(
-            f"{path}: {describe(error)}; evaluate anew, or remove the file to take labels as written"
+            f"{path}: {describe(error)}; evaluate again, or remove the file to take labels as written"
         ) from error
     unknown = sorted((decision.prior or {}).keys() - set(domain.codes))
     if unknown:

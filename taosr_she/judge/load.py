@@ -35,7 +35,7 @@ class Judge:
     domain: Domain
     sampling: Sampling
     seed: int = 0  # used if `sampling` has a temperature
-    decision: Decision = WRITTEN  # how a label is read off text and probabilities
+    decision: Decision = WRITTEN  # how the label is derived from text and probabilities
 
     @overload
     def __call__(self, pairs: PairLike, progress: Callable[[int], None] | None = None) -> Judgement: ...
@@ -97,7 +97,7 @@ def load_judge(
     seed: int = 0,
     decision: Decision | None = None,
 ) -> Judge:
-    """A judge from a model folder, or by name: one of ours (docs/models.md), or of the Hugging Face hub.
+    """A judge from a model folder, or by name: one of ours (docs/models.md), or a name on the Hugging Face hub.
 
     `device` is `auto` (a GPU if there is one), `cpu`, `cuda`, ...; `dtype` is `auto` (bfloat16 on a GPU, and for larger
     models on a CPU that multiplies it; else float32), `float32` or `bfloat16`. By default, the domain is the

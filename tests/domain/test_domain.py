@@ -153,7 +153,7 @@ def test_a_domain_says_only_in_what_it_differs_from_a_shipped_one(tmp_path: Path
     assert shop.name == "shop" and shop.steps == chorus.steps and not shop.prompt.show_rules
     assert shop.prompt.fields == chorus.prompt.fields and shop.catalogue == chorus.catalogue
     path.write_text("base: nowhere\nname: shop\n", "utf-8")
-    with pytest.raises(UserError, match="base: 'nowhere' is no shipped domain: taobao"):
+    with pytest.raises(UserError, match="base: 'nowhere' is not a shipped domain: taobao"):
         load_domain(path)
 
 

@@ -63,7 +63,7 @@ def test_the_processor_is_asked(flags: str, torch_tells: bool, tmp_path: Path, m
     assert multiplies_bfloat16.__wrapped__() == ("bf16" in flags)
 
 
-@pytest.mark.skipif(not multiplies_bfloat16(), reason="this processor does not multiply bfloat16")
+@pytest.mark.skipif(not multiplies_bfloat16(), reason="this processor has no bfloat16 instructions")
 def test_the_first_ratio_is_1_within_rounding(tiny: Policy, domain: Domain, pair: Pair) -> None:
     """Of every token: 1 within 0.1, and within 0.01 on average. No worse than what rounding does to the trainer."""
     prompts = [tiny.encode_prompt(domain, pair)[:length] for length in (200, 20)]

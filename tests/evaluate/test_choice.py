@@ -81,7 +81,7 @@ def test_a_fixed_rule_needs_no_pairs_and_an_open_one_does() -> None:
         Decision(rule="tiers", threshold=0.3), {},
     )  # fmt: skip
     assert choose_decision(DOMAIN, [], PRIOR, DecisionConfig())[0] == WRITTEN
-    with pytest.raises(UserError, match="chosen on development pairs, and there are none"):
+    with pytest.raises(UserError, match="chosen on development pairs, but there are none"):
         choose_decision(DOMAIN, [], PRIOR, DecisionConfig(rule="prior"))
     assert [DecisionConfig(rule=r).open for r in ("text", "argmax", "prior", "tiers", "auto")] == [
         False,
@@ -95,7 +95,7 @@ def test_a_fixed_rule_needs_no_pairs_and_an_open_one_does() -> None:
 def test_without_labels_in_training_there_is_no_prior_to_divide_by() -> None:
     unknown = dict.fromkeys(DOMAIN.codes, 0.0)
     assert {d.rule for d in DecisionConfig(rule="auto").candidates(unknown)} == {"text", "argmax", "tiers"}
-    with pytest.raises(UserError, match="no training pair has one"):
+    with pytest.raises(UserError, match="but no training pair has a label"):
         choose_decision(DOMAIN, UNSURE, unknown, DecisionConfig(rule="prior"))
 
 

@@ -229,7 +229,7 @@ def test_the_examine_command_with_a_gsrm(toy_run: Path, shop: Path, tmp_path: Pa
     found = [json.loads(line) for line in out.read_text("utf-8").splitlines()]
     assert code == 0 and {r[f"source_{key}"] for r in found for key in STEPS} <= {"gsrm", "unknown"}
     code, _, error = cli("examine", path, "--gsrm", toy_run / "stages" / "sft" / "checkpoint", "--out", out)
-    assert code == 2 and "no gsrm.json there; name the checkpoint folder of a GSRM stage" in error
+    assert code == 2 and "it has no gsrm.json; name the checkpoint folder of a GSRM stage" in error
 
 
 def test_a_market_keeps_a_probe_of_its_annotated_pairs(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ Group = Literal["main", "ablation", "noise"]
 STEP_RULES = ("process", "pivot", "mask", "token_penalty", "min_form", "srpo")
 """Credit rules that read verdicts on steps."""
 FLIPS = (0.1, 0.2, 0.4)
-"""Shares of verdicts that are flipped; none is added."""
+"""Shares of verdicts that are flipped; no verdict is added."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Method:
     credit: dict[str, Any] = field(default_factory=dict)
     """Credit options (rl)."""
     examination: Literal["none", "scalar_reward_model", "hybrid", "human_only", "gsrm_only"] = "none"
-    """Who examines (rl). In a setting without a GSRM `hybrid` means the references alone."""
+    """Who examines (rl). In a setting without a GSRM, `hybrid` means only the references."""
     select: Literal["", "by_both", "by_difficulty", "by_diversity"] = ""
     """The select stage whose pairs it trains on; empty: the whole training split."""
     curriculum: bool = False
@@ -81,8 +81,8 @@ METHODS: dict[str, Method] = {
     "min_form": _rule("min_form", "min form", "The least of the rewards from a step on."),
     "srpo": _rule("srpo", "SRPO", "The outcome plus the step's own advantage."),
     "full": _full("full system", "SRPO on diverse pairs, in order of difficulty.", group="main", tuned_as=""),
-    "no_gsrm": _full("without GSRM", "People alone examine.", examination="human_only"),
-    "no_verifier": _full("without verifier", "The GSRM alone examines.", examination="gsrm_only"),
+    "no_gsrm": _full("without GSRM", "Only people examine.", examination="human_only"),
+    "no_verifier": _full("without verifier", "Only the GSRM examines.", examination="gsrm_only"),
     "no_difficulty": _full("without difficulty", "Pairs chosen by diversity alone; the curriculum without bands.",
                            select="by_diversity"),
     "no_diversity": _full("without diversity", "Pairs chosen by difficulty alone.", select="by_difficulty"),

@@ -20,7 +20,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "dpo": {"epochs": 1, "learning_rate": 1.0e-4},
     "rl": RL,
 }
-"""Before tuning. Fine-tuning names TRL's engine, which the kept cells were trained with."""
+"""Settings before tuning. Fine-tuning uses TRL's engine, with which the kept cells were trained."""
 RESAMPLES = 200  # the tables have their own bootstrap over seeds and queries
 
 

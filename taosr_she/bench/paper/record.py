@@ -1,4 +1,4 @@
-"""What is kept of a cell: enough to compute every table again, in a few kilobytes, when its run folder is gone."""
+"""What is kept of a cell, in a few kilobytes: enough to compute every table again without its run folder."""
 
 import json
 from collections.abc import Sequence

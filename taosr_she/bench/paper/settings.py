@@ -47,7 +47,7 @@ class Setting:
     tuned_on: str = "long_tail"
     """The setting whose tuned options are used here."""
     held_out_people: bool = True
-    """Whether held-out people make a GSRM possible."""
+    """Whether there are annotations to train a GSRM with."""
     max_new_tokens: int = 80
     rl: dict[str, Any] = field(default_factory=dict)
     """Overrides of RL for every method of this setting."""

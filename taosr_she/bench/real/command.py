@@ -1,4 +1,4 @@
-"""`taosr-she bench real`: run what is missing, keep it, and write the documentation's section."""
+"""`taosr-she bench real`: run the missing rows, keep them, and write the section of the documentation."""
 
 import json
 import platform
@@ -28,7 +28,7 @@ def real(
     console: Console, out: Path, docs: Path, only: Sequence[str], folds: Sequence[int], rows: Sequence[str],
     render: bool, threads: int,
 ) -> None:  # fmt: skip
-    """Run the rows that are not kept yet, one stage at a time on all cores; then write what there is."""
+    """Run the rows that are not kept yet, one stage at a time on all cores; then write the page from all kept rows."""
 
     def say(line: str) -> None:
         console.print(line, highlight=False, soft_wrap=True)
@@ -46,7 +46,7 @@ def real(
             for name in only or SETTINGS:
                 absent = [file for file in SETTINGS[name].files if not file.is_file()]
                 if absent:
-                    say(f"{name} is not run: {absent[0]} does not exist")
+                    say(f"{name} was skipped: {absent[0]} does not exist")
                     continue
                 have = kept[name].get(str(fold), {"rows": {}})["rows"]
                 missing = [row for row in rows or ROWS if row not in have]

@@ -1,4 +1,4 @@
-"""What is kept of a row on a fold: its predictions and its cost, as long as its fingerprint is that of today's code."""
+"""What is kept of a row on a fold: its predictions and its cost, valid only while its fingerprint is up to date."""
 
 import json
 from pathlib import Path
@@ -59,7 +59,7 @@ def _pairs(stages: Path, row: str, domain: Domain) -> dict[str, Any]:
 
 
 def _record(stages: Path, row: str, domain: Domain) -> dict[str, Any]:
-    """Predictions, the decision, and what training and judging took."""
+    """Predictions, the decision rule, and the seconds of training and judging."""
     results = json.loads((stages / f"{EVALUATE}{row}" / "results.json").read_text("utf-8"))
     (model,) = results["models"].values()
     record = encode(domain, read_predictions(_predictions(stages, row))) | {"decision": model.get("decision", "")}

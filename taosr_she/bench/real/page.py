@@ -31,7 +31,7 @@ def _body(results: dict[str, Any]) -> Iterable[str]:
     yield (
         f"Produced by `{results['command']}` ({versions}; {results['machine']}). Five folds by query, pooled: each "
         f"pair is tested once. 95% intervals from {results['resamples']:,} bootstrap resamples of queries; p-values "
-        "from the paired bootstrap, after Holm correction over the rows. How a row decides for a label is chosen on "
+        "from the paired bootstrap, after Holm correction over the rows. The decision rule of a row is chosen on "
         "its development pairs."
     )
     for setting in results["settings"].values():

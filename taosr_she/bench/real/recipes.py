@@ -1,4 +1,4 @@
-"""One recipe of each data set and fold: its data, the SFT start, then a stage and an evaluation for each row.
+"""One recipe for each data set and fold: its data, the SFT start, then a stage and an evaluation for each row.
 
 The row `labels` has a domain of one step, so it has a recipe and a run folder of its own.
 """
@@ -13,10 +13,10 @@ from taosr_she.domain.domain import Domain, load_domain
 from taosr_she.recipe.config import Recipe
 
 EVALUATE = "evaluate_"
-"""Prefix of the stage that measures a row."""
-RESAMPLES = 100  # the tables have their own bootstrap over the queries of all folds
+"""Prefix of the stage that evaluates a row."""
+RESAMPLES = 100  # the tables bootstrap over the queries of all folds themselves
 DECISION = {"rule": "auto", "metric": "macro_f1"}
-"""How a row decides for a label is chosen on the fold's development pairs, for each row by itself."""
+"""Each row chooses its own decision rule on the development pairs of the fold."""
 
 
 def real_domain(name: str, row: str) -> Domain:
@@ -26,7 +26,7 @@ def real_domain(name: str, row: str) -> Domain:
 
 
 def real_recipes(name: str, fold: int, rows: Iterable[str], base: Path, threads: int) -> list[Recipe]:
-    """The recipes in which these rows are trained and measured."""
+    """The recipes that train and evaluate these rows."""
     alone = [row for row in rows if ROWS[row].kind == "labels"]
     others = [row for row in rows if ROWS[row].kind != "labels"]
     folder = base / name / f"fold-{fold}"

@@ -1,4 +1,4 @@
-"""The folds of a data set pooled, so that each pair counts once; rows compared on the pairs that both have judged."""
+"""Pools the folds of a data set, so that each pair counts once, and compares rows on the pairs that both judged."""
 
 import math
 from dataclasses import replace
@@ -19,13 +19,13 @@ from taosr_she.evaluate.prediction import Prediction
 LABELS = ("macro_f1", "qwk", "accuracy", "grade_error")
 STEPS = ("steps_all_right", "right_label_wrong_reasoning")
 AGAINST = ("tfidf", "cross_encoder", "sft", "grpo")
-"""Rows that the others are compared with."""
+"""Rows with which the others are compared."""
 COMPARED = ("macro_f1", "qwk", "accuracy", "steps_all_right", "right_label_wrong_reasoning")
 RESAMPLES = 2000
 
 
 def collect(kept: Kept) -> dict[str, Any]:
-    """Data set -> `people`, and for each row: folds, metrics with intervals, comparisons, cost."""
+    """Data set -> `people`, and for each row its folds, metrics with intervals, comparisons and cost."""
     return {name: _setting(name, folds) for name, folds in kept.items() if folds}
 
 
@@ -61,7 +61,7 @@ def _setting(name: str, folds: dict[str, Any]) -> dict[str, Any]:
 
 
 def _pooled(name: str, folds: dict[str, Any], row: str) -> list[Prediction]:
-    """The row's predictions on all folds that it has; ids and queries of different folds differ."""
+    """The row's predictions on all its folds. Ids and queries differ between folds."""
     domain = real_domain(name, row)
     return [
         replace(p, pair_id=f"{number}-{p.pair_id}", query_id=f"{number}-{p.query_id}")
@@ -72,7 +72,7 @@ def _pooled(name: str, folds: dict[str, Any], row: str) -> list[Prediction]:
 
 
 def _compare(name: str, other: str, pooled: dict[str, list[Prediction]], rows: dict[str, Any]) -> None:
-    """Each row less `other`, on the pairs of both; p-values corrected by Holm over the rows, for each metric."""
+    """Each row minus `other`, on the pairs of both; p-values with Holm correction over the rows, for each metric."""
     if other not in pooled:
         return
     base = {p.pair_id: p for p in pooled[other]}
@@ -85,7 +85,7 @@ def _compare(name: str, other: str, pooled: dict[str, list[Prediction]], rows: d
             bare = "labels" in (ROWS[row].kind, ROWS[other].kind)
             domain = real_domain(name, "labels" if bare else row)
             pair = [[base[p.pair_id] for p in both], both]
-            if bare:  # the label alone has verdicts on one step
+            if bare:  # a model that writes only the label has verdicts on one step
                 pair = [[replace(p, verdicts=(math.nan,)) for p in side] for side in pair]
             compared = paired_comparison(domain, pair[0], pair[1], [metric], RESAMPLES)
             if compared:
@@ -97,7 +97,7 @@ def _compare(name: str, other: str, pooled: dict[str, list[Prediction]], rows: d
 
 
 def _graded(number: str, pairs: dict[str, Any], codes: tuple[str, ...]) -> list[Pair]:
-    """The pairs of a fold, with their raters."""
+    """The pairs of a fold, with the grades of their raters."""
     graded = zip(pairs["labels"], pairs["queries"], pairs["raters"], strict=True)
     return [
         Pair(

@@ -1,4 +1,4 @@
-"""What is compared on real pairs: one entry a row."""
+"""What is compared on real pairs: one entry per row of the table."""
 
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -9,26 +9,26 @@ class RealRow:
     """One way to judge the pairs."""
 
     title: str
-    """Its row in the table."""
+    """Title of its row in the table."""
     what: str
-    """One sentence: what differs from the other rows."""
+    """One sentence: how it differs from the other rows."""
     kind: Literal["classic", "labels", "sft", "dpo", "rl"]
-    """`classic`: a baseline of the evaluation. `labels`: the same model without reasoning. The others are stages."""
+    """`classic`: a baseline of the evaluation. `labels`: the same model without reasoning. The others: stage kinds."""
     credit: dict[str, Any] = field(default_factory=dict)
     """Credit options (rl)."""
 
 
 ROWS: dict[str, RealRow] = {
-    "majority": RealRow("Majority label", "The commonest label of the training pairs.", "classic"),
+    "majority": RealRow("Majority label", "The most frequent label of the training pairs.", "classic"),
     "tfidf": RealRow("TF-IDF", "Logistic regression on words of query and product.", "classic"),
     "minilm": RealRow("MiniLM", "Logistic regression on MiniLM's embeddings of query and product.", "classic"),
-    "cross_encoder": RealRow("Cross-encoder", "MiniLM reads query and product together, fine-tuned.", "classic"),
-    "labels": RealRow("SmolLM2, labels alone", "SFT on the label without any reasoning.", "labels"),
+    "cross_encoder": RealRow("Cross-encoder", "MiniLM on query and product together, fine-tuned.", "classic"),
+    "labels": RealRow("SmolLM2, labels alone", "SFT on the label only, without reasoning.", "labels"),
     "sft": RealRow("SFT", "Demonstrations of the steps; every row below starts here.", "sft"),
-    "dpo": RealRow("DPO", "Own responses with the right label preferred to those with a wrong one.", "dpo"),
+    "dpo": RealRow("DPO", "Prefers the model's own responses with the right label to those with a wrong one.", "dpo"),
     "grpo": RealRow("GRPO", "The outcome on every token.", "rl", credit={"rule": "outcome"}),
-    "process": RealRow("GRPO + process rewards", "Sum of the normalised step rewards from a step on.", "rl",
+    "process": RealRow("GRPO + process rewards", "Sum of the normalised step rewards from this step on.", "rl",
                        credit={"rule": "process"}),
-    "srpo": RealRow("SRPO", "The outcome plus the step's own advantage; verdicts by people and a program.", "rl",
+    "srpo": RealRow("SRPO", "The outcome plus the step's own advantage; verdicts from people and a program.", "rl",
                     credit={"rule": "srpo"}),
 }  # fmt: skip

@@ -1,28 +1,28 @@
-"""The real data sets, and what all rows on them share. Nothing here was chosen on a test pair."""
+"""The real data sets, and the settings that all rows on them share. Nothing here was chosen on a test pair."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 FOLDS = 5
-"""Folds by query: every pair is tested once."""
+"""Folds by query: every pair is in one test fold."""
 MODEL = "smollm2-135m"
 SEED = 11
-"""Of every recipe. Folds take the place of seeds: each trains on other pairs, in another order."""
+"""Seed of every recipe. Folds replace seeds: each fold trains on other pairs, in another order."""
 NARROW = {"prompt": {"instruction": "", "show_labels": False, "show_rules": False, "show_format": False}}
-"""A short prompt: grades, rules and format are learnt from the demonstrations."""
+"""A short prompt: the model learns grades, rules and format from the demonstrations."""
 SFT: dict[str, Any] = {"epochs": 1, "batch_size": 16, "learning_rate": 1.0e-4, "max_length": 384}
 RL: dict[str, Any] = {
     "updates": 40, "pairs_per_update": 8, "group_size": 8, "learning_rate": 1.0e-5, "schedule": "linear",
     "balance": True,
 }  # fmt: skip
-"""Pairs balanced by label: without it, GRPO and SRPO both end at the commonest label (docs/log.md)."""
+"""Balances pairs by label. Without it, GRPO and SRPO both end up giving only the most frequent label (docs/log.md)."""
 PREFERENCES: dict[str, Any] = {"epochs": 1, "batch_size": 16, "learning_rate": 5.0e-6, "max_length": 384}
 
 
 @dataclass(frozen=True)
 class RealSetting:
-    """One data set with what all rows on it share."""
+    """One data set with the settings that all rows on it share."""
 
     title: str
     what: str
@@ -36,7 +36,7 @@ class RealSetting:
 
     @property
     def files(self) -> list[Path]:
-        """What it reads."""
+        """The data files that it reads."""
         typed = self.data.get("typed")
         return [Path(self.data["path"]), *([Path(typed["queries"])] if typed else [])]
 
@@ -48,9 +48,9 @@ TYPED = {
 
 SETTINGS: dict[str, RealSetting] = {
     "chorus": RealSetting(
-        "Chorus (electronics, three raters a pair)",
-        "2,818 pairs of 107 queries, graded 0 to 3 by three people each. People read the queries "
-        "(QueryNER's tags, where there are any), a program reads typed attributes. What neither knows is unknown.",
+        "Chorus (electronics, three raters per pair)",
+        "2,818 pairs of 107 queries, each graded 0 to 3 by three people. Query steps come from people (QueryNER's "
+        "tags, if there are any), typed attributes from a program. Everything else is unknown.",
         domain="chorus",
         data=TYPED | {"path": "../shared/data/chorus/pairs.jsonl.gz", "layout": "chorus"},
     ),

@@ -1,8 +1,8 @@
-"""What a program can say of a real pair, and what it cannot: typed requirements against a typed catalogue.
+"""What a program can decide about a real pair, and what it cannot: typed requirements compared with a typed catalogue.
 
-`requirement` is a piece of what a query asks, with who says so; `queryner` reads what people marked in queries;
-`tagger` learns to mark queries from them; `reader` puts people, catalogue, people's usage and the tagger in order.
-`quantities` brings numbers and units into one form, `colors` knows the plain colors, `decide` says match, conflict or
-unstated where the catalogue settles it, `category` the same for the kind of product. `Undecided` is an answer: nothing
-here guesses a verdict.
+`requirement` is one requirement of a query, with its source. `queryner` reads people's annotations of queries, and
+`tagger` learns from them to annotate other queries. `reader` combines people, catalogue, usage and the tagger, in this
+order. `quantities` normalises numbers and units, `colors` lists the plain colors. `decide` gives match, conflict or
+unstated if the catalogue decides it, and `category` decides the kind of product. None (undecided) is a valid answer:
+nothing here guesses a verdict.
 """

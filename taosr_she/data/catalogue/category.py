@@ -1,12 +1,12 @@
-"""The kind of product: same as asked or an accessory of it, where the catalogue's own words decide; else None.
+"""The kind of product: `same` as the requested one or an `accessory` of it, if the catalogue decides it; else None.
 
-- By the typed kind (`types` of the domain, and the end of the category path): `same` where it ends with what is
-  asked ("kids digital camera" for "digital camera"), `accessory` where it holds it and ends with an accessory.
-- By the first part of the title: `same` where it ends with what is asked ("HP Wireless Mouse, Black") and the title
-  names no accessory and no service; `accessory` where it ends with one right behind what is asked ("WetEx Keyboard
-  Cover"), or "for" it ("Leather Case for iPhone XR").
+- By the typed kind (`types` of the domain, and the last part of the category path): `same` if it ends with the
+  requested kind ("kids digital camera" for "digital camera"), `accessory` if it contains it and ends with an accessory.
+- By the first part of the title: `same` if it ends with the requested kind ("HP Wireless Mouse, Black") and the title
+  names no accessory and no service; `accessory` if an accessory follows the requested kind directly ("WetEx Keyboard
+  Cover") or comes before "for" and the requested kind ("Leather Case for iPhone XR").
 
-"Related" and "other" take knowledge of the world (a headset is nearly a headphone), so they are never decided here.
+"Related" and "other" need knowledge of the world (a headset is nearly a headphone), so they are never decided here.
 """
 
 import re
@@ -20,17 +20,17 @@ _PART_ENDS = re.compile(r"\s[-–|/]\s|[,;|:()]|\s(?:with|in|and|by|w/|without)(
 _FOR = re.compile(r"\b(?:for|fits|fit|compatible with)\b", re.IGNORECASE)
 _SERVICES = {"svc", "service", "services", "warranty", "license", "licence", "subscription", "repair"}
 _BESIDE = {"kit", "cleaner", "cleaning", "cleansing", "spare", "replacement"}
-"""Words of titles that are about the thing and perhaps not the thing."""
+"""Words in titles of cleaners, spare parts and the like: they may name the requested kind without being it."""
 
 
 def decide_category(asked: Reading, offer: Offer) -> str | None:
-    """`same`, `accessory`, or None where the catalogue does not settle it; see the module's table."""
+    """`same`, `accessory`, or None if the catalogue does not decide it; see the table at the top of this file."""
     terms = wanted(asked)
     if not terms:
         return None
     for kind in kinds_of(offer.product, offer.spec):
         if position(terms, kind[-len(terms) :]) == 0:
-            # A screen protector may have the type of what it is for.
+            # A screen protector may have the type of the product it protects.
             return SAME if _accessory(terms[-1]) or not any(map(_accessory, offer.title)) else None
         if _accessory(kind[-1]) and position(terms, kind[:-1]) is not None:
             return ACCESSORY
@@ -38,7 +38,7 @@ def decide_category(asked: Reading, offer: Offer) -> str | None:
 
 
 def wanted(asked: Reading) -> list[str]:
-    """The words for what is asked: the one product type, or, in a query without any, the one model. Else none."""
+    """The requested kind as words: the one product type or, without any, the one model. Empty if there are several."""
     for kind in (PRODUCT_TYPE, "model"):
         named = [words(r.text) for r in asked if r.kind == kind]
         if named:
@@ -47,8 +47,8 @@ def wanted(asked: Reading) -> list[str]:
 
 
 def likely_category(asked: Reading, offer: Offer) -> str | None:
-    """A guess for demonstrations, never a verdict: where the title holds the last word of what is asked, `accessory` if
-    it also names one, else `same`."""
+    """A guess for demonstrations, never a verdict: if the title contains the last word of the requested kind, it is
+    `accessory` if the title also names one, else `same`."""
     terms = wanted(asked)
     if not terms or position(terms[-1:], offer.title) is None:
         return None
@@ -60,7 +60,7 @@ def _by_title(terms: list[str], offer: Offer) -> str | None:
     head, *rest = [words(part) for part in _FOR.split(first, maxsplit=1)]
     if not head or _SERVICES & set(offer.title):
         return None
-    if _accessory(terms[-1]):  # of two accessories nobody knows which one serves the other ("case for AirPods charger")
+    if _accessory(terms[-1]):  # between two accessories, the direction is unclear ("case for AirPods charger")
         return SAME if position(terms, head[-len(terms) :]) == 0 else None
     if _accessory(head[-1]):
         asked = rest[0] if rest else head[:-1][-len(terms) :]

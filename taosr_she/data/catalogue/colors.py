@@ -1,5 +1,5 @@
-"""The plain colors, and which of them a text names. Shades ("coral", "gunmetal") are in no list: nobody knows where one
-ends and the next begins."""
+"""The plain colors, and which of them a text names. Shades ("coral", "gunmetal") are not listed, because their limits
+are not defined."""
 
 from taosr_she.data.teachers.words import forms, words
 
@@ -11,7 +11,7 @@ PLAIN = {
     "black", "white", "gray", "silver", "red", "blue", "green", "yellow", "orange", "pink", "purple", "brown", "gold",
     "beige", "multi",
 }  # fmt: skip
-# Each is near enough to the others of its group that a shop may call a product either.
+# The colors of a group are so similar that a shop may use any of them for a product.
 _NEAR = (
     {"gray", "silver", "black"}, {"gray", "silver", "white"}, {"gold", "yellow", "beige"}, {"gold", "brown"},
     {"beige", "white"}, {"beige", "brown"}, {"red", "pink"}, {"red", "orange"}, {"red", "brown"}, {"orange", "brown"},
@@ -31,13 +31,13 @@ def plain_colors(text: str) -> set[str]:
 
 
 def only_plain(text: str) -> bool:
-    """Does a text consist of plain colors and nothing else, so that it says all there is to say?"""
+    """Whether a text consists of plain colors only, so that it describes the color completely."""
     every = [w for w in words(text) if w not in ("and", "dark", "light", "bright", "matte", "with")]
     return bool(every) and all(any(_SAME.get(f, f) in PLAIN for f in forms(w)) for w in every)
 
 
 def apart(asked: set[str], offered: set[str]) -> bool:
-    """Is no color of the one near any of the other?"""
+    """Whether no color of one set is similar to any of the other."""
     if "multi" in asked | offered:
         return False
     return all(a != b and not any({a, b} <= group for group in _NEAR) for a in asked for b in offered)

@@ -1,21 +1,20 @@
-"""Match, conflict or unstated, where the catalogue settles it; None, undecided, everywhere else.
+"""Match, conflict or unstated if the catalogue decides it; None (undecided) otherwise.
 
-- brand: `match` where the brand field, or without one the title, is or begins with it; `conflict` where the field
-  names another brand, the catalogue knows the asked one, and nothing mentions it; `unstated` without a brand field.
-- color: `match` by the color field, or, without one, by the title; `conflict` where field and title name plain
-  colors alone and none is near the asked one; `unstated` where no color is named anywhere.
-- size, quantity: `match` with an equal amount in title or typed attributes; `conflict` where these name one other
-  amount of that dimension and nothing the asked one; `unstated` where no amount of that dimension is named.
+- brand: `match` if the brand field (without one, the title) equals it or begins with it; `conflict` if the field
+  names another brand, the catalogue knows the requested one, and nothing mentions it; `unstated` without a brand field.
+- color: `match` by the color field or, without one, by the title; `conflict` if field and title name only plain
+  colors and none is similar to the requested one; `unstated` if no color is named anywhere.
+- size, quantity: `match` with an equal amount in title or typed attributes; `conflict` if these name exactly one other
+  amount of that dimension and nothing names the requested one; `unstated` if no amount of that dimension is named.
 - price: `match` within the limit, `conflict` above it, `unstated` without a price.
-- for: `match` where title or description name these people, `conflict` where the title names others alone,
-  `unstated` where nobody is named.
-- model: `match` where the title begins with it, behind the brand, and names no accessory.
-- all others: `match` with a typed attribute of that value, a yes of that name, or the very words in the title;
-  `conflict` with a typed no of that name. Other words may mean the same, so nothing is `unstated`.
+- for: `match` if title or description name these people, `conflict` if the title names only others,
+  `unstated` if no people are named.
+- model: `match` if the title begins with it (after the brand) and names no accessory.
+- all others: `match` with a typed attribute of that value, a typed yes with that name, or the exact words in the title;
+  `conflict` with a typed no with that name. Other words may mean the same, so nothing is `unstated`.
 
-"Without", "not" and the like are never decided: the words that say so differ too much. What only the description
-says is not decided either (it speaks of other products, too), but it is read before anything is called `unstated` or
-in `conflict`.
+Negations ("without", "not") are never decided, because they are worded in too many ways. The description alone decides
+nothing either, because it also mentions other products; but it is read before a verdict of `unstated` or `conflict`.
 """
 
 import re
@@ -49,12 +48,12 @@ ACCESSORIES = {
     "pad", "part", "pouch", "protector", "rack", "refill", "remote", "screen", "shell", "skin", "sleeve", "stand",
     "sticker", "tray", "tripod",
 }  # fmt: skip
-"""What is sold for another product: "laptop bag" is no laptop."""
+"""Words for what is sold as an addition to another product: a "laptop bag" is not a laptop."""
 LICENSORS = {
     "amazon", "dc", "disney", "ikea", "lego", "marvel", "mlb", "nba", "ncaa", "nfl", "nhl", "nintendo", "pixar",
     "pokemon", "sanrio", "starwars", "target", "walmart", "warnerbros",
 }  # fmt: skip
-"""Brands that other makers' products carry, or shops: another brand field is no conflict with them."""
+"""Brands on products of other makers, or shops: another brand in the brand field does not conflict with them."""
 PEOPLE = {
     "women": "women", "womens": "women", "woman": "women", "ladies": "women", "lady": "women", "female": "women",
     "men": "men", "mens": "men", "man": "men", "male": "men", "guys": "men", "gentlemen": "men",
@@ -63,7 +62,7 @@ PEOPLE = {
     "toddler": "toddlers", "toddlers": "toddlers", "baby": "babies", "babies": "babies", "infant": "babies",
     "newborn": "babies", "adult": "adults", "adults": "adults", "teen": "teens", "teens": "teens", "unisex": "unisex",
 }  # fmt: skip
-"""Words for people -> who is meant."""
+"""Words for people -> the group that they mean."""
 _SIZES = {"small", "medium", "large", "xl", "xxl", "twin", "full", "queen", "king"}
 _UNREAL = NEGATIONS | {
     "faux",
@@ -77,28 +76,28 @@ _UNREAL = NEGATIONS | {
     "scented",
     "inspired",
 }
-"""Beside a word they say that the product only seems so, or is not: "faux leather"."""
+"""Next to a word, these mean that the product only resembles it or lacks it: "faux leather"."""
 _APART = ({"women", "girls"}, {"men", "boys"})
 _LIMIT = re.compile(r"(?:under|below|less than|max|up to)\s*[$€£]?\s*(\d+(?:\.\d+)?)")
 _TYPED_ROLES = re.compile(r"\b(?:ram|ddr\d?|ssd|hdd|emmc|laptop|notebook|desktop|phone|tablet)\b")
 MANY = 3
-"""A title with so many amounts of a kind lists what can be chosen: which one this product has nobody says."""
+"""A title with this many amounts of a dimension lists options: it does not say which one this product has."""
 TYPO = 0.8
-"""Two names that are as alike as this may be one name misspelt."""
+"""Similarity from which two names may be one name misspelt."""
 
 
 @dataclass(frozen=True)
 class Catalogue:
-    """What is known beyond the one product: the shop's brands, and how its typed attributes are to be read."""
+    """Knowledge beyond the single product: the brands of the shop, and how to read its typed attributes."""
 
     spec: CatalogueSpec
     brands: frozenset[str]
     kinds: frozenset[str] = frozenset()
-    """`folded` ends of typed kinds: "digital camera" of "kids digital camera"."""
+    """`folded` endings of typed kinds, such as "digital camera" of "kids digital camera"."""
 
     @classmethod
     def of(cls, spec: CatalogueSpec, products: Sequence[Product]) -> "Catalogue":
-        """From all products of the shop that are at hand."""
+        """From all available products of the shop."""
         brands = frozenset(name for p in products if (name := joined(p.brand)))
         kinds = [kind for p in products for kind in kinds_of(p, spec)]
         return cls(spec, brands, frozenset(folded(" ".join(kind[n:])) for kind in kinds for n in range(len(kind))))
@@ -117,13 +116,13 @@ class Offer:
 
     @cached_property
     def values(self) -> list[tuple[str, str]]:
-        """Typed attributes but those of color: (name, value), lower case."""
+        """Typed attributes except those of color: (name, value), lower case."""
         listed = self.product.attributes.items()
         return [(n.casefold(), v.casefold()) for n, v in listed if n not in self.spec.colors]
 
     @cached_property
     def everything(self) -> list[str]:
-        """All words, brand, attributes and description included."""
+        """All words, including brand, attributes and description."""
         typed = [w for item in self.product.attributes.items() for w in words(" ".join(item))]
         return [*self.title, *words(self.product.brand), *words(self.product.category), *typed, *self.description]
 
@@ -133,7 +132,7 @@ class Offer:
 
     @cached_property
     def typed(self) -> list[Quantity]:
-        """Amounts of typed attributes: bare numbers by the unit of their name, others by their own."""
+        """Amounts in typed attributes. A bare number has the unit of its attribute; others have their own."""
         found = []
         for name, value in self.product.attributes.items():
             unit = self.spec.units.get(name)
@@ -143,7 +142,7 @@ class Offer:
 
 
 def decide(asked: Requirement, offer: Offer, catalogue: Catalogue) -> str | None:
-    """`match`, `conflict`, `unstated`, or None where the catalogue does not settle it; see the module's table."""
+    """`match`, `conflict`, `unstated`, or None if the catalogue does not decide it; see the top of this file."""
     terms = words(asked.text)
     if not terms or NEGATIONS & set(terms):
         return None
@@ -151,7 +150,7 @@ def decide(asked: Requirement, offer: Offer, catalogue: Catalogue) -> str | None
 
 
 def kinds_of(product: Product, spec: CatalogueSpec) -> list[list[str]]:
-    """What the catalogue calls the product, as words: the typed kinds, and the last part of the category path."""
+    """The catalogue's kinds of the product, as words: its typed kinds, and the last part of the category path."""
     named = [product.attributes.get(name, "") for name in spec.types]
     named.append(product.category.replace("/", ">").split(">")[-1])
     return [found for text in named if (found := words(text))]
@@ -163,12 +162,12 @@ def folded(text: str) -> str:
 
 
 def joined(name: str) -> str:
-    """A name without spaces, marks and case: `"BLACK+DECKER"` and `"black & decker"` are one brand."""
+    """A name without spaces, punctuation and case: `"BLACK+DECKER"` and `"black & decker"` are one brand."""
     return "".join(words(name))
 
 
 def position(terms: Sequence[str], text: Sequence[str]) -> int | None:
-    """Where the terms stand in a text, one behind the other; plurals and accents do not matter."""
+    """Positions at which the terms occur in a text in sequence; plurals and accents do not matter."""
     for start in range(len(text) - len(terms) + 1):
         if all(forms(a) & forms(b) for a, b in zip(terms, text[start:], strict=False)):
             return start
@@ -176,7 +175,7 @@ def position(terms: Sequence[str], text: Sequence[str]) -> int | None:
 
 
 def mentions(terms: Sequence[str], text: Sequence[str]) -> bool:
-    """Is any of the terms in the text, by itself or as a part of a word?"""
+    """Whether any of the terms is in the text, as a word or as part of a word."""
     whole = " ".join(text)
     return any(term in whole for term in terms if len(term) > 1) or "".join(terms) in whole.replace(" ", "")
 
@@ -229,7 +228,7 @@ def _quantity(text: str, terms: list[str], offer: Offer, catalogue: Catalogue) -
     if len(amounts) != 1:
         return _literal(text, terms, offer, catalogue)
     found = _amount(amounts[0], offer)
-    bare = f"{amounts[0].value:g}" in offer.everything  # "4 paddles" may be the 4 pack that is asked
+    bare = f"{amounts[0].value:g}" in offer.everything  # "4 paddles" may be the requested 4 pack
     return found if found == MATCH or not bare else None
 
 
@@ -244,7 +243,7 @@ def _amount(asked: Quantity, offer: Offer) -> str | None:
         flat = sides(product.title) + sides(product.description)
         return UNSTATED if not (flat and asked.dimension == "length") else None
     if asked.dimension == "data" and _TYPED_ROLES.search(product.title.casefold()):
-        return None  # memory or storage: which one is asked nobody says
+        return None  # memory or storage: the query does not say which
     differ = near and all(same(near[0], q) for q in near) and apart_amounts(asked, near[0])
     differ = differ and not any(same(asked, q) for q in far)
     return CONFLICT if differ and not sides(product.title) else None
@@ -289,8 +288,8 @@ def _literal(text: str, terms: list[str], offer: Offer, catalogue: Catalogue) ->
         if any(words(part) == terms for part in re.split(r"[,;/+&]|\\n", value)):
             return MATCH
     if _SIZES & set(terms) and _SIZES & (set(offer.title) - set(terms)):
-        return None  # "for small, medium and large dogs": which size this one is nobody says
-    # Word by word as asked: "rings" are often no "ring" in shape.
+        return None  # "for small, medium and large dogs": the size of this product is not stated
+    # Exactly the requested words: "rings" often do not mean the shape "ring".
     size = len(terms)
     exact = [n for n in range(len(offer.title)) if offer.title[n : n + size] == terms]
     said = [n for n in exact if not _UNREAL & {*offer.title[max(0, n - 1) : n], *offer.title[n + size : n + size + 1]}]

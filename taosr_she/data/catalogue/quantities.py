@@ -1,4 +1,4 @@
-"""Numbers with units in one form: `16 GB`, `15.6"`, `2-pack`, `1 l` and `1000 ml`, `12 inch` and `30.48 cm`."""
+"""Numbers with units, normalised: `16 GB`, `15.6"`, `2-pack`, `1 l` and `1000 ml`, `12 inch` and `30.48 cm`."""
 
 import math
 import re
@@ -14,8 +14,8 @@ class Quantity(NamedTuple):
     dimension: str
 
 
-# Unit -> (dimension, factor to the base unit). US units of volume and weight: the shops are American, and so are
-# shoppers who write "oz". An ounce is mass or volume, which only the product says: it is compared as both.
+# Unit -> (dimension, factor to the base unit). Units of volume and weight are those of the US, as in these shops and in
+# queries with "oz". An ounce is mass or volume, which only the product shows: it is compared as both.
 UNITS: dict[str, tuple[str, float]] = {
     "mm": ("length", 1), "cm": ("length", 10), "m": ("length", 1000), "in": ("length", 25.4), "ft": ("length", 304.8),
     "yd": ("length", 914.4),
@@ -57,12 +57,12 @@ _SIDES = re.compile(  # 8x10, 9 x 12 inch: every side has the unit of the last, 
 _RANGE = re.compile(rf"(?<![\w.])(\d+(?:\.\d+)?) ?(?:-|–|to|~) ?(\d+(?:\.\d+)?) ?({_UNIT})(?![a-z0-9])")
 _IN_ONE = re.compile(r"\d+[ -]?in[ -]\d")  # "3 in 1" has no inch
 TOLERANCE, APART = 0.01, 0.05
-"""Relative differences up to which two quantities are the same (15.6 in is 39.6 cm), and beyond which they are not.
-Between them nobody knows: a bottle of 30 ml is sold as 1 fl oz."""
+"""Relative difference up to which two quantities are equal (15.6 in is 39.6 cm), and above which they are different.
+Between the two it is undecided: a bottle of 30 ml is sold as 1 fl oz."""
 
 
 def quantities(text: str) -> list[Quantity]:
-    """Every single number with a unit in a text, in order. Ranges and the sides of a size (8x10) are none: see `sides`.
+    """Every single number with a unit in a text, in order. Ranges are left out, and sizes such as 8x10 are in `sides`.
 
     >>> quantities("16 GB RAM, 15.6\\" screen")
     [Quantity(value=16.0, dimension='data'), Quantity(value=396.24, dimension='length')]
@@ -78,7 +78,7 @@ def quantities(text: str) -> list[Quantity]:
 
 
 class Sides(NamedTuple):
-    """The sides of a size, sorted: in mm where a unit of length is written, else as written."""
+    """The sides of a size, sorted: in mm if a unit of length is written, else as written."""
 
     numbers: tuple[float, ...]
     unit: str
@@ -96,7 +96,7 @@ def sides(text: str) -> list[Sides]:
 
 
 def same_sides(a: Sides, b: Sides) -> bool:
-    """The same size, within TOLERANCE? Where only one has a unit, the other is taken to mean it."""
+    """Whether two sizes are equal within TOLERANCE. If only one has a unit, the other is taken to have the same."""
     if len(a.numbers) != len(b.numbers):
         return False
     units = {side.unit for side in (a, b) if side.unit}
@@ -112,23 +112,23 @@ def in_base(value: float, unit: str) -> Quantity:
 
 
 def same(a: Quantity, b: Quantity) -> bool:
-    """Do two quantities mean the same amount, within TOLERANCE? An ounce is compared as mass and as volume."""
+    """Whether two quantities are equal within TOLERANCE. An ounce is compared as mass and as volume."""
     return any(x.dimension == y.dimension and _near(x.value, y.value) for x in meanings(a) for y in meanings(b))
 
 
 def apart(a: Quantity, b: Quantity) -> bool:
-    """Are they of one dimension, and clearly different amounts in every meaning?"""
+    """Whether two quantities have one dimension and clearly different amounts, in every interpretation."""
     both = [(x.value, y.value) for x in meanings(a) for y in meanings(b) if x.dimension == y.dimension]
     return bool(both) and not any(math.isclose(x, y, rel_tol=APART) for x, y in both)
 
 
 def comparable(a: Quantity, b: Quantity) -> bool:
-    """Are they of one dimension, so that they can differ?"""
+    """Whether two quantities have one dimension, so that they can be compared."""
     return bool({x.dimension for x in meanings(a)} & {y.dimension for y in meanings(b)})
 
 
 def meanings(quantity: Quantity) -> list[Quantity]:
-    """The quantity; an ounce also as mass and as volume."""
+    """The quantity; an ounce both as mass and as volume."""
     if quantity.dimension != "ounce":
         return [quantity]
     return [quantity, *(Quantity(quantity.value * factor, dimension) for dimension, factor in OUNCE.items())]

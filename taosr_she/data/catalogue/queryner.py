@@ -1,4 +1,4 @@
-"""What people marked in queries, in QueryNER's layout: one BIO tag a word, from one person or from three.
+"""People's annotations of queries in QueryNER's layout: one BIO tag per word, from one person or from three.
 
 Palen-Michel et al., QueryNER: Segmentation of E-commerce Queries, arXiv 2405.09507.
 """
@@ -23,16 +23,16 @@ KINDS: dict[str, str] = {
     "modifier": "feature", "department": "for", "occasion": "use", "content": "theme", "condition": "condition",
     "price": "price", "origin": "origin", "time": "time",
 }  # fmt: skip
-"""QueryNER's kind of span -> our key."""
+"""Kind of span in QueryNER -> our key."""
 OBSCURE = "obscure"
-"""QueryNER's mark of a person who cannot say what is meant: they abstain on the whole query."""
+"""QueryNER's tag for "I cannot say what is meant": the person abstains on the whole query."""
 _LEADING = {"for": ("for",), "use": ("for",), "feature": ("with", "for")}
-"""Words that open a span and say nothing: "for women" and "women" ask the same."""
+"""Words without meaning at the start of a span: "for women" and "women" are the same requirement."""
 
 
 @dataclass(frozen=True, slots=True)
 class MarkedQuery:
-    """A query, and its tags by every person who marked it (N tags each, N words)."""
+    """A query, and its tags from every person who annotated it (N tags each for N words)."""
 
     key: str
     query: str
@@ -43,8 +43,8 @@ class MarkedQuery:
 def read_marked(path: Path) -> Iterator[MarkedQuery]:
     """The queries of a JSONL file (also gzipped) of `query_key, query, tokens, tags` and perhaps `annotators`.
 
-    Where there are `annotators` they are the people, `queryner-1` and so on, and `tags`, which come of them, are left
-    out; elsewhere `tags` are those of `queryner`. Raises UserError naming file, line and mend.
+    If there are `annotators`, they are the people, `queryner-1` and so on; `tags`, which are derived from them, are
+    ignored. Otherwise `tags` are those of `queryner`. Raises a UserError that names file, line and fix.
     """
     if not path.is_file():
         raise UserError(f"queries {path}: no such file")
@@ -52,7 +52,7 @@ def read_marked(path: Path) -> Iterator[MarkedQuery]:
         why = row.detail if isinstance(row, ReadError) else _why_not(row)
         if why or isinstance(row, ReadError):
             raise UserError(
-                f"queries {path}, line {number}: {why}; expected query_key, query, tokens and a tag a token"
+                f"queries {path}, line {number}: {why}; expected query_key, query, tokens and one tag per token"
             )
         people = row.get("annotators") or {"": row["tags"]}
         tags = {f"queryner-{name}" if name else "queryner": tuple(said) for name, said in people.items()}
@@ -60,8 +60,8 @@ def read_marked(path: Path) -> Iterator[MarkedQuery]:
 
 
 def requirements(tokens: Sequence[str], tags: Sequence[str]) -> Reading | None:
-    """What a person says the query asks for; None where they abstain. Words without a tag ask for nothing; "for women"
-    asks for `women`."""
+    """The requirements of the query according to one person; None if they abstain. Words without a tag are no
+    requirement; "for women" is the requirement `women`."""
     if any(tag[2:] == OBSCURE for tag in tags):
         return None
     found = []
@@ -77,7 +77,7 @@ def requirements(tokens: Sequence[str], tags: Sequence[str]) -> Reading | None:
 
 
 def spans(tags: Sequence[str]) -> list[tuple[str, int, int]]:
-    """(kind, start, end) of the marked spans. An `I-` that continues nothing of its kind opens a span."""
+    """(kind, start, end) of the tagged spans. An `I-` that does not continue a span of its kind starts one."""
     found: list[tuple[str, int, int]] = []
     for n, tag in enumerate(tags):
         kind = tag[2:]
@@ -89,8 +89,8 @@ def spans(tags: Sequence[str]) -> list[tuple[str, int, int]]:
 
 
 def readings_by_people(domain: Domain, marked: Sequence[MarkedQuery]) -> dict[str, Reading]:
-    """Normal query -> what more than half of the people say who marked it and do not abstain; a query without a
-    majority, or with one that it asks for nothing, is not there."""
+    """Normal query -> the requirements on which more than half of the people agree who did not abstain. A query without
+    a majority, or with a majority for no requirement, is left out."""
     said: dict[str, list[Reading]] = {}
     for each in marked:
         sure = [r for tags in each.tags.values() if (r := requirements(each.tokens, tags)) is not None]
@@ -108,9 +108,9 @@ def readings_by_people(domain: Domain, marked: Sequence[MarkedQuery]) -> dict[st
 def reading_annotations(
     domain: Domain, marked: Iterable[MarkedQuery], pairs: Iterable[Pair] | None = None
 ) -> Iterator[Annotation]:
-    """What every person says the query asks for, as a reference of the query step; `unsure` where they abstain.
+    """Every person's requirements of the query, as a reference of the query step; `unsure` if they abstain.
 
-    Of every pair with a marked query, or, without `pairs`, of the queries themselves (their key is the `pair_id`).
+    For every pair with an annotated query or, without `pairs`, for the queries themselves (`pair_id` is their key).
     """
     places: dict[str, list[str]] = {}
     for pair in pairs or ():
@@ -130,12 +130,12 @@ def _why_not(row: dict[str, Any]) -> str:
             return f"no {name}"
     people = row.get("annotators") or {}
     if not isinstance(people, dict):
-        return "annotators is no mapping of names to tags"
+        return "annotators is not a mapping of names to tags"
     for said in (row["tags"], *people.values()):
         if not isinstance(said, list) or len(said) != len(row["tokens"]):
-            return "not as many tags as tokens"
+            return "the number of tags differs from the number of tokens"
         known = {"O", *(f"{mark}-{kind}" for mark in "BI" for kind in (*KINDS, OBSCURE))}
         odd = [tag for tag in said if tag not in known]
         if odd:
             return f"unknown tag {str(odd[0])[:40]!r}"
-    return "" if all(isinstance(token, str) for token in row["tokens"]) else "a token is no text"
+    return "" if all(isinstance(token, str) for token in row["tokens"]) else "a token is not text"

@@ -1,4 +1,4 @@
-"""What a query asks for: what people say where they have read it, elsewhere the tagger, and who knows each piece."""
+"""The requirements of a query and the source of each: people if they annotated the query, else the tagger."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
@@ -14,11 +14,11 @@ from taosr_she.data.rows import normal_query
 from taosr_she.domain.domain import Domain
 
 LEAST, SHARE = 3, 0.9
-"""Words are known by usage when people have read them as one kind in this share of this many queries at least."""
+"""Words are known by usage if people annotated them as one kind in at least this share of this many queries."""
 
 
 class Reader:
-    """Reads queries. People's reading of a query counts whole; of other queries each piece has its own source."""
+    """Reads queries. An annotation by people counts as a whole; in others each requirement has its own source."""
 
     def __init__(
         self,
@@ -28,7 +28,7 @@ class Reader:
         held_out: Collection[str] = (),
         seed: int = 0,
     ) -> None:
-        """Of the normal queries `held_out`, which are scored, people's readings are read and nothing is learnt."""
+        """From the normal queries `held_out`, which are scored, people's annotations are read but not learnt from."""
         self.people = readings_by_people(domain, marked)
         self.catalogue = catalogue
         self.usage = _usage(reading for query, reading in self.people.items() if query not in held_out)
@@ -38,7 +38,7 @@ class Reader:
         self.read = lru_cache(maxsize=65536)(self._read)
 
     def _read(self, query: str) -> Reading:
-        """What the query asks for; `by` says of every piece who knows it."""
+        """The requirements of the query; `by` is the source of each."""
         known = self.people.get(normal_query(query))
         if known is not None:
             return known
@@ -59,7 +59,7 @@ class Reader:
 
 
 def _usage(readings: Iterable[Reading]) -> frozenset[tuple[str, str]]:
-    """Kinds of pieces that are always read so. "Label printer" also says that a printer is a product type."""
+    """Kinds that the words always have in annotations. "Label printer" also shows that a printer is a product type."""
     counts: Counter[tuple[str, str]] = Counter()
     for r in (r for reading in readings for r in reading):
         text = folded(r.text)

@@ -1,6 +1,6 @@
-"""A program that marks queries as people do: an averaged perceptron (Collins 2002) over words and their neighbours.
+"""A tagger of queries, trained on annotations: an averaged perceptron (Collins 2002) over words and their neighbours.
 
-It guesses. Its readings shape demonstrations where nobody has read a query; they never become a verdict.
+Its output is a guess. It shapes demonstrations of queries that nobody annotated, and never becomes a verdict.
 """
 
 from collections import defaultdict
@@ -9,16 +9,16 @@ from random import Random
 
 EPOCHS = 5
 Tagged = tuple[Sequence[str], Sequence[str]]
-"""Words, and a BIO tag for each."""
+"""Words, with one BIO tag each."""
 
 
 class Tagger:
-    """Words to BIO tags, from left to right. The same examples and seed give the same tagger."""
+    """Tags words with BIO tags, from left to right. The same examples and seed give the same tagger."""
 
     def __init__(self, examples: Sequence[Tagged], seed: int = 0) -> None:
-        """Learn from marked queries; takes a few seconds for ten thousand. Raises ValueError without any."""
+        """Learn from annotated queries; ten thousand take a few seconds. Raises ValueError if there are none."""
         if not examples:
-            raise ValueError("a tagger needs marked queries to learn from")
+            raise ValueError("a tagger needs annotated queries to learn from")
         self.tags = sorted({tag for _, tags in examples for tag in tags})
         self._weights: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
         self._train(examples, Random(seed))
@@ -63,7 +63,7 @@ class Tagger:
 
 
 def features(words: Sequence[str], n: int, before: str) -> Iterator[str]:
-    """What is seen of word n: itself, its neighbours, its ending and form, where it stands, and the tag before."""
+    """Features of word n: itself, its neighbours, its ending and shape, its position, and the previous tag."""
     at = [w.casefold() for w in words]
     word = at[n]
     previous = at[n - 1] if n else "<s>"

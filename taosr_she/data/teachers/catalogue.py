@@ -1,15 +1,15 @@
-"""The catalogue teacher: typed steps for real pairs, from what people read in queries and what the catalogue settles.
+"""The catalogue teacher: typed steps for real pairs, from people's annotations of queries and from the catalogue.
 
-For every step it keeps apart what is known, and by whom, from what it only writes. A *reference* holds what is known
-and nothing else; with it steps are examined. A *demonstration* has text for every step: where nobody knows it guesses.
+It separates what is known (with its source) from what it only writes. A *reference* contains only what is known; steps
+are examined with it. A *demonstration* has text for every step, which is a guess if nothing is known.
 
-- query: known where people have read this very query; else the tagger's reading.
-- category: known where the catalogue's type or the title settles it; else what label and title suggest.
-- attributes: known where every piece of the query is known and the catalogue settles each; else `match` for the best
-  grade, `unstated` for the others.
-- label: people's.
+- query: known if people annotated this query; else the tagger's output.
+- category: known if the catalogue's type or the title decides it; else a guess from label and title.
+- attributes: known if every requirement of the query is known and the catalogue decides each; else `match` for the best
+  grade and `unstated` for the others.
+- label: the label by people.
 
-`taught` of a demonstration names the known steps; whether guesses are learnt as well is up to the recipe.
+`taught` of a demonstration names the known steps. The recipe chooses whether guesses are trained on as well.
 """
 
 from collections.abc import Sequence
@@ -40,7 +40,7 @@ QUERY, CATEGORY, ATTRIBUTES, LABEL = "query", "category", "attributes", "label"
 
 @dataclass(frozen=True)
 class CatalogueTeacher:
-    """Writes the demonstrations and references of pairs; the same every time.
+    """Writes the demonstrations and references of pairs, always the same for the same pair.
 
     >>> teacher = CatalogueTeacher(domain, reader, catalogue)       # doctest: +SKIP
     >>> teacher.demonstration(pair).response                        # doctest: +SKIP
@@ -51,7 +51,7 @@ class CatalogueTeacher:
     catalogue: Catalogue
 
     def references(self, pair: Pair) -> dict[str, str]:
-        """Step key -> what a program knows of the category and attribute steps. Parts of the attributes may be `?`."""
+        """Step key -> what a program knows about the category and attribute steps. Parts of attributes may be `?`."""
         reading, offer = self._see(pair)
         found = {CATEGORY: self._category(reading, offer), ATTRIBUTES: self._attributes(reading, offer)}
         return {key: text for key, text in found.items() if text is not None}
@@ -80,14 +80,14 @@ class CatalogueTeacher:
         return Demonstration(pair.pair_id, render_response(self.domain, steps), TEACHER, taught=tuple(taught))
 
     def exercise(self, pair: Pair) -> Demonstration | None:
-        """The query step alone, for a pair whose query people have read; None for another one."""
+        """The query step alone, for a pair whose query people annotated; None for any other."""
         reading = self.reader.read(pair.query)
         if not by_people(reading):
             return None
         return Demonstration(pair.pair_id, f"[{QUERY}] {conclusion(self.domain, reading)}", TEACHER, taught=(QUERY,))
 
     def verdicts(self, pair: Pair) -> list[tuple[Requirement, str | None]]:
-        """Every requirement but the product type, with what the catalogue says of it; None where nobody knows."""
+        """Every requirement except the product type, with the verdict of the catalogue; None if it is undecided."""
         reading, offer = self._see(pair)
         return [(r, self._decide(r, reading, offer)) for r in reading if r.kind != PRODUCT_TYPE]
 
@@ -98,7 +98,7 @@ class CatalogueTeacher:
         if asked.by == "guess":
             return None
         found = decide(asked, offer, self.catalogue)
-        # In a query that is not wholly understood a color may be part of a name: "great white mycorrhizae".
+        # In a query that is not completely understood, a color may be part of a name: "great white mycorrhizae".
         return None if asked.kind == "color" and found != MATCH and not is_known(reading) else found
 
     def _category(self, reading: Reading, offer: Offer) -> str | None:
@@ -107,7 +107,7 @@ class CatalogueTeacher:
         return decide_category(reading, offer)
 
     def _attributes(self, reading: Reading, offer: Offer) -> str | None:
-        """The reference, with `?` for what nobody knows; None where it would say nothing."""
+        """The reference, with `?` for the unknown; None if it would be empty."""
         found: dict[str, list[str | None]] = {}
         for asked in reading:
             if asked.kind != PRODUCT_TYPE and asked.by != "guess":
@@ -143,7 +143,7 @@ def _together(verdicts: Sequence[str | None]) -> str | None:
 
 
 def check_typed_steps(domain: Domain) -> None:
-    """Raises UserError when the domain has other steps than this teacher writes."""
+    """Raises UserError if the domain has other steps than this teacher writes."""
     specs = {step.key: step for step in domain.steps}
     fits = (
         domain.step_keys == (QUERY, CATEGORY, ATTRIBUTES, LABEL)

@@ -1,4 +1,4 @@
-"""The label alone: demonstrations for a domain whose only step is the label, to train a model without reasoning."""
+"""Writes only the label: demonstrations for a domain whose only step is the label, for a model without reasoning."""
 
 from taosr_she.base.errors import UserError
 from taosr_she.data.demonstration import Demonstration
@@ -17,9 +17,9 @@ def label_demonstration(domain: Domain, pair: Pair) -> Demonstration:
 
 
 def check_label_only(domain: Domain) -> None:
-    """Raises UserError when the domain has steps that this teacher cannot write."""
+    """Raises UserError if the domain has steps that this teacher cannot write."""
     if len(domain.steps) != 1:
         raise UserError(
-            f"domain '{domain.name}': the teacher `label` writes the label alone; leave the other steps out "
+            f"domain '{domain.name}': the teacher `label` writes only the label; remove the other steps "
             "(`domain_overrides: {steps: [...]}` with the label step), or use another teacher"
         )

@@ -95,7 +95,7 @@ def forms(word: str) -> frozenset[str]:
 
 
 def singular(word: str) -> str:
-    """One form for a word and its plural, without accents: for keys, where `forms` are for comparing.
+    """One form for a word and its plural, without accents. It is for keys, while `forms` is for comparisons.
 
     >>> [singular(word) for word in ("shoes", "dresses", "batteries", "glass")]
     ['shoe', 'dress', 'battery', 'glass']

@@ -58,8 +58,8 @@ def test_every_person_is_an_annotator_of_every_pair_of_the_query(marked_file: Pa
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"tags": ["B-color"]}, "not as many tags as tokens"), ({"tags": ["B-color", "X"]}, "unknown tag 'X'"),
-        ({"tokens": None}, "no tokens"), ({"annotators": ["B-color"]}, "annotators is no mapping"),
+        ({"tags": ["B-color"]}, "the number of tags differs"), ({"tags": ["B-color", "X"]}, "unknown tag 'X'"),
+        ({"tokens": None}, "no tokens"), ({"annotators": ["B-color"]}, "annotators is not a mapping"),
         ({"annotators": {"1": ["B-color", "B-nonsense"]}}, "unknown tag 'B-nonsense'"), ({"tokens": [1, "a"]}, "text"),
     ],
 )  # fmt: skip

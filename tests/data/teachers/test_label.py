@@ -1,4 +1,4 @@
-"""The teacher that writes the label alone."""
+"""The teacher that writes only the label."""
 
 import pytest
 
@@ -21,7 +21,7 @@ def test_the_label_is_the_whole_response() -> None:
 
 
 def test_a_domain_with_steps_and_a_pair_without_a_label_are_refused() -> None:
-    with pytest.raises(UserError, match="the teacher `label` writes the label alone"):
+    with pytest.raises(UserError, match="the teacher `label` writes only the label"):
         check_label_only(WHOLE)
     with pytest.raises(UserError, match="pair 'p' has no label"):
         label_demonstration(ALONE, Pair("p", "q", "boots", Product("Boots")))
