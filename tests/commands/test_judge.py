@@ -56,7 +56,7 @@ def test_the_models_own_decision_rule_is_used_and_said_and_can_be_left_out(
     save_decision(Decision(rule="tiers", threshold=0.4), folder)
     for command, out in (("judge", "judged.jsonl"), ("evaluate", "evaluation")):
         code, said, _ = cli(command, folder, pairs, "--out", tmp_path / out, *SHORT)
-        assert code == 0 and "domain 'esci', labels by tiers 0.4" in said
+        assert code == 0 and "domain 'esci', decision rule tiers 0.4" in said
         code, said, _ = cli(command, folder, pairs, "--out", tmp_path / f"as-{out}", *SHORT, "--as-written")
         assert code == 0 and "domain 'esci'\n" in said and "labels by" not in said
     results = [json.loads((tmp_path / name / "results.json").read_text()) for name in ("evaluation", "as-evaluation")]
@@ -96,7 +96,7 @@ def test_a_model_that_says_no_domain_needs_one_named(
     code, _, error = cli("judge", tmp_path / "old", pairs, "--out", tmp_path / "o.jsonl")
     assert code == 2 and len(error.splitlines()) == 1
     assert (
-        "no domain.yaml there" in error
+        "it has no domain.yaml" in error
         and "--domain (taobao, esci, wands, chorus, esci-typed, or a YAML file)" in error
     )
 
