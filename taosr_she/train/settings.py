@@ -22,7 +22,8 @@ class TrainerSettings(Strict):
     grad_clip: float = Field(default=1.0, gt=0)
     """Largest gradient norm."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """`bfloat16` computes under autocast with float32 weights; `auto` does so on a GPU."""
+    """`bfloat16` computes under autocast with float32 weights; `auto` does so on a GPU, and for models of 5
+    million weights and more on a CPU that multiplies bfloat16 (avx512_bf16, amx_bf16)."""
 
     def total_steps(self, examples: int) -> int:
         """Optimizer steps of a run over so many examples."""

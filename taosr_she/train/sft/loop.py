@@ -1,7 +1,8 @@
 """SFT on our own packed pass: plain PyTorch on one device, with logits for the tokens that are learnt alone.
 
 The loss of a step is the mean over all its labelled tokens, however they are spread over batches. Dropout is off, as in
-the step-credit loop. Everything follows from the seed and the step, so a killed run resumes with the same numbers.
+the step-credit loop, but for that of an adapter. Everything follows from the seed and the step, so a killed run resumes
+with the same numbers.
 """
 
 import logging
@@ -15,6 +16,7 @@ import torch
 
 from taosr_she.base.errors import UserError
 from taosr_she.engine.labelled import labelled_logprobs
+from taosr_she.engine.lora import adapter_dropout
 from taosr_she.engine.precision import computing
 from taosr_she.model.example import IGNORE, Example
 from taosr_she.model.policy import Policy
@@ -51,7 +53,8 @@ def train_by_own_pass(
         for group in optimizer.param_groups:
             group["lr"] = rate
         chosen = [examples[i] for i in order[step * size : (step + 1) * size]]
-        loss = one_step(model, chosen, settings, optimizer)
+        with adapter_dropout(model, seed * 1_000_003 + step):
+            loss = one_step(model, chosen, settings, optimizer)
         if not math.isfinite(loss):
             raise UserError(f"SFT: the loss is {loss} at step {step + 1}: lower 'learning_rate'")
         row = {"step": step + 1, "loss": loss, "lr": rate, "seconds": round(time.monotonic() - zero, 3)}

@@ -5,13 +5,14 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from taosr_she.model.lora import LoraConfig
 from taosr_she.train.settings import TrainerSettings
 
 
 class SFTSettings(TrainerSettings):
     """Supervised fine-tuning. Defaults are the recommended run on the market with the tiny model."""
 
-    later: ClassVar[dict[str, Any]] = {"engine": "trl"}
+    later: ClassVar[dict[str, Any]] = {"engine": "trl", "lora": None}
     engine: Literal["own", "trl"] = "own"
     """`own`: packed batches on one device, with logits for what is learnt alone, without dropout. `trl`: TRL's
     SFTTrainer, which is slower and can recompute activations."""
@@ -27,9 +28,6 @@ class SFTSettings(TrainerSettings):
     """What the learning rate does after the warm-up; `cosine` and `linear` fall to zero."""
     weight_decay: float = Field(default=0.01, ge=0)
     """AdamW weight decay."""
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """`bfloat16` computes under autocast with float32 weights. `auto` does so on a GPU, and with `engine: own` also for
-    models of 5 million weights and more on a CPU that multiplies bfloat16 (avx512_bf16, amx_bf16)."""
     max_length: int = Field(default=1024, gt=1)
     """Examples with more tokens, or more than the model has positions, are left out and counted: a response that is cut
     off would teach cutting off."""
@@ -37,6 +35,8 @@ class SFTSettings(TrainerSettings):
     """Recompute activations instead of storing them: less memory, about a fifth slower. For `engine: trl`, where `auto`
     does so on a GPU; our own engine stores them, and takes less memory with a smaller `batch_size` and a larger
     `accumulate`, which change nothing else."""
+    lora: LoraConfig | None = None
+    """Train an adapter beside frozen weights; unset: train all weights. For `engine: own`."""
     save_every: int = Field(default=200, gt=0)
     """Optimizer steps between two resumable checkpoints."""
 
@@ -44,6 +44,12 @@ class SFTSettings(TrainerSettings):
     def _only_trl_recomputes(self) -> "SFTSettings":
         if self.gradient_checkpointing == "on" and self.engine == "own":
             raise ValueError("gradient_checkpointing: on needs engine: trl; or lower batch_size and raise accumulate")
+        return self
+
+    @model_validator(mode="after")
+    def _only_ours_adapts(self) -> "SFTSettings":
+        if self.lora is not None and self.engine == "trl":
+            raise ValueError("lora needs engine: own")
         return self
 
     def total_steps(self, examples: int) -> int:

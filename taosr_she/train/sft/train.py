@@ -28,7 +28,7 @@ def train_sft(
     folder: Path,
     on_step: Callable[[dict[str, float]], None] | None = None,
 ) -> "Policy":
-    """Train `policy.model` in place on the labels of `examples`.
+    """Train `policy.model`, or with `settings.lora` an adapter on it, in place on the labels of `examples`.
 
     Writes `folder/metrics.jsonl` (one row a step: `step, loss, lr, seconds`), `folder/checkpoint` (a Hugging Face model
     folder) and `folder/sft.json` (counts). Called again after a kill, with the same arguments and the same start
@@ -40,7 +40,7 @@ def train_sft(
     """
     from taosr_she.model.batches import check_runs
     from taosr_she.model.loading import quantised_by
-    from taosr_she.model.policy import load_policy, save_policy
+    from taosr_she.model.policy import load_policy, put_adapter, save_trained
     from taosr_she.train.sft.by_trl import TRAINER, train_by_trl
     from taosr_she.train.sft.loop import train_by_own_pass
     from taosr_she.train.state import STATE
@@ -73,8 +73,10 @@ def train_sft(
         folder.mkdir(parents=True, exist_ok=True)
         write_json(facts_path, {**facts, "finished": False})
     train = train_by_own_pass if settings.engine == "own" else train_by_trl
+    if settings.lora is not None:
+        put_adapter(policy, settings.lora, seed, folder)
     train(policy, kept, settings, seed, folder, on_step)
-    save_policy(policy, checkpoint)
+    save_trained(policy, folder, settings.lora)
     write_json(facts_path, {**facts, "finished": True})
     # Twice the size of the model in optimizer state that nothing needs any more.
     shutil.rmtree(folder / TRAINER, ignore_errors=True)
@@ -85,7 +87,10 @@ def train_sft(
 def _fingerprint(policy: "Policy", examples: Sequence[Example], settings: SFTSettings, seed: int) -> str:
     """Tells whether the run in a folder is this run: data, settings, seed and a sample of the start weights."""
     # How often to save does not change the result, so a run may resume with another choice.
-    parts = [settings.model_dump_json(exclude={"save_every"}), str(seed)]
+    parts = [
+        settings.model_dump_json(exclude={"save_every"} | ({"lora"} if settings.lora is None else set())),
+        str(seed),
+    ]
     digest = hashlib.sha256("\n".join(parts).encode())
     for example in examples:
         digest.update(f"{example.ids}{example.labels}".encode())

@@ -22,6 +22,8 @@ def arguments(
     `own` are those that only this trainer has, or has otherwise. `what` is trained, for the message. Raises UserError
     when several GPUs are visible: the trainer would split the batch among them.
     """
+    from taosr_she.engine.precision import count_weights, in_bfloat16
+
     gpu = policy.device.type == "cuda"
     shared = {
         "output_dir": str(folder),
@@ -33,7 +35,7 @@ def arguments(
         "max_grad_norm": settings.grad_clip,
         "seed": seed,
         "use_cpu": policy.device.type == "cpu",
-        "bf16": gpu if settings.precision == "auto" else settings.precision == "bfloat16",
+        "bf16": in_bfloat16(policy.device, count_weights(policy.model), settings.precision),
         "gradient_checkpointing": False,
         "dataloader_pin_memory": gpu,
         "max_length": None,  # what is too long was left out before
