@@ -7,6 +7,7 @@ from pydantic import Field, field_validator, model_validator
 
 from taosr_she.base.config import Strict
 from taosr_she.base.errors import UserError
+from taosr_she.base.files import read_object
 from taosr_she.examine.foreign import Foreign, examiner_class
 from taosr_she.examine.gsrm_endpoint import EndpointGSRM, EndpointGSRMConfig
 from taosr_she.examine.hybrid import BAR, Hybrid, check_bar
@@ -15,7 +16,6 @@ from taosr_she.examine.verdicts import Examiner
 from taosr_she.examine.verifier import Verifier
 from taosr_she.recipe.context import Context
 from taosr_she.recipe.data_folder import DataFolder
-from taosr_she.recipe.records import read_record
 from taosr_she.train.rl.monitor import Monitor, MonitorConfig
 
 RENAMED_MODES = {"judge_only": "gsrm_only", "scalar": "scalar_reward_model"}
@@ -139,7 +139,7 @@ def _gsrm(context: Context, how: Examination) -> Examiner:
     from taosr_she.examine.gsrm import GSRM
     from taosr_she.recipe.stages.gsrm import REPORT  # whose folder imports this file
 
-    report = read_record(context.stages / how.gsrm / REPORT)
+    report = read_object(context.stages / how.gsrm / REPORT)
     if not report:
         raise UserError(f"{context.stages / how.gsrm / REPORT} is damaged: run again with --redo {how.gsrm}")
     check_bar(report["examiners"]["gsrm"]["metrics"], how.bar, how.override_bar)

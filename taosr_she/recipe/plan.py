@@ -7,12 +7,12 @@ from typing import Any
 
 from taosr_she import __version__
 from taosr_she.base.errors import UserError
-from taosr_she.base.files import write_json
+from taosr_she.base.files import read_object, write_json
 from taosr_she.base.secret import masked_values
 from taosr_she.data.fingerprint import fingerprint_config
 from taosr_she.domain.domain import Domain
 from taosr_she.recipe.config import Recipe
-from taosr_she.recipe.records import DONE, STARTED, check_ours, clear, read_record, record_files
+from taosr_she.recipe.records import DONE, STARTED, check_ours, clear, record_files
 from taosr_she.recipe.stage import Stage, code_fingerprints
 
 
@@ -29,9 +29,9 @@ class PlannedStage:
     @property
     def state(self) -> str:
         """done | resumes (started with the same fingerprint) | changed (made with another one) | new."""
-        if read_record(self.folder / DONE).get("fingerprint") == self.fingerprint:
+        if read_object(self.folder / DONE).get("fingerprint") == self.fingerprint:
             return "done"
-        if read_record(self.folder / STARTED).get("fingerprint") == self.fingerprint:
+        if read_object(self.folder / STARTED).get("fingerprint") == self.fingerprint:
             return "resumes"
         return "changed" if self.folder.exists() or self.folder.is_symlink() else "new"
 

@@ -1,7 +1,6 @@
 """What the folder of a stage says about itself: who made it, is it complete, are its files as they were written."""
 
 import hashlib
-import json
 import shutil
 from collections.abc import Iterable
 from fnmatch import fnmatch
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from taosr_she.base.errors import UserError
+from taosr_she.base.files import read_object
 
 STARTED = "started.json"
 """Written when a stage begins: the fingerprint of what is being made here."""
@@ -33,18 +33,9 @@ LATER = (CARD, "checkpoint/decision.json")
 _CHUNK = 1 << 20
 
 
-def read_record(path: Path) -> dict[str, Any]:
-    """The object in a JSON file; empty when the file is missing or damaged (a power cut leaves empty files)."""
-    try:
-        content = json.loads(path.read_text("utf-8"))
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError, RecursionError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
 def damaged_records(folder: Path) -> list[str]:
     """Names of the records that are there and cannot be read."""
-    return [name for name in (STARTED, DONE) if (folder / name).exists() and not read_record(folder / name)]
+    return [name for name in (STARTED, DONE) if (folder / name).exists() and not read_object(folder / name)]
 
 
 def check_ours(folder: Path) -> None:
@@ -56,7 +47,7 @@ def check_ours(folder: Path) -> None:
     if names and not {STARTED, DONE} & set(names):
         raise UserError(f"{folder}: not the folder of a stage (neither {STARTED} nor {DONE} in it); {mend}")
     foreign = [name for name in names if not any(fnmatch(name, known) for known in KNOWN)]
-    files = read_record(folder / DONE).get("files")
+    files = read_object(folder / DONE).get("files")
     if isinstance(files, dict):
         there = (path.relative_to(folder).as_posix() for path in _files(folder / "checkpoint"))
         foreign += [name for name in there if name not in files and name not in LATER]
@@ -81,7 +72,7 @@ def record_files(folder: Path) -> dict[str, list[Any]]:
 
 def verify_files(folder: Path, stage: str) -> None:
     """Raises UserError when a file of a finished stage is missing or not what the stage has written."""
-    files = read_record(folder / DONE).get("files")
+    files = read_object(folder / DONE).get("files")
     for name, facts in files.items() if isinstance(files, dict) else ():
         path = folder / name
         if not path.is_file():

@@ -14,7 +14,7 @@ import yaml
 
 from taosr_she import __version__
 from taosr_she.base.errors import UserError
-from taosr_she.base.files import write_json, write_text
+from taosr_she.base.files import read_object, write_json, write_text
 from taosr_she.base.secret import masked_values
 from taosr_she.base.strict_yaml import dump_yaml
 from taosr_she.domain.domain import Domain
@@ -25,7 +25,7 @@ from taosr_she.recipe.context import Context
 from taosr_she.recipe.lock import only_process
 from taosr_she.recipe.plan import PlannedStage, forget, plan, redone
 from taosr_she.recipe.progress import Progress
-from taosr_she.recipe.records import damaged_records, read_record, verify_files
+from taosr_she.recipe.records import damaged_records, verify_files
 from taosr_she.recipe.run_log import RUN_LOG, RunLog
 from taosr_she.recipe.table import results_table
 from taosr_she.recipe.track import FOLDER as TRACKED
@@ -86,7 +86,7 @@ def open_folder(folder: Path) -> Iterator[None]:
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder}: the run folder would be here, and this is a file; name another place with out=")
     taken = [name for name in HEAD if (folder / name).exists()]
-    ours = read_record(folder / ENVIRONMENT)
+    ours = read_object(folder / ENVIRONMENT)
     damaged = (folder / ENVIRONMENT).is_file() and not ours
     if taken and not damaged and "taosr_she" not in ours:
         raise UserError(
@@ -189,7 +189,7 @@ def read_results(folder: Path) -> dict[str, Any] | None:
     files = sorted(folder.glob("stages/*/results.json"), key=lambda p: p.stat().st_mtime)
     if not files:
         return None
-    results = read_record(files[-1])
+    results = read_object(files[-1])
     if not results:
         raise UserError(f"{files[-1]} is damaged: run again with --redo {files[-1].parent.name}")
     return results
