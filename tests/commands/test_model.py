@@ -55,7 +55,7 @@ def test_an_imported_file_judges(file: Path, pairs: Path, tmp_path: Path, cli: C
         (["small.gguf", "--out", "text.gguf"], "--out text.gguf: is a file; name a folder"),
         (["small.gguf", "--out", "text.gguf/new"], "--out text.gguf/new: text.gguf is not a folder"),
         (["small.gguf", "--out", "/proc/new"], "--out /proc/new: cannot write to /proc"),
-        (["small.gguf", "--out", "."], "--out .: is no name of a folder"),
+        (["small.gguf", "--out", "."], "--out .: is not the name of a folder"),
         (["small.gguf"], "Missing option '--out'"),
     ],
 )

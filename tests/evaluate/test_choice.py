@@ -81,7 +81,7 @@ def test_a_fixed_rule_needs_no_pairs_and_an_open_one_does() -> None:
         Decision(rule="tiers", threshold=0.3), {},
     )  # fmt: skip
     assert choose_decision(DOMAIN, [], PRIOR, DecisionConfig())[0] == WRITTEN
-    with pytest.raises(UserError, match="chosen on development pairs, but there are none"):
+    with pytest.raises(UserError, match="chosen on development pairs, and there are none"):
         choose_decision(DOMAIN, [], PRIOR, DecisionConfig(rule="prior"))
     assert [DecisionConfig(rule=r).open for r in ("text", "argmax", "prior", "tiers", "auto")] == [
         False,
