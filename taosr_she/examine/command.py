@@ -21,7 +21,7 @@ from taosr_she.examine.store import AnnotationStore, read_all
 def import_people(
     console: Console, path: Path, store: str, layout: PeopleLayout, domain_name: str, pairs: Path | None
 ) -> None:
-    """Add people's annotations (annotated queries or rated pairs) from a file to a store, which is created if missing."""
+    """Add people's annotations (annotated queries or rated pairs) from a file to a store, created if missing."""
     found = people_of(path, layout, load_domain(domain_name), pairs)
     with AnnotationStore(store) as opened:
         opened.add(found)

@@ -81,7 +81,7 @@ def model_card(recipe: Recipe, domain: Domain, name: str, record: Mapping[str, A
 
 
 def base_model(stages: Mapping[str, Mapping[str, Any]], name: str) -> str:
-    """Where the weights of a stage come from in the end: a name of ours, a folder, or a name on the hub."""
+    """The origin of a stage's weights: a short name of ours, a folder, or a hub name."""
     while "start" in stages[name]:
         name = stages[name]["start"]
     return str(stages[name]["model"])
@@ -184,7 +184,7 @@ def _results(stages: Path, name: str) -> Iterator[str]:
         if model:
             of = f"{results['pairs']:,} pairs of the {results['split']} split"
             rule = model.get("decision", "text")
-            how = "" if rule == "text" else f" (the label by rule {code(rule)}, see `decision.json`)"
+            how = "" if rule == "text" else f" (decision rule {code(rule)}, see `decision.json`)"
             yield f"On {of}, shares in percent, with 95% intervals over queries{how}:"
             metrics = table_metrics(results["step_keys"])
             yield _table(model["metrics"], model["intervals"], {key: metric_name(key) for key in metrics})

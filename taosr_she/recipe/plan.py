@@ -83,8 +83,8 @@ def forget(chosen: Sequence[PlannedStage]) -> None:
 def plan(recipe: Recipe, domain: Domain, to_run: bool = True) -> list[PlannedStage]:
     """All stages in order, with fingerprints that follow from settings, seed, domain, version and inputs.
 
-    UserError when a stage that is to run starts from a model that is not there, or from one of another domain. Without
-    `to_run` only the fingerprints are asked for, and models are not looked at.
+    UserError if a stage that is to run starts from a model that does not exist, or from one of another domain. Without
+    `to_run`, only fingerprints are computed, and models are not checked.
     """
     prints: dict[str, str] = {}
     planned = []

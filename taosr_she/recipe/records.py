@@ -29,7 +29,7 @@ KNOWN = (
 CARD = "checkpoint/README.md"
 """The model card, which a later evaluation may add to: neither compared nor foreign."""
 LATER = (CARD, "checkpoint/decision.json")
-"""Files of a checkpoint that a later evaluation writes; the second is the decision rule that it chose."""
+"""Files that a later evaluation adds to a checkpoint; the second is the decision rule that it chose."""
 _CHUNK = 1 << 20
 
 

@@ -22,7 +22,7 @@ class Stage(Strict):
     kind: str
     """Name of the kind, or the import path of a kind that is not ours."""
     offers: ClassVar[str] = ""
-    """What later stages may read of it: `data` (the files of `DataFolder`), `checkpoint` (a policy in `checkpoint/`),
+    """What it offers to later stages: `data` (the files of `DataFolder`), `checkpoint` (a policy in `checkpoint/`),
     `select` (pairs in `selected.jsonl`), `gsrm`, `scalar_reward_model`. Empty: nothing."""
     checkpoint_is: ClassVar[str] = ""
     """What its checkpoint is, for the model card. Empty: it writes none."""

@@ -56,9 +56,9 @@ def test_the_models_own_decision_rule_is_used_and_said_and_can_be_left_out(
     save_decision(Decision(rule="tiers", threshold=0.4), folder)
     for command, out in (("judge", "judged.jsonl"), ("evaluate", "evaluation")):
         code, said, _ = cli(command, folder, pairs, "--out", tmp_path / out, *SHORT)
-        assert code == 0 and "domain 'esci', labels by tiers 0.4" in said
+        assert code == 0 and "domain 'esci', decision rule tiers 0.4" in said
         code, said, _ = cli(command, folder, pairs, "--out", tmp_path / f"as-{out}", *SHORT, "--as-written")
-        assert code == 0 and "domain 'esci'\n" in said and "labels by" not in said
+        assert code == 0 and "domain 'esci'\n" in said and "decision rule" not in said
     results = [json.loads((tmp_path / name / "results.json").read_text()) for name in ("evaluation", "as-evaluation")]
     assert [found["models"]["model"]["decision"] for found in results] == ["tiers 0.4", "text"]
     (folder / "decision.json").write_text('{"rule": "tiers"}')

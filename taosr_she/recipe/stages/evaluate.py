@@ -37,12 +37,12 @@ class EvaluateStage(Stage):
     """Which pairs."""
     baselines: tuple[str, ...] = ()
     """Baselines fitted on the training split: `majority`, `tfidf`, `minilm` and `cross_encoder` (extra `baselines`;
-    tuned on the development split), or one of your own by import path (`my_package.baselines:my_baseline`,
-    docs/extending.md), which the table calls by its last name."""
+    tuned on the development split), or your own by import path (`my_package.baselines:my_baseline`,
+    docs/extending.md), whose last part is its name in the table."""
     compare: tuple[tuple[str, str], ...] = ()
     """Pairs (a, b) for the paired comparison b - a; empty: every model against the one before it."""
     decision: DecisionConfig = DecisionConfig()
-    """How models and baselines decide for a label. With any rule but `text` the rule is kept in each model's checkpoint
+    """Decision rule for the labels of models and baselines. Any rule but `text` is saved in each model's checkpoint
     (`decision.json`), where `judge` and `load_judge` find it."""
     max_new_tokens: int = Field(default=128, gt=0)
     """Length limit of a response."""
@@ -103,14 +103,14 @@ class EvaluateStage(Stage):
             raise UserError(f"stage '{context.name}': the {self.split} split of '{self.data}' is empty")
         verifier = Verifier(domain, data.truth())
         training = data.pairs("training")
-        to_tune = data.pairs("development") if self.split == "test" else []  # what is measured on is not tuned on
+        to_tune = data.pairs("development") if self.split == "test" else []  # never tune on the measured split
         development = to_tune if self.decision.open else []
         prior = training_prior(domain, training)
         decisions: dict[str, Decision] = {}
         scores: dict[str, dict[str, float]] = {}
 
         def by_rule(name: str, answers: list[Prediction], on_development: list[Prediction]) -> list[Prediction]:
-            """The answers with labels by the rule that is best on the development pairs."""
+            """The predictions with labels by the rule that is best on the development pairs."""
             decisions[name], scores[name] = choose_decision(domain, on_development, prior, self.decision)
             return decided(domain, answers, decisions[name])
 

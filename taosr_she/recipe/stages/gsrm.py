@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from taosr_she.model.policy import Policy
 
 REPORT = "examiners.json"
-"""What the report and the bar read: metrics of the GSRM and of its controls on held-out people."""
+"""Read by the report and the bar: metrics of the GSRM and of its controls on held-out people."""
 
 
 class GSRMStage(Stage):
@@ -46,11 +46,11 @@ class GSRMStage(Stage):
     )
     renamed: ClassVar[dict[str, str]] = {"scalar": "scalar_reward_model"}
     start: str = "sft"
-    """Name of the stage whose checkpoint is examined by the GSRM, and is its start."""
+    """Name of the stage whose checkpoint the GSRM examines and starts from."""
     data: str = "data"
     """Name of the data stage."""
     group_size: int = Field(default=4, gt=0)
-    """Where steps are read: responses of the start policy to each annotated pair, the errors the GSRM will meet."""
+    """If steps are read: number of responses of the start policy to each annotated pair, with its errors."""
     corrupted: int = Field(default=2000, ge=0)
     """Where steps are read: examples made by named corruptions from what people said is right."""
     corrupted_demonstrations: int = Field(default=8000, ge=0)
@@ -64,7 +64,7 @@ class GSRMStage(Stage):
     settings: SFTSettings = SFTSettings()
     """How to train."""
     scalar_reward_model: str | None = None
-    """Name of an earlier `scalar_reward_model` stage, measured beside the GSRM as a control."""
+    """Name of an earlier `scalar_reward_model` stage, measured together with the GSRM as a control."""
     resamples: int = Field(default=1000, ge=100)
     """Bootstrap resamples (over pairs) of the intervals."""
 
@@ -120,7 +120,7 @@ def training_set(context: Context, stage: GSRMStage, data: DataFolder, policy: "
     pairs = [p for p in data.pairs("training") if p.pair_id in said]
     if not pairs:
         raise UserError(
-            f"stage '{context.name}': nobody annotated a pair of the training split: a GSRM needs some to learn from"
+            f"stage '{context.name}': no pair of the training split is annotated: a GSRM needs some to learn from"
         )
     right = right_conclusions(domain, pairs, annotations)
     references = clean_references(domain, pairs, right)
@@ -150,7 +150,7 @@ def measure(context: Context, stage: GSRMStage, data: DataFolder, policy: "Polic
     pairs = [p for p in data.pairs("development") if p.pair_id in said]
     if not pairs:
         raise UserError(
-            f"stage '{context.name}': nobody annotated a pair of the development split: a GSRM that nobody can check "
+            f"stage '{context.name}': no pair of the development split is annotated: a GSRM that nobody can check "
             "is not used"
         )
     sampled, responses, _ = sample_responses(
@@ -163,7 +163,7 @@ def measure(context: Context, stage: GSRMStage, data: DataFolder, policy: "Polic
     if stage.scalar_reward_model:
         try:
             examiners["scalar_reward_model"] = _scalar(context, stage, data, policy, sampled, responses)
-        except UserError as error:  # a control that cannot be fitted is told, and does not cost the GSRM
+        except UserError as error:  # a control that cannot be fitted is reported, and does not stop the GSRM
             notes.append(f"The scalar reward model is left out as a control: {error}.")
             context.progress.say(f"{context.name}: {notes[-1]}")
     ids = [p.pair_id for p in sampled]
@@ -188,7 +188,7 @@ def _scalar(
     sampled: list[Pair],
     responses: list[Response],
 ) -> np.ndarray:
-    """The scalar reward model as an examiner of steps; its threshold is chosen on the training split."""
+    """The scalar reward model used as an examiner of steps; its threshold is chosen on the training split."""
     from taosr_she.examine.scalar import ScalarExaminer
     from taosr_she.model.responses import sample_responses
 

@@ -41,7 +41,7 @@ class RLStage(Stage):
     watch: WatchConfig | None = None
     """Answer development pairs every few updates, for learning curves (`watch.jsonl`); unset: not."""
     collapse: CollapseConfig = CollapseConfig()
-    """When to warn, or stop, because the rollouts give up labels."""
+    """When to warn or stop because the rollouts no longer give some labels."""
     settings: StepCreditSettings = StepCreditSettings()
     """How to train."""
 

@@ -1,5 +1,5 @@
-"""Supervised fine-tuning: SFT, rejection sampling, labels alone, and the generative reward model train by this.
+"""Supervised fine-tuning: used by SFT, rejection sampling, labels alone, and the generative reward model.
 
-`train` checks, resumes and leaves a checkpoint behind; `loop` is our own engine on one device, `by_trl` TRL's trainer
-for several. `settings` says what can be set, `order` in which order examples come.
+`train` checks the input, resumes, and writes the checkpoint. `loop` is our own engine for one device, `by_trl` TRL's
+trainer for several. `settings` has the options, `order` the order of the examples.
 """
