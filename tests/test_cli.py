@@ -134,7 +134,7 @@ def test_ctrl_c_is_one_line_and_130(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["run", "nowhere.yaml"], "recipe 'nowhere.yaml' is neither a file nor one of: demo"),
+        (["run", "nowhere.yaml"], "recipe 'nowhere.yaml' is neither a file nor one of: chorus, demo"),
         (["run", "demo", "sead=1"], "sead: unknown key"),
         (["run", "demo", "--seeds", "1,x"], "expected whole numbers"),
         (["run", "demo", "--seeds", "1"], "at least two different seeds"),
@@ -231,7 +231,7 @@ def test_examine_with_a_gsrm_says_what_each_step_should_be(
     path, out = responses_file(tmp_path / "responses.jsonl"), tmp_path / "examined.jsonl"
     arguments = ["examine", str(path), "--gsrm", str(folder), "--out", str(out)]
     assert call(monkeypatch, *arguments) == 2  # a model that was never trained as a GSRM
-    assert "no gsrm.json there" in capsys.readouterr().err
+    assert "it has no gsrm.json" in capsys.readouterr().err
     GSRM(policy, domain, GSRMConfig(max_reasoning_tokens=16)).save_config(folder)
     assert call(monkeypatch, *arguments) == 0
     row = json.loads(out.read_text().splitlines()[0])

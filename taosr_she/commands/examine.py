@@ -40,7 +40,7 @@ def examine(
     domain: ModelDomainOption = None,
     force_domain: ForceDomainOption = False,
     annotations: Annotated[
-        str | None, typer.Option(help="What people said: JSONL, a SQLite file (.db), or a database URL.")
+        str | None, typer.Option(help="Annotations by people: JSONL, a SQLite file (.db), or a database URL.")
     ] = None,
     gsrm: Annotated[Path | None, path_option("Checkpoint folder of a GSRM stage.")] = None,
     endpoint: Annotated[str | None, typer.Option(help="GSRM behind an OpenAI-compatible endpoint: its URL.")] = None,

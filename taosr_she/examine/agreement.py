@@ -54,8 +54,8 @@ class PairAgreement:
 
 @dataclass(frozen=True, slots=True)
 class AnnotatorReport:
-    """One annotator beside the majority of the others: more than half of those who judged the item, two at least,
-    since of two people who differ nobody can say which one is wrong."""
+    """One annotator and the majority of the others: more than half of those with a verdict on the item, and at least
+    two, because if only two people differ, it is unknown which one is wrong."""
 
     annotator: str
     records: int
@@ -63,7 +63,7 @@ class AnnotatorReport:
     items: int  # with a majority of the others
     pairs: int  # of these items
     agreement: float  # share of `items` that agree; NaN without items
-    others_agreement: float  # the same for all other annotators together, each beside the majority of their others
+    others_agreement: float  # the same for all other annotators together, each with the majority of their others
     p_value: float  # of the outlier rule, before correction
     outlier: bool
 

@@ -26,7 +26,7 @@ BUSY_SECONDS = 10.0
 CACHE_KIB = 65_536
 """Pages that SQLite may keep in memory, for each process: enough for the indices of a million records."""
 PATIENCE_SECONDS = 120.0
-"""How long an action is tried again, with growing pauses, before the user is told."""
+"""How long an action is repeated, with growing pauses, before it fails with an error."""
 
 
 def open_engine(url_or_path: str | Path, create: bool) -> "Engine":

@@ -1,10 +1,10 @@
 """Annotations in TRL's stepwise-supervision layout: a prompt, its completions (the steps), a label for each.
 
-One row is what one annotator said about one response (or, as references, about one pair): `completions` are the steps
-in schema order as they stand in a response (`[category] same`), `labels` whether each is correct. Steps that the
-annotator did not judge are absent. Columns that trainers pass over carry the rest: ids, annotator, and lists beside
-`completions` for time, note and correction. `unsure` has no place among true and false, so such records stand in a
-column of their own; an annotator who was unsure throughout leaves a row without completions.
+One row has the annotations of one annotator for one response (or, as references, for one pair). `completions` are the
+steps in schema order as written in a response (`[category] same`), `labels` whether each is correct. Steps without a
+verdict are absent. Columns that trainers ignore contain the rest: ids, annotator, and lists parallel to `completions`
+for time, note and correction. `unsure` is neither true nor false, so such records are in a column of their own; an
+annotator who was unsure about every step has a row without completions.
 """
 
 from collections.abc import Iterable, Iterator, Mapping

@@ -1,7 +1,7 @@
-"""The annotation store: what people said about steps, in one SQLite file or any database that SQLAlchemy knows.
+"""The annotation store: annotations of steps, in one SQLite file or any database that SQLAlchemy supports.
 
-Lookups go through indices and fetch only what was asked for. What several people's records come to is decided by
-`majority`; the store only keeps them.
+Lookups use indices and fetch only the requested records. The store only keeps records; `majority` combines those of
+several people.
 """
 
 import hashlib
@@ -39,8 +39,8 @@ STORE_ENDINGS = (".db", ".sqlite", ".sqlite3")
 
 
 def open_annotations(source: str | Path) -> "AnnotationStore | list[Annotation]":
-    """What people said: a store (a URL, or a file that ends in .db, .sqlite or .sqlite3), or the records of a JSONL
-    file. Raises UserError for a file that is not there: opening a store for reading must not create an empty one.
+    """Annotations: a store (a URL, or a file that ends in .db, .sqlite or .sqlite3), or the records of a JSONL file.
+    Raises UserError if the file does not exist: opening a store for reading must not create an empty one.
     """
     text = str(source)
     if "://" not in text and not Path(text).is_file():

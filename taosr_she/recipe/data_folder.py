@@ -53,7 +53,7 @@ class DataFolder:
         return list(read_demonstrations(self.folder / "demonstrations.jsonl"))
 
     def annotations(self) -> list[Annotation]:
-        """What people said of the training split; training may use it."""
+        """Annotations of the training split, which training may use."""
         return read_annotations(self.folder / "annotations.jsonl")
 
     def probe(self) -> list[Annotation]:

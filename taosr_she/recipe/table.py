@@ -60,7 +60,7 @@ class ModelTable:
 MIN_CELL = 8
 """Least characters of a model's column: names fold within it."""
 HEAD = 16
-"""Characters of the metrics' column where it must be narrow: three models with intervals then fit into 80."""
+"""Width of the metrics' column in a narrow terminal: three models with intervals then fit into 80 characters."""
 BORDER = 3
 """What a column takes beyond its text: a line and two blanks."""
 

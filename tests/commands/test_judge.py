@@ -95,7 +95,8 @@ def test_a_model_that_says_no_domain_needs_one_named(
     (tmp_path / "old" / "domain.yaml").unlink()
     code, _, error = cli("judge", tmp_path / "old", pairs, "--out", tmp_path / "o.jsonl")
     assert code == 2 and len(error.splitlines()) == 1
-    assert "it has no domain.yaml" in error and "--domain (taobao, esci, wands, or a YAML file)" in error
+    assert "it has no domain.yaml" in error
+    assert "--domain (taobao, esci, wands, chorus, esci-typed, or a YAML file)" in error
 
 
 @pytest.mark.parametrize(

@@ -50,12 +50,12 @@ def test_an_imported_file_judges(file: Path, pairs: Path, tmp_path: Path, cli: C
     [
         (["no.gguf", "--out", "new"], "no.gguf: no such file"),
         ([".", "--out", "new"], ".: is a folder; name the .gguf file itself"),
-        (["text.gguf", "--out", "new"], "text.gguf: no GGUF file"),
+        (["text.gguf", "--out", "new"], "text.gguf: not a GGUF file"),
         (["small.gguf", "--out", "full"], "--out full: is not empty; name a new folder"),
         (["small.gguf", "--out", "text.gguf"], "--out text.gguf: is a file; name a folder"),
         (["small.gguf", "--out", "text.gguf/new"], "--out text.gguf/new: text.gguf is not a folder"),
-        (["small.gguf", "--out", "/proc/new"], "--out /proc/new: nothing can be written in /proc"),
-        (["small.gguf", "--out", "."], "--out .: is no name of a folder"),
+        (["small.gguf", "--out", "/proc/new"], "--out /proc/new: cannot write to /proc"),
+        (["small.gguf", "--out", "."], "--out .: is not the name of a folder"),
         (["small.gguf"], "Missing option '--out'"),
     ],
 )

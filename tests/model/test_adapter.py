@@ -126,7 +126,7 @@ def test_a_lost_or_another_base_is_told(
 
 
 @pytest.mark.parametrize("file", ["adapter_config.json", "base.json"])
-@pytest.mark.parametrize(("text", "said"), [("{", "is not JSON"), ("[]", "holds no JSON object")])
+@pytest.mark.parametrize(("text", "said"), [("{", "is not JSON"), ("[]", "is not a JSON object")])
 def test_damaged_files_are_told(
     file: str, text: str, said: str, folders: tuple[Path, torch.Tensor, torch.Tensor]
 ) -> None:
@@ -138,10 +138,10 @@ def test_damaged_files_are_told(
 def test_a_recipe_may_start_from_it(folders: tuple[Path, torch.Tensor, torch.Tensor], saved: Path) -> None:
     folder = str(folders[0] / "checkpoint")
     check_folder(folder)
-    with pytest.raises(UserError, match=r"an adapter .*; merge it into its base model first"):  # no policy
+    with pytest.raises(UserError, match=r"is an adapter .*; merge it into its base model first"):  # no policy
         load_parts(folder, AutoModelForCausalLM, torch.device("cpu"))
     (saved / "config.json").unlink()
-    with pytest.raises(UserError, match=f"model {saved.resolve()}: no config.json there"):
+    with pytest.raises(UserError, match=f"model {saved.resolve()}: it has no config.json"):
         check_folder(folder)
 
 

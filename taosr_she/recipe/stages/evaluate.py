@@ -67,7 +67,7 @@ class EvaluateStage(Stage):
             raise ValueError("neither `models` nor `baselines`: nothing to measure")
         twice = [name for name in names if names.count(name) > 1]
         if twice:
-            raise ValueError(f"'{twice[0]}' stands twice in `models` and `baselines`")
+            raise ValueError(f"'{twice[0]}' occurs twice in `models` and `baselines`")
         for a, b in self.compare:
             unknown = [name for name in (a, b) if name not in names]
             if unknown:
@@ -179,12 +179,12 @@ def training_prior(domain: Domain, training: list[Pair]) -> dict[str, float]:
 
 
 def short_name(baseline: str) -> str:
-    """What the results call a baseline: of an import path, the name behind the module."""
+    """The name of a baseline in the results; for an import path, the part after the module."""
     return baseline.rpartition(":")[2]
 
 
 def training_speed(stage: Path) -> float | None:
-    """Median tokens a second of the updates of a training stage, sampling to weights; None where it samples nothing."""
+    """Median tokens per second of the updates of a training stage, sampling included; None if it samples nothing."""
     from taosr_she.train.state import metrics_rows
 
     rows = metrics_rows(stage / "metrics.jsonl")

@@ -36,7 +36,7 @@ REPORT = "examiners.json"
 
 
 class GSRMStage(Stage):
-    """Train a generative stepwise reward model (GSRM) on what people said, and measure it on what other people said."""
+    """Train a generative stepwise reward model (GSRM) on annotations, and measure it on those of held-out people."""
 
     kind: Literal["gsrm"]
     """Name of the kind."""
@@ -52,17 +52,17 @@ class GSRMStage(Stage):
     group_size: int = Field(default=4, gt=0)
     """If steps are read: number of responses of the start policy to each annotated pair, with its errors."""
     corrupted: int = Field(default=2000, ge=0)
-    """Where steps are read: examples made by named corruptions from what people said is right."""
+    """If steps are read: number of examples made by named corruptions from conclusions that people gave."""
     corrupted_demonstrations: int = Field(default=8000, ge=0)
-    """Where steps are read: examples made so from demonstrations that end in the right label; they teach to compare."""
+    """If steps are read: number of such examples from demonstrations with the right label; they teach to compare."""
     report_group_size: int = Field(default=2, gt=0)
-    """Responses of the start policy sampled for each pair that held-out people annotated."""
+    """Number of responses of the start policy sampled for each pair that held-out people annotated."""
     sampling: Sampling = Sampling()
     """Length limit and temperature of the responses."""
     gsrm: GSRMConfig = GSRMConfig()
     """How the GSRM examines."""
     settings: SFTSettings = SFTSettings()
-    """How to train."""
+    """Settings of the training."""
     scalar_reward_model: str | None = None
     """Name of an earlier `scalar_reward_model` stage, measured together with the GSRM as a control."""
     resamples: int = Field(default=1000, ge=100)
@@ -104,7 +104,7 @@ class GSRMStage(Stage):
 
 
 def training_set(context: Context, stage: GSRMStage, data: DataFolder, policy: "Policy") -> "list[Examined]":
-    """Right reasonings; where steps are read, also rollouts with people's verdicts, and corrupted responses."""
+    """Right reasonings; if steps are read, also rollouts with people's verdicts, and corrupted responses."""
     from taosr_she.examine.gsrm import compared_steps
     from taosr_she.examine.gsrm_data import (
         clean_demonstrations,
@@ -126,7 +126,7 @@ def training_set(context: Context, stage: GSRMStage, data: DataFolder, policy: "
     references = clean_references(domain, pairs, right)
     if all(compared_steps(domain, stage.gsrm)):
         if not references:
-            raise UserError(f"stage '{context.name}': people said of no pair what every step should conclude")
+            raise UserError(f"stage '{context.name}': no pair has annotations of what every step should conclude")
         return references
     sampled, responses, _ = sample_responses(policy, domain, pairs, stage.group_size, stage.sampling, seed, SAMPLE_ROWS)
     context.tell_malformed((r.reason for r in responses), stage.start)

@@ -63,11 +63,11 @@ class PairsStage(Stage):
     columns: dict[str, str] = Field(default_factory=dict)
     """Our field -> the file's column, on top of the layout."""
     encoding: str | None = None
-    """Of a text file that is not UTF-8: cp1252, gb18030, shift_jis, ..."""
+    """Encoding of a text file that is not UTF-8: cp1252, gb18030, shift_jis, ..."""
     where: dict[str, Any] = Field(default_factory=dict)
     """Keep only rows with these values, e.g. `{locale: us}`."""
     not_scored: dict[str, Any] = Field(default_factory=dict)
-    """Rows with these values may train but are left out of the development and test splits."""
+    """Rows with these values are used for training only, not in the development and test splits."""
     split: dict[str, float] = Field(default_factory=lambda: {"training": 0.7, "development": 0.1, "test": 0.2})
     """Shares of the splits, by query."""
     fold: Fold | None = None
@@ -83,7 +83,7 @@ class PairsStage(Stage):
     llm: LLMTeacherConfig | None = None
     """Endpoint, model and limits of `teacher: llm`. Answers are kept in `llm-answers.jsonl` of the run folder."""
     demonstrations: str | None = None
-    """A file of demonstrations (JSONL of `pair_id, response, teacher`) instead of the teacher's."""
+    """A file of demonstrations (JSONL of `pair_id, response, teacher`) that replaces the teacher."""
     annotations: str | None = None
     """Annotations by people: a JSONL file, a SQLite file (.db, .sqlite), or a database URL. Those of the training split
     examine rollouts and train GSRMs, those of the development split measure GSRMs, and those of both scored splits are
@@ -195,12 +195,12 @@ def _matches(pair: Pair, values: dict[str, Any]) -> bool:
 
 
 def _value(pair: Pair, name: str) -> Any:
-    """Of a column of the file, or one of our fields; None where the pair has none."""
+    """The value of a column of the file, or of one of our fields; None if the pair has none."""
     return pair.extra.get(name, getattr(pair, name, getattr(pair.product, name, None)))
 
 
 def _check_columns(pairs: list[Pair], names: Iterable[str]) -> None:
-    """A misspelled name must not look like a column whose values are all others."""
+    """Otherwise, a misspelled name would look like a column in which no value matches."""
     columns = list(dict.fromkeys(column for pair in pairs for column in pair.extra))
     ours = [field.name for kind in (Pair, Product) for field in fields(kind)]
     for name in names:
@@ -260,7 +260,7 @@ def _said_of(pairs: list[Pair], annotations: list[Annotation]) -> list[Annotatio
 def _references(
     context: Context, stage: PairsStage, pairs: list[Pair], people: list[Annotation], typed: TypedPairs | None
 ) -> list[Annotation]:
-    """Machine references where people said nothing of a step."""
+    """Machine references for steps without annotations by people."""
     if stage.teacher not in ("lexical", "catalogue"):
         return []
     label = context.domain.steps[context.domain.label_step].key

@@ -157,7 +157,7 @@ def hit_rate(metrics: Path) -> dict[str, float]:
 
 
 def curriculum_of(context: Context, stage: RLStage, pairs: list[Pair]) -> Curriculum:
-    """The stages with their pairs. Raises UserError for a band that holds no pair, or that nobody has measured."""
+    """The stages with their pairs. Raises UserError for a band without pairs, or without measured pass rates."""
     from taosr_she.select.report import SELECTED
 
     pools = []

@@ -37,7 +37,7 @@ class SFTStage(Stage):
     model: str = TINY
     """`tiny`, another short name (`smollm2-135m`: docs/models.md), a folder, or a name on the Hugging Face hub."""
     other_domain: bool = False
-    """Start from `model` although its `domain.yaml` says that it was trained for another domain."""
+    """Start from `model` even if its `domain.yaml` names another domain than the recipe."""
     tiny: TinyConfig = TinyConfig()
     """Size of the tiny model."""
     settings: SFTSettings = SFTSettings()
