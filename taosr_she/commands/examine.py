@@ -121,14 +121,14 @@ def examine(
         so_far = f"{len(examined)} of {len(loaded.pairs)} responses were examined"
         if endpoint is None:
             return f"{so_far} and nothing is kept; run the same command again to start over"
-        return f"{so_far}; what the endpoint answered is kept in {paid}: run the same command again to go on"
+        return f"{so_far}; the endpoint's answers are kept in {paid}: run the same command again to continue"
 
     with said_when_stopped(kept), Progress(screen) as progress:
         if gsrm is not None:
             asked = GSRM.load(gsrm, shop, device)
         elif there is not None:
             asked = EndpointGSRM(there, shop, paid)
-            asked.progress = partial(progress.stage, "endpoint")  # it says how far it is, question by question
+            asked.progress = partial(progress.stage, "endpoint")  # progress, question by question
         hybrid = Hybrid(verifier, asked, chosen)  # type: ignore[arg-type] # one of Mode
         update = progress.stage("examining", len(loaded.pairs))
         for start in range(0, len(parsed), CHUNK):

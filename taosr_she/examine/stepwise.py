@@ -22,7 +22,7 @@ _LISTS = {"times": "time", "notes": "note", "corrections": "correction"}  # colu
 
 
 def rows_from_annotations(domain: Domain, annotations: Iterable[Annotation], pairs: Mapping[str, Pair]) -> list[Row]:
-    """Rows in the order in which their first record comes. `pairs` holds every annotated pair."""
+    """Rows in the order of their first record. `pairs` must have every annotated pair."""
     groups: dict[tuple[str, ...], list[dict[str, Annotation]]] = {}
     for a in annotations:
         alike = groups.setdefault(tuple(getattr(a, name) for name in _SHARED), [])
@@ -34,7 +34,7 @@ def rows_from_annotations(domain: Domain, annotations: Iterable[Annotation], pai
 
 
 def annotations_from_stepwise(domain: Domain, row: Any) -> Iterator[Annotation | tuple[BadAnnotation, Any]]:
-    """The records of a row; for each that cannot be read, why, and the row. Other columns are passed over."""
+    """The records of a row; for each that cannot be read, the reason and the row. Other columns are ignored."""
     if not isinstance(row, dict):
         yield BadAnnotation("not an object", "a row is an object"), row
         return

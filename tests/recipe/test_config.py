@@ -53,7 +53,10 @@ def test_overrides_replace_values_at_any_depth() -> None:
         (["stages.evaluate.compare=[[sft, nobody]]"], "`compare` names 'nobody', which is not among majority, tfidf"),
         (["stages.evaluate.compare=[[sft, sft]]"], "`compare` sets 'sft' against itself"),
         (["stages.evaluate.models=[sft, sft]"], "'sft' occurs twice in `models` and `baselines`"),
-        (["stages.evaluate.baselines=[bm25]"], "'bm25' is none of majority, tfidf, and no import path"),
+        (
+            ["stages.evaluate.baselines=[bm25]"],
+            "'bm25' is none of majority, tfidf, minilm, cross_encoder, and no import path",
+        ),
         (["stages.evaluate.baselines=[json:dumps]"], "json:dumps: cannot be called as (domain, train, test, seed)"),
         (["stages.srpo.settings.credit.rule=srop"], "credit.rule: 'srop' is none of outcome, scalar, process"),
         (["stages.evaluate.models=[]", "stages.evaluate.baselines=[]"], "nothing to measure"),
