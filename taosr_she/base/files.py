@@ -81,7 +81,7 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(part, ignore_errors=True)
         raise
     if folder.exists():
-        folder.rename(old)  # rename first: a kill during the deletion must not leave half a folder under its name
+        folder.rename(old)  # first, so that a kill during the deletion leaves no partial folder
     part.rename(folder)
     sync(folder.parent)
     shutil.rmtree(old, ignore_errors=True)

@@ -40,7 +40,7 @@ def examine(
     domain: ModelDomainOption = None,
     force_domain: ForceDomainOption = False,
     annotations: Annotated[
-        str | None, typer.Option(help="What people said: JSONL, a SQLite file (.db), or a database URL.")
+        str | None, typer.Option(help="Annotations by people: JSONL, a SQLite file (.db), or a database URL.")
     ] = None,
     gsrm: Annotated[Path | None, path_option("Checkpoint folder of a GSRM stage.")] = None,
     endpoint: Annotated[str | None, typer.Option(help="GSRM behind an OpenAI-compatible endpoint: its URL.")] = None,
@@ -121,14 +121,14 @@ def examine(
         so_far = f"{len(examined)} of {len(loaded.pairs)} responses were examined"
         if endpoint is None:
             return f"{so_far} and nothing is kept; run the same command again to start over"
-        return f"{so_far}; what the endpoint answered is kept in {paid}: run the same command again to go on"
+        return f"{so_far}; the endpoint's answers are kept in {paid}: run the same command again to continue"
 
     with said_when_stopped(kept), Progress(screen) as progress:
         if gsrm is not None:
             asked = GSRM.load(gsrm, shop, device)
         elif there is not None:
             asked = EndpointGSRM(there, shop, paid)
-            asked.progress = partial(progress.stage, "endpoint")  # it says how far it is, question by question
+            asked.progress = partial(progress.stage, "endpoint")  # progress, question by question
         hybrid = Hybrid(verifier, asked, chosen)  # type: ignore[arg-type] # one of Mode
         update = progress.stage("examining", len(loaded.pairs))
         for start in range(0, len(parsed), CHUNK):

@@ -54,8 +54,8 @@ class PairAgreement:
 
 @dataclass(frozen=True, slots=True)
 class AnnotatorReport:
-    """One annotator beside the majority of the others: more than half of those who judged the item, two at least,
-    since of two people who differ nobody can say which one is wrong."""
+    """One annotator and the majority of the others: more than half of those with a verdict on the item, and at least
+    two, because if only two people differ, it is unknown which one is wrong."""
 
     annotator: str
     records: int
@@ -63,7 +63,7 @@ class AnnotatorReport:
     items: int  # with a majority of the others
     pairs: int  # of these items
     agreement: float  # share of `items` that agree; NaN without items
-    others_agreement: float  # the same for all other annotators together, each beside the majority of their others
+    others_agreement: float  # the same for all other annotators together, each with the majority of their others
     p_value: float  # of the outlier rule, before correction
     outlier: bool
 
@@ -91,9 +91,9 @@ def pair_agreement(domain: Domain, annotations: Iterable[Annotation]) -> list[Pa
 def annotator_report(
     domain: Domain, annotations: Iterable[Annotation], alpha: float = 0.01, margin: float = 2.0
 ) -> list[AnnotatorReport]:
-    """Every annotator beside the others, by name; `outlier` as the module's rule says.
+    """Every annotator compared with the others, by name; `outlier` follows the rule at the top of this file.
 
-    `alpha` is the chance of naming anybody when all are alike. Needs items that three people have judged; for two, see
+    `alpha` is the chance of naming anyone if all are alike. Needs items with verdicts by three people; for two, see
     `pair_agreement`.
     """
     listed = list(annotations)
@@ -131,22 +131,22 @@ def what_cannot_be_said(
     if len(reports) < 2:
         notes.append(
             f"agreement needs two annotators: all {len(annotations)} records are by "
-            f"'{reports[0].annotator if reports else ''}'; let somebody else judge some of the same pairs"
+            f"'{reports[0].annotator if reports else ''}'; let someone else annotate some of the same pairs"
         )
     elif not overall:
         notes.append(
-            "no two annotators have judged the same item (the reference of a step of a pair, or the same text of it), "
+            "no two annotators share an item (the reference of a step of a pair, or the same text of it), "
             "so nothing can be compared: give some pairs to two of them"
         )
     elif not any(r.items for r in reports):
         notes.append(
-            "who stands out cannot be said: it needs items that three annotators have judged, for of two who differ "
-            "nobody knows which one is wrong"
+            "outliers cannot be found: this needs items with verdicts by three annotators, because if only two differ, "
+            "it is unknown which one is wrong"
         )
     if any(math.isnan(p.kappa) for p in overall):
         notes.append(
-            "kappa is unknown where both give one and the same value on all items of a step: chance alone would make "
-            "them agree as often"
+            "kappa is unknown if both annotators give the same single value on all items of a step: they would agree "
+            "as often by chance"
         )
     return notes
 

@@ -35,7 +35,7 @@ def import_people(
 
 
 def import_file(console: Console, path: Path, store: str, layout: Layout, domain_name: str) -> None:
-    """Add the records of a file to a store, which is made where there is none; bad records go to quarantine."""
+    """Add the records of a file to a store, which is created if missing; bad records go to quarantine."""
     quarantine = path.with_name(f"{path.name}.quarantine.jsonl")
     imported = import_annotations(path, layout, load_domain(domain_name), quarantine)
     if not imported.annotations:
@@ -58,7 +58,7 @@ def export_file(console: Console, store: str, path: Path, layout: Layout, domain
     """Write all records of a store; Label Studio and TRL's layout show the pairs, which must be given."""
     domain = load_domain(domain_name)
     if layout != "jsonl" and pairs is None:
-        raise UserError(f"--layout {layout} shows the pairs beside what was said of them: give --pairs")
+        raise UserError(f"--layout {layout} shows the annotated pairs: give --pairs")
     shown = load_pairs(pairs, domain).pairs if pairs else []
     annotations = read_all(store)
     export_annotations(path, layout, annotations, domain, shown)
@@ -72,11 +72,11 @@ def export_file(console: Console, store: str, path: Path, layout: Layout, domain
 
 
 def show_agreement(console: Console, store: str, domain_name: str) -> None:
-    """Every annotator beside the others, and every two of them."""
+    """Every annotator compared with the others, and every two of them with each other."""
     domain, annotations = load_domain(domain_name), read_all(store)
     if not annotations:
         raise UserError(f"{masked(store)}: no record in it, so there is nothing to compare")
-    table = Table(title=f"{masked(store)}: each annotator beside the majority of the others", title_justify="left")
+    table = Table(title=f"{masked(store)}: each annotator and the majority of the others", title_justify="left")
     for head in ("annotator", "records", "items", "agrees %", "others %", ""):
         names = head in ("annotator", "")  # a long name folds; a number is never cut
         table.add_column(head, justify="left" if names else "right", overflow="fold", no_wrap=not names)

@@ -30,9 +30,9 @@ Steps = dict[str, str]
 
 @dataclass(frozen=True)
 class Words:
-    """What a domain's steps say: the pool that plausible errors are drawn from.
+    """The values in a domain's steps, from which plausible errors are drawn.
 
-    `values` holds, by field key, the values seen; words of a step in free form stand under its own key.
+    `values` maps field keys to the values seen; the words of a step without fields are under the step's key.
     """
 
     domain: Domain
@@ -40,7 +40,7 @@ class Words:
 
     @classmethod
     def collect(cls, domain: Domain, responses: Iterable[Steps]) -> "Words":
-        """From many responses, right or not. Sorted, so that the same responses give the same errors."""
+        """From many responses, right or not. Sorted: the same responses give the same errors."""
         seen: dict[str, set[str]] = {}
         for steps in responses:
             for spec in statements(domain):
@@ -53,14 +53,14 @@ Corruption = Callable[[Steps, Random, Words], Steps | None]
 
 
 def statements(domain: Domain) -> list[StepSpec]:
-    """The closed steps that state something in open words: what is asked, then what is offered."""
+    """The closed steps with an open set of conclusions: the query, then the product."""
     return [s for s in domain.steps if s.kind == "closed" and s.form in ("text", "fields") and not s.choices]
 
 
 def corrupt(kind: str, steps: Steps, rng: Random, words: Words) -> tuple[Steps, tuple[str, ...]] | None:
     """A copy of right `steps` with the error `kind`, and the keys of the steps that are now wrong.
 
-    None where the kind does not apply to these steps, or would conclude the same as before.
+    None if the kind does not apply to these steps, or would not change the conclusion.
     """
     changed = CORRUPTIONS[kind](steps, rng, words)
     if changed is None:
@@ -74,7 +74,7 @@ def corrupt(kind: str, steps: Steps, rng: Random, words: Words) -> tuple[Steps, 
 
 
 def dropped_constraint(steps: Steps, rng: Random, words: Words) -> Steps | None:
-    """The first item says what kind of thing is asked; any other is dropped."""
+    """The first item is the requested kind of product; any other may be dropped."""
     spec = _statement(words, 0)
     if spec is None:
         return None

@@ -26,7 +26,7 @@ BUSY_SECONDS = 10.0
 CACHE_KIB = 65_536
 """Pages that SQLite may keep in memory, for each process: enough for the indices of a million records."""
 PATIENCE_SECONDS = 120.0
-"""How long an action is tried again, with growing pauses, before the user is told."""
+"""How long an action is repeated, with growing pauses, before it fails with an error."""
 
 
 def open_engine(url_or_path: str | Path, create: bool) -> "Engine":
@@ -116,15 +116,15 @@ def told(name: str | Path, what: str, more: tuple[type[Exception], ...] = ()) ->
 
 
 def begin_write(engine: "Engine") -> Any:
-    """A transaction that holds the write lock from its start: one that reads first could not get it later."""
+    """A transaction with the write lock from its start: one that reads first could not get it later."""
     return engine.execution_options(begin="BEGIN IMMEDIATE").begin()
 
 
 def patiently(action: Callable[[], T], name: str | Path) -> T:
-    """Run an action until no other process stands in its way. UserError after PATIENCE_SECONDS.
+    """Repeat an action until no other process blocks it. UserError after PATIENCE_SECONDS.
 
-    `action` is one whole transaction, so that a second attempt starts afresh. Two processes that insert the same record
-    at once are such a case too: the second attempt finds the record and updates it.
+    `action` is one whole transaction, so a second attempt starts again. This also covers two processes that
+    insert the same record at once: the second attempt finds the record and updates it.
     """
     from sqlalchemy.exc import DatabaseError
 

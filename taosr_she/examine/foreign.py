@@ -1,4 +1,4 @@
-"""An examiner of somebody else's, named by import path; what it answers is checked."""
+"""Your own examiner, named by import path; its answers are checked."""
 
 import inspect
 from collections.abc import Mapping, Sequence
@@ -15,8 +15,8 @@ from taosr_she.examine.verdicts import CODE, SOURCES, Verdicts
 
 
 def examiner_class(path: str, options: Mapping[str, Any]) -> type:
-    """The class at an import path. Raises ValueError of one line: it is not there, is no class with
-    `examine(pairs, responses)`, or cannot be called with a domain and these options."""
+    """The class at an import path. Raises a ValueError of one line if it does not exist, if it is not a class with
+    `examine(pairs, responses)`, or if it cannot be called with a domain and these options."""
     named = import_named(path)
     examine = getattr(named, "examine", None)
     if not inspect.isclass(named) or not callable(examine):
@@ -27,8 +27,8 @@ def examiner_class(path: str, options: Mapping[str, Any]) -> type:
 
 
 class Foreign:
-    """Builds the examiner, and holds its answers to the contract of `Verdicts`: a wrong shape or a number that is no
-    verdict is a UserError that names the examiner."""
+    """Builds the examiner and checks its answers against the contract of `Verdicts`: a wrong shape or an invalid number
+    is a UserError that names the examiner."""
 
     def __init__(self, path: str, options: Mapping[str, Any], domain: Domain) -> None:
         self.path, self.steps = path, len(domain.steps)
@@ -44,14 +44,14 @@ class Foreign:
         if values.shape != shape or sources.shape != shape:
             raise UserError(
                 f"examiner {self.path}: returned values {values.shape} and sources {sources.shape}, expected {shape}: "
-                "one row a response, one column a step"
+                "one row per response, one column per step"
             )
         known = ~np.isnan(values)
         if ((values[known] < 0) | (values[known] > 1)).any():
-            raise UserError(f"examiner {self.path}: a verdict lies from 0 to 1, or is NaN where it is unknown")
+            raise UserError(f"examiner {self.path}: a verdict must be from 0 to 1, or NaN if it is unknown")
         if ((sources < 0) | (sources >= len(SOURCES))).any() or ((sources != CODE["unknown"]) != known).any():
             raise UserError(
-                f"examiner {self.path}: the source of a verdict is a code of {', '.join(SOURCES)}, `unknown` where the "
-                "verdict is NaN and only there"
+                f"examiner {self.path}: the source of a verdict must be a code of {', '.join(SOURCES)}, and `unknown` "
+                "exactly where the verdict is NaN"
             )
         return Verdicts(values, sources)

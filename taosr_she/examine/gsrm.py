@@ -55,7 +55,7 @@ Value = TypeVar("Value")
 
 
 class Recent(Generic[Key, Value]):
-    """A bounded memory that forgets what was not asked for the longest (LRU)."""
+    """A bounded cache that drops the least recently used entry (LRU)."""
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -126,7 +126,7 @@ class GSRM:
         return cls(load_policy(str(folder), device, "auto"), domain, config, seed)
 
     def save_config(self, folder: Path) -> None:
-        """Write the settings beside the weights."""
+        """Write the settings next to the weights."""
         write_text(folder / CONFIG_FILE, self.config.model_dump_json(indent=1) + "\n")
 
     def examine(self, pairs: Sequence[Pair], responses: Sequence[Response]) -> Verdicts:
@@ -156,11 +156,11 @@ class GSRM:
         return Examination(verdicts, tuple(said.get(pair.pair_id, nothing) for pair in pairs))
 
     def _key(self, pair: Pair, response: Response) -> _Key:
-        """Responses that differ in white space alone are one."""
+        """Responses that differ only in white space have the same key."""
         return pair.pair_id, shown_steps(self.domain, response, self.config.max_step_chars, self.form.special_tokens)
 
     def _examine_new(self, new: dict[_Key, Pair]) -> dict[_Key, tuple[float, ...]]:
-        """K values for each new response; NaN where no reasoning says anything of a step."""
+        """K values for each new response; NaN if no reasoning has a conclusion for the step."""
         pairs = {pair.pair_id: pair for key, pair in new.items() if any(key[1])}
         prompts = {pair_id: self.form.prompt(pair) for pair_id, pair in pairs.items()}
         reasonings = self._reason(pairs) if self.config.critique else {pair_id: [[]] for pair_id in pairs}

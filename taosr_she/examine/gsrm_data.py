@@ -184,7 +184,7 @@ def shares_wrong(domain: Domain, examined: Iterable[Examined]) -> dict[str, floa
 
 
 def _verdict_labels(form: GSRMForm, check: Check, verdicts: Sequence[float]) -> list[int]:
-    """Labels for the tokens of a check: behind a slot of known verdict, the first token that tells the words apart."""
+    """Labels for the tokens of a check: after a slot with a known verdict, the first token where the words differ."""
     labels = [IGNORE] * len(check.ids)
     for slot, k in zip(check.slots, check.asked, strict=True):
         if not math.isnan(verdicts[k]):

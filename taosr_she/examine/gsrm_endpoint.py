@@ -33,7 +33,7 @@ class EndpointGSRMConfig(EndpointConfig):
     temperature: float | None = Field(default=0.0, ge=0, le=2)
     """Sampling temperature; above 0 when there are several votes. Null: none is sent, the model has its own."""
     votes: int = Field(default=1, ge=1)
-    """Answers asked for each response; the verdict is the share that says `correct`."""
+    """Number of answers for each response; the verdict is the share of `correct`."""
     max_step_chars: int = Field(default=600, gt=0)
     """Longer step texts are cut before the GSRM reads them."""
 
@@ -64,7 +64,7 @@ class EndpointGSRM:
         """`path` is the file of all answers. `sleep` replaces waiting in tests. Raises UserError for a missing key."""
         self.config, self.domain = config, domain
         self.progress: Progress | None = None
-        """Who is told how far the questions of a call are."""
+        """Receives the progress of the questions of a call."""
         self._asker = Asker(config, path, sleep)
         self._keys: set[str] = set()  # of all questions asked of this object
 
@@ -122,7 +122,7 @@ class EndpointGSRM:
         if self._asker.budget.stopped_by:
             raise UserError(
                 f"the GSRM at {self._asker.client.shown_url} has reached its {self._asker.budget.stopped_by}: "
-                f"raise it to go on; what was answered is in {self._asker.path}"
+                f"raise it to continue; the answers so far are in {self._asker.path}"
             )
 
     def _votes(self, pair: Pair, response: Response) -> list[_Vote]:

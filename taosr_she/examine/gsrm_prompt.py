@@ -59,8 +59,8 @@ class Check:
     """The part of an answer that examines a response, as token ids."""
 
     ids: list[int]
-    slots: list[int]  # for each asked step: position in `ids` of the token behind which the verdict stands
-    asked: list[int]  # indices of the asked steps
+    slots: list[int]  # for each examined step: position in `ids` of the token before the verdict
+    asked: list[int]  # indices of the examined steps
 
 
 class GSRMForm:
@@ -70,7 +70,7 @@ class GSRMForm:
     """
 
     slot: tuple[int, ...]
-    """Line break, and what both verdict words begin with: the verdict's probability stands behind it."""
+    """Line break and the common beginning of both verdict words; the verdict's probability is read after it."""
     correct: tuple[int, ...]
     """What is left of the word; also the placeholder in earlier slots."""
     wrong: tuple[int, ...]
@@ -95,7 +95,7 @@ class GSRMForm:
         self.correct, self.wrong = tuple(correct[shared:]), tuple(wrong[shared:])
         self._heading = self._encode(f"\n{HEADING}")
         self.special_tokens = control_strings(policy.tokenizer)
-        self._section = lru_cache(maxsize=65536)(self._encode_section)  # most steps are said over and over
+        self._section = lru_cache(maxsize=65536)(self._encode_section)  # most steps recur
 
     def prompt(self, pair: Pair) -> list[int]:
         """Token ids before the GSRM's own reasoning, or before the check if it writes none."""
@@ -114,10 +114,10 @@ class GSRMForm:
         return check
 
     def fitting_check(self, shown: Shown, before: int, pair: Pair) -> Check:
-        """The same, within the model's positions when `before` tokens stand before it.
+        """The same, within the model's positions after `before` tokens.
 
-        Where it is too long the longest step text is halved until it fits: a policy in training writes all sorts of
-        things. Raises UserError when the pair alone is too long.
+        If it is too long, the longest step text is halved until it fits, because a policy in training may write
+        anything. Raises UserError if the pair alone is too long.
         """
         limit = getattr(self._policy.model.config.get_text_config(), "max_position_embeddings", None)
         while True:
@@ -140,6 +140,6 @@ class GSRMForm:
 
 
 def control_strings(tokenizer: Any) -> tuple[str, ...]:
-    """What a tokenizer reads as structure wherever it stands: special and added tokens."""
+    """Texts that a tokenizer reads as structure anywhere: special and added tokens."""
     added = (token.content for token in tokenizer.added_tokens_decoder.values())
     return tuple(sorted({*tokenizer.all_special_tokens, *added}))

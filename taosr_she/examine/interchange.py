@@ -1,7 +1,7 @@
-"""Annotation files: JSONL, Label Studio JSON, TRL's stepwise supervision; each gives back what was written.
+"""Annotation files: JSONL, Label Studio JSON, TRL's stepwise supervision; reading returns exactly what was written.
 
-On reading, a bad record costs itself alone: it goes to a quarantine file with its reason, the others are kept. The
-order of records is kept in JSONL; the other two group them by pair, response and annotator.
+A bad record does not affect the others: it goes to a quarantine file with its reason. JSONL keeps the order of records;
+the other two group them by pair, response and annotator.
 """
 
 import json
@@ -27,14 +27,14 @@ _Parsed = Iterator[Annotation | tuple[BadAnnotation, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What came of a file. A rejected record's `row` is the line or, in Label Studio JSON, the task (1 = first)."""
+    """The result of reading a file. A rejected `row` is the line number or, in Label Studio JSON, the task (from 1)."""
 
     annotations: list[Annotation]
     rejected: list[Rejected]
 
     @property
     def counts(self) -> dict[str, int]:
-        """Reason -> number of records in quarantine, the commonest first."""
+        """Reason -> number of records in quarantine, the most frequent first."""
         return dict(Counter(r.reason for r in self.rejected).most_common())
 
 

@@ -28,7 +28,7 @@ from taosr_she.examine.majority import MACHINE
 
 Row = dict[str, Any]
 SOURCES = ("annotations", "completions", "predictions")
-"""Where a task keeps what was said; versions before 1.0 had `completions` for `annotations`."""
+"""Where a task keeps the annotations; versions before 1.0 had `completions` for `annotations`."""
 CONTROLS = ("verdict", "conclusion", "note")
 
 
@@ -58,7 +58,7 @@ def labeling_config(domain: Domain) -> str:
 
 
 def tasks_from_annotations(domain: Domain, annotations: Iterable[Annotation], pairs: Mapping[str, Pair]) -> list[Row]:
-    """Tasks in the order in which their first record comes. `pairs` holds every annotated pair."""
+    """Tasks in the order of their first record. `pairs` must have every annotated pair."""
     found: dict[tuple[str, str, str, bool], list[tuple[Row, dict[str, str]]]] = {}  # tasks with the texts they show
     tasks: list[Row] = []
     for a in annotations:
@@ -79,15 +79,15 @@ def tasks_from_annotations(domain: Domain, annotations: Iterable[Annotation], pa
 
 
 def is_json_min(tasks: list[Any]) -> bool:
-    """Whether this is Label Studio's JSON-MIN, which has no `data` and not all of what was said."""
+    """Whether this is Label Studio's JSON-MIN, which has no `data` and leaves out the annotators."""
     return bool(tasks) and all(isinstance(t, dict) and "data" not in t and "annotation_id" in t for t in tasks)
 
 
 def annotations_from_task(domain: Domain, task: Any) -> Iterator[Annotation | tuple[BadAnnotation, Any]]:
-    """The records of a task; for each that cannot be read, why, and the part of the task it stands in.
+    """The records of a task; for each that cannot be read, the reason and its part of the task.
 
-    Skipped (`was_cancelled`) annotations and controls of other names are passed over, and so are predictions of which
-    Label Studio exports nothing but the id.
+    Skipped (`was_cancelled`) annotations and controls of other names are ignored, and so are predictions of which
+    Label Studio exports only the id.
     """
     data = task.get("data") if isinstance(task, dict) else None
     if not isinstance(data, dict):

@@ -1,7 +1,7 @@
-"""What several annotators come to: one voice each, more than half of those who judged decide, else unknown.
+"""The majority of several annotators: one vote each; more than half of those with a verdict decide, else unknown.
 
-An annotator's voice is what they said last (by `time`, then by order). `unsure` is an abstention: it counts neither
-way. People outrank programs: where any person has judged, annotators named `machine:...` have no voice.
+An annotator's vote is their latest one (by `time`, then by order). `unsure` is an abstention: it counts neither way.
+People outrank programs: if any person has a verdict, annotators named `machine:...` have no vote.
 """
 
 from collections.abc import Callable, Hashable, Iterable
@@ -14,7 +14,7 @@ from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Annotation
 
 MACHINE = "machine:"
-"""Annotators whose name starts so are programs."""
+"""Annotators with this prefix are programs."""
 
 Place = TypeVar("Place", bound=Hashable)
 StepPlace = tuple[str, str]  # pair_id, step
@@ -23,11 +23,11 @@ TextPlace = tuple[str, str, str]  # pair_id, step, normal text
 
 @dataclass(frozen=True, slots=True)
 class Opinion:
-    """What the annotators came to. `value` is None when it is unknown: a tie, no majority, or nobody was sure."""
+    """The decision of the annotators. `value` is None if it is unknown: a tie, no majority, or all are unsure."""
 
     value: str | None  # for references the canonical conclusion, for verdicts "correct" or "wrong"
-    voices: int  # annotators who judged
-    machine: bool  # the voices are programs'
+    voices: int  # annotators with a vote
+    machine: bool  # the votes are those of programs
 
 
 def majority_references(domain: Domain, annotations: Iterable[Annotation]) -> dict[StepPlace, Opinion]:
@@ -48,7 +48,7 @@ def majority_verdicts(annotations: Iterable[Annotation]) -> dict[TextPlace, Opin
 def voices(
     annotations: Iterable[Annotation], place: Callable[[Annotation], Place]
 ) -> dict[Place, dict[str, Annotation]]:
-    """place -> annotator -> what they said last there."""
+    """place -> annotator -> their latest record for it."""
     latest: dict[Place, dict[str, Annotation]] = {}
     for a in annotations:
         said = latest.setdefault(place(a), {})

@@ -1,4 +1,4 @@
-"""Verdicts turned around at a stated rate: how much wrong examination a credit rule stands."""
+"""Flips verdicts at a given rate, to measure how much wrong examination a credit rule tolerates."""
 
 from collections.abc import Sequence
 from hashlib import blake2b
@@ -38,6 +38,6 @@ class Noisy:
         return Verdicts(values, found.sources)
 
     def _chance(self, *words: str) -> float:
-        """A number in [0, 1) that follows from the seed and the words."""
+        """A number in [0, 1) that depends only on the seed and the words."""
         digest = blake2b("\0".join((str(self.seed), *words)).encode("utf-8", "surrogatepass"), digest_size=8).digest()
         return int.from_bytes(digest, "big") / 2**64

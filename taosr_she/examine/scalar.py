@@ -18,19 +18,19 @@ from taosr_she.model.policy import Policy, resolve_device
 class ScalarExaminer:
     """Scores responses with the checkpoint of `train_scalar`, or any one-label sequence classification folder.
 
-    The score, sigmoid(reward) in (0, 1), stands on all K steps with the source `scalar`: credit and trainer then see
-    verdicts like any others and need not know that a reward model is behind them. Credit rule `scalar` reads the number
-    back. Other rules may be fed with it as a control; a score below 0.5 is then an error at the first step.
+    The score, sigmoid(reward) in (0, 1), is the verdict of all K steps, with the source `scalar`. Credit and trainer
+    see verdicts like any others and do not depend on the reward model. Credit rule `scalar` reads the number back.
+    Other rules can use it as a control; a score below 0.5 is then an error at the first step.
 
     >>> ScalarExaminer(folder / "checkpoint", domain).examine(pairs, responses).values  # (B, K)  # doctest: +SKIP
     """
 
     def __init__(self, folder: Path, domain: Domain, device: str = "auto", batch_rows: int = 64) -> None:
-        """At most `batch_rows` responses are scored at a time. Raises UserError when there is no such model."""
+        """At most `batch_rows` responses are scored at a time. Raises UserError if there is no such model."""
         from transformers import AutoModelForSequenceClassification
 
         if not (folder / "config.json").is_file():
-            raise UserError(f"scalar reward model {folder}: no config.json there; train one, or name its folder")
+            raise UserError(f"scalar reward model {folder}: it has no config.json; train one, or name its folder")
         place = resolve_device(device)
         model, tokenizer = load_parts(str(folder), AutoModelForSequenceClassification, place)
         if model.config.num_labels != 1:
@@ -48,7 +48,7 @@ class ScalarExaminer:
 
     @torch.inference_mode()
     def scores(self, pairs: Sequence[Pair], responses: Sequence[Response]) -> np.ndarray:
-        """(B,) float32 in (0, 1). A response counts as ended, also when it was cut off at the length limit."""
+        """(B,) float32 in (0, 1). A response counts as ended even if it was cut off at the length limit."""
         rows = [
             (*self._scorer.encode_prompt(self.domain, pair), *self._scorer.encode_response(response.text))
             for pair, response in zip(pairs, responses, strict=True)

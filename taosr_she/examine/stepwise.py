@@ -1,10 +1,10 @@
 """Annotations in TRL's stepwise-supervision layout: a prompt, its completions (the steps), a label for each.
 
-One row is what one annotator said about one response (or, as references, about one pair): `completions` are the steps
-in schema order as they stand in a response (`[category] same`), `labels` whether each is correct. Steps that the
-annotator did not judge are absent. Columns that trainers pass over carry the rest: ids, annotator, and lists beside
-`completions` for time, note and correction. `unsure` has no place among true and false, so such records stand in a
-column of their own; an annotator who was unsure throughout leaves a row without completions.
+One row has the annotations of one annotator for one response (or, as references, for one pair). `completions` are the
+steps in schema order as written in a response (`[category] same`), `labels` whether each is correct. Steps without a
+verdict are absent. Columns that trainers ignore contain the rest: ids, annotator, and lists parallel to `completions`
+for time, note and correction. `unsure` is neither true nor false, so such records are in a column of their own; an
+annotator who was unsure about every step has a row without completions.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -22,7 +22,7 @@ _LISTS = {"times": "time", "notes": "note", "corrections": "correction"}  # colu
 
 
 def rows_from_annotations(domain: Domain, annotations: Iterable[Annotation], pairs: Mapping[str, Pair]) -> list[Row]:
-    """Rows in the order in which their first record comes. `pairs` holds every annotated pair."""
+    """Rows in the order of their first record. `pairs` must have every annotated pair."""
     groups: dict[tuple[str, ...], list[dict[str, Annotation]]] = {}
     for a in annotations:
         alike = groups.setdefault(tuple(getattr(a, name) for name in _SHARED), [])
@@ -34,7 +34,7 @@ def rows_from_annotations(domain: Domain, annotations: Iterable[Annotation], pai
 
 
 def annotations_from_stepwise(domain: Domain, row: Any) -> Iterator[Annotation | tuple[BadAnnotation, Any]]:
-    """The records of a row; for each that cannot be read, why, and the row. Other columns are passed over."""
+    """The records of a row; for each that cannot be read, the reason and the row. Other columns are ignored."""
     if not isinstance(row, dict):
         yield BadAnnotation("not an object", "a row is an object"), row
         return

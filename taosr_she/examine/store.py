@@ -1,7 +1,7 @@
-"""The annotation store: what people said about steps, in one SQLite file or any database that SQLAlchemy knows.
+"""The annotation store: annotations of steps, in one SQLite file or any database that SQLAlchemy supports.
 
-Lookups go through indices and fetch only what was asked for. What several people's records come to is decided by
-`majority`; the store only keeps them.
+Lookups use indices and fetch only the requested records. The store only keeps records; `majority` combines those of
+several people.
 """
 
 import hashlib
@@ -39,8 +39,8 @@ STORE_ENDINGS = (".db", ".sqlite", ".sqlite3")
 
 
 def open_annotations(source: str | Path) -> "AnnotationStore | list[Annotation]":
-    """What people said: a store (a URL, or a file that ends in .db, .sqlite or .sqlite3), or the records of a JSONL
-    file. Raises UserError for a file that is not there: opening a store for reading must not create an empty one.
+    """Annotations: a store (a URL, or a file that ends in .db, .sqlite or .sqlite3), or the records of a JSONL file.
+    Raises UserError if the file does not exist: opening a store for reading must not create an empty one.
     """
     text = str(source)
     if "://" not in text and not Path(text).is_file():
@@ -68,10 +68,10 @@ class AnnotationStore:
     """
 
     def __init__(self, url_or_path: str | Path, create: bool = True) -> None:
-        """Open; with `create`, make what is missing. A text with "://" is a URL.
+        """Open the store; with `create`, create what is missing. A text with "://" is a URL.
 
-        Without `create` nothing is written, so that a read-only file will do. Raises UserError when the store cannot be
-        opened, here and whenever the database fails later.
+        Without `create` nothing is written, so a read-only file is enough. Raises UserError if the store cannot be
+        opened, and in every method if the database fails later.
         """
         self._table, self._name = _table(), url_or_path
         self._engine = open_engine(url_or_path, create)
@@ -97,7 +97,7 @@ class AnnotationStore:
         """
         new, rest = 0, iter(annotations)
         while batch := list(islice(rest, WRITE_CHUNK)):
-            # The last of equal keys wins, and stands where the last one stood.
+            # The last of equal keys wins, and keeps its position.
             rows: dict[Any, dict[str, Any]] = {}
             for row in map(_row, batch):
                 rows.pop(row["key"], None)
@@ -125,14 +125,14 @@ class AnnotationStore:
         annotator: str | None = None,
         kind: Kind | None = None,
     ) -> Iterator[Annotation]:
-        """All records that fit, in the order in which they were last said; read while iterating, as of its start."""
+        """All matching records, in the order in which they were last given; a lazy snapshot."""
         query = self._query().where(*self._conditions(pair_id, step, annotator, kind))
         with told(self._name, "cannot be read"), self._engine.connect() as connection:
             for row in connection.execution_options(yield_per=WRITE_CHUNK).execute(query):
                 yield self._annotation(row)
 
     def references(self, pair_ids: Collection[str]) -> list[Annotation]:
-        """The references of these pairs, in the order in which they were last said."""
+        """The references of these pairs, in the order in which they were last given."""
         column = self._table.c.pair_id
         chunks = _chunks(list(dict.fromkeys(pair_ids)))
         return [a for chunk in chunks for a in self._fetch(column.in_(chunk), self._table.c.reference == 1)]
@@ -197,7 +197,7 @@ def _table() -> "Table":
         "annotations",
         MetaData(),
         Column("id", long, primary_key=True, autoincrement=True),
-        Column("key", String(32), nullable=False, unique=True),  # who says what about which step of which response
+        Column("key", String(32), nullable=False, unique=True),  # annotator, step and response, hashed
         Column("place", String(32), nullable=False),  # pair, step and normal text
         Column("reference", SmallInteger, nullable=False),
         *(Column(name, short.get(name, Text()), nullable=False) for name in FIELDS),
@@ -223,7 +223,7 @@ def _place(pair_id: str, step: str, text: str) -> str:
 
 
 def _digest(*parts: str) -> str:
-    # Lengths in front, so that no two lists of parts run together to the same text.
+    # With lengths in front, different lists of parts never give the same text.
     joined = "".join(f"{len(part)}:{part}" for part in parts)
     return hashlib.blake2b(joined.encode(), digest_size=16).hexdigest()
 

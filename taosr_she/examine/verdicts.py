@@ -1,4 +1,4 @@
-"""Verdicts: for every step of every response, the probability that it is correct, and who says so."""
+"""Verdicts: for every step of every response, the probability that it is correct, and its source."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ Critiques = tuple[str | None, ...]
 
 @dataclass(frozen=True)
 class Examination:
-    """Verdicts (B, K) with the critiques (B entries of K) behind them."""
+    """Verdicts (B, K) with their critiques (B entries of K)."""
 
     verdicts: Verdicts
     critiques: tuple[Critiques, ...]

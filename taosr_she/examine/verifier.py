@@ -34,8 +34,8 @@ __all__ = ["MACHINE", "Verifier"]
 class Verifier:
     """Answers from annotations; see the module's docstring.
 
-    From a list, the majorities are made up once. From a store, each batch looks up its own pairs and texts: nothing
-    else is loaded, and what people add while a run goes on counts from the next batch.
+    From a list, the majorities are computed once. From a store, each batch looks up only its own pairs and texts, so
+    annotations added during a run count from the next batch.
 
     >>> verifier = Verifier(load_domain("taobao"), [Annotation("p1", "category", "same")])  # doctest: +SKIP
     >>> verifier.examine([pair], [parse_response(domain, text)]).values  # (1, K)          # doctest: +SKIP

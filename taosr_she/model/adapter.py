@@ -1,7 +1,7 @@
-"""LoRA adapters of PEFT: put on a model, kept as a checkpoint of their own, folded into the weights when loaded.
+"""LoRA adapters of PEFT: added to a model, saved as a checkpoint of their own, merged into the weights when loaded.
 
-An adapter is nothing without the very weights it was trained on. Where they are stands in PEFT's own file, as PEFT
-writes it, and in `base.json` as a path that survives moving both, with a fingerprint that tells other weights apart.
+An adapter is useless without the exact weights it was trained on. Their location is in PEFT's own file, as PEFT writes
+it, and in `base.json` as a path that stays valid when both are moved, with a fingerprint that detects other weights.
 """
 
 import hashlib
@@ -21,21 +21,21 @@ from taosr_she.model.folder import BASE_FILE, adapter_base, is_adapter
 from taosr_she.model.lora import LoraConfig
 
 SAMPLE = 1024
-"""Numbers of each weight that its fingerprint reads."""
+"""Number of values of each weight that its fingerprint reads."""
 
 
 def add_adapter(model: Any, config: LoraConfig, base: str, seed: int) -> None:
-    """Freeze the weights of `model` and put a LoRA layer of PEFT beside each target: A random from `seed`, B zero.
+    """Freeze the weights of `model` and add a LoRA layer of PEFT to each target: A random from `seed`, B zero.
 
-    `base` is the folder, or the name on the hub, that the weights come from. Raises UserError for targets that the
-    model does not have, for a model that has an adapter already, and where peft is not installed.
+    `base` is the folder or the hub name of the weights. Raises UserError for targets that the model does not have, for
+    a model that already has an adapter, and if peft is not installed.
     """
     peft = _peft()
     if has_adapter(model):
-        raise UserError("lora: the model has an adapter already; fold it in first")
+        raise UserError("lora: the model already has an adapter; merge it first")
     names = _targets(model, config.targets)
     digest = fingerprint(base, model)
-    if Path(base).is_dir():  # for those who read PEFT's file alone
+    if Path(base).is_dir():  # for other readers, which know only PEFT's file
         model.name_or_path = str(Path(base).resolve())
     with torch.random.fork_rng(devices=[] if model.device.type == "cpu" else [model.device]):
         torch.manual_seed(seed)
@@ -49,42 +49,42 @@ def add_adapter(model: Any, config: LoraConfig, base: str, seed: int) -> None:
 
 
 def save_adapter(model: Any, folder: Path, place: Path) -> None:
-    """Write adapter and `base.json` to `folder`, which will be called `place` once it is whole."""
+    """Write adapter and `base.json` to `folder`, which is renamed to `place` when it is complete."""
     model.save_pretrained(folder)
     base = model.taosr_base["name"]
     where = {"name": base}
-    if Path(base).is_dir():  # both may move together
+    if Path(base).is_dir():  # relative, so that both can be moved together
         where = {"folder": os.path.relpath(Path(base).resolve(), place.resolve())}
     write_json(folder / BASE_FILE, where | {"fingerprint": model.taosr_base["fingerprint"]})
 
 
 def fold_in(name: str, base: str, model: Any) -> Any:
-    """`model`, loaded from `base`, with the adapter in the folder `name` folded into its weights as PEFT merges it.
+    """`model`, loaded from `base`, with the adapter in the folder `name` merged into its weights, as PEFT merges it.
 
-    Raises UserError when these are not the weights that it was trained on, and when the adapter does not fit.
+    Raises UserError if the adapter was trained on other weights, or if it does not fit.
     """
     told = adapter_base(name)
     if "fingerprint" in told and told["fingerprint"] != fingerprint(base, model):
-        raise UserError(f"model {name}: an adapter of other weights than those that its base model {base} has now")
+        raise UserError(f"model {name}: this adapter was trained on other weights than those of its base model {base}")
     peft = _peft()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            warnings.filterwarnings("error", "Found missing adapter keys")  # they would be no adapter at all
+            warnings.filterwarnings("error", "Found missing adapter keys")  # else the adapter would have no effect
             wrapped = peft.PeftModel.from_pretrained(model, name)
             merged = wrapped.merge_and_unload(safe_merge=True)
     except (MemoryError, torch.OutOfMemoryError):
         raise
-    except Exception as error:  # foreign files read by a foreign library
+    except Exception as error:  # third-party code and files
         said = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-        raise UserError(f"model {name}: an adapter that does not go into its base model {base} ({said})") from error
+        raise UserError(f"model {name}: this adapter does not fit its base model {base} ({said})") from error
     for weight in merged.parameters():
         weight.requires_grad_(True)
     return merged
 
 
 def fold(model: Any) -> None:
-    """Fold the model's adapter into its weights for good; it is then a plain model again, all of it trainable."""
+    """Merge the model's adapter into its weights for good; it is then a plain model with trainable weights."""
     for name, module in list(model.named_modules()):
         if hasattr(module, "lora_A") and hasattr(module, "merge"):
             module.merge(safe_merge=True)
@@ -96,14 +96,14 @@ def fold(model: Any) -> None:
 
 
 def trained(model: nn.Module) -> list[nn.Parameter]:
-    """What an optimizer is to move: all weights, or those of the adapter."""
+    """The parameters for an optimizer: all weights, or those of the adapter."""
     return [weight for weight in model.parameters() if weight.requires_grad]
 
 
 def fingerprint(base: str, model: nn.Module) -> str:
-    """16 hex digits for names, shapes and a sample of the weights, the same in float32 and bfloat16.
+    """16 hex digits of names, shapes and a sample of the weights, the same in float32 and bfloat16.
 
-    Where the base is an adapter itself, for its files: folding it in rounds otherwise on another machine.
+    If the base is itself an adapter, its files are used: merging it rounds differently on another machine.
     """
     digest = hashlib.sha256()
     if is_adapter(base):
@@ -124,7 +124,7 @@ def _targets(model: Any, wanted: Sequence[str]) -> list[str]:
         raise UserError(f"lora: {type(model).__name__} has no linear layers to put adapters on")
     unknown = [name for name in wanted if name not in there]
     if unknown:
-        raise UserError(f"lora: no linear layer is called '{unknown[0]}'; there are {', '.join(sorted(there))}")
+        raise UserError(f"lora: no linear layer is called '{unknown[0]}'; its layers are {', '.join(sorted(there))}")
     return sorted(wanted or there)
 
 

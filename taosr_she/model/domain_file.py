@@ -25,7 +25,7 @@ def save_domain(domain: Domain, folder: Path) -> None:
 def saved_domain(model: str | Path) -> Domain | None:
     """The domain of a model folder or hub name; None if it has no such file. Raises UserError for a broken file."""
     check_available(str(model))
-    if str(model) in BOXED:  # trained for no domain of ours
+    if str(model) in BOXED:  # not trained for any domain of ours
         return None
     path = Path(model) / DOMAIN_FILE if Path(model).exists() else _fetched(str(model))
     return load_domain(path) if path is not None and path.is_file() else None

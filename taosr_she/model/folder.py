@@ -14,7 +14,7 @@ OBJECTS = (
 """Files with one JSON object each. Libraries assume this, and otherwise fail with an obscure error."""
 
 ADAPTER_FILE, BASE_FILE = "adapter_config.json", "base.json"
-"""What makes a folder an adapter, and where we say more of its base model than PEFT does (`adapter`)."""
+"""Files that mark a folder as an adapter; in the second we say more about its base model than PEFT does (`adapter`)."""
 
 POINTER = b"version https://git-lfs.github.com/spec/"
 """Start of a Git LFS pointer, which a clone without `git lfs` has instead of a large file."""
@@ -50,14 +50,14 @@ def check_folder(name: str) -> None:
 
 
 def is_adapter(name: str | Path) -> bool:
-    """Whether this is the folder of an adapter."""
+    """Whether the folder contains an adapter."""
     return (Path(name) / ADAPTER_FILE).is_file()
 
 
 def base_of(name: str) -> str:
     """The base model of the adapter in the folder `name`: a folder, or a name on the hub.
 
-    Raises UserError when nobody says it and when a folder is not there.
+    Raises UserError if no file names it, and if its folder does not exist.
     """
     folder = Path(name)
     told = adapter_base(name)
@@ -67,14 +67,14 @@ def base_of(name: str) -> str:
     if isinstance(told.get("name"), str):
         return str(told["name"])
     if not isinstance(named, str) or not named:
-        raise UserError(f"model {name}: an adapter whose {ADAPTER_FILE} names no base model (base_model_name_or_path)")
+        raise UserError(f"model {name}: {ADAPTER_FILE} of this adapter names no base model (base_model_name_or_path)")
     if Path(named).is_dir() or not (Path(named).is_absolute() or named.startswith(".") or named.count("/") > 1):
         return named
-    raise UserError(f"model {name}: an adapter, and its base model {named} is not there; put it back, or take `merged`")
+    raise UserError(f"model {name}: base model {named} of this adapter does not exist; restore it, or use `merged`")
 
 
 def adapter_base(name: str) -> dict[str, Any]:
-    """What `base.json` says of an adapter's base model; nothing where the adapter is not of our making."""
+    """The contents of `base.json` about an adapter's base model; empty if we did not write the adapter."""
     file = Path(name) / BASE_FILE
     return json_object(name, file) if file.is_file() else {}
 
@@ -85,7 +85,7 @@ def _begins(file: Path, start: bytes) -> bool:
 
 
 def json_object(name: str, file: Path) -> dict[str, Any]:
-    """What a file of the model `name` holds. Raises UserError when that is no JSON object."""
+    """The JSON object in a file of the model `name`. Raises UserError if the file has none."""
     try:
         value = json.loads(file.read_text("utf-8"))
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError is a ValueError

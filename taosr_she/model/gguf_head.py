@@ -1,7 +1,7 @@
-"""The head of a GGUF file: what the file says of itself, every length in it checked against the file's size.
+"""The header of a GGUF file. Every length in it is checked against the size of the file.
 
-Libraries take those lengths as they stand. One damaged count makes them walk for hours or take all memory, and of a
-file that is cut off they say that some array cannot be reshaped. So a file is read here first, without its weights.
+Libraries trust those lengths. With one damaged count they loop for hours or use all memory, and for a truncated file
+they report that some array cannot be reshaped. So the header is read here first, without the weights.
 
 The format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 """
@@ -19,13 +19,13 @@ from taosr_she.model.folder import POINTER
 from taosr_she.model.names import check_gguf
 
 Update = Callable[[str, int, int], None]
-"""Hears what is done with a file, how much of it, of how much."""
+"""Receives a part of the work, the amount done, and the total."""
 
 NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
-"""GGUF's types of numbers, as `struct` calls them."""
+"""GGUF's number types -> format characters of `struct`."""
 STRING, ARRAY = 8, 9
 VERSIONS = (2, 3)
-"""What is still written; version 1 counted in 32 bits."""
+"""Versions in use; version 1 used 32-bit counts."""
 MOST_DIMS = 4  # of GGML
 
 
@@ -33,8 +33,8 @@ class HeldTensor(NamedTuple):
     """A tensor in the file."""
 
     name: str
-    shape: tuple[int, ...]  # the axis that changes fastest first, as GGML counts
-    kind: str  # how it is stored: F32, Q4_1, ...
+    shape: tuple[int, ...]  # the fastest-changing axis first, as in GGML
+    kind: str  # storage type: F32, Q4_1, ...
 
     @property
     def elements(self) -> int:
@@ -43,30 +43,30 @@ class HeldTensor(NamedTuple):
 
 @dataclass(frozen=True)
 class GGUFHead:
-    """What a file holds, without the weights themselves."""
+    """The contents of a file, without the weights themselves."""
 
     fields: dict[str, Any]
-    """Key -> number or text; of an array its length."""
+    """Key -> number or text; for an array, its length."""
     tensors: tuple[HeldTensor, ...]
 
     @property
     def architecture(self) -> str:
-        """As llama.cpp calls it: llama, qwen2, gemma3, ..."""
+        """llama.cpp's name of it: llama, qwen2, gemma3, ..."""
         return str(self.fields["general.architecture"])
 
     @property
     def elements(self) -> int:
-        """Weights of all tensors."""
+        """Number of weights in all tensors."""
         return sum(tensor.elements for tensor in self.tensors)
 
 
 def read_head(file: Path) -> GGUFHead:
-    """The head of a whole file. Raises UserError that names the file where it is no GGUF, cut off or damaged."""
+    """The header of a complete file. Raises a UserError that names a file that is not GGUF, truncated or damaged."""
     check_gguf()
     if not file.exists():
         raise UserError(f"{file}: no such file")
     if file.is_dir():
-        raise UserError(f"{file}: a folder; name the .gguf file itself")
+        raise UserError(f"{file}: is a folder; name the .gguf file itself")
     if not file.stat().st_size:
         raise UserError(f"{file}: is empty; download it again")
     with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as held:
@@ -77,7 +77,7 @@ def read_head(file: Path) -> GGUFHead:
 
 
 class _Broken(Exception):
-    """What is wrong with the file, without its name."""
+    """A problem of the file, without its name."""
 
 
 def _damaged(what: str) -> _Broken:
@@ -85,7 +85,7 @@ def _damaged(what: str) -> _Broken:
 
 
 class _Reader:
-    """A place in the file that moves on with what is read."""
+    """A reading position in the file."""
 
     def __init__(self, held: mmap.mmap) -> None:
         self.held, self.place = held, 0
@@ -93,14 +93,14 @@ class _Reader:
     def number(self, kind: str) -> Any:
         start, self.place = self.place, self.place + struct.calcsize(f"<{kind}")
         if self.place > len(self.held):
-            raise _Broken(f"a GGUF file that is cut off after {len(self.held):,} bytes, in its head; download it again")
+            raise _Broken(f"a truncated GGUF file: its header ends after {len(self.held):,} bytes; download it again")
         return struct.unpack_from(f"<{kind}", self.held, start)[0]
 
     def skip(self, length: int) -> None:
         self.place += length
         if self.place > len(self.held):
             raise _Broken(
-                f"a GGUF file that is cut off or damaged: its head needs {self.place:,} bytes and more, the file has "
+                f"a truncated or damaged GGUF file: its header needs more than {self.place:,} bytes, the file has "
                 f"{len(self.held):,}; download it again"
             )
 
@@ -111,7 +111,7 @@ class _Reader:
         try:
             return self.held[start : start + length].decode("utf-8")
         except UnicodeDecodeError as error:
-            raise _damaged(f"the bytes at {start:,} are no text") from error
+            raise _damaged(f"the bytes at {start:,} are not text") from error
 
     def value(self, kind: int) -> Any:
         if kind in NUMBERS:
@@ -124,7 +124,7 @@ class _Reader:
         if inner in NUMBERS:
             self.skip(length * struct.calcsize(NUMBERS[inner]))
         elif inner == STRING:
-            for _ in range(length):  # ends at the end of the file at the latest
+            for _ in range(length):  # stops at the end of the file at the latest
                 self.skip(self.number("Q"))
         else:
             raise _damaged(f"an array of the type {inner}")
@@ -153,7 +153,7 @@ def _head(read: _Reader) -> GGUFHead:
     for tensor, offset, length in entries:
         if start + offset + length > len(read.held):
             raise _Broken(
-                f"a GGUF file that is cut off: {tensor.name} ends at byte {start + offset + length:,}, the file has "
+                f"a truncated GGUF file: {tensor.name} ends at byte {start + offset + length:,}, the file has "
                 f"{len(read.held):,}; download it again"
             )
     return GGUFHead(fields, tuple(tensor for tensor, _, _ in entries))
@@ -164,17 +164,17 @@ def _check_kind(read: _Reader) -> None:
     if start == POINTER:
         raise _Broken("a Git LFS pointer, not the file itself; run `git lfs pull`")
     if start[:4] != b"GGUF":
-        raise _Broken("no GGUF file (it does not begin with GGUF)")
+        raise _Broken("not a GGUF file (it does not begin with GGUF)")
     read.skip(4)
     version = read.number("I")
     if version and not version & 0xFFFF:
-        raise _Broken("a GGUF file for big-endian machines; take one for x86 and ARM")
+        raise _Broken("a GGUF file for big-endian machines; use one for x86 and ARM")
     if version not in VERSIONS:
-        raise _Broken(f"a GGUF file of version {version}; versions 2 and 3 are read")
+        raise _Broken(f"a GGUF file of version {version}; only versions 2 and 3 are supported")
 
 
 def _tensor(read: _Reader) -> tuple[HeldTensor, int, int]:
-    """(tensor, where its data begin behind the head, their length in bytes)."""
+    """(tensor, offset of its data after the header, their length in bytes)."""
     from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
 
     name, dims = read.text(), read.number("I")
@@ -186,8 +186,8 @@ def _tensor(read: _Reader) -> tuple[HeldTensor, int, int]:
         kind = GGMLQuantizationType(number)
     except ValueError:
         raise _Broken(
-            f"tensor {name[:80]} is stored in the type {number}, which the installed gguf does not know; damaged, or "
-            "made for a newer one: pip install --upgrade gguf"
+            f"tensor {name[:80]} has the storage type {number}, which the installed gguf does not know; damaged, or "
+            "made for a newer version: pip install --upgrade gguf"
         ) from None
     tensor, (block, size) = HeldTensor(name, shape, kind.name), GGML_QUANT_SIZES[kind]
     if not tensor.elements or shape[0] % block:

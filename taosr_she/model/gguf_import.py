@@ -1,8 +1,8 @@
-"""A GGUF file, which llama.cpp runs, becomes a Hugging Face model folder, which can be trained.
+"""Converts a GGUF file, which llama.cpp runs, to a Hugging Face model folder, which can be trained.
 
-transformers reads the file and turns its blocks of few bits into float32 numbers. It takes lengths in a damaged file as
-they stand, fills in missing weights at random, draws bars of its own, and cuts some texts otherwise than the model saw
-them in training: all that is checked or mended here.
+transformers reads the file and converts its quantised blocks to float32. But it trusts lengths in a damaged file, fills
+missing weights with random numbers, draws its own progress bars, and tokenises some texts differently than in training.
+All of this is checked or corrected here.
 """
 
 import logging
@@ -26,24 +26,24 @@ from taosr_she.model.names import CONVERSION, SOURCE
 log = logging.getLogger(__name__)
 
 TOKENIZERS = ("gpt2", "llama", "gemma4")
-"""Kinds of tokenizers of causal models that transformers makes of a GGUF file."""
+"""Kinds of tokenizers of causal models that transformers can build from a GGUF file."""
 SPECIAL = {"bos": "bos_token", "eos": "eos_token", "unknown": "unk_token", "padding": "pad_token"}
-"""What GGUF calls them: what transformers does."""
+"""GGUF's name of a special token -> that of transformers."""
 ENDS = ("eos", "eot", "eom")
-"""Tokens that end a text, a turn, a message."""
+"""Tokens that end a text, a turn or a message."""
 ALONE = {"starcoder", "refact", "command-r", "smollm", "codeshell", "exaone", "minerva-7b"}
-"""Pre-tokenizers, by llama.cpp's name, that take every digit by itself and then cut as GPT-2 does. transformers knows
-the second half alone; runs of spaces before a number then become other tokens than in training."""
+"""Pre-tokenizers, by llama.cpp's name, that split off every digit and then split as GPT-2 does. transformers does only
+the second part, so runs of spaces before a number become other tokens than in training."""
 AS_GPT2 = {"", "default", "gpt-2", "phi-2", "mpt", "olmo", "jais", "trillion", "granite-docling"}
 
 
 def import_gguf(file: Path, folder: Path, update: Update, card: str = "") -> dict[str, Any]:
-    """Write `folder`, a Hugging Face model folder in float32, whole or not at all; returns what `source.json` says.
+    """Write `folder`, a Hugging Face model folder in float32, completely or not at all; returns the `source.json`.
 
-    `card` is the text of its README.md; without one it says what the file says of itself.
+    `card` is the text of its README.md; without one, it is written from the file's own description.
 
-    Raises UserError for a file that is damaged, of a kind that transformers does not read, or not usable here (see
-    `load_parts`), and OSError where the folder cannot be written.
+    Raises UserError for a file that is damaged, of a kind that transformers does not support, or not usable here (see
+    `load_parts`), and OSError if the folder cannot be written.
     """
     with _named(file):
         head = read_head(file)
@@ -66,7 +66,7 @@ def import_gguf(file: Path, folder: Path, update: Update, card: str = "") -> dic
             model.save_pretrained(part)
             tokenizer.save_pretrained(part)
         del model
-        load_parts(str(part), _auto(), torch.device("cpu"), "float32")  # what it says of any folder, it says now
+        load_parts(str(part), _auto(), torch.device("cpu"), "float32")  # reports now what any later load would report
         source["files"] = {path.name: sha256(path) for path in sorted(part.iterdir())}
         write_text(part / "README.md", card or _card(source))
         write_json(part / SOURCE, source)
@@ -82,7 +82,7 @@ def _auto() -> Any:
 
 @contextmanager
 def _named(file: Path, part: Path | None = None) -> Iterator[None]:
-    """Errors of reading name the file, not the folder where it becomes something else."""
+    """Makes read errors name the file, not the folder in which it is converted."""
     try:
         yield
     except UserError as error:
@@ -91,7 +91,7 @@ def _named(file: Path, part: Path | None = None) -> Iterator[None]:
 
 
 def _check(head: GGUFHead) -> None:
-    """What can be known without the weights. Counts that become modules are held against what there is."""
+    """Checks that need no weights. Counts that become modules are compared with the size of the file."""
     fields, kind = head.fields, head.fields.get("general.type", "model")
     if kind != "model":
         raise UserError(f"holds no whole model but a part ({kind}); take the model's own file")
@@ -100,15 +100,15 @@ def _check(head: GGUFHead) -> None:
         raise UserError(f"one of {parts} parts; merge them with llama.cpp's gguf-split --merge first")
     if fields.get("tokenizer.ggml.model") not in TOKENIZERS:
         raise UserError(
-            f"its tokenizer is of the kind {fields.get('tokenizer.ggml.model')} (tokenizer.ggml.model); those of "
-            f"{', '.join(TOKENIZERS)} are read"
+            f"its tokenizer is of the kind {fields.get('tokenizer.ggml.model')} (tokenizer.ggml.model); supported are "
+            f"{', '.join(TOKENIZERS)}"
         )
     if fields.get("tokenizer.ggml.eos_token_id") is None:
-        raise UserError("names no end token (tokenizer.ggml.eos_token_id); take another file")
+        raise UserError("names no end token (tokenizer.ggml.eos_token_id); use another file")
     for name in (*SPECIAL, *ENDS):
         number = fields.get(f"tokenizer.ggml.{name}_token_id", 0)
         if not isinstance(number, int) or not isinstance(words, int) or not 0 <= number < words:
-            raise UserError(f"a damaged GGUF file: its {name} token is number {number}, it has {words} tokens")
+            raise UserError(f"a damaged GGUF file: its {name} token has the id {number}, but it has {words} tokens")
     largest = max((max(tensor.shape) for tensor in head.tensors), default=0)
     for key, most in (("block_count", len(head.tensors)), ("expert_count", largest)):
         count = fields.get(f"{head.architecture}.{key}", 0)
@@ -117,13 +117,13 @@ def _check(head: GGUFHead) -> None:
 
 
 def _read(file: Path, head: GGUFHead, update: Update) -> tuple[Any, Any]:
-    """(model in float32, tokenizer), as they can be saved."""
+    """(model in float32, tokenizer), ready to be saved."""
     from transformers import AutoConfig, AutoTokenizer
 
     auto = _auto()
-    # The file alone in a folder: beside it, transformers would find configs of other models.
+    # The file is alone in a folder: next to it, transformers would find configs of other models.
     with TemporaryDirectory() as alone, no_progress_bars(), silent(), catch_warnings(), _counted(update):
-        simplefilter("ignore")  # numpy tells of numbers that are none in words of its own
+        simplefilter("ignore")  # NaN is reported below; numpy would add a warning of its own
         (Path(alone) / "model.gguf").symlink_to(file.resolve())
         how: dict[str, Any] = {"gguf_file": "model.gguf", "trust_remote_code": False}
         config = _foreign("settings", lambda: AutoConfig.from_pretrained(alone, **how))
@@ -154,21 +154,21 @@ def _foreign(part: str, read: Callable[[], Any]) -> Any:
         return read()
     except (MemoryError, torch.OutOfMemoryError):
         raise
-    except Exception as error:  # foreign libraries raise what they like
+    except Exception as error:  # third-party code may raise anything
         said = " ".join(str(error).split())[:300]
-        if isinstance(error, LookupError | TypeError | AttributeError) or not said:  # their texts alone say little
+        if isinstance(error, LookupError | TypeError | AttributeError) or not said:  # their messages alone say little
             said = f"{type(error).__name__}: {said}"
-        raise UserError(f"its {part} cannot be read ({said}); damaged, or of a kind that transformers lacks") from error
+        raise UserError(f"its {part} cannot be read ({said}); damaged, or not supported by transformers") from error
 
 
 def _empty(config: Any) -> Any:
-    """The model without memory for its weights."""
+    """The model without memory for its weights, to get names and shapes."""
     with torch.device("meta"):
         return _auto().from_config(config, dtype=torch.float32)
 
 
 def _dense() -> Any:
-    """Every weight as a number of its own, also where a kernel could compute with the blocks."""
+    """Every weight converted to numbers, even if a kernel could compute with the quantised blocks."""
     from transformers import GgufConfig
 
     return GgufConfig(dequantize=True)
@@ -176,7 +176,7 @@ def _dense() -> Any:
 
 @contextmanager
 def _counted(update: Update) -> Iterator[None]:
-    """Inside, `update` hears of every tensor that is read, in place of the bar that transformers draws for them."""
+    """Reports every tensor that is read to `update`, instead of the progress bar of transformers."""
     from transformers import modeling_gguf_pytorch_utils as theirs
 
     def heard(items: Any, **_: Any) -> Iterator[Any]:
@@ -199,15 +199,15 @@ def _check_weights(model: Any, info: dict[str, Any]) -> None:
             f"a damaged GGUF file: {key} has the shape {tuple(found)}, its settings say {tuple(wanted)}; download it "
             "again"
         )
-    if info["missing_keys"]:  # they would be random numbers
-        raise UserError(f"lacks the weights {sorted(info['missing_keys'])[0]}, and perhaps more; take another file")
+    if info["missing_keys"]:  # transformers would fill them with random numbers
+        raise UserError(f"lacks the weights {sorted(info['missing_keys'])[0]}, and perhaps others; use another file")
     for name, weights in model.named_parameters():
         if not bool(weights.isfinite().all()):
-            raise UserError(f"a damaged GGUF file: {name} holds infinite numbers, or none; download it again")
+            raise UserError(f"a damaged GGUF file: {name} contains infinite numbers or NaN; download it again")
 
 
 def _mend_special(tokenizer: Any, head: GGUFHead) -> None:
-    """Start, end, padding and unknown token are what the file says: transformers 5.17 takes others."""
+    """Sets start, end, padding and unknown token as in the file: transformers 5.17 uses others."""
     for name, ours in SPECIAL.items():
         number = head.fields.get(f"tokenizer.ggml.{name}_token_id")
         token = None if number is None else tokenizer.convert_ids_to_tokens(number)
@@ -216,20 +216,20 @@ def _mend_special(tokenizer: Any, head: GGUFHead) -> None:
 
 
 def _mend_pieces(tokenizer: Any, head: GGUFHead) -> None:
-    """Cut text as the model saw it in training, where the file says how and transformers does not know it."""
+    """Sets the pre-tokenizer of training, if the file names one that transformers does not know."""
     from tokenizers import pre_tokenizers
 
     core = tokenizer.backend_tokenizer
     known = str(head.fields.get("tokenizer.ggml.pre", ""))
     if not isinstance(core.pre_tokenizer, pre_tokenizers.ByteLevel) or known in AS_GPT2:
-        return  # sentencepiece, or a way that transformers knows
+        return  # sentencepiece, or one that transformers knows
     if known in ALONE:
         core.pre_tokenizer = pre_tokenizers.Sequence(
             [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
         )
         return
     log.warning(
-        "transformers does not know how '%s' cuts a text and cuts it as GPT-2; some texts become other tokens than in "
+        "transformers does not know the pre-tokenizer '%s' and uses GPT-2's; some texts become other tokens than in "
         "training: compare with the tokenizer of the original model", known,
     )  # fmt: skip
 
@@ -244,7 +244,7 @@ def _mend_ends(model: Any, head: GGUFHead) -> None:
 def _card(source: dict[str, Any]) -> str:
     kinds = ", ".join(f"{count} in {kind}" for kind, count in source["stored_as"].items())
     return (
-        f"# {source['name']}\n\nMade of the GGUF file `{source['file']}` (SHA-256 `{source['sha256']}`) by "
-        f"{source['program']}. Its {source['parameters']:,} weights stand here as float32 numbers; what fewer bits "
-        f"lost is not given back (tensors in the file: {kinds}).\n\nLicence, as the file says: {source['license']}.\n"
+        f"# {source['name']}\n\nConverted from the GGUF file `{source['file']}` (SHA-256 `{source['sha256']}`) by "
+        f"{source['program']}. Its {source['parameters']:,} weights are float32 numbers here; the precision lost by "
+        f"quantisation is not restored (tensors: {kinds}).\n\nLicence (from the file): {source['license']}.\n"
     )

@@ -16,20 +16,20 @@ from taosr_she.model.sampler import Rollouts
 
 
 class LabelTokens(NamedTuple):
-    """How the L label codes of a domain are tokenised behind the label's header."""
+    """Tokens of the L label codes of a domain after the label's header."""
 
-    shared: list[int]  # tokens that all codes begin with, such as a space of its own
-    rests: list[list[int]]  # what is left of each code; empty where a code is the shared beginning itself
+    shared: list[int]  # tokens with which all codes begin, such as a separate space
+    rests: list[list[int]]  # the remaining tokens of each code; empty if a code has only the shared ones
 
     @property
     def firsts(self) -> list[int] | None:
-        """The tokens at which the codes part; None where several go on alike, so that one position tells too little."""
+        """The tokens at which the codes differ; None if several codes share it, so that one position is not enough."""
         firsts = [rest[0] for rest in self.rests if rest]
         return firsts if len(set(firsts)) == len(self.rests) else None
 
 
 def label_tokens(policy: Policy, domain: Domain) -> LabelTokens:
-    """Raises UserError when the tokenizer joins a code with the header, or cannot tell two codes apart."""
+    """Raises UserError if the tokenizer merges a code with the header, or cannot tell two codes apart."""
     codes = code_tokens(policy, domain)
     shared = _shared_prefix(codes)
     return LabelTokens(shared, [code[len(shared) :] for code in codes])
@@ -47,10 +47,10 @@ def read_labels(
 ) -> list[np.ndarray | None]:
     """For each of B responses (L,) probabilities over the label codes; None without a label section.
 
-    `prompts[rollouts.group[b]]` is the prompt of response b. Where the codes begin with different tokens, and
-    `rollouts.watched` holds the logits of these (`LabelTokens.firsts`), nothing is run: decoding has been at the place
-    where the code begins. Responses that break off there, or go on with something else than a code begins with, and
-    codes that begin alike, go through `label_distribution`.
+    `prompts[rollouts.group[b]]` is the prompt of response b. If the codes begin with different tokens, and
+    `rollouts.watched` has their logits (`LabelTokens.firsts`), the model is not run: decoding has already computed the
+    logits at the position of the code. Responses that end there or continue with something other than a code, and codes
+    that begin with the same token, use `label_distribution`.
     """
     found: list[np.ndarray | None] = [None] * len(responses)
     missing, contexts = [], []
@@ -133,7 +133,7 @@ def _shared_prefix(codes: list[list[int]]) -> list[int]:
 
 
 def _normalised(scores: np.ndarray) -> np.ndarray:
-    """Scores (..., L), logarithms up to a constant of their row, as probabilities."""
+    """Probabilities from scores (..., L), which are logarithms up to a constant per row."""
     probabilities = np.exp(scores - scores.max(axis=-1, keepdims=True))
     normalised: np.ndarray = probabilities / probabilities.sum(axis=-1, keepdims=True)
     return normalised

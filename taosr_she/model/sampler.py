@@ -40,7 +40,7 @@ class Rollouts:
     logprobs: torch.Tensor  # (B, T) float32; 0 behind the end
     finished: torch.Tensor  # (B,) bool: ended by an end token, not by the length limit
     group: torch.Tensor  # (B,) long: index of the prompt
-    watched: torch.Tensor = NOTHING  # (B, T, W) float32: logits of W watched tokens wherever a token was drawn
+    watched: torch.Tensor = NOTHING  # (B, T, W) float32: logits of W watched tokens at every sampled position
 
 
 def sample_groups(

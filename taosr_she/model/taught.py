@@ -1,4 +1,4 @@
-"""Examples that teach some steps of a response: the form of all of it, the conclusions of these steps alone."""
+"""Examples that train on some steps of a response: on the form of all steps, but only on these steps' conclusions."""
 
 from collections.abc import Collection
 from typing import TYPE_CHECKING
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 def teach_steps(
     policy: "Policy", domain: Domain, prompt: list[int], text: str, taught: Collection[str], end: bool = True
 ) -> Example:
-    """Learn the conclusions of the steps `taught` and every section header; what other steps conclude is read only.
+    """Train on every section header and on the conclusions of the steps `taught`; other conclusions are only context.
 
-    Without `end` the text stops behind a step: the next header is learnt in place of the end token, so that the step is
-    known to be over. Otherwise the end token is learnt with the last step.
+    Without `end`, the text stops after a step. The next header is then trained on instead of the end token, so that the
+    model learns where the step ends. Otherwise, the end token is trained on with the last step.
     """
     if not end:
         last = domain.step_keys.index(find_headers(text)[-1].key)

@@ -1,4 +1,4 @@
-"""The model card of a checkpoint, `README.md` beside the weights: what the model is, of what, how good, how to use it.
+"""The model card of a checkpoint, `README.md` next to the weights: what the model is, its origin, quality and use.
 
 Plain facts of the run, nothing else. Settings are read from the run folder's `recipe.yaml`, where secrets are masked,
 and of paths the card keeps the last name: a checkpoint travels. It is written when its stage ends, and again when the
@@ -27,14 +27,14 @@ from taosr_she.recipe.stages.evaluate import EvaluateStage
 from taosr_she.recipe.table import metric_name, metric_text, table_metrics
 
 CARD = "README.md"
-"""Its name in the checkpoint. Not a part of the model: it may be edited, and changes when the model is measured."""
+"""Its name in the checkpoint. It is not part of the model: it may be edited, and changes when the model is measured."""
 
 SHOWN = ("step", "loss", "reward", "accuracy", "signal_share", "malformed_rate", "entropy", "kl", "tokens")
-"""What of the last row of the metrics stands in the card."""
+"""Columns of the last row of metrics that are shown in the card."""
 
 
 def write_card(recipe: Recipe, domain: Domain, planned: PlannedStage, summary: Mapping[str, Any]) -> None:
-    """Write the card of the checkpoint of a stage, if it has one; of an evaluation, those of the models it measured."""
+    """Write the card of a stage's checkpoint, if it has one; for an evaluation, the cards of the measured models."""
     stages = recipe.folder / "stages"
     if planned.stage.checkpoint_is and (stages / planned.name / "checkpoint").is_dir():
         _write(recipe, domain, planned.name, {"fingerprint": planned.fingerprint, "summary": summary})
@@ -49,7 +49,7 @@ def _write(recipe: Recipe, domain: Domain, name: str, record: Mapping[str, Any])
 
 
 def model_card(recipe: Recipe, domain: Domain, name: str, record: Mapping[str, Any]) -> str:
-    """The card of the checkpoint of stage `name`; `record` holds the stage's `fingerprint` and `summary`."""
+    """The card of the checkpoint of stage `name`; `record` has the stage's `fingerprint` and `summary`."""
     written = yaml.safe_load((recipe.folder / "recipe.yaml").read_text("utf-8"))["stages"]
     settings: dict[str, Any] = written[name]
     kind = settings["kind"]
@@ -82,7 +82,7 @@ def model_card(recipe: Recipe, domain: Domain, name: str, record: Mapping[str, A
 
 
 def base_model(stages: Mapping[str, Mapping[str, Any]], name: str) -> str:
-    """Where the weights of a stage come from in the end: a name of ours, a folder, or a name on the hub."""
+    """The origin of a stage's weights: a short name of ours, a folder, or a hub name."""
     while "start" in stages[name]:
         name = stages[name]["start"]
     return str(stages[name]["model"])
@@ -191,7 +191,7 @@ def _results(stages: Path, name: str) -> Iterator[str]:
         if model:
             of = f"{results['pairs']:,} pairs of the {results['split']} split"
             rule = model.get("decision", "text")
-            how = "" if rule == "text" else f" (the label by rule {code(rule)}, see `decision.json`)"
+            how = "" if rule == "text" else f" (decision rule {code(rule)}, see `decision.json`)"
             yield f"On {of}, shares in percent, with 95% intervals over queries{how}:"
             metrics = table_metrics(results["step_keys"])
             yield _table(model["metrics"], model["intervals"], {key: metric_name(key) for key in metrics})
@@ -233,7 +233,7 @@ def _limits(stages: Mapping[str, Mapping[str, Any]], settings: Mapping[str, Any]
 
 
 def _last_name(path: str) -> str:
-    """A hub name as it is, of a path on this machine the last name."""
+    """A hub name unchanged; for a path on this machine, its last part."""
     return code(Path(path).name if Path(path).exists() or Path(path).is_absolute() else path)
 
 

@@ -1,4 +1,4 @@
-"""The recipe file: what a run is made of. An unknown key anywhere is an error that names it."""
+"""The recipe file, which defines a run. An unknown key anywhere is an error that names it."""
 
 import re
 from importlib import resources
@@ -17,9 +17,9 @@ from taosr_she.recipe.stages import KINDS, find_kind
 from taosr_she.recipe.track import TrackerName
 
 STAGE_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
-"""A stage's name is that of its folder, and what stands in a changed stage's folder is deleted."""
+"""A stage's name is that of its folder, whose contents are deleted if the stage has changed."""
 MAX_SEED = 2**32 - 1
-"""What numpy, and with it the trainers, take as a seed."""
+"""Maximum seed that numpy, and therefore the trainers, accept."""
 MAX_THREADS = 1024
 
 
@@ -33,7 +33,7 @@ class Recipe(Strict):
     name: str = Field(min_length=1, max_length=100)
     """Name in the report."""
     seed: int = 1
-    """Everything random follows from it. From 0 to 4294967295."""
+    """Seed of all random numbers. From 0 to 4294967295."""
     out: str | None = None
     """Run folder; default `runs/<name>`."""
     threads: int = Field(default=0, ge=0, le=MAX_THREADS)
@@ -41,17 +41,17 @@ class Recipe(Strict):
     device: str = "auto"
     """auto, cpu, cuda, cuda:0, ..."""
     track: TrackerName = "none"
-    """Where metrics are shown as well: none, tensorboard, trackio, wandb (`pip install 'taosr-she[track]'`)."""
+    """Trackers that also get the metrics: none, tensorboard, trackio, wandb (`pip install 'taosr-she[track]'`)."""
     domain: str = "taobao"
     """Shipped domain or path of a YAML file."""
     domain_overrides: dict[str, Any] = Field(default_factory=dict)
-    """Values of the domain that this run replaces, e.g. `{prompt: {show_rules: false}}`."""
+    """Values that replace those of the domain in this run, e.g. `{prompt: {show_rules: false}}`."""
     notes: tuple[str, ...] = ()
-    """Sentences for the head of the report."""
+    """Sentences for the top of the report."""
     shared: dict[str, Any] = Field(default_factory=dict)
-    """A place for YAML anchors; not read."""
+    """For YAML anchors; not read."""
     stages: dict[str, Annotated[SerializeAsAny[Stage], BeforeValidator(_of_its_kind)]]
-    """Name -> stage, in the order in which they run. A name is made of letters, digits, `_` and `-`."""
+    """Name -> stage, in the order in which they run. A name consists of letters, digits, `_` and `-`."""
 
     @field_validator("seed")
     @classmethod
@@ -95,7 +95,7 @@ class Recipe(Strict):
         return Path(self.out or f"runs/{self.name}")
 
     def check(self, domain: Domain) -> None:
-        """Raises UserError for a stage that would only fail when its turn comes."""
+        """Raises UserError for a stage that would otherwise only fail when it runs."""
         for name, stage in self.stages.items():
             stage.check(name, domain)
 
@@ -112,7 +112,7 @@ def shipped_recipes() -> list[str]:
 
 
 def load_recipe(name_or_path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -> Recipe:
-    """A shipped recipe by name or a YAML file, with `key.sub=value` overrides. Raises UserError with the mend."""
+    """A shipped recipe by name or a YAML file, with `key.sub=value` overrides. Raises UserError with the fix."""
     if str(name_or_path) in shipped_recipes():
         text = resources.files("taosr_she.recipe").joinpath("recipes", f"{name_or_path}.yaml").read_text("utf-8")
         raw = parse_yaml(text, f"recipe {name_or_path}")

@@ -1,4 +1,4 @@
-"""What a stage gets to work with: its settings, its folder, and the folders of the stages before it."""
+"""What a stage works with: its settings, its folder, and the folders of earlier stages."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Context:
-    """Handed to the `run` of a stage."""
+    """The argument of a stage's `run`."""
 
     name: str
     folder: Path
@@ -37,9 +37,9 @@ class Context:
         return self.stages / stage / "checkpoint"
 
     def policy(self, stage: str, dtype: str = "float32") -> "Policy":
-        """The model of an earlier training stage, on the recipe's device. Float32 to train it, `auto` to ask it alone.
+        """The model of an earlier training stage, on the recipe's device. Float32 to train it, `auto` only to run it.
 
-        UserError when it was trained for another domain than the recipe's: somebody has put it there.
+        UserError if it was trained for another domain than the recipe's, because someone must have put it there.
         """
         from taosr_she.model.policy import load_policy
 
@@ -54,6 +54,6 @@ class Context:
         return policy
 
     def tell_malformed(self, reasons: Iterable[str | None], model: str) -> None:
-        """Say so when too many responses of the stage `model` are malformed; reasons as of `malformed_warning`."""
+        """Warn if too many responses of the stage `model` are malformed; reasons as in `malformed_warning`."""
         if warning := malformed_warning(reasons):
             self.progress.say(f"{self.name}, responses of '{model}': {warning}")

@@ -16,7 +16,7 @@ SPLITS = ("demonstration", "training", "development", "test")
 
 @dataclass(frozen=True)
 class DataFolder:
-    """The files of a data stage: pairs by split, demonstrations, and annotations by what they are for."""
+    """The files of a data stage: pairs by split, demonstrations, and annotations by their use."""
 
     folder: Path
 
@@ -53,15 +53,15 @@ class DataFolder:
         return list(read_demonstrations(self.folder / "demonstrations.jsonl"))
 
     def annotations(self) -> list[Annotation]:
-        """What people said of the training split; training may use it."""
+        """Annotations of the training split, which training may use."""
         return read_annotations(self.folder / "annotations.jsonl")
 
     def probe(self) -> list[Annotation]:
-        """What people said of some training pairs, kept from verifier and GSRM: it watches the GSRM in training."""
+        """Annotations of some training pairs, held out from verifier and GSRM, to monitor the GSRM during training."""
         return read_annotations(self.folder / "probe.jsonl")
 
     def held_out(self) -> list[Annotation]:
-        """What people said of the development split: it measures GSRMs and trains nothing."""
+        """Annotations of the development split: they measure GSRMs and are not trained on."""
         return read_annotations(self.folder / "held_out.jsonl")
 
     def truth(self) -> list[Annotation]:

@@ -21,9 +21,9 @@ from taosr_she.train.rl.monitor import Monitor, MonitorConfig
 RENAMED_MODES = {"judge_only": "gsrm_only", "scalar": "scalar_reward_model"}
 """Former name of a mode -> its name now."""
 ANSWERS = "gsrm-answers.jsonl"
-"""What an endpoint answered, in the run folder."""
+"""File with the answers of an endpoint, in the run folder."""
 FORMER_ANSWERS = "judge-answers.jsonl"
-"""Its former name."""
+"""Former name of this file."""
 
 
 class Examination(Strict):
@@ -32,30 +32,30 @@ class Examination(Strict):
     later: ClassVar[dict[str, Any]] = {"examiner": None, "examiner_options": {}}
     renamed: ClassVar[dict[str, str]] = {"judge": "gsrm", "scalar": "scalar_reward_model"}
     mode: Literal["human_first", "gsrm_only", "human_only", "agree", "scalar_reward_model"] | None = None
-    """`human_first`: people where they have spoken, the GSRM elsewhere. `gsrm_only`, `human_only`. `agree`: people
-    and GSRM must say the same. `scalar_reward_model`: one number from a scalar reward model on all steps. Unset:
+    """`human_first`: people if they have annotated, else the GSRM. `gsrm_only`, `human_only`. `agree`: unknown if
+    people and GSRM differ. `scalar_reward_model`: one number from a scalar reward model for all steps. Unset:
     `human_first` with a GSRM, `human_only` without."""
     gsrm: str | None = None
     """Name of the GSRM stage."""
     endpoint: EndpointGSRMConfig | None = None
-    """A GSRM behind an OpenAI-compatible endpoint instead. Answers are kept in `gsrm-answers.jsonl` of the run."""
+    """A GSRM behind an OpenAI-compatible endpoint instead. Answers are kept in the run's `gsrm-answers.jsonl`."""
     examiner: str | None = None
-    """Import path of an examiner of your own in the GSRM's place: `my_package.examiners:MyExaminer`, a class that is
+    """Import path of your own examiner, which replaces the GSRM: `my_package.examiners:MyExaminer`, a class that is
     called with the domain and has `examine(pairs, responses)` (docs/extending.md). It is not measured here."""
     examiner_options: dict[str, Any] = Field(default_factory=dict)
     """What that class is called with besides the domain, by name."""
     scalar_reward_model: str | None = None
     """Name of the `scalar_reward_model` stage, for the mode of that name."""
     bar: float = Field(default=BAR, ge=0, le=1)
-    """Least first-error F1 of the GSRM on held-out people. A GSRM below it stops the run. An endpoint is not measured
+    """Minimum first-error F1 of the GSRM on held-out people. A GSRM below it stops the run. An endpoint is not measured
     here."""
     override_bar: bool = False
-    """Use a GSRM below the bar all the same, with a warning."""
+    """Use a GSRM below the bar anyway, with a warning."""
     monitor: MonitorConfig = MonitorConfig()
     """When to warn that GSRM and people disagree."""
     flip: float = Field(default=0.0, ge=0, le=1)
-    """Chance that a known verdict on a reasoning step is flipped, always the same way for the same text: to measure
-    how much wrong examination a credit rule tolerates. Not with mode `scalar_reward_model`."""
+    """Probability that a known verdict on a reasoning step is flipped, always the same way for the same text. It
+    measures how much wrong examination a credit rule tolerates. Not with mode `scalar_reward_model`."""
 
     @field_validator("mode", mode="before")
     @classmethod
@@ -84,7 +84,7 @@ class Examination(Strict):
 
     @property
     def has_reward_model(self) -> bool:
-        """A reward model examines where people have not spoken."""
+        """Whether a reward model examines steps that people have not annotated."""
         return any(who is not None for who in (self.gsrm, self.endpoint, self.examiner))
 
     @property
@@ -95,12 +95,12 @@ class Examination(Strict):
 
 @dataclass(frozen=True)
 class Examiners:
-    """What a training stage needs: who examines, and who watches the GSRM (nobody, where there is no GSRM)."""
+    """What a training stage needs: the examiner, and the monitor of the GSRM (None without a GSRM)."""
 
     examiner: Examiner
     monitor: Monitor | None
     endpoint: EndpointGSRM | None = None
-    """The GSRM, where it is behind an endpoint: it keeps account of its answers, and is to be closed."""
+    """The GSRM, if it is behind an endpoint: it saves its answers, and must be closed."""
 
 
 def examiners(context: Context, how: Examination, data: DataFolder) -> Examiners:

@@ -17,7 +17,7 @@ from taosr_she.base.files import dumps
 NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 """What some network file systems say. They are no reason not to work."""
 LOCK = "run.lock"
-"""Name of the file in the run folder. It stays there; what counts is whether a living process holds it."""
+"""Name of the file in the run folder. The file stays; what matters is whether a living process has locked it."""
 
 
 @contextmanager

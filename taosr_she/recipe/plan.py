@@ -1,4 +1,4 @@
-"""Which stages must run: a stage is done when its folder holds the fingerprint of its settings and inputs."""
+"""Which stages must run: a stage is done if its folder has the fingerprint of its settings and inputs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -46,20 +46,20 @@ class PlannedStage:
         write_json(self.folder / STARTED, {"fingerprint": self.fingerprint})
 
     def finish(self, seconds: float, summary: dict[str, Any]) -> None:
-        """Record that the stage is complete; `stage.json` is written last, so it never stands beside missing files."""
+        """Record that the stage is complete; `stage.json` is written last, after all other files."""
         record = {"name": self.name, "kind": self.stage.kind, "seconds": round(seconds, 1)}
         record |= {"fingerprint": self.fingerprint, "inputs": self.inputs, "summary": summary}
         write_json(self.folder / DONE, {**record, "files": record_files(self.folder)})
 
     def forget(self) -> None:
-        """Let the stage run anew, whatever it has done: its folder is cleared when its turn comes."""
+        """Let the stage run again, whatever its state: its folder is cleared before it runs."""
         if self.folder.exists():
             write_json(self.folder / STARTED, {"fingerprint": ""})
             (self.folder / DONE).unlink(missing_ok=True)
 
 
 def redone(planned: Sequence[PlannedStage], names: Sequence[str]) -> list[PlannedStage]:
-    """The named stages and all that depend on them, in order. Raises UserError for a name that is none."""
+    """The named stages and all that depend on them, in order. Raises UserError for an unknown name."""
     known = [p.name for p in planned]
     for name in names:
         if name not in known:
@@ -72,7 +72,7 @@ def redone(planned: Sequence[PlannedStage], names: Sequence[str]) -> list[Planne
 
 
 def forget(chosen: Sequence[PlannedStage]) -> None:
-    """Let these stages run anew. Raises UserError, before anything is touched, where a folder is not ours to clear."""
+    """Let these stages run again. Raises UserError, before anything is changed, if a folder is not ours to clear."""
     for p in chosen:
         if p.folder.exists():
             check_ours(p.folder)
@@ -81,10 +81,10 @@ def forget(chosen: Sequence[PlannedStage]) -> None:
 
 
 def plan(recipe: Recipe, domain: Domain, to_run: bool = True) -> list[PlannedStage]:
-    """All stages in order, with fingerprints that follow from settings, seed, domain, version and inputs.
+    """All stages in order, with fingerprints of settings, seed, domain, version and inputs.
 
-    UserError when a stage that is to run starts from a model that is not there, or from one of another domain. Without
-    `to_run` only the fingerprints are asked for, and models are not looked at.
+    UserError if a stage that is to run starts from a model that does not exist, or from one of another domain. Without
+    `to_run`, only fingerprints are computed, and models are not checked.
     """
     prints: dict[str, str] = {}
     planned = []

@@ -1,4 +1,4 @@
-"""Live progress of a run: one line a stage, with time left; plain lines where there is no terminal."""
+"""Live progress of a run: one line per stage, with time left; plain lines without a terminal."""
 
 import time
 from collections.abc import Callable
@@ -13,9 +13,9 @@ from rich.table import Column
 from taosr_she.base.escape import one_line
 
 PACE_STEPS = 3
-"""Steps after the first one that it takes to say how long the rest will take."""
+"""Number of steps after the first one that are needed to estimate the time left."""
 WIDE = 110
-"""Columns of a terminal from which on the bars are long."""
+"""Minimum number of terminal columns for long bars."""
 
 
 class Progress(AbstractContextManager["Progress"]):
@@ -27,7 +27,7 @@ class Progress(AbstractContextManager["Progress"]):
         self._last = 0.0
         self._live = console.is_terminal
         self.log: Callable[[str], None] = lambda text: None
-        """Hears every line, in a terminal also those that bars stand for."""
+        """Receives every line, in a terminal also those that bars replace."""
         self.each_update: Callable[[], None] = lambda: None
         """Called after every update of a stage."""
         bar = BarColumn(bar_width=24 if console.width >= WIDE else 8)
@@ -53,7 +53,7 @@ class Progress(AbstractContextManager["Progress"]):
         self.log(text)
 
     def stage(self, name: str, total: int) -> Callable[[int, str], None]:
-        """A function `(done, note)` to call as the stage goes on.
+        """A function `(done, note)` to call as the stage proceeds.
 
         What is left is told from the second call on, by the pace since the first one: the first step is slow (libraries
         warm up), and the first one after a resume has done a great many at once.
@@ -82,7 +82,7 @@ class Progress(AbstractContextManager["Progress"]):
 
 
 def time_left(done: int, seconds: float, more: int) -> str:
-    """What stands behind the time of a progress line: `done` steps took `seconds`, `more` are to come."""
+    """The data of the time in a progress line: `done` steps took `seconds`, and `more` are left."""
     if not more:
         return ""
     return f", about {seconds / done * more:.0f} s left" if done >= PACE_STEPS else ", pace not known yet"

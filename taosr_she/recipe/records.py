@@ -24,12 +24,12 @@ KNOWN = (
     "selected.jsonl", "dropped.jsonl", "selection.json", "selection.md", "results.json", "predictions-*.jsonl",
     ".DS_Store", ".nfs*",
 )  # fmt: skip
-"""All names that a stage's folder may hold, of every kind of stage. A folder with another name in it is not deleted."""
+"""All file names in the folder of a stage, of any kind. A folder with any other name in it is not deleted."""
 
 CARD = "checkpoint/README.md"
 """The model card, which a later evaluation may add to: neither compared nor foreign."""
 LATER = (CARD, "checkpoint/decision.json")
-"""Files of a checkpoint that a later evaluation writes; the second is the decision rule that it chose."""
+"""Files that a later evaluation adds to a checkpoint; the second is the decision rule that it chose."""
 _CHUNK = 1 << 20
 
 

@@ -1,4 +1,4 @@
-"""Where a half-finished stage goes on, in words."""
+"""Where a half-finished stage continues, in words."""
 
 import re
 from pathlib import Path
@@ -9,7 +9,7 @@ from taosr_she.train.state import saved_updates
 
 
 def saved_point(folder: Path) -> str | None:
-    """`after update 8`, `after step 200`, `after part 3`; None where the stage has saved nothing that it can use."""
+    """`after update 8`, `after step 200`, `after part 3`; None if the stage has saved nothing usable."""
     updates = saved_updates(folder)
     if updates:
         return f"after {'step' if (folder / FACTS).exists() else 'update'} {updates}"

@@ -1,4 +1,4 @@
-"""Run a recipe: every stage that is not done, in order, then the report."""
+"""Runs a recipe: every stage that is not done, in order, then the report."""
 
 import os
 import platform
@@ -34,7 +34,7 @@ from taosr_she.recipe.track import Tracked, check_tracker, followed, how_to_look
 ENVIRONMENT = "environment.json"
 """Marks the folder of a run."""
 HEAD = ("recipe.yaml", "domain.yaml", ENVIRONMENT, "report.html", RUN_LOG, TRACKED, "stages")
-"""What a run writes into its folder, over what stands there."""
+"""Files that a run writes into its folder and overwrites."""
 INTENTS = {"done": "kept", "resumes": "resumes", "changed": "runs anew", "new": "runs"}
 
 
@@ -74,7 +74,7 @@ def run_recipe(recipe: Recipe, progress: Progress, redo: Sequence[str] = ()) -> 
 
 
 def prepare(recipe: Recipe) -> tuple[Domain, list[PlannedStage]]:
-    """The domain and the plan. Raises UserError for what can be known to be wrong before the work."""
+    """The domain and the plan. Raises UserError for problems that can be found before the work."""
     domain = recipe.load_domain()
     recipe.check(domain)
     return domain, plan(recipe, domain)
@@ -82,7 +82,7 @@ def prepare(recipe: Recipe) -> tuple[Domain, list[PlannedStage]]:
 
 @contextmanager
 def open_folder(folder: Path) -> Iterator[None]:
-    """Inside, the run folder is there and this process alone works in it. UserError for a folder of something else."""
+    """Create the run folder and lock it against other processes. UserError if the folder is not a run folder."""
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder}: the run folder would be here, and this is a file; name another place with out=")
     taken = [name for name in HEAD if (folder / name).exists()]
@@ -98,7 +98,7 @@ def open_folder(folder: Path) -> Iterator[None]:
 
 
 def write_head(recipe: Recipe, domain: Domain) -> None:
-    """Say in the run folder what was asked for and on what machine, and set the threads."""
+    """Record in the run folder what was requested and on what machine, and set the threads."""
     folder = recipe.folder
     set_threads(recipe.threads)
     write_json(folder / ENVIRONMENT, environment(recipe))  # first: it marks the folder as that of a run
@@ -108,7 +108,7 @@ def write_head(recipe: Recipe, domain: Domain) -> None:
 
 
 def run_stage(recipe: Recipe, domain: Domain, planned: PlannedStage, progress: Progress) -> None:
-    """Run one stage whose inputs are done, in its folder; a half-finished one goes on.
+    """Run one stage whose inputs are done, in its folder; a half-finished one continues.
 
     Raises UserError when a file that an earlier stage has written is missing or damaged.
     """
@@ -139,7 +139,7 @@ def _beginning(planned: PlannedStage) -> str:
 
 
 def tracked(recipe: Recipe, planned: PlannedStage) -> Tracked:
-    """What a tracker is told of a stage. The settings are read from the run folder: what is secret is masked there."""
+    """What a tracker gets about a stage. The settings are read from the run folder, where secrets are masked."""
     written = yaml.safe_load((recipe.folder / "recipe.yaml").read_text("utf-8"))
     settings = written["stages"][planned.name]
     return Tracked(recipe.folder, recipe.name, planned.name, planned.fingerprint, settings)
@@ -159,7 +159,7 @@ def describe_plan(recipe: Recipe, redo: Sequence[str] = ()) -> str:
 
 
 def set_threads(threads: int) -> None:
-    """Limit torch to so many CPU threads; 0 leaves its choice."""
+    """Limit torch to this number of CPU threads; 0 leaves its choice."""
     if threads:
         import torch
 
@@ -185,7 +185,7 @@ def environment(recipe: Recipe) -> dict[str, Any]:
 
 
 def read_results(folder: Path) -> dict[str, Any] | None:
-    """The last evaluation of a run folder, or None when it has none. Raises UserError for a damaged one."""
+    """The last evaluation of a run folder, or None if it has none. Raises UserError for a damaged one."""
     files = sorted(folder.glob("stages/*/results.json"), key=lambda p: p.stat().st_mtime)
     if not files:
         return None

@@ -1,4 +1,4 @@
-"""The log of a run folder: what the terminal said, and warnings of the libraries, with times, over all sittings."""
+"""The log of a run folder: terminal output and warnings of the libraries, with times, over all starts of the run."""
 
 import io
 import logging
@@ -17,7 +17,7 @@ from taosr_she.recipe.progress import Progress
 
 RUN_LOG = "run.log"
 APART = "transformers"
-"""A library that keeps its messages from the root logger once it is imported."""
+"""A library that, once imported, does not pass its messages to the root logger."""
 
 
 class RunLog(AbstractContextManager["RunLog"]):
@@ -46,11 +46,11 @@ class RunLog(AbstractContextManager["RunLog"]):
         return self
 
     def write(self, text: str, level: int = logging.INFO) -> None:
-        """A line of the file alone."""
+        """A line only for the file."""
         self._file.handle(logging.LogRecord("taosr_she", level, __file__, 0, text, None, None))
 
     def show(self, what: Any) -> None:
-        """What the terminal will show, a table say, as text."""
+        """Terminal output, such as a table, as text."""
         out = io.StringIO()
         Terminal(file=out, width=PIPE_WIDTH).print(what)
         self.write(f"\n{out.getvalue().rstrip()}")
@@ -72,7 +72,7 @@ class RunLog(AbstractContextManager["RunLog"]):
 
 
 class _Apart(logging.Handler):
-    """Hands on what the root logger does not hear."""
+    """Passes on what the root logger does not receive."""
 
     def __init__(self, file: logging.Handler) -> None:
         super().__init__()
@@ -84,7 +84,7 @@ class _Apart(logging.Handler):
 
 
 class _Formatter(logging.Formatter):
-    """Texts of data and libraries are text here too."""
+    """Makes texts from data and libraries harmless in the log too."""
 
     def format(self, record: logging.LogRecord) -> str:
         return plain(super().format(record))

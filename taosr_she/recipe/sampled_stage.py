@@ -1,4 +1,4 @@
-"""What the kinds of stage share that sample responses of their start policy and train on a choice of them."""
+"""Base of the stage kinds that sample responses of their start policy and train on a selection of them."""
 
 from typing import TYPE_CHECKING
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
 
 class SampledStage(Stage):
-    """Samples responses of the start policy to every training pair. A subclass chooses among them and trains."""
+    """Samples responses of the start policy for every training pair. A subclass selects among them and trains."""
 
     start: str = "sft"
-    """Name of the stage whose checkpoint samples the responses, and is where training starts."""
+    """Name of the stage whose checkpoint samples the responses and is the start of training."""
     data: str = "data"
     """Name of the data stage."""
     group_size: int = Field(default=8, ge=2)
-    """Responses sampled for each training pair."""
+    """Number of responses sampled for each training pair."""
     per_pair: int = Field(default=2, gt=0)
-    """Most examples made from one pair."""
+    """Maximum number of examples made from one pair."""
     sampling: Sampling = Sampling()
     """Length limit and temperature of the responses."""
 
@@ -46,13 +46,13 @@ class SampledStage(Stage):
 
 
 def preferences(stage: SampledStage, context: Context, policy: "Policy") -> "tuple[list[Preference], int]":
-    """Right labels before wrong ones among the sampled responses, and the tokens sampled. UserError without any."""
+    """Preferences of right labels over wrong ones, and the number of sampled tokens. UserError if there are none."""
     from taosr_she.train.trl.preferences import preferences_by_outcome
 
     pairs, responses, tokens = stage.sample(context, policy)
     found = preferences_by_outcome(policy, context.domain, pairs, responses, stage.per_pair, context.recipe.seed)
     if not found:
         raise UserError(
-            f"stage '{context.name}': no pair has responses with right and with wrong labels: nothing to prefer"
+            f"stage '{context.name}': no pair has responses both with right and with wrong labels: nothing to prefer"
         )
     return found, sum(tokens)

@@ -1,4 +1,4 @@
-"""A recipe repeated over seeds: the table whose intervals say what another seed would give."""
+"""Repeats a recipe over seeds: the intervals of the table include the variation between seeds."""
 
 import math
 from typing import Any
@@ -17,7 +17,7 @@ from taosr_she.recipe.table import ModelTable, metric_name, metric_text, table_m
 
 
 def run_seeds(console: Console, name: str, overrides: list[str], seeds: str, dry_run: bool, redo: list[str]) -> None:
-    """Run the recipe once a seed into `<run folder>/seed-<n>`, then print and write `seeds.json`."""
+    """Run the recipe once per seed in `<run folder>/seed-<n>`, then print and write `seeds.json`."""
     chosen = parse_seeds(seeds)
     base = load_recipe(name, overrides).folder
     for seed in chosen:

@@ -1,4 +1,4 @@
-"""What a kind of stage is: its settings, what it reads, what it offers, its run."""
+"""The definition of a kind of stage: its settings, its inputs, its outputs, its run."""
 
 from typing import Any, ClassVar
 
@@ -9,7 +9,7 @@ from taosr_she.domain.domain import Domain
 from taosr_she.recipe.context import Context
 
 SAMPLE_ROWS = 512
-"""Most responses that a stage samples at the same time."""
+"""Maximum number of responses that a stage samples at the same time."""
 
 
 class Stage(Strict):
@@ -20,29 +20,29 @@ class Stage(Strict):
     """
 
     kind: str
-    """Name of the kind, or the import path of a kind that is not ours."""
+    """Name of the kind, or the import path of a kind from outside this package."""
     offers: ClassVar[str] = ""
-    """What later stages may read of it: `data` (the files of `DataFolder`), `checkpoint` (a policy in `checkpoint/`),
+    """What it offers to later stages: `data` (the files of `DataFolder`), `checkpoint` (a policy in `checkpoint/`),
     `select` (pairs in `selected.jsonl`), `gsrm`, `scalar_reward_model`. Empty: nothing."""
     checkpoint_is: ClassVar[str] = ""
-    """What its checkpoint is, for the model card. Empty: it writes none."""
+    """Description of its checkpoint, for the model card. Empty: it writes none."""
 
     def reads(self) -> list[tuple[str, str]]:
-        """(what it must offer, stage name) of every earlier stage that it reads."""
+        """(required output, stage name) of every earlier stage that it reads."""
         return []
 
     def files(self) -> dict[str, str]:
-        """Name -> fingerprint of what it reads from outside of the run: files, and code that its settings name."""
+        """Name -> fingerprint of its inputs from outside the run: files, and code that its settings name."""
         return {}
 
     def check(self, name: str, domain: Domain) -> None:
-        """Raises UserError for what would only fail when the turn of this stage, called `name`, comes."""
+        """Raises UserError for problems that would otherwise only appear when this stage, called `name`, runs."""
 
     def check_start(self, name: str, domain: Domain) -> None:
-        """The same, of what counts only where the stage is still to run: the model it starts from."""
+        """The same, for problems that matter only if the stage is still to run: the model it starts from."""
 
     def run(self, context: Context) -> dict[str, Any]:
-        """Fill the folder `context.folder`, and nothing else; returns what is worth a line, e.g. `{"pairs": 12}`."""
+        """Fill the folder `context.folder`, and nothing else; returns a summary, e.g. `{"pairs": 12}`."""
         raise NotImplementedError(f"stage kind {self.kind} has no run")
 
 

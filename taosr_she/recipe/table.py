@@ -60,7 +60,7 @@ class ModelTable:
 MIN_CELL = 8
 """Least characters of a model's column: names fold within it."""
 HEAD = 16
-"""Characters of the metrics' column where it must be narrow: three models with intervals then fit into 80."""
+"""Width of the metrics' column in a narrow terminal: three models with intervals then fit into 80 characters."""
 BORDER = 3
 """What a column takes beyond its text: a line and two blanks."""
 
@@ -71,7 +71,7 @@ def _width(head: int) -> int:
 
 
 def results_table(results: dict[str, Any]) -> ModelTable:
-    """Models as columns, and people where several graded the pairs; shares in percent with their bootstrap interval."""
+    """Models as columns, and human scores if several people graded the pairs; percent with bootstrap intervals."""
     models = results["models"] | {ROWS[key]: people for key, people in (results.get("people") or {}).items()}
     rows = [
         (metric_name(metric), [_cell(m, metric) for m in models.values()])
@@ -82,7 +82,7 @@ def results_table(results: dict[str, Any]) -> ModelTable:
     if set(decisions) != {"text"}:
         people = set(results.get("people") or {})
         named = ["–" if name in {ROWS[key] for key in people} else d for name, d in zip(models, decisions, strict=True)]
-        rows.append(("label by", named))
+        rows.append(("decision rule", named))
     for what, metric in (("training", "training_tokens_per_second"), ("evaluation", "tokens_per_second")):
         speeds = [m["metrics"].get(metric) for m in models.values()]
         if any(speeds):
@@ -103,7 +103,7 @@ def metric_name(metric: str) -> str:
 
 
 def metric_text(metric: str, value: float, sign: str = "") -> str:
-    """Shares in percent with one decimal, other numbers as they are with two; `sign="+"` for a difference."""
+    """Shares in percent with one decimal, other numbers unchanged with two; `sign="+"` for a difference."""
     return f"{value:{sign}.2f}" if metric in PLAIN else f"{value * PERCENT:{sign}.1f}"
 
 

@@ -1,4 +1,4 @@
-"""Metrics on their way to a tracker: TensorBoard, trackio or wandb are shown the rows that a stage has written.
+"""Metrics for a tracker: TensorBoard, trackio or wandb get the rows that a stage has written.
 
 The files of a stage (`metrics.jsonl`, `watch.jsonl`) are the source, and `Follower` reads them as they grow. So a
 tracker says what the files say, training knows nothing of it, and a run that was killed is told again from its first
@@ -26,12 +26,12 @@ TrackerName = Literal["none", "tensorboard", "trackio", "wandb"]
 FOLDER = "track"
 """Folder inside the run folder where TensorBoard and wandb write."""
 FILES = {"metrics.jsonl": "", "watch.jsonl": "development/"}
-"""Files of rows with a `step` -> what is put before the names of their numbers."""
+"""Files of rows with a `step` -> prefix of the names of their numbers."""
 
 
 @dataclass(frozen=True)
 class Tracked:
-    """What a tracker is told before the first row."""
+    """What a tracker gets before the first row."""
 
     folder: Path  # of the run
     run: str  # name of the recipe
@@ -41,13 +41,13 @@ class Tracked:
 
 
 class Tracker(Protocol):
-    """One stage on its way to one tracker."""
+    """Sends one stage to one tracker."""
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
-        """Show the numbers of a step; steps never fall."""
+        """Send the numbers of a step; steps never decrease."""
 
     def close(self) -> None:
-        """Nothing more comes."""
+        """No more rows follow."""
 
 
 class TensorBoard:
@@ -70,7 +70,7 @@ class TensorBoard:
 
 
 class Trackio:
-    """A local project of the recipe's name, for `trackio show`; TRACKIO_DIR says where, as trackio documents."""
+    """A local project of the recipe's name, for `trackio show`; TRACKIO_DIR sets its folder, see trackio."""
 
     def __init__(self, what: Tracked) -> None:
         import trackio
@@ -99,7 +99,7 @@ class Trackio:
 
 
 class Wandb:
-    """Offline in `track/wandb`, for `wandb sync`; WANDB_MODE=online sends at once, as wandb documents."""
+    """Offline in `track/wandb`, for `wandb sync`; WANDB_MODE=online sends immediately, see wandb."""
 
     def __init__(self, what: Tracked) -> None:
         import wandb
@@ -130,17 +130,17 @@ LOOK = {
     "trackio": "trackio show --project {run}",
     "wandb": "wandb sync {folder}/track/wandb/offline-run-*",
 }
-"""How a person sees what a tracker was told."""
+"""How to view what a tracker received."""
 
 
 def how_to_look(name: TrackerName, folder: Path, run: str) -> str:
-    """One line for the beginning of a run."""
+    """One line for the start of a run."""
     command = LOOK[name].format(folder=shlex.quote(str(folder)), run=shlex.quote(run))
     return f"metrics go to {name}: {command}"
 
 
 def check_tracker(name: TrackerName) -> None:
-    """Raises UserError when the package of a tracker is missing: before the run, not in its third stage."""
+    """Raises UserError if the package of a tracker is missing: before the run, not in its third stage."""
     if name == "none":
         return
     found = importlib.util.find_spec(name)
@@ -149,7 +149,7 @@ def check_tracker(name: TrackerName) -> None:
 
 
 class Follower:
-    """Reads the rows that were added to the files of a stage and hands them to the tracker, in order of their steps.
+    """Reads the rows that were added to the files of a stage and sends them to the tracker, in order of their steps.
 
     The tracker is made with the first row: a stage without metrics leaves no empty run behind.
     """
@@ -160,8 +160,8 @@ class Follower:
         self._read = dict.fromkeys(FILES, 0)  # bytes
 
     def follow(self) -> None:
-        """Hand on what is new. The first call comes when the stage has written a row of its own: by then the files of a
-        resumed stage are cut back to what is not repeated."""
+        """Send what is new. The first call comes when the stage has written a row of its own: by then, the files of a
+        resumed stage have been cut back."""
         rows = [(int(row["step"]), flat(row, prefix)) for name, prefix in FILES.items() for row in self._new(name)]
         for step, values in sorted(rows, key=lambda row: row[0]):
             if self._tracker is None:
@@ -204,7 +204,7 @@ def flat(row: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
 
 @contextmanager
 def followed(tracker: TrackerName, stage: Path, what: Callable[[], Tracked]) -> Iterator[Callable[[], None]]:
-    """Inside, the function given shows the tracker what is new in the stage's folder; so does the end."""
+    """Inside the block, the given function sends what is new in the stage's folder to the tracker; so does the end."""
     if tracker == "none":
         yield lambda: None
         return

@@ -1,4 +1,4 @@
-"""Typed steps for the pairs of a data stage: people's readings of queries, the catalogue teacher, and exercises."""
+"""Typed steps for the pairs of a data stage: people's annotations of queries, the catalogue teacher, and exercises."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,21 +23,21 @@ from taosr_she.domain.pair import Annotation, Pair
 
 
 class TypedConfig(Strict):
-    """What people read in queries, and how it is used."""
+    """People's annotations of queries, and their use."""
 
     queries: str
-    """File of marked queries in QueryNER's layout (JSONL, also gzipped)."""
+    """File of annotated queries in QueryNER's layout (JSONL, also gzipped)."""
     exercises: int = Field(default=10000, ge=0)
-    """Most marked queries that are exercises for the query step alone, beside a training product drawn at random.
-    Queries of the scored splits, and near ones, are none."""
+    """Maximum number of annotated queries that are exercises for the query step alone, each with a random training
+    product. Queries of the scored splits, and near ones, are never used."""
     untold: Literal["teach", "mask"] = "teach"
-    """Steps of demonstrations that nobody knows: `teach` lets SFT learn the teacher's guess, so that responses are well
-    formed; `mask` keeps the guess in the text and the loss off it. A guess is never a reference."""
+    """Unknown steps of demonstrations: `teach` lets SFT learn the teacher's guess, so that responses are well formed;
+    `mask` keeps the guess in the text but out of the loss. A guess is never a reference."""
 
 
 @dataclass(frozen=True)
 class TypedPairs:
-    """The teacher of a data stage, with what people marked."""
+    """The teacher of a data stage, with the annotated queries."""
 
     domain: Domain
     config: TypedConfig
@@ -49,7 +49,7 @@ class TypedPairs:
     def of(
         cls, domain: Domain, config: TypedConfig, pairs: Sequence[Pair], splits: Mapping[str, Sequence[Pair]], seed: int
     ) -> "TypedPairs":
-        """Reads the marked queries. Of those of the development and test splits nothing is learnt."""
+        """Reads the annotated queries. Those of the development and test splits are not learnt from."""
         marked = tuple(read_marked(Path(config.queries)))
         scored = {near_query(p.query) for name in ("development", "test") for p in splits.get(name, ())}
         held_out = {normal_query(m.query) for m in marked if near_query(m.query) in scored}
@@ -68,22 +68,22 @@ class TypedPairs:
         return cls(domain, config, marked, teacher, tuple(p for p in drawn if teacher.exercise(p) is not None))
 
     def demonstrations(self, pairs: Sequence[Pair]) -> list[Demonstration]:
-        """Of the pairs, then the exercises."""
+        """Demonstrations of the pairs, then the exercises."""
         shown = [self.teacher.demonstration(pair) for pair in pairs]
         if self.config.untold == "teach":
             shown = [replace(d, taught=None) for d in shown]
         return shown + [d for pair in self.exercises if (d := self.teacher.exercise(pair)) is not None]
 
     def references(self, pair: Pair) -> dict[str, str]:
-        """Step key -> what the program knows."""
+        """Step key -> the conclusion that the program knows."""
         return self.teacher.references(pair)
 
     def said_of(self, pairs: Sequence[Pair]) -> list[Annotation]:
-        """What people read in the queries of these pairs."""
+        """People's annotations of the queries of these pairs."""
         return list(reading_annotations(self.domain, self.marked, pairs))
 
     def summary(self, splits: Mapping[str, Sequence[Pair]]) -> Iterator[str]:
-        """Lines that say how much is known of each split."""
+        """Lines that report how much is known in each split."""
         for name in ("training", "development", "test"):
             pairs = splits[name]
             query = sum(normal_query(p.query) in self.teacher.reader.people for p in pairs)
@@ -92,14 +92,14 @@ class TypedPairs:
             whole = sum(UNKNOWN not in f["attributes"] for f in found if "attributes" in f)
             part = sum("attributes" in f for f in found) - whole
             yield (
-                f"{name}: of {len(pairs)} pairs people know the query step of {query}, the program the category of "
-                f"{category}, the attributes of {whole} and a part of them of {part} more"
+                f"{name}: known steps of {len(pairs)} pairs: query {query} (by people), category {category}, "
+                f"attributes {whole} and in part {part} more (by the program)"
             )
         yield f"exercises for the query step: {len(self.exercises)}"
         yield from self._by_kind([pair for name in ("training", "development", "test") for pair in splits[name]])
 
     def _by_kind(self, pairs: Sequence[Pair]) -> Iterator[str]:
-        """For every kind of requirement, how often it is asked and what the catalogue says of it."""
+        """For every kind of requirement: their number, and how many the catalogue decides."""
         verdicts = [item for pair in pairs for item in self.teacher.verdicts(pair)]
         asked = Counter(r.kind for r, _ in verdicts)
         guessed = Counter(r.kind for r, _ in verdicts if r.by == "guess")
@@ -107,7 +107,7 @@ class TypedPairs:
             said = Counter(found for r, found in verdicts if r.kind == kind and found is not None)
             told = ", ".join(f"{verdict} {said[verdict]}" for verdict in VERDICTS if said[verdict])
             yield (
-                f"{kind}: asked {n} times, the catalogue decides {said.total() / n:.0%}"
+                f"{kind}: {n} requirements, the catalogue decides {said.total() / n:.0%}"
                 + (f" ({told})" if told else "")
-                + f"; the reading is a guess in {guessed[kind] / n:.0%}"
+                + f"; {guessed[kind] / n:.0%} are guesses"
             )

@@ -34,7 +34,7 @@ class Curves:
     legend: list[tuple[str, str]]  # (colour, name)
     left_out: list[str]
     promotions: list[tuple[str, list[tuple[str, int, str]]]]  # (model, (curriculum stage, its last update, why))
-    collapses: list[tuple[str, int, str]]  # (model, update, what the collapse monitor said)
+    collapses: list[tuple[str, int, str]]  # (model, update, message of the collapse monitor)
 
 
 def training_curves(run: RunData, names: Names) -> Curves:

@@ -1,4 +1,4 @@
-"""Who examined, and how well: the GSRM beside its controls, verdicts by source, the monitors' warnings, the people."""
+"""Examiners and their quality: the GSRM with its controls, verdicts by source, warnings of the monitors, annotators."""
 
 import math
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ MONITORED = "gsrm_agreement"
 
 @dataclass(frozen=True)
 class Examiner:
-    """Head of a column: the GSRM or a control."""
+    """Header of a column: the GSRM or a control."""
 
     name: str
     detail: str
@@ -45,7 +45,7 @@ class Examiner:
 
 @dataclass(frozen=True)
 class GSRMCard:
-    """One `gsrm` stage: how well it and its controls examine what held-out people examined."""
+    """One `gsrm` stage: quality of the GSRM and its controls on the annotations of held-out people."""
 
     name: str
     pairs: int

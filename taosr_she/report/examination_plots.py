@@ -1,4 +1,4 @@
-"""Drawings of the section on examination: is a P(correct) to be trusted, and who examined in training."""
+"""Plots of the section on examination: reliability of P(correct), and the sources of verdicts during training."""
 
 import math
 from collections.abc import Mapping, Sequence

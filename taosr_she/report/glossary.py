@@ -33,34 +33,34 @@ GLOSSARY: tuple[tuple[str, tuple[Term, ...]], ...] = (
             ),
             Term(
                 "qwk", "QWK, quadratic weighted kappa",
-                "Agreement with the true grades beyond what chance would give, where an error of two grades weighs "
-                "four times one of one grade: 1 is always right, 0 no better than dealing the same answers at random. "
+                "Agreement with the true grades beyond chance, in which an error of two grades weighs four times as "
+                "much as one of one grade: 1 is always right, 0 no better than the same answers in random order. "
                 "Only for scales of three grades or more. A malformed response counts as the grade farthest from the "
                 "true one.",
             ),
             Term(
                 "grade_error", "Mean grade error",
-                "How many grades the answer lies from the true one, on average. Malformed responses count as for QWK.",
+                "Mean distance between the answer and the true grade, in grades. Malformed responses count as for QWK.",
             ),
             Term(
-                "labels_given", "Labels given",
-                "How the answers are spread over the grades, to be compared with the true spread. A model that gives "
-                "one grade to nearly everything has given up the others.",
+                "labels_given", "Predicted labels",
+                "Distribution of the answers over the grades, to be compared with the true distribution. A model that "
+                "gives one grade to nearly every pair has given up the others.",
             ),
             Term(
-                "label_entropy", "Entropy of the labels given",
-                "How evenly the answers are spread over the grades, in nats: 0 when all are alike. It should be near "
-                "that of the true grades.",
+                "label_entropy", "Entropy of the predicted labels",
+                "How evenly the answers are distributed over the grades, in nats: 0 if all are equal. It should be "
+                "close to the entropy of the true grades.",
             ),
             Term(
                 "person_person", "Person against person",
-                "How well two people agree who graded the same pairs: each is measured against each other one as a "
-                "model would be, and the mean is taken. What a model can be expected to reach.",
+                "Agreement of two people who graded the same pairs: each one is scored against each other one like a "
+                "model, and the mean is taken. A model can be expected to reach this.",
             ),
             Term(
                 "person_final", "Person against final grade",
-                "How well single people agree with the grade that counts as true. That grade is made of what the "
-                "people said, so this flatters them.",
+                "Agreement of single people with the grade that counts as true. That grade is derived from the same "
+                "people's grades, so this value is too high.",
             ),
             Term(
                 "malformed", "Malformed",
@@ -86,12 +86,12 @@ GLOSSARY: tuple[tuple[str, tuple[Term, ...]], ...] = (
             ),
             Term(
                 "minilm", "MiniLM",
-                "Baseline: logistic regression on the embeddings that a small pretrained encoder makes of query and "
+                "Baseline: logistic regression on the embeddings by a small pretrained encoder of query and "
                 "product.",
             ),
             Term(
                 "cross_encoder", "Cross-encoder",
-                "Baseline: the same small encoder, reading query and product together and fine-tuned for the grades.",
+                "Baseline: the same small encoder, with query and product as one input, fine-tuned for the grades.",
             ),
         ),
     ),

@@ -38,7 +38,7 @@ class ModelCard:
     predicted: list[str]  # column heads of the matrix
     matrix: list[tuple[str, list[HeatCell]]]  # (true grade, cells)
     classes: list[tuple[str, list[str], str]]  # (grade, [precision, recall, F1] in percent, support)
-    labels: list[tuple[str, str, str]]  # (grade, share among the labels given, among the true ones) in percent
+    labels: list[tuple[str, str, str]]  # (grade, share among the predicted labels, among the true ones) in percent
     first_errors: list[Bar]
 
 
@@ -100,7 +100,7 @@ def model_cards(results: dict[str, Any], names: Names) -> list[ModelCard]:
 
 
 def _shares(confusion: list[list[int]]) -> tuple[list[float], list[float]]:
-    """Share of each grade in the labels given, and in the true ones."""
+    """Share of each grade among the predicted labels and among the true ones."""
     given = [sum(row[i] for row in confusion) for i in range(len(confusion))]  # without malformed responses
     true = [sum(row) for row in confusion]
     return _of_sum(given), _of_sum(true)

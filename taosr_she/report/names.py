@@ -17,7 +17,7 @@ METRICS = {
     "accuracy": "Accuracy",
     "qwk": "QWK, quadratic weighted kappa",
     "grade_error": "Mean grade error",
-    "label_entropy": "Entropy of the labels given",
+    "label_entropy": "Entropy of the predicted labels",
     "steps_all_right": "All steps right",
     "right_label_wrong_reasoning": "Right label, wrong reasoning",
     "wrong_label_right_reasoning": "Wrong label, right reasoning",

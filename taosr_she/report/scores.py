@@ -58,7 +58,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Difference:
-    """b minus a on one metric, in percentage points where the metric is a share."""
+    """b minus a on one metric, in percentage points if the metric is a share."""
 
     text: str  # "+5.1"
     interval: str  # "[+3.0, +7.2]" or empty
@@ -83,7 +83,7 @@ def columns(run: RunData, names: Names) -> list[Column]:
         rule = ((stage.settings.get("settings") or {}).get("credit") or {}).get("rule") if stage else None
         detail = "labels only" if label_only(model) else f"credit: {rule}" if rule else "start" if stage else ""
         if model.get("decision", "text") != "text":
-            detail += f"{', ' if detail else ''}label by {model['decision']}"
+            detail += f"{', ' if detail else ''}decision rule {model['decision']}"
         heads.append(Column(name, names.model(name), detail, names.colour(name)))
     return heads + [
         Column(key, ROWS[key], f"{found['people']} people, {found['pairs']:,} pairs", "sb")
@@ -111,7 +111,7 @@ def score_groups(results: dict[str, Any], names: Names) -> list[tuple[str, list[
 
 
 def _with_truth(row: Row, entropy: float | None) -> Row:
-    """The entropy of the labels given says little without that of the true ones."""
+    """Adds the entropy of the true labels, without which that of the predicted ones says little."""
     if row.key != "label_entropy" or entropy is None:
         return row
     return replace(row, hint=f"in nats; {entropy:.2f} for the true ones")

@@ -1,7 +1,7 @@
 """Selection: which pairs are worth training on.
 
-`config` holds every threshold. `rollouts` samples a policy's responses to each pair and keeps them; `difficulty` reads
-pass rates from them and says of every pair whether it stays or why it goes; `embeddings` and `diversity` choose, among
-those that stay, pairs that cover the space of queries and products and on which the policy reasons in different ways.
-`pipeline` is both in order, `report` what came of it for people, `command` the body of `taosr-she select`.
+`config` has every threshold. `rollouts` samples and keeps a policy's responses to each pair. `difficulty` computes pass
+rates from them, and keeps each pair or gives the reason for dropping it. From the kept pairs, `embeddings` and
+`diversity` choose those that cover the space of queries and products and on which the policy reasons in different ways.
+`pipeline` runs both in order, `report` shows the result, `command` is the body of `taosr-she select`.
 """

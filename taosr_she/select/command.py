@@ -28,13 +28,13 @@ def select_file(
 ) -> None:  # fmt: skip
     """Write `selected.jsonl`, `dropped.jsonl`, `selection.json` and `selection.md` into `out`.
 
-    Without a model there is no difficulty: duplicates, diversity and quotas alone choose. Rollouts are kept in
-    `out/rollouts` and used again while pairs, model and sampling stay the same. `on_part(done, parts)` is called as
-    they are sampled.
+    Without a model there is no difficulty: only duplicates, diversity and quotas choose. Rollouts are kept in
+    `out/rollouts` and reused while pairs, model and sampling stay the same. `on_part(done, parts)` is called while they
+    are sampled.
     """
     config = selection_config(overrides)
     if model is None and annotations is not None:
-        raise UserError("--annotations says which steps of rollouts are right: it needs --model")
+        raise UserError("--annotations examines the steps of rollouts: it needs --model")
     if model is None and config.difficulty != SelectionConfig().difficulty and config.difficulty is not None:
         raise UserError("difficulty is measured on a model's rollouts: give --model, or leave its settings out")
     if model is not None and config.difficulty is None:

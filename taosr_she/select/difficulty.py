@@ -1,7 +1,7 @@
-"""How hard a pair is for a policy, from its rollouts; and which pairs that leaves in, with a reason for every other.
+"""The difficulty of a pair for a policy, from its rollouts; and which pairs are kept, with a reason for every other.
 
 Follows the abstract of TaoSR-SHE (2510.07972), which filters by difficulty, with documented choices: the band of pass
-rates is that of `DifficultyConfig`, and a pair that teaches through its steps alone can stay.
+rates is that of `DifficultyConfig`, and a pair with signal only in its steps can be kept.
 """
 
 import math
@@ -29,7 +29,7 @@ REASONS = {
 
 @dataclass(frozen=True)
 class Difficulty:
-    """What N rollouts say of a pair."""
+    """The statistics of the N rollouts of a pair."""
 
     pass_rate: float  # share with outcome 1
     step_rates: tuple[float, ...]  # K: share of known verdicts that are right; NaN without any
@@ -45,7 +45,7 @@ class Decision:
     pair_id: str
     reason: str | None
     difficulty: Difficulty | None = None
-    duplicate_of: str | None = None  # pair_id of the pair that stands for a near duplicate
+    duplicate_of: str | None = None  # pair_id of the pair that is kept instead of a near duplicate
 
 
 def difficulty(rollouts: PairRollouts) -> Difficulty:
@@ -64,8 +64,8 @@ def difficulty(rollouts: PairRollouts) -> Difficulty:
 def path_entropy(rollouts: PairRollouts) -> float:
     """Entropy, in nats, of the reasoning paths of N rollouts: from 0, all the same, to log N, all different.
 
-    A path is the tuple of the canonical conclusions of all steps: what wording alone tells apart is one path. With free
-    steps, or a policy that hardly ever says the same, all paths differ: log N for every pair prefers none.
+    A path is the tuple of the canonical conclusions of all steps, whatever their wording. With free steps, or a policy
+    that hardly ever repeats itself, all paths differ: the entropy is log N for every pair and prefers none.
     """
     n = len(rollouts.conclusions)
     return -sum(c / n * math.log(c / n) for c in Counter(rollouts.conclusions).values()) + 0.0

@@ -11,7 +11,7 @@ from taosr_she.domain.pair import Pair
 from taosr_she.select.config import DiversityConfig
 
 MAX_FEATURES = 50_000
-"""N-grams kept, the commonest: more cost time and hardly move a point in a few dozen dimensions."""
+"""Number of most frequent n-grams kept: more take time and hardly move a point in a few dozen dimensions."""
 
 
 @dataclass(frozen=True)

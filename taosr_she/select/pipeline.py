@@ -27,7 +27,7 @@ class Selection:
 def select_pairs(
     pairs: Sequence[Pair], rollouts: Mapping[str, PairRollouts] | None, config: SelectionConfig
 ) -> Selection:
-    """Choose among P pairs. Without rollouts there is no difficulty, and diversity looks at texts alone.
+    """Choose among P pairs. Without rollouts there is no difficulty, and diversity uses only texts.
 
     Raises UserError for a quota of a label or tag that no pair has.
     """

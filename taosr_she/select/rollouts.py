@@ -1,7 +1,8 @@
 """Rollouts of a named policy on many pairs, kept as Parquet parts: sampled once, read by every threshold.
 
-Pairs are sampled in order of their prompts' length, so that a batch pads little. A part is written whole or not at all;
-a killed run goes on behind the last one and ends with the same rollouts, because a part's seed follows from its number.
+Pairs are sampled in the order of their prompts' lengths, so a batch needs little padding. A part is written completely
+or not at all. A killed run continues after the last part and ends with the same rollouts, because a part's seed depends
+only on its number.
 Sampling is expensive, examination is not: kept rollouts are examined again each time, because there may be new
 annotations.
 """
@@ -57,8 +58,8 @@ def sample_rollouts(
     folder: Path,
     on_part: Callable[[int, int], None] = lambda done, parts: None,
 ) -> dict[str, PairRollouts]:
-    """pair_id -> rollouts, for labelled pairs. Parts already in `folder` are read when policy, prompts, pairs, settings
-    and seed are the same; with others it starts anew. `on_part(done, parts)` is called after each part. Raises
+    """pair_id -> rollouts, for labelled pairs. Parts already in `folder` are read if policy, prompts, pairs, settings
+    and seed are the same; otherwise it starts again. `on_part(done, parts)` is called after each part. Raises
     UserError for a pair without a label, which has no outcome."""
     unlabelled = next((p.pair_id for p in pairs if p.label is None), None)
     if unlabelled is not None:
@@ -83,7 +84,7 @@ def sample_rollouts(
 
 
 def malformed_reasons(rollouts: Mapping[str, PairRollouts]) -> list[str | None]:
-    """Of every rollout, why it is malformed; None where it is well formed."""
+    """For every rollout, the reason why it is malformed; None if it is well formed."""
     return [reason for of_pair in rollouts.values() for reason in of_pair.malformed]
 
 
@@ -175,7 +176,7 @@ def _claim(
     config: DifficultyConfig,
     seed: int,
 ) -> None:
-    """Make the folder hold parts of this very sampling alone."""
+    """Make sure that the folder has only parts of this sampling."""
     told = {
         "policy": fingerprint_policy(policy),
         "domain": fingerprint_config(domain.computed()),
@@ -188,7 +189,7 @@ def _claim(
         if json.loads(record.read_text("utf-8")) == told:
             return
     except (FileNotFoundError, ValueError):
-        pass  # none yet, or a damaged one: nobody knows what the parts are
+        pass  # none yet, or a damaged one: the parts are unknown
     folder.mkdir(parents=True, exist_ok=True)
     for stale in folder.glob("part-*"):
         stale.unlink()

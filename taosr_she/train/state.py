@@ -42,7 +42,7 @@ def load_state(folder: Path, model: torch.nn.Module, optimizer: torch.optim.Opti
 
 
 def _weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """By name, what training changes: without frozen weights, which the start has."""
+    """The trained weights by name, without frozen ones, which are in the start model."""
     frozen = {name for name, w in model.named_parameters(remove_duplicate=False) if not w.requires_grad}
     return {name: weight for name, weight in model.state_dict().items() if name not in frozen}
 

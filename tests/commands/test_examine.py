@@ -90,4 +90,4 @@ def test_ctrl_c_says_whether_paid_answers_are_kept(
     endpoint = ("--endpoint", "http://localhost:1/v1", "--endpoint-model", "m")
     code, _, error = cli("examine", responses, *endpoint, "--out", out)
     assert code == 130 and len(error.splitlines()) == 1
-    assert f"kept in {out}.gsrm-answers.jsonl: run the same command again to go on" in error
+    assert f"kept in {out}.gsrm-answers.jsonl: run the same command again to continue" in error

@@ -49,8 +49,8 @@ def test_an_imported_file_judges(file: Path, pairs: Path, tmp_path: Path, cli: C
     ("arguments", "message"),
     [
         (["no.gguf", "--out", "new"], "no.gguf: no such file"),
-        ([".", "--out", "new"], ".: a folder; name the .gguf file itself"),
-        (["text.gguf", "--out", "new"], "text.gguf: no GGUF file"),
+        ([".", "--out", "new"], ".: is a folder; name the .gguf file itself"),
+        (["text.gguf", "--out", "new"], "text.gguf: not a GGUF file"),
         (["small.gguf", "--out", "full"], "--out full: is not empty; name a new folder"),
         (["small.gguf", "--out", "text.gguf"], "--out text.gguf: is a file; name a folder"),
         (["small.gguf", "--out", "text.gguf/new"], "--out text.gguf/new: text.gguf is not a folder"),
@@ -79,7 +79,7 @@ def test_mistakes_are_one_line_before_the_work(
 
 def test_a_name_that_is_none(cli: Cli) -> None:
     assert cli("model", "fetch", "gpt-5") == (
-        2, "", "taosr-she: model gpt-5: not a name that can be fetched; they are smollm2-135m\n"
+        2, "", "taosr-she: model gpt-5: cannot be fetched by this name; the names are smollm2-135m\n"
     )  # fmt: skip
 
 

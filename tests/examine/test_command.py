@@ -117,9 +117,12 @@ def write(path: Path, *annotations: Annotation) -> str:
     ("records", "note"),
     [
         ([("p1", "ann", "same"), ("p2", "ann", "near")], "agreement needs two annotators: all 2 records are by 'ann'"),
-        ([("p1", "ann", "same"), ("p2", "ben", "near")], "no two annotators have judged the same item"),
-        ([("p1", "ann", "same"), ("p1", "ben", "same")], "kappa is unknown where both give one and the same value"),
-        ([("p1", "ann", "same"), ("p1", "ben", "near")], "it needs items that three annotators have judged"),
+        ([("p1", "ann", "same"), ("p2", "ben", "near")], "no two annotators share an item"),
+        (
+            [("p1", "ann", "same"), ("p1", "ben", "same")],
+            "kappa is unknown if both annotators give the same single value",
+        ),
+        ([("p1", "ann", "same"), ("p1", "ben", "near")], "this needs items with verdicts by three annotators"),
     ],
 )
 def test_agreement_explains_what_it_cannot_say(

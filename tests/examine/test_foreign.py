@@ -64,9 +64,9 @@ def test_its_verdicts_come_through() -> None:
     [
         ("Careless", {}, "own_examiners:Careless: returned list, expected Verdicts"),
         ("Fixed", {"rows": 2}, r"returned values \(2, 5\) and sources \(2, 5\), expected \(1, 5\)"),
-        ("Fixed", {"value": 1.5}, "a verdict lies from 0 to 1"),
-        ("Fixed", {"value": np.nan}, "`unknown` where the verdict is NaN"),
-        ("Fixed", {"source": "unknown"}, "`unknown` where the verdict is NaN"),
+        ("Fixed", {"value": 1.5}, "a verdict must be from 0 to 1"),
+        ("Fixed", {"value": np.nan}, "`unknown` exactly where the verdict is NaN"),
+        ("Fixed", {"source": "unknown"}, "`unknown` exactly where the verdict is NaN"),
     ],
 )
 def test_what_it_answers_is_checked(name: str, options: dict[str, object], told: str) -> None:

@@ -102,7 +102,7 @@ def test_an_adapter_on_an_adapter(folders: tuple[Path, torch.Tensor, torch.Tenso
     torch.testing.assert_close(logits(found.model), said, atol=1e-4, rtol=1e-4)
     weights = folder / "checkpoint" / "adapter_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-4] + b"abcd")
-    with pytest.raises(UserError, match="an adapter of other weights than those"):
+    with pytest.raises(UserError, match="this adapter was trained on other weights than those"):
         load_policy(tmp_path / "second" / "checkpoint", "cpu")
 
 
@@ -111,17 +111,17 @@ def test_a_lost_or_another_base_is_told(
 ) -> None:
     folder, _, _ = folders
     moved = saved.rename(saved.with_name("elsewhere"))
-    with pytest.raises(UserError, match=rf"its base model {saved.resolve()} is not there; put it back"):
+    with pytest.raises(UserError, match=rf"base model {saved.resolve()} of this adapter does not exist; restore it"):
         load_policy(folder / "checkpoint", "cpu")
     other = load_policy(moved, "cpu", "float32")
     with torch.no_grad():
         other.model.model.layers[1].mlp.up_proj.weight += 0.01
     save_policy(other, saved)
-    with pytest.raises(UserError, match="an adapter of other weights than those"):
+    with pytest.raises(UserError, match="this adapter was trained on other weights than those"):
         load_policy(folder / "checkpoint", "cpu")
     (folder / "checkpoint" / "base.json").unlink()  # an adapter of somebody else: nobody can tell
     save_policy(make_policy("llama"), saved)
-    with pytest.raises(UserError, match="an adapter that does not go into its base model"):
+    with pytest.raises(UserError, match="this adapter does not fit its base model"):
         load_policy(folder / "checkpoint", "cpu")
 
 
@@ -138,7 +138,7 @@ def test_damaged_files_are_told(
 def test_a_recipe_may_start_from_it(folders: tuple[Path, torch.Tensor, torch.Tensor], saved: Path) -> None:
     folder = str(folders[0] / "checkpoint")
     check_folder(folder)
-    with pytest.raises(UserError, match=r"an adapter .*; merge it into its base model first"):  # no policy
+    with pytest.raises(UserError, match=r"is an adapter .*; merge it into its base model first"):  # no policy
         load_parts(folder, AutoModelForCausalLM, torch.device("cpu"))
     (saved / "config.json").unlink()
     with pytest.raises(UserError, match=f"model {saved.resolve()}: it has no config.json"):
@@ -147,7 +147,7 @@ def test_a_recipe_may_start_from_it(folders: tuple[Path, torch.Tensor, torch.Ten
 
 def test_damaged_weights_are_told(folders: tuple[Path, torch.Tensor, torch.Tensor]) -> None:
     (folders[0] / "checkpoint" / "adapter_model.safetensors").write_bytes(b"x" * 20)
-    with pytest.raises(UserError, match="does not go into"):
+    with pytest.raises(UserError, match="does not fit"):
         load_policy(folders[0] / "checkpoint", "cpu")
 
 
@@ -156,7 +156,7 @@ def test_weights_that_lack_a_layer_are_told(folders: tuple[Path, torch.Tensor, t
     weights = load_file(file)
     del weights["base_model.model.model.layers.1.mlp.up_proj.lora_B.weight"]
     save_file(weights, file)
-    with pytest.raises(UserError, match=r"does not go into its base model .* missing adapter keys .*up_proj.lora_B"):
+    with pytest.raises(UserError, match=r"does not fit its base model .* missing adapter keys .*up_proj.lora_B"):
         load_policy(folders[0] / "checkpoint", "cpu")
 
 
@@ -169,12 +169,12 @@ def test_a_name_on_the_hub_stays_a_name(make_policy: Callable[..., Policy], tmp_
 
 def test_what_cannot_be_done_is_one_line(make_policy: Callable[..., Policy], monkeypatch: pytest.MonkeyPatch) -> None:
     model = make_policy("llama").model
-    with pytest.raises(UserError, match="no linear layer is called 'query'; there are down_proj, gate_proj, k_proj, "):
+    with pytest.raises(UserError, match="no linear layer is called 'query'; its layers are down_proj, gate_proj, k_"):
         add_adapter(model, LoraConfig(targets=("q_proj", "query")), "x", 1)
     with pytest.raises(UserError, match="GPT2LMHeadModel has no linear layers"):
         add_adapter(make_policy("gpt2").model, LoraConfig(), "x", 1)
     add_adapter(model, LoraConfig(), "x", 1)
-    with pytest.raises(UserError, match="has an adapter already"):
+    with pytest.raises(UserError, match="already has an adapter"):
         add_adapter(model, LoraConfig(), "x", 1)
     monkeypatch.setitem(sys.modules, "peft", None)
     with pytest.raises(UserError, match=r"need the package peft: pip install 'taosr-she\[lora\]'"):

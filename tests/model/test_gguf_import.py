@@ -110,7 +110,7 @@ def test_a_tokenizer_of_sentencepiece(tmp_path: Path, domain: Domain, pair: Pair
 
 def test_an_unknown_way_of_cutting_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     import_gguf(small_gguf(tmp_path / "a.gguf", pre="viking"), tmp_path / "out", quiet)
-    assert len(caplog.records) == 1 and "does not know how 'viking' cuts" in caplog.text
+    assert len(caplog.records) == 1 and "does not know the pre-tokenizer 'viking'" in caplog.text
 
 
 def test_the_end_of_a_turn_ends_a_response_too(tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_the_folder_says_what_it_was_made_of(folder: Path, file: Path) -> None:
     source = json.loads((folder / "source.json").read_text())
     assert source["license"] == "apache-2.0" and source["file"] == file.name and source["architecture"] == "llama"
     card = (folder / "README.md").read_text()
-    assert source["sha256"] in card and "Licence, as the file says: apache-2.0" in card and "15 in Q8_0" in card
+    assert source["sha256"] in card and "Licence (from the file): apache-2.0" in card and "15 in Q8_0" in card
     assert json.loads((folder / "config.json").read_text()).get("quantization_config") is None
 
 
@@ -163,9 +163,9 @@ WRONG: dict[str, tuple[Any, str]] = {
     "a part of a model": (unlike(general__type="adapter"), r"no whole model but a part \(adapter\)"),
     "a part of a file": (unlike(split__count=3), "one of 3 parts; merge them"),
     "no end token": (unlike(tokenizer__ggml__eos_token_id=None), "names no end token"),
-    "an end token that is not there": (unlike(tokenizer__ggml__eos_token_id=9999), "its eos token is number 9999"),
+    "an end token that is not there": (unlike(tokenizer__ggml__eos_token_id=9999), "its eos token has the id 9999"),
     "parts that are no number": (unlike(split__count="many"), "one of many parts"),
-    "a padding token that is not there": (unlike(tokenizer__ggml__padding_token_id=264), "its padding token is number"),
+    "a padding token that is not there": (unlike(tokenizer__ggml__padding_token_id=264), "padding token has the id"),
     "another tokenizer": (unlike(tokenizer__ggml__model="rwkv"), "its tokenizer is of the kind rwkv"),
     "too many layers": (unlike(llama__block_count=2**31), "llama.block_count is 2,147,483,648"),
     "a layer more": (unlike(llama__block_count=3), "its settings ask for .* weights, it has"),

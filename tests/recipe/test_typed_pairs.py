@@ -74,7 +74,7 @@ def test_people_program_and_exercises(shop: Path, cli: Cli) -> None:
     own = {a.step: a.conclusion for a in said if a.pair_id == first.pair_id}
     assert own["query"] == f"product type: mug; color: {first.query.split()[0]}"
     assert own["category"] == "same" and own["attributes"] in ("color: match", "color: conflict", "color: unstated")
-    assert "test: of" in told and "color: asked 120 times" in told
+    assert "test: known steps of" in told and "color: 120 requirements" in told
     assert {t for p in splits["test"] for t in p.tags} == {"unanimous", "disputed"}
 
 

@@ -130,7 +130,7 @@ def test_two_annotators_or_a_gsrm_alone_are_shown(run: Path) -> None:
     two = [Annotation(f"p{n}", "category", "same", annotator=name) for n in range(3) for name in ("ann", "bo")]
     write_annotations(run / "stages/data/annotations.jsonl", two)
     page = build_report(run).read_text("utf-8")
-    assert "ann, bo" in page and "where two differ, nobody can say who is wrong" in page
+    assert "ann, bo" in page and "if two differ, it is unknown who is wrong" in page
     assert "Warnings of the monitors" not in page and "stands out" not in page
     (run / "stages/data/annotations.jsonl").unlink()
     rows = [{"step": 1, "reward": 0.5, "sources": {"query": {"gsrm": 1.0}}, "gsrm_agreement": None, "warnings": []}]

@@ -1,8 +1,8 @@
-"""One file a kind of stage: a class with its settings, what it reads, what it offers, and its run.
+"""One file per kind of stage: a class with its settings, its inputs, its outputs, and its run.
 
 Data: `market`, `pairs`, `select`. Training: `sft`, `label_sft` (no reasoning), `rejection`, `dpo`, `rl`, `gsrm`,
-`scalar_reward_model`. Measuring: `evaluate`. To add a kind: one file, and one line in KINDS; a kind outside of this
-package is named by import path (docs/extending.md).
+`scalar_reward_model`. Measuring: `evaluate`. To add a kind, write one file and add one line to KINDS; a recipe names a
+kind outside this package by import path (docs/extending.md).
 """
 
 import inspect

@@ -38,12 +38,12 @@ class EvaluateStage(Stage):
     """Which pairs."""
     baselines: tuple[str, ...] = ()
     """Baselines fitted on the training split: `majority`, `tfidf`, `minilm` and `cross_encoder` (extra `baselines`;
-    tuned on the development split), or one of your own by import path (`my_package.baselines:my_baseline`,
-    docs/extending.md), which the table calls by its last name."""
+    tuned on the development split), or your own by import path (`my_package.baselines:my_baseline`,
+    docs/extending.md), whose last part is its name in the table."""
     compare: tuple[tuple[str, str], ...] = ()
     """Pairs (a, b) for the paired comparison b - a; empty: every model against the one before it."""
     decision: DecisionConfig = DecisionConfig()
-    """How models and baselines decide for a label. With any rule but `text` the rule is kept in each model's checkpoint
+    """Decision rule for the labels of models and baselines. Any rule but `text` is saved in each model's checkpoint
     (`decision.json`), where `judge` and `load_judge` find it."""
     max_new_tokens: int = Field(default=128, gt=0)
     """Length limit of a response."""
@@ -68,7 +68,7 @@ class EvaluateStage(Stage):
             raise ValueError("neither `models` nor `baselines`: nothing to measure")
         twice = [name for name in names if names.count(name) > 1]
         if twice:
-            raise ValueError(f"'{twice[0]}' stands twice in `models` and `baselines`")
+            raise ValueError(f"'{twice[0]}' occurs twice in `models` and `baselines`")
         for a, b in self.compare:
             unknown = [name for name in (a, b) if name not in names]
             if unknown:
@@ -101,14 +101,14 @@ class EvaluateStage(Stage):
             raise UserError(f"stage '{context.name}': the {self.split} split of '{self.data}' is empty")
         verifier = Verifier(domain, data.truth())
         training = data.pairs("training")
-        to_tune = data.pairs("development") if self.split == "test" else []  # what is measured on is not tuned on
+        to_tune = data.pairs("development") if self.split == "test" else []  # never tune on the measured split
         development = to_tune if self.decision.open else []
         prior = training_prior(domain, training)
         decisions: dict[str, Decision] = {}
         scores: dict[str, dict[str, float]] = {}
 
         def by_rule(name: str, answers: list[Prediction], on_development: list[Prediction]) -> list[Prediction]:
-            """The answers with labels by the rule that is best on the development pairs."""
+            """The predictions with labels by the rule that is best on the development pairs."""
             decisions[name], scores[name] = choose_decision(domain, on_development, prior, self.decision)
             return decided(domain, answers, decisions[name])
 
@@ -177,12 +177,12 @@ def training_prior(domain: Domain, training: list[Pair]) -> dict[str, float]:
 
 
 def short_name(baseline: str) -> str:
-    """What the results call a baseline: of an import path, the name behind the module."""
+    """The name of a baseline in the results; for an import path, the part after the module."""
     return baseline.rpartition(":")[2]
 
 
 def training_speed(stage: Path) -> float | None:
-    """Median tokens a second of the updates of a training stage, sampling to weights; None where it samples nothing."""
+    """Median tokens per second of the updates of a training stage, sampling included; None if it samples nothing."""
     from taosr_she.train.state import metrics_rows
 
     rows = metrics_rows(stage / "metrics.jsonl")

@@ -32,11 +32,11 @@ if TYPE_CHECKING:
     from taosr_she.model.policy import Policy
 
 REPORT = "examiners.json"
-"""What the report and the bar read: metrics of the GSRM and of its controls on held-out people."""
+"""Read by the report and the bar: metrics of the GSRM and of its controls on held-out people."""
 
 
 class GSRMStage(Stage):
-    """Train a generative stepwise reward model (GSRM) on what people said, and measure it on what other people said."""
+    """Train a generative stepwise reward model (GSRM) on annotations, and measure it on those of held-out people."""
 
     kind: Literal["gsrm"]
     """Name of the kind."""
@@ -46,25 +46,25 @@ class GSRMStage(Stage):
     )
     renamed: ClassVar[dict[str, str]] = {"scalar": "scalar_reward_model"}
     start: str = "sft"
-    """Name of the stage whose checkpoint is examined by the GSRM, and is its start."""
+    """Name of the stage whose checkpoint the GSRM examines and starts from."""
     data: str = "data"
     """Name of the data stage."""
     group_size: int = Field(default=4, gt=0)
-    """Where steps are read: responses of the start policy to each annotated pair, the errors the GSRM will meet."""
+    """If steps are read: number of responses of the start policy to each annotated pair, with its errors."""
     corrupted: int = Field(default=2000, ge=0)
-    """Where steps are read: examples made by named corruptions from what people said is right."""
+    """If steps are read: number of examples made by named corruptions from conclusions that people gave."""
     corrupted_demonstrations: int = Field(default=8000, ge=0)
-    """Where steps are read: examples made so from demonstrations that end in the right label; they teach to compare."""
+    """If steps are read: number of such examples from demonstrations with the right label; they teach to compare."""
     report_group_size: int = Field(default=2, gt=0)
-    """Responses of the start policy sampled for each pair that held-out people annotated."""
+    """Number of responses of the start policy sampled for each pair that held-out people annotated."""
     sampling: Sampling = Sampling()
     """Length limit and temperature of the responses."""
     gsrm: GSRMConfig = GSRMConfig()
     """How the GSRM examines."""
     settings: SFTSettings = SFTSettings()
-    """How to train."""
+    """Settings of the training."""
     scalar_reward_model: str | None = None
-    """Name of an earlier `scalar_reward_model` stage, measured beside the GSRM as a control."""
+    """Name of an earlier `scalar_reward_model` stage, measured together with the GSRM as a control."""
     resamples: int = Field(default=1000, ge=100)
     """Bootstrap resamples (over pairs) of the intervals."""
 
@@ -101,7 +101,7 @@ class GSRMStage(Stage):
 
 
 def training_set(context: Context, stage: GSRMStage, data: DataFolder, policy: "Policy") -> "list[Examined]":
-    """Right reasonings; where steps are read, also rollouts with people's verdicts, and corrupted responses."""
+    """Right reasonings; if steps are read, also rollouts with people's verdicts, and corrupted responses."""
     from taosr_she.examine.gsrm import compared_steps
     from taosr_she.examine.gsrm_data import (
         clean_demonstrations,
@@ -117,13 +117,13 @@ def training_set(context: Context, stage: GSRMStage, data: DataFolder, policy: "
     pairs = [p for p in data.pairs("training") if p.pair_id in said]
     if not pairs:
         raise UserError(
-            f"stage '{context.name}': nobody annotated a pair of the training split: a GSRM needs some to learn from"
+            f"stage '{context.name}': no pair of the training split is annotated: a GSRM needs some to learn from"
         )
     right = right_conclusions(domain, pairs, annotations)
     references = clean_references(domain, pairs, right)
     if all(compared_steps(domain, stage.gsrm)):
         if not references:
-            raise UserError(f"stage '{context.name}': people said of no pair what every step should conclude")
+            raise UserError(f"stage '{context.name}': no pair has annotations of what every step should conclude")
         return references
     sampled, responses, _ = sample_responses(policy, domain, pairs, stage.group_size, stage.sampling, seed, SAMPLE_ROWS)
     context.tell_malformed((r.reason for r in responses), stage.start)
@@ -147,7 +147,7 @@ def measure(context: Context, stage: GSRMStage, data: DataFolder, policy: "Polic
     pairs = [p for p in data.pairs("development") if p.pair_id in said]
     if not pairs:
         raise UserError(
-            f"stage '{context.name}': nobody annotated a pair of the development split: a GSRM that nobody can check "
+            f"stage '{context.name}': no pair of the development split is annotated: a GSRM that nobody can check "
             "is not used"
         )
     sampled, responses, _ = sample_responses(
@@ -160,7 +160,7 @@ def measure(context: Context, stage: GSRMStage, data: DataFolder, policy: "Polic
     if stage.scalar_reward_model:
         try:
             examiners["scalar_reward_model"] = _scalar(context, stage, data, policy, sampled, responses)
-        except UserError as error:  # a control that cannot be fitted is told, and does not cost the GSRM
+        except UserError as error:  # a control that cannot be fitted is reported, and does not stop the GSRM
             notes.append(f"The scalar reward model is left out as a control: {error}.")
             context.progress.say(f"{context.name}: {notes[-1]}")
     ids = [p.pair_id for p in sampled]
@@ -185,7 +185,7 @@ def _scalar(
     sampled: list[Pair],
     responses: list[Response],
 ) -> np.ndarray:
-    """The scalar reward model as an examiner of steps; its threshold is chosen on the training split."""
+    """The scalar reward model used as an examiner of steps; its threshold is chosen on the training split."""
     from taosr_she.examine.scalar import ScalarExaminer
     from taosr_she.model.responses import sample_responses
 

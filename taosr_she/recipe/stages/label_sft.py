@@ -14,8 +14,8 @@ from taosr_she.train.sft.train import train_sft
 
 
 class LabelSFTStage(Stage):
-    """SFT continued on labelled pairs that have no reasoning, a baseline: the start policy's own greedy reasoning is
-    read, the human label and the end behind it are learnt."""
+    """SFT continued on labelled pairs that have no reasoning, a baseline. The start policy's own greedy reasoning is
+    context; only the human label and the end token after it are trained on."""
 
     kind: Literal["label_sft"]
     """Name of the kind."""
@@ -24,19 +24,19 @@ class LabelSFTStage(Stage):
         "a language model that judges in steps, fine-tuned further on labels without reasoning (a baseline)"
     )
     start: str = "sft"
-    """Name of the stage whose checkpoint writes the reasoning, and is the start."""
+    """Name of the stage whose checkpoint writes the reasoning and is the start of training."""
     data: str = "data"
     """Name of the data stage."""
     max_new_tokens: int = Field(default=128, gt=0)
     """Length limit of the reasoning."""
     settings: SFTSettings = SFTSettings(epochs=1, learning_rate=1e-4)
-    """How to train."""
+    """Settings of the training."""
 
     def reads(self) -> list[tuple[str, str]]:
         return [("data", self.data), ("checkpoint", self.start)]
 
     def run(self, context: Context) -> dict[str, Any]:
-        """Write reasoning, put the label behind it, train on the label and the end alone."""
+        """Write the reasoning, add the label, and train only on the label and the end token."""
         from taosr_she.model.label_probs import code_tokens, label_position
         from taosr_she.model.responses import parse_rollouts
         from taosr_she.model.sampler import sample_groups

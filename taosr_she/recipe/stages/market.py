@@ -24,7 +24,7 @@ class MarketStage(Stage):
     market: MarketConfig = MarketConfig()
     """What the market holds."""
     probe_share: float = Field(default=0.0, ge=0, lt=1)
-    """Share of the annotated training pairs that are kept from verifier and GSRM, to watch the GSRM in training."""
+    """Share of the annotated training pairs held out from verifier and GSRM, to monitor the GSRM during training."""
 
     def check(self, name: str, domain: Domain) -> None:
         own = load_domain(MARKET_DOMAIN)

@@ -38,9 +38,9 @@ class Fold(Strict):
     """One fold of a cross-validation."""
 
     number: int = Field(ge=0)
-    """Which fold is the test split, counted from 0."""
+    """Number of the fold that is the test split, counted from 0."""
     of: int = Field(default=5, ge=2)
-    """How many there are."""
+    """Number of folds."""
 
     @model_validator(mode="after")
     def _check(self) -> "Fold":
@@ -64,33 +64,33 @@ class PairsStage(Stage):
     columns: dict[str, str] = Field(default_factory=dict)
     """Our field -> the file's column, on top of the layout."""
     encoding: str | None = None
-    """Of a text file that is not UTF-8: cp1252, gb18030, shift_jis, ..."""
+    """Encoding of a text file that is not UTF-8: cp1252, gb18030, shift_jis, ..."""
     where: dict[str, Any] = Field(default_factory=dict)
     """Keep only rows with these values, e.g. `{locale: us}`."""
     not_scored: dict[str, Any] = Field(default_factory=dict)
-    """Rows with these values may train but are left out of the development and test splits."""
+    """Rows with these values are used for training only, not in the development and test splits."""
     split: dict[str, float] = Field(default_factory=lambda: {"training": 0.7, "development": 0.1, "test": 0.2})
     """Shares of the splits, by query."""
     fold: Fold | None = None
-    """Cross-validation: the test split is one of several folds by query; `split` divides the others."""
+    """Cross-validation: the test split is one of several folds by query; `split` divides the other folds."""
     together: Literal["same", "near"] = "same"
-    """Which queries share a split: the `same` but for case and form of Unicode, or also `near` ones (plurals, accents,
-    words written together)."""
+    """Which queries share a split: the `same` query apart from case and form of Unicode, or also `near` ones (plurals,
+    accents, words written together)."""
     teacher: Literal["lexical", "catalogue", "label", "llm", "none"] = "lexical"
-    """Who writes demonstrations for the training split. `lexical` and `catalogue` also give machine references for the
-    steps. `label` writes the label alone, for a domain with no other step. `llm` asks an OpenAI-compatible server."""
+    """Source of demonstrations for the training split. `lexical` and `catalogue` also give machine references for the
+    steps. `label` writes only the label, for a domain without other steps. `llm` asks an OpenAI-compatible server."""
     typed: TypedConfig | None = None
-    """What people read in queries, and how it is used, for `teacher: catalogue`."""
+    """People's annotations of queries, and their use, for `teacher: catalogue`."""
     llm: LLMTeacherConfig | None = None
     """Endpoint, model and limits of `teacher: llm`. Answers are kept in `llm-answers.jsonl` of the run folder."""
     demonstrations: str | None = None
-    """A file of demonstrations (JSONL of `pair_id, response, teacher`) instead of the teacher's."""
+    """A file of demonstrations (JSONL of `pair_id, response, teacher`) that replaces the teacher."""
     annotations: str | None = None
-    """What people said: a JSONL file, a SQLite file (.db, .sqlite), or a database URL. What they said of the training
-    split examines rollouts and trains GSRMs, of the development split measures GSRMs, of both scored splits gives the
-    truth of the step metrics."""
+    """Annotations by people: a JSONL file, a SQLite file (.db, .sqlite), or a database URL. Those of the training split
+    examine rollouts and train GSRMs, those of the development split measure GSRMs, and those of both scored splits are
+    the truth of the step metrics."""
     probe_share: float = Field(default=0.0, ge=0, lt=1)
-    """Share of the annotated training pairs that are kept from verifier and GSRM, to watch the GSRM in training."""
+    """Share of the annotated training pairs held out from verifier and GSRM, to monitor the GSRM during training."""
 
     @field_validator("where", "not_scored")
     @classmethod
@@ -191,12 +191,12 @@ def _matches(pair: Pair, values: dict[str, Any]) -> bool:
 
 
 def _value(pair: Pair, name: str) -> Any:
-    """Of a column of the file, or one of our fields; None where the pair has none."""
+    """The value of a column of the file, or of one of our fields; None if the pair has none."""
     return pair.extra.get(name, getattr(pair, name, getattr(pair.product, name, None)))
 
 
 def _check_columns(pairs: list[Pair], names: Iterable[str]) -> None:
-    """A misspelled name must not look like a column whose values are all others."""
+    """Otherwise, a misspelled name would look like a column in which no value matches."""
     columns = list(dict.fromkeys(column for pair in pairs for column in pair.extra))
     ours = [field.name for kind in (Pair, Product) for field in fields(kind)]
     for name in names:
@@ -256,7 +256,7 @@ def _said_of(pairs: list[Pair], annotations: list[Annotation]) -> list[Annotatio
 def _references(
     context: Context, stage: PairsStage, pairs: list[Pair], people: list[Annotation], typed: TypedPairs | None
 ) -> list[Annotation]:
-    """Machine references where people said nothing of a step."""
+    """Machine references for steps without annotations by people."""
     if stage.teacher not in ("lexical", "catalogue"):
         return []
     label = context.domain.steps[context.domain.label_step].key

@@ -42,7 +42,7 @@ class RLStage(Stage):
     watch: WatchConfig | None = None
     """Answer development pairs every few updates, for learning curves (`watch.jsonl`); unset: not."""
     collapse: CollapseConfig = CollapseConfig()
-    """When to warn, or stop, because the rollouts give up labels."""
+    """When to warn or stop because the rollouts no longer give some labels."""
     settings: StepCreditSettings = StepCreditSettings()
     """How to train."""
 
@@ -142,7 +142,7 @@ def hit_rate(metrics: Path) -> dict[str, float]:
 
 
 def curriculum_of(context: Context, stage: RLStage, pairs: list[Pair]) -> Curriculum:
-    """The stages with their pairs. Raises UserError for a band that holds no pair, or that nobody has measured."""
+    """The stages with their pairs. Raises UserError for a band without pairs, or without measured pass rates."""
     from taosr_she.select.report import SELECTED
 
     pools = []

@@ -1,4 +1,4 @@
-"""The scalar reward model, trained on rollouts of the start policy: right labels before wrong ones."""
+"""The scalar reward model, trained on rollouts of the start policy: right labels are preferred to wrong ones."""
 
 from typing import Any, ClassVar, Literal
 
@@ -18,7 +18,7 @@ class ScalarRewardModelStage(SampledStage):
     """How to train."""
 
     def run(self, context: Context) -> dict[str, Any]:
-        """Sample, pair up, train."""
+        """Sample responses, form preferences, train."""
         policy = context.policy(self.start)
         preferred, _ = preferences(self, context, policy)
         steps = self.settings.total_steps(len(preferred))

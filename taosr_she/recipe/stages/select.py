@@ -18,7 +18,7 @@ class SelectStage(Stage):
     """Name of the kind."""
     offers: ClassVar[str] = "select"
     start: str = "sft"
-    """Name of the stage whose checkpoint says how hard a pair is."""
+    """Name of the stage whose checkpoint measures the difficulty of a pair."""
     data: str = "data"
     """Name of the data stage."""
     pairs: str | None = None

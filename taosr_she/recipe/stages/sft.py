@@ -35,9 +35,9 @@ class SFTStage(Stage):
     data: str = "data"
     """Name of the data stage."""
     model: str = TINY
-    """`tiny`, another name of ours (`smollm2-135m`: docs/models.md), a folder, or a name on the Hugging Face hub."""
+    """`tiny`, another short name (`smollm2-135m`: docs/models.md), a folder, or a name on the Hugging Face hub."""
     other_domain: bool = False
-    """Start from `model` although its `domain.yaml` says that it was trained for another domain."""
+    """Start from `model` even if its `domain.yaml` names another domain than the recipe."""
     tiny: TinyConfig = TinyConfig()
     """Size of the tiny model."""
     settings: SFTSettings = SFTSettings()
@@ -95,9 +95,9 @@ class SFTStage(Stage):
 
 
 def example_of(policy: "Policy", domain: Domain, pair: Pair, demonstration: Demonstration) -> Example:
-    """What is learnt of a demonstration: all of its response, or the steps that it teaches."""
+    """The example of a demonstration: all of its response, or only the steps that it teaches."""
     prompt = policy.encode_prompt(domain, pair)
     if demonstration.taught is None:
         return answer(prompt, policy.encode_response(demonstration.response))
-    whole = parse_response(domain, demonstration.response).well_formed  # else it ends behind a step
+    whole = parse_response(domain, demonstration.response).well_formed  # else it ends after a step
     return teach_steps(policy, domain, prompt, demonstration.response, demonstration.taught, end=whole)

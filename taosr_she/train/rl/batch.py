@@ -49,7 +49,7 @@ def credit_rollouts(
 ) -> CreditedBatch:
     """Parse, examine and credit B rollouts; `rollouts.group` indexes `group_pairs`. Results are on the CPU.
 
-    `weights`: label -> what the outcomes of its pairs are multiplied by (`label_weights`).
+    `weights`: label -> factor for the outcomes of its pairs (`label_weights`).
     """
     mask, ids = rollouts.mask.cpu(), rollouts.ids.cpu()
     pairs = [group_pairs[g] for g in rollouts.group.tolist()]

@@ -1,11 +1,11 @@
-"""The collapse monitor: do the rollouts still give all labels, or only the commonest one?
+"""The collapse monitor: do the rollouts still give all labels, or only the most frequent one?
 
-With one label on most pairs, a reward for the exact label is easiest earned by giving that label to everything. The
-policy then gives up the others within a dozen updates; the reward rises or stays as it is, and groups lose their signal
-because all their rollouts say the same. What shows it early is how evenly labels are given, compared with how evenly
-people gave them to the same pairs (thresholds: docs/evaluation.md).
+If most pairs have the same label, the easiest way to earn a reward for the exact label is to give it to every pair. The
+policy then gives up the others within a dozen updates; the reward rises or stays constant, and groups lose their signal
+because all their rollouts agree. An early sign is how evenly labels are predicted, compared with people's labels for
+the same pairs (thresholds: docs/evaluation.md).
 
-Everything follows from the rows of the metrics file, so a resumed run sees and does the same.
+Everything is computed from the rows of the metrics file, so a resumed run gives the same warnings.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,33 +21,33 @@ CURES = (
     "balance the pairs by label (`settings.balance`), lower the learning rate, or add a KL to the start (`loss.beta`)"
 )
 LOST = 0.05
-"""A label with a smaller recall is named as lost."""
+"""A label with a smaller recall is reported as lost."""
 
 
 class CollapseConfig(Strict):
-    """When the labels given count as collapsing, and what follows."""
+    """When predicted labels count as collapsed, and the consequence."""
 
     window: int = Field(default=5, gt=0)
-    """Latest updates whose labels are counted together."""
+    """Number of latest updates whose labels are counted together."""
     min_evenness: float = Field(default=0.7, ge=0)
-    """Warn when the entropy of the labels given is below this share of that of the true labels of the same pairs. 0
+    """Warn if the entropy of the predicted labels is below this share of that of the true labels of the same pairs. 0
     never warns."""
     on_collapse: Literal["warn", "stop"] = "warn"
-    """`stop` ends the run with an error: its checkpoint would be worth less than its start."""
+    """`stop` ends the run with an error: its checkpoint would be worse than its start."""
 
 
 def evenness(rows: Sequence[Row]) -> float | None:
-    """Entropy of the labels given over that of the true labels, both pooled over the rows. None with one true label,
-    and where no label is given at all: that is malformed, not collapsed."""
+    """Entropy of the predicted labels divided by that of the true labels, both pooled over the rows. None if there is
+    only one true label, or if no label is given at all: the responses are then malformed, not collapsed."""
     given, true = (_pooled([row[key] for row in rows]) for key in ("labels_given", "labels_true"))
     whole = label_entropy(true.values())
     return label_entropy(given.values()) / whole if whole and any(given.values()) else None
 
 
 def collapse_signs(rows: Sequence[Row], config: CollapseConfig) -> dict[str, Any]:
-    """What the last of the rows is to say: `label_evenness`, and `collapse`, a line where it falls below the threshold.
+    """Signs for the last of the rows: `label_evenness`, and `collapse`, a message if it falls below the threshold.
 
-    Rows are all of the run so far. There is one line each time that it falls below, not one at every update.
+    Rows are all rows of the run so far. The message comes once each time it falls below, not at every update.
     """
     now = evenness(rows[-config.window :])
     before = rows[-2].get("label_evenness") if len(rows) > 1 else None
@@ -64,20 +64,20 @@ def _line(rows: Sequence[Row], now: float | None, config: CollapseConfig) -> str
     named = f"; hardly ever right on pairs of {', '.join(lost)}" if lost else ""
     signal = [sum(row["signal_share"] for row in part) / len(part) for part in (first, last)]
     return (
-        f"labels collapse: {given[most]:.0%} of the answers give {most}, which {true[most]:.0%} of the pairs have "
-        f"(label entropy {now:.2f} of the true one, at least {config.min_evenness:g} expected){named}; groups with "
-        f"signal {signal[0]:.0%} at the start, {signal[1]:.0%} now; {CURES}"
+        f"labels collapse: {given[most]:.0%} of the predicted labels are {most}, against {true[most]:.0%} of the true "
+        f"ones (label entropy {now:.2f} of the true one, at least {config.min_evenness:g} expected){named}; groups "
+        f"with signal {signal[0]:.0%} at the start, {signal[1]:.0%} now; {CURES}"
     )
 
 
 def _pooled(shares: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """The mean of distributions; one that is empty does not count."""
+    """The mean of distributions; empty ones are not counted."""
     whole = sum(sum(row.values()) for row in shares) or 1.0
     return {code: sum(row[code] for row in shares) / whole for code in shares[0]}
 
 
 def _recall(rows: Sequence[Row], code: str) -> float | None:
-    """Share of right answers to the pairs of a label, over all rows; None where there was no such pair."""
+    """Share of right answers among the pairs of a label, over all rows; None if there are no such pairs."""
     weights = [row["labels_true"][code] for row in rows]
     if not sum(weights):
         return None

@@ -307,7 +307,7 @@ def backward(
 
 
 def label_places(policy: Policy, domain: Domain, batch: CreditedBatch) -> torch.Tensor:
-    """(B,) long: the place of the first token by which the labels differ in each response, -1 where there is none."""
+    """(B,) long: position of the first token in which the labels differ in each response, -1 if there is none."""
     shared = len(label_tokens(policy, domain).shared)
     mask, ids = batch.rollouts.mask.cpu(), batch.rollouts.ids.cpu()
     places = []

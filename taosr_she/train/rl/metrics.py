@@ -38,7 +38,7 @@ def batch_metrics(step: int, batch: CreditedBatch, domain: Domain) -> dict[str, 
 
 
 def label_metrics(domain: Domain, batch: CreditedBatch) -> dict[str, Any]:
-    """Which labels the rollouts give, and how that compares with people's: for the collapse monitor and the curves."""
+    """Predicted and human labels of the rollouts, compared; for the collapse monitor and the curves."""
     counts = label_counts(
         domain.codes, [p.label for p in batch.pairs], [r.label if r.well_formed else None for r in batch.responses]
     )

@@ -63,7 +63,7 @@ def refilled(
 
 
 def in_turn(pairs: Sequence[Pair]) -> list[Pair]:
-    """The pairs in rounds of one of each label, as long as it has some; each label's own keep their order."""
+    """The pairs in rounds with one pair of each label, while they last; each label's pairs keep their order."""
     seen: Counter[str | None] = Counter()
     rounds = []
     for pair in pairs:

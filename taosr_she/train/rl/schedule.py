@@ -22,8 +22,8 @@ def pairs_for_update(pairs: Sequence[T], update: int, size: int, seed: int) -> l
 
 
 def balanced_pairs_for_update(pairs: Sequence[Pair], update: int, size: int, seed: int) -> list[Pair]:
-    """The `size` pairs of an update when all labels come equally often: rounds of one pair of each label in an order of
-    its own, each label in passes over its own pairs."""
+    """The `size` pairs of an update with equally frequent labels. Each round has one pair of each label, in random
+    order, and each label goes through its own pairs in shuffled passes."""
     by_label: dict[str | None, list[Pair]] = {}
     for pair in pairs:
         by_label.setdefault(pair.label, []).append(pair)

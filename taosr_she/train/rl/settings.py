@@ -25,14 +25,14 @@ class StepCreditSettings(Strict):
     refill: int = Field(default=0, ge=0)
     """Maximum number of further groups that an update samples to replace groups without signal. 0: none."""
     balance: bool = False
-    """Take the pairs of an update from all labels in turn, however rare a label is; its pairs come back sooner."""
+    """Take the pairs of an update from all labels in turn; pairs of rare labels are then repeated more often."""
     sampling: Sampling = Sampling()
     """Length limit and temperature of the rollouts. Truncating (top_k, top_p) makes the update off-policy."""
     credit: CreditConfig = CreditConfig()
     """How verdicts and outcomes become advantages."""
     outcome_by: OutcomeBy = "label"
     """`label`: 1 for the pair's label, else 0. `raters`: the share of the pair's raters who gave the response's label
-    (`Pair.raters`; pairs without raters as before)."""
+    (`Pair.raters`); pairs without raters use `label`."""
     loss: LossConfig = LossConfig()
     """The policy loss."""
     epochs_per_batch: int = Field(default=1, ge=1)
@@ -52,11 +52,11 @@ class StepCreditSettings(Strict):
     sample_rows: int = Field(default=512, gt=0)
     """Maximum number of rollouts that are generated at the same time."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """`bfloat16` computes under autocast with float32 weights; `auto` does so on a GPU, and for models of
-    5 million weights and more on a CPU that multiplies bfloat16 (avx512_bf16, amx_bf16)."""
+    """`bfloat16` is autocast over float32 weights. `auto` uses it on a GPU and, for models with at least 5 million
+    weights, on a CPU that multiplies bfloat16 (avx512_bf16, amx_bf16)."""
     lora: LoraConfig | None = None
-    """Train an adapter beside frozen weights; unset: train all weights. The KL reference is then the model with its
-    adapter off, and a step needs no memory for the gradients and the optimizer of the frozen weights."""
+    """Train an adapter on frozen weights; unset: train all weights. The KL reference is then the model with its adapter
+    off, and no memory is needed for gradients and optimizer state of the frozen weights."""
     checkpoint_every: int = Field(default=10, gt=0)
     """Number of updates between two resumable states."""
     keep_rollouts_every: int = Field(default=5, gt=0)
@@ -67,7 +67,7 @@ class StepCreditSettings(Strict):
         if self.sampling.temperature == 0:
             raise ValueError("sampling.temperature 0 gives the same response every time: groups would have no signal")
         if self.balance and self.credit.label_weight:
-            raise ValueError("`balance` shows every label equally often: `credit.label_weight` would count it twice")
+            raise ValueError("`balance` already shows every label equally often: leave out `credit.label_weight`")
         if self.lora is not None and self.lora.dropout > 0:
-            raise ValueError("lora.dropout must be 0: the update would see another policy than the one that sampled")
+            raise ValueError("lora.dropout must be 0: the update would use another policy than the one that sampled")
         return self

@@ -1,5 +1,5 @@
-"""Supervised fine-tuning: SFT, rejection sampling, labels alone, and the generative reward model train by this.
+"""Supervised fine-tuning: used by SFT, rejection sampling, labels alone, and the generative reward model.
 
-`train` checks, resumes and leaves a checkpoint behind; `loop` is our own engine, `by_trl` TRL's trainer. `settings`
-says what can be set, `order` in which order examples come.
+`train` checks the input, resumes, and writes the checkpoint. `loop` is our own engine, `by_trl` TRL's trainer.
+`settings` has the options, `order` the order of the examples.
 """

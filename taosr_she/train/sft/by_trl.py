@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 TRAINER = "trainer"
-"""Folder of the trainer's checkpoints in that of the stage."""
+"""Folder of the trainer's checkpoints, in the folder of the stage."""
 
 
 def train_by_trl(
@@ -28,7 +28,7 @@ def train_by_trl(
     folder: Path,
     on_step: Callable[[dict[str, float]], None] | None,
 ) -> None:
-    """Train `policy.model` in place; writes the metrics and, in `trainer/`, checkpoints from which it resumes."""
+    """Train `policy.model` in place; writes the metrics and resumable checkpoints in `trainer/`."""
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
@@ -38,14 +38,14 @@ def train_by_trl(
     trainer_folder = folder / TRAINER
     config = arguments(
         SFTConfig, "SFT", policy, settings, settings.total_steps(len(examples)), seed, trainer_folder,
-        num_train_epochs=1,  # `batch_order` lays out all epochs
+        num_train_epochs=1,  # `batch_order` already contains all epochs
         train_sampling_strategy="sequential",
         gradient_accumulation_steps=settings.accumulate,
         lr_scheduler_type="constant_with_warmup" if settings.lr_schedule == "constant" else settings.lr_schedule,
         weight_decay=settings.weight_decay,
         gradient_checkpointing=recomputes(policy, settings.gradient_checkpointing),
         packing=False,
-        dataset_kwargs={"skip_prepare_dataset": True},  # ids and labels are ready
+        dataset_kwargs={"skip_prepare_dataset": True},  # token ids and labels are ready
         save_strategy="steps",
         save_steps=settings.save_every,
         save_total_limit=1,
@@ -76,9 +76,9 @@ def train_by_trl(
 def last_complete_checkpoint(trainer_folder: Path) -> Path | None:
     """The newest Trainer checkpoint that can be resumed, or None.
 
-    The Trainer writes `trainer_state.json` last, so a checkpoint whose state reads as JSON was written to its end; the
-    other files are asked for because a kill can also strike while an old checkpoint is being deleted, and looked into
-    because the Trainer does not sync them: a power cut leaves them empty or cut short.
+    The Trainer writes `trainer_state.json` last, so a checkpoint whose state is valid JSON was written completely. The
+    other files must exist because a kill can also happen while an old checkpoint is being deleted. Their contents are
+    checked because the Trainer does not sync them: a power cut leaves them empty or truncated.
     """
     found = [c for c in trainer_folder.glob("checkpoint-*") if c.is_dir() and c.name.split("-")[1].isdecimal()]
     newest_first = sorted(found, key=lambda c: int(c.name.split("-")[1]), reverse=True)

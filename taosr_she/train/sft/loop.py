@@ -1,4 +1,4 @@
-"""SFT on our own packed pass: plain PyTorch on one device, with logits for the tokens that are learnt alone.
+"""SFT on our own packed pass: plain PyTorch on one device, with logits only for the tokens that are trained on.
 
 The loss of a step is the mean over all its labelled tokens, however they are spread over batches. Dropout is off, as in
 the step-credit loop, but for that of an adapter. Everything follows from the seed and the step, so a killed run resumes
@@ -68,9 +68,9 @@ def train_by_own_pass(
 
 
 def one_step(model: Any, examples: Sequence[Example], settings: SFTSettings, optimizer: torch.optim.Optimizer) -> float:
-    """One step of the optimizer on all the examples, `batch_size` of them at a time; their loss before it.
+    """One optimizer step on all the examples, `batch_size` of them at a time; returns their loss before the step.
 
-    A loss that is not finite is left to the caller, who ends the training.
+    If the loss is not finite, the caller ends the training.
     """
     size = settings.batch_size
     loss = backward(model, [examples[i : i + size] for i in range(0, len(examples), size)], settings.precision)
@@ -81,7 +81,7 @@ def one_step(model: Any, examples: Sequence[Example], settings: SFTSettings, opt
 
 
 def backward(model: Any, batches: Sequence[Sequence[Example]], precision: str) -> float:
-    """Add the gradient of the mean over all labelled tokens of the batches, one batch after the other; that mean."""
+    """Add the gradient of the mean over all labelled tokens of the batches, one batch after another; returns it."""
     count = sum(label != IGNORE for batch in batches for e in batch for label in e.labels[1:])
     total = 0.0
     for batch in batches:
@@ -91,7 +91,7 @@ def backward(model: Any, batches: Sequence[Sequence[Example]], precision: str) -
         learnt = [(b, i, t) for b, e in enumerate(read) for i, t in enumerate(e.labels[1:]) if t != IGNORE]
         rows, positions, tokens = zip(*learnt, strict=True)
         with computing(model, precision):
-            # The last token of an example is read by nobody.
+            # Nothing follows the last token of an example, so it is not an input.
             each = labelled_logprobs(model, [e.ids[:-1] for e in read], rows, positions, tokens)
         loss = -each.sum() / count
         loss.backward()
@@ -100,7 +100,7 @@ def backward(model: Any, batches: Sequence[Sequence[Example]], precision: str) -
 
 
 def make_optimizer(model: torch.nn.Module, settings: SFTSettings) -> torch.optim.Optimizer:
-    """AdamW, in one pass over all weights; norms and biases do not decay, as in TRL's trainer."""
+    """Fused AdamW; no weight decay on norms and biases, as in TRL's trainer."""
     weights = [p for p in model.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in weights if p.dim() > 1], "weight_decay": settings.weight_decay},
@@ -110,7 +110,7 @@ def make_optimizer(model: torch.nn.Module, settings: SFTSettings) -> torch.optim
 
 
 def learning_rate(settings: SFTSettings, step: int, total: int) -> float:
-    """Learning rate of a step (from 0): up linearly, then as `lr_schedule` says, towards zero behind the last step."""
+    """Learning rate of a step (from 0): linear warm-up, then `lr_schedule`, which reaches zero after the last step."""
     warmup = math.ceil(settings.warmup_share * total)
     if step < warmup:
         return settings.learning_rate * (step + 1) / warmup

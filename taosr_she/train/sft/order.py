@@ -1,19 +1,19 @@
-"""In which order examples are trained on, and in which batches: the same for both engines."""
+"""The order of the examples and their batches: the same for both engines."""
 
 import random
 from collections.abc import Sequence
 
 from taosr_she.train.sft.settings import SFTSettings
 
-POOL = 16  # batches among which examples are sorted by length: more saves padding, fewer keeps the order random
+POOL = 16  # batches within which examples are sorted by length: more saves padding, fewer keeps the order random
 
 
 def batch_order(lengths: Sequence[int], settings: SFTSettings, seed: int) -> list[int]:
-    """Example indices for the whole run, epoch after epoch, so that consecutive batches hold examples of like length.
+    """Example indices for the whole run, epoch after epoch; consecutive batches have examples of similar length.
 
-    Each epoch is shuffled; within a pool of `POOL` batches examples are sorted by length and cut into batches, whose
-    order is shuffled again. The Trainer's own length grouping leaves every pool running from long to short, which the
-    learning rate schedule and the loss curve would see. One fixed order also makes resuming a matter of skipping.
+    Each epoch is shuffled. Within a pool of `POOL` batches, examples are sorted by length and cut into batches, whose
+    order is shuffled again. The Trainer's own length grouping sorts every pool from long to short, which would affect
+    the learning rate schedule and the loss curve. With one fixed order, resuming only needs to skip examples.
     """
     size, rng = settings.batch_size, random.Random(seed)
     stream: list[int] = []

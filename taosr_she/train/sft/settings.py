@@ -14,23 +14,23 @@ class SFTSettings(TrainerSettings):
 
     later: ClassVar[dict[str, Any]] = {"engine": "trl", "lora": None}
     engine: Literal["own", "trl"] = "own"
-    """`own`: packed batches on one device, with logits for what is learnt alone, without dropout. `trl`: TRL's
+    """`own`: packed batches on one device, with logits only for the trained tokens, without dropout. `trl`: TRL's
     SFTTrainer, which is slower and can recompute activations."""
     epochs: int = Field(default=3, gt=0)
-    """Passes over the demonstrations."""
+    """Number of passes over the demonstrations."""
     batch_size: int = Field(default=32, gt=0)
-    """Examples of one forward and backward pass; lower it when memory runs out."""
+    """Number of examples in one forward and backward pass; lower it if memory runs out."""
     accumulate: int = Field(default=1, gt=0)
-    """Batches summed into one optimizer step."""
+    """Number of batches summed into one optimizer step."""
     learning_rate: float = Field(default=1e-3, gt=0)
-    """Peak learning rate of AdamW. A pretrained model wants far less: about 1e-5."""
+    """Peak learning rate of AdamW. A pretrained model needs a much lower one: about 1e-5."""
     lr_schedule: Literal["cosine", "linear", "constant"] = "cosine"
-    """What the learning rate does after the warm-up; `cosine` and `linear` fall to zero."""
+    """Learning rate after the warm-up; `cosine` and `linear` fall to zero."""
     weight_decay: float = Field(default=0.01, ge=0)
     """AdamW weight decay."""
     max_length: int = Field(default=1024, gt=1)
-    """Examples with more tokens, or more than the model has positions, are left out and counted: a response that is cut
-    off would teach cutting off."""
+    """Examples with more tokens, or more than the model has positions, are left out and counted: cut responses would
+    teach the model to stop early."""
     gradient_checkpointing: Literal["auto", "on", "off"] = "auto"
     """Recompute activations instead of storing them: less memory, about a fifth slower. For `engine: trl`, where `auto`
     does so on a GPU; our own engine stores them, and takes less memory with a smaller `batch_size` and a larger
@@ -38,7 +38,7 @@ class SFTSettings(TrainerSettings):
     lora: LoraConfig | None = None
     """Train an adapter beside frozen weights; unset: train all weights. For `engine: own`."""
     save_every: int = Field(default=200, gt=0)
-    """Optimizer steps between two resumable checkpoints."""
+    """Number of optimizer steps between two resumable checkpoints."""
 
     @model_validator(mode="after")
     def _only_trl_recomputes(self) -> "SFTSettings":
@@ -53,5 +53,5 @@ class SFTSettings(TrainerSettings):
         return self
 
     def total_steps(self, examples: int) -> int:
-        """Optimizer steps of a run over so many examples."""
+        """Number of optimizer steps of a run over this number of examples."""
         return math.ceil(math.ceil(examples * self.epochs / self.batch_size) / self.accumulate)

@@ -1,4 +1,4 @@
-"""Supervised fine-tuning (SFT) on examples, by either engine: what is checked before, and what is left behind."""
+"""Supervised fine-tuning (SFT) on examples, by either engine: checks before training, and the files it writes."""
 
 import hashlib
 import logging
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from taosr_she.model.policy import Policy
 
 FACTS = "sft.json"
-"""Of a stage's folder: which training this is, how many examples and steps it has, and whether it is finished."""
+"""File in a stage's folder: identity of the training, numbers of examples and steps, and whether it is finished."""
 
 
 def train_sft(
@@ -30,13 +30,15 @@ def train_sft(
 ) -> "Policy":
     """Train `policy.model`, or with `settings.lora` an adapter on it, in place on the labels of `examples`.
 
-    Writes `folder/metrics.jsonl` (one row a step: `step, loss, lr, seconds`), `folder/checkpoint` (a Hugging Face model
-    folder) and `folder/sft.json` (counts). Called again after a kill, with the same arguments and the same start
-    weights, it resumes from its last complete state and ends with the weights of an uninterrupted run; called again
-    after it finished, it loads the result; with other arguments it starts afresh. `on_step` gets each metrics row.
-    Raises UserError when no example fits into `max_length` and the model's positions, when its weights are quantised,
-    or when the loss is not finite. TRL's engine seeds the global generators of Python, NumPy and torch, and raises
-    UserError when several GPUs are visible to one process.
+    Writes `folder/metrics.jsonl` (one row per step: `step, loss, lr, seconds`), `folder/checkpoint` (a Hugging Face
+    model folder) and `folder/sft.json` (counts). If it is called again after a kill, with the same arguments and the
+    same start weights, it resumes from its last complete state and ends with the weights of an uninterrupted run. If it
+    is called again after it finished, it loads the result; with other arguments, it starts again. `on_step` receives
+    each row of metrics.
+
+    Raises UserError if no example fits into `max_length` and the model's positions, if the weights are quantised, or if
+    the loss is not finite. TRL's engine seeds the global generators of Python, NumPy and torch, and raises UserError if
+    several GPUs are visible to one process.
     """
     from taosr_she.model.batches import check_runs
     from taosr_she.model.loading import quantised_by
@@ -48,7 +50,7 @@ def train_sft(
     method = quantised_by(policy.model.config)
     if method:
         raise UserError(
-            f"SFT: the model's weights are quantised ({method}) and cannot be trained; take the original ones"
+            f"SFT: the model's weights are quantised ({method}) and cannot be trained; use the original ones"
         )
     check_runs(policy.model)
     kept = fitting("SFT examples", examples, lambda e: len(e.ids), settings.max_length, policy.positions)
@@ -63,7 +65,7 @@ def train_sft(
     if before == {**facts, "finished": True}:
         try:
             return load_policy(str(checkpoint), str(policy.device), "float32")
-        except UserError as error:  # damaged after it was finished
+        except UserError as error:  # damaged after training finished
             logging.getLogger(__name__).warning("SFT: %s; training starts again", error)
             before = {}
     if before != {**facts, "finished": False}:
@@ -78,7 +80,7 @@ def train_sft(
     train(policy, kept, settings, seed, folder, on_step)
     save_trained(policy, folder, settings.lora)
     write_json(facts_path, {**facts, "finished": True})
-    # Twice the size of the model in optimizer state that nothing needs any more.
+    # The optimizer state is twice the size of the model and no longer needed.
     shutil.rmtree(folder / TRAINER, ignore_errors=True)
     (folder / STATE).unlink(missing_ok=True)
     return policy

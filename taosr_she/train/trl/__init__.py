@@ -1,4 +1,4 @@
 """TRL's trainers on our data: `dpo` and `scalar_reward_model` on `preferences`.
 
-`trainer` holds what they share with SFT by TRL (arguments, the run), `log` their metrics file.
+`trainer` has what they share with TRL's SFT (arguments, the run), `log` their metrics file.
 """

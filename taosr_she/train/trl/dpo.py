@@ -69,7 +69,7 @@ def train_dpo(
             processing_class=policy.tokenizer,
             callbacks=[StepLog(folder / "metrics.jsonl", on_step, "DPO", names)],
         )
-        # TRL 1.16 tokenises whatever it is given; ours are tokens already, as sampled, and text may have other ones.
+        # TRL 1.16 tokenises every input; ours are already the sampled tokens, and their text may have other tokens.
         trainer.train_dataset = Dataset.from_dict(rows)
         run(trainer)
     shutil.rmtree(folder / "trainer", ignore_errors=True)

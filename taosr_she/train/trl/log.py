@@ -1,4 +1,4 @@
-"""The metrics file of TRL's trainers, written step by step and cut back when a run resumes."""
+"""The metrics file of TRL's trainers, written step by step and truncated when a run resumes."""
 
 import math
 import time
@@ -13,10 +13,10 @@ from taosr_she.train.state import MetricsFile
 
 
 class StepLog(TrainerCallback):
-    """One JSON row an optimizer step: `step, loss, lr, seconds` and, before `lr`, what the trainer logs beside.
+    """One JSON row per optimizer step: `step, loss, lr, seconds` and, before `lr`, further numbers of the trainer.
 
-    `seconds` counts training time from the first step, earlier sittings of a resumed run included. A loss that is not
-    finite ends the run with a UserError. Needs `logging_steps=1`.
+    `seconds` is training time since the first step, including earlier parts of a resumed run. A loss that is not finite
+    ends the run with a UserError. Needs `logging_steps=1`.
     """
 
     def __init__(
@@ -26,7 +26,7 @@ class StepLog(TrainerCallback):
         what: str,
         names: Mapping[str, str] | None = None,
     ) -> None:
-        """`what` is trained, for the message; `names`: column -> TRL's name of further numbers."""
+        """`what` is the trained model, for the message; `names`: column -> TRL's name of further numbers."""
         self._path, self._on_step, self._what, self._names = path, on_step, what, names or {}
         self._file: MetricsFile | None = None
         self._zero = 0.0  # monotonic time at which `seconds` would be 0

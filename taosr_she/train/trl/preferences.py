@@ -1,4 +1,4 @@
-"""Preferences: what the scalar reward model and DPO are trained on, a preferred and a rejected response to a pair."""
+"""Preferences, to train the scalar reward model and DPO: a preferred and a rejected response to a pair."""
 
 import random
 from collections.abc import Sequence
@@ -21,11 +21,11 @@ class PreferenceSettings(TrainerSettings):
     """Training on preferences."""
 
     epochs: int = Field(default=1, gt=0)
-    """Passes over the preferences."""
+    """Number of passes over the preferences."""
     batch_size: int = Field(default=32, gt=0)
-    """Preferences of one forward and backward pass, two responses each."""
+    """Number of preferences in one forward and backward pass, with two responses each."""
     max_length: int = Field(default=1024, gt=1)
-    """Preferences of which a side has more tokens, prompt included, are left out and counted."""
+    """Preferences are left out and counted if a side has more tokens, including the prompt."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +38,12 @@ class Preference:
 
 
 def longer_side(preference: Preference) -> int:
-    """Tokens of prompt and the longer of the two responses."""
+    """Number of tokens of the prompt and the longer response."""
     return len(preference.prompt) + max(len(preference.preferred), len(preference.rejected))
 
 
 def preference(policy: "Policy", domain: Domain, pair: Pair, preferred: str, rejected: str) -> Preference:
-    """From response texts, e.g. a demonstration and the same one corrupted."""
+    """From the texts of responses, e.g. a demonstration and a corrupted version of it."""
     return Preference(
         policy.encode_prompt(domain, pair), policy.encode_response(preferred), policy.encode_response(rejected)
     )
@@ -52,10 +52,10 @@ def preference(policy: "Policy", domain: Domain, pair: Pair, preferred: str, rej
 def preferences_by_outcome(
     policy: "Policy", domain: Domain, pairs: Sequence[Pair], responses: Sequence[Response], per_pair: int, seed: int
 ) -> list[Preference]:
-    """From B sampled rollouts: a response with outcome 1 before one with outcome 0 of the same pair.
+    """From B sampled rollouts: responses with outcome 1 are preferred to those with outcome 0 of the same pair.
 
-    At most `per_pair` preferences a pair, each text in at most one of them; pairs whose rollouts all have the same
-    outcome give none. `pairs` has B entries, one for each response.
+    There are at most `per_pair` preferences per pair, and each text is in at most one of them. Pairs whose rollouts all
+    have the same outcome give none. `pairs` has B entries, one for each response.
     """
     sides: dict[str, tuple[Pair, dict[str, None], dict[str, None]]] = {}
     for pair, response, outcome in zip(pairs, responses, outcomes(pairs, responses), strict=True):

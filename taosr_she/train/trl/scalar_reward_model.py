@@ -1,4 +1,4 @@
-"""The scalar reward model, the baseline: TRL's `RewardTrainer` as it is, on preferred and rejected responses."""
+"""The scalar reward model, the baseline: TRL's unmodified `RewardTrainer` on preferred and rejected responses."""
 
 import copy
 import shutil
@@ -24,12 +24,12 @@ class ScalarSettings(PreferenceSettings):
     epochs: int = Field(default=1, gt=0)
     """Passes over the preferences. Reward models overfit from the second pass on (InstructGPT, 2203.02155)."""
     learning_rate: float = Field(default=5e-4, gt=0)
-    """Peak learning rate of AdamW, falling to zero along a cosine. A pretrained model wants about 1e-5."""
+    """Peak learning rate of AdamW, with cosine decay to zero. A pretrained model needs about 1e-5."""
     weight_decay: float = Field(default=0.01, ge=0)
     """AdamW weight decay."""
     center: float = Field(default=0.01, ge=0)
-    """Weight of the squared sum of the two rewards (2312.09244, equation 2). Preferences say nothing about where zero
-    lies; this puts it between the preferred and the rejected, so that a score of 0.5 means undecided."""
+    """Weight of the squared sum of the two rewards (2312.09244, equation 2). Preferences do not determine the zero of
+    the scale; this term puts it between the preferred and the rejected, so that a score of 0.5 means undecided."""
     gradient_checkpointing: Literal["auto", "on", "off"] = "auto"
     """Recompute activations instead of storing them. `auto`: only on a GPU."""
 
@@ -42,14 +42,14 @@ def train_scalar(
     folder: Path,
     on_step: Callable[[dict[str, float]], None] | None = None,
 ) -> Path:
-    """Train a reward model that starts from the policy's weights; the policy itself stays as it is.
+    """Train a reward model that starts from the policy's weights; the policy itself is not changed.
 
-    Writes `folder/metrics.jsonl` (a row a step: `step, loss, accuracy, margin, lr, seconds`; accuracy is the share of
-    preferences whose preferred response has the higher reward) and `folder/checkpoint`, a Hugging Face folder for
-    `AutoModelForSequenceClassification` with one label, whose path is returned. A killed run starts over and ends with
-    the same weights: this is one short pass. `on_step` gets each metrics row. Seeds the global generators. Raises
-    UserError when no preference fits into `max_length`, when the architecture has no sequence classification model,
-    when several GPUs are visible, or when the loss is not finite.
+    Writes `folder/metrics.jsonl` (one row per step: `step, loss, accuracy, margin, lr, seconds`; accuracy is the share
+    of preferences whose preferred response has the higher reward) and `folder/checkpoint`, a Hugging Face folder for
+    `AutoModelForSequenceClassification` with one label, and returns its path. A killed run starts again and ends with
+    the same weights, because this is one short pass. `on_step` receives each row of metrics. Seeds the global
+    generators. Raises UserError if no preference fits into `max_length`, if the architecture has no sequence
+    classification model, if several GPUs are visible, or if the loss is not finite.
     """
     from taosr_she.model.policy import Policy, save_policy
 
@@ -64,7 +64,7 @@ def train_scalar(
 
 
 def reward_model(policy: "Policy", seed: int) -> Any:
-    """The policy's body, copied, in float32, under a new head with one output; the head's weights come from `seed`."""
+    """A copy of the policy's body, in float32, with a new head with one output, initialised from `seed`."""
     import torch
     from transformers import AutoModelForSequenceClassification
 
@@ -77,7 +77,7 @@ def reward_model(policy: "Policy", seed: int) -> Any:
             model = AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)
         except ValueError as error:
             name = type(policy.model).__name__
-            raise UserError(f"scalar reward model: {name} has no sequence classification model beside it") from error
+            raise UserError(f"scalar reward model: {name} has no sequence classification model") from error
     model.base_model.load_state_dict(policy.model.base_model.state_dict())
     return model.to(policy.device)
 

@@ -1,4 +1,4 @@
-"""What TRL's trainers share here: arguments, the run itself, and a model that is left as it was."""
+"""Shared by TRL's trainers: their arguments, the run itself, and the restoration of the model afterwards."""
 
 import math
 import warnings
@@ -19,8 +19,8 @@ def arguments(
 ) -> Any:
     """The arguments of a trainer: an instance of `kind` (`SFTConfig` and its like) for a run of `steps` steps.
 
-    `own` are those that only this trainer has, or has otherwise. `what` is trained, for the message. Raises UserError
-    when several GPUs are visible: the trainer would split the batch among them.
+    `own` are arguments that only this trainer has, or has with other values. `what` is the trained model, for messages.
+    Raises UserError if several GPUs are visible: the trainer would split the batch among them.
     """
     from taosr_she.engine.precision import count_weights, in_bfloat16
 
@@ -38,7 +38,7 @@ def arguments(
         "bf16": in_bfloat16(policy.device, count_weights(policy.model), settings.precision),
         "gradient_checkpointing": False,
         "dataloader_pin_memory": gpu,
-        "max_length": None,  # what is too long was left out before
+        "max_length": None,  # longer examples have already been left out
         "save_strategy": "no",
         "logging_steps": 1,
         "logging_nan_inf_filter": False,  # it would replace a diverged loss by the mean of earlier ones
@@ -46,11 +46,11 @@ def arguments(
         "disable_tqdm": True,
     }
     with warnings.catch_warnings():
-        # TRL 1.16 itself sets the old name of this option, which transformers 5.23 announces to be renamed.
+        # TRL 1.16 itself sets the old name of this option, whose renaming transformers 5.23 announces.
         warnings.filterwarnings("ignore", "`gradient_checkpointing` is deprecated", FutureWarning)
         config = kind(**(shared | own))
     if config.n_gpu > 1:
-        raise UserError(f"{what}: training runs on one GPU and several are visible: set CUDA_VISIBLE_DEVICES=0")
+        raise UserError(f"{what}: training uses one GPU, but several are visible: set CUDA_VISIBLE_DEVICES=0")
     return config
 
 
@@ -60,7 +60,7 @@ def recomputes(policy: "Policy", choice: Literal["auto", "on", "off"]) -> bool:
 
 
 def run(trainer: Any, resume: Path | None = None) -> None:
-    """Train in silence, from the checkpoint `resume` on if there is one."""
+    """Train without output, from the checkpoint `resume` if there is one."""
     from transformers import PrinterCallback
 
     trainer.remove_callback(PrinterCallback)
@@ -70,9 +70,9 @@ def run(trainer: Any, resume: Path | None = None) -> None:
 
 @contextmanager
 def lent(model: Any) -> Iterator[None]:
-    """For the time of a training: afterwards the model is a plain one again, on its device and in evaluation mode.
+    """For the time of training. Afterwards the model is a plain one again, on its device and in evaluation mode.
 
-    TRL (fused head) and Accelerate (autocast) hang their own forward on a model; later stages want the model's.
+    TRL (fused head) and Accelerate (autocast) replace the forward method of a model; later stages need the original.
     """
     own_forward, device = vars(model).get("forward"), model.device
     yield

@@ -58,10 +58,10 @@ def test_the_rule_is_chosen_on_development_pairs_kept_and_used(
     assert model["decision_scores"][own.name] == max(model["decision_scores"].values())
     assert list(results["labels_true"]["shares"]) == ["4", "3", "2", "1"] and results["people"] == {}
     assert load_judge(out / "stages/sft/checkpoint", device="cpu").decision == own
-    assert ("label by", [results["models"]["majority"]["decision"], own.name]) in results_table(results).rows
+    assert ("decision rule", [results["models"]["majority"]["decision"], own.name]) in results_table(results).rows
     card = (out / "stages/sft/checkpoint/README.md").read_text("utf-8")
-    assert f"(the label by rule `{own.name}`, see `decision.json`)" in card
-    assert f"label by {own.name}" in (out / "report.html").read_text("utf-8")
+    assert f"(decision rule `{own.name}`, see `decision.json`)" in card
+    assert f"decision rule {own.name}" in (out / "report.html").read_text("utf-8")
     check_ours(out / "stages/sft")  # the file beside the weights is neither foreign nor damage
     verify_files(out / "stages/sft", "sft")
 

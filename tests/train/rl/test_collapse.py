@@ -59,7 +59,7 @@ def test_it_speaks_when_evenness_falls_and_not_at_every_update() -> None:
     spoken = [i for i, one in enumerate(rows) if one["collapse"]]
     assert spoken == [6, 18], "after two of three updates, and again after it had recovered"
     line = rows[6]["collapse"]
-    assert line.startswith("labels collapse: 75% of the answers give 4, which 25% of the pairs have")
+    assert line.startswith("labels collapse: 75% of the predicted labels are 4, against 25% of the true ones")
     assert "groups with signal 50% at the start, 23% now" in line and "settings.balance" in line
     assert rows[10]["label_evenness"] == 0
     later = followed([row(gone)] * 4, CollapseConfig(window=3))
