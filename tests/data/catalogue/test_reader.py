@@ -53,5 +53,5 @@ def test_the_tagger_learns_is_the_same_every_time_and_never_breaks_a_span() -> N
         assert tags == two.tag(words)
         assert all(t[:2] != "I-" or before[2:] == t[2:] for before, t in zip(["O", *tags], tags, strict=False))
     assert one.tag(["green", "rain", "coat"]) == [color, kind, "I-core_product_type"]
-    with pytest.raises(ValueError, match="marked queries"):
+    with pytest.raises(ValueError, match="annotated queries"):
         Tagger([])
