@@ -44,7 +44,7 @@ def examine(
     ] = None,
     gsrm: Annotated[Path | None, path_option("Checkpoint folder of a GSRM stage.")] = None,
     endpoint: Annotated[str | None, typer.Option(help="GSRM behind an OpenAI-compatible endpoint: its URL.")] = None,
-    endpoint_model: Annotated[str | None, typer.Option(help="Name of the model there.")] = None,
+    endpoint_model: Annotated[str | None, typer.Option(help="Name of the model at the endpoint.")] = None,
     api_key_env: Annotated[
         str, typer.Option(help="Environment variable with the endpoint's key. Left out or empty: no key is sent.")
     ] = "",
@@ -86,7 +86,7 @@ def examine(
     quarantine = quarantine_of(out)
     paid = out.with_name(f"{out.name}.gsrm-answers.jsonl")
     not_an_input(f"the answers beside --out {out},", paid, responses)
-    there = (
+    endpoint_config = (
         _endpoint(endpoint, endpoint_model, api_key_env)
         if endpoint is not None and endpoint_model is not None
         else None
@@ -126,8 +126,8 @@ def examine(
     with said_when_stopped(kept), Progress(screen) as progress:
         if gsrm is not None:
             asked = GSRM.load(gsrm, shop, device)
-        elif there is not None:
-            asked = EndpointGSRM(there, shop, paid)
+        elif endpoint_config is not None:
+            asked = EndpointGSRM(endpoint_config, shop, paid)
             asked.progress = partial(progress.stage, "endpoint")  # progress, question by question
         hybrid = Hybrid(verifier, asked, chosen)  # type: ignore[arg-type] # one of Mode
         update = progress.stage("examining", len(loaded.pairs))
@@ -145,7 +145,7 @@ def examine(
                 found = _examined(shop, values, said, critiques[b] if critiques else None)
                 first = next((k for k, v in zip(shop.step_keys, values, strict=True) if v < RIGHT), None)  # NaN is not
                 examined.append(replace(pair, extra={**pair.extra, **found, "first_error": first}))
-            if there is None:
+            if endpoint_config is None:
                 update(len(examined), f"{sources['unknown']} steps unknown")
     write_pairs(out, examined, defuse)
     by_whom = ", ".join(f"{source} {count}" for source, count in sources.most_common())

@@ -29,5 +29,5 @@ def entropy_bonus(logp: Tensor, entropy: Tensor, at: Tensor, weight: float) -> T
     mean grad entropy (the score-function estimator with its exact baseline). So a group whose rollouts all give the
     same label also gets a gradient.
     """
-    there = torch.zeros_like(logp).scatter(1, at.clamp(min=0)[:, None], (at >= 0).to(logp.dtype)[:, None])
-    return weight * there * (-logp - entropy)
+    at_label = torch.zeros_like(logp).scatter(1, at.clamp(min=0)[:, None], (at >= 0).to(logp.dtype)[:, None])
+    return weight * at_label * (-logp - entropy)

@@ -24,9 +24,9 @@ def multiplies_bfloat16() -> bool:
     does not report it, by the flags in /proc/cpuinfo."""
     if not torch.backends.mkldnn.is_available():
         return False
-    told = getattr(torch.cpu, "get_capabilities", None)
-    if told is not None:
-        return any(told().get(flag, False) for flag in FLAGS)
+    capabilities = getattr(torch.cpu, "get_capabilities", None)
+    if capabilities is not None:
+        return any(capabilities().get(flag, False) for flag in FLAGS)
     cpuinfo = Path("/proc/cpuinfo")
     return cpuinfo.is_file() and not FLAGS.isdisjoint(cpuinfo.read_text("utf-8").split())
 

@@ -34,5 +34,5 @@ def label_entropy(shares: Iterable[float]) -> float:
 def macro_f1(counts: np.ndarray) -> float:
     """Macro-F1 of counts (L, L + 1), over the human labels that occur; NaN if there are none."""
     hits, support, given = np.diagonal(counts), counts.sum(axis=1), counts[:, :-1].sum(axis=0)
-    there = support > 0
-    return float(np.mean(2 * hits[there] / (support + given)[there])) if there.any() else math.nan
+    occurs = support > 0
+    return float(np.mean(2 * hits[occurs] / (support + given)[occurs])) if occurs.any() else math.nan

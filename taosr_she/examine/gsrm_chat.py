@@ -31,13 +31,13 @@ def gsrm_messages(domain: Domain, pair: Pair, shown: Shown, reason: str = "") ->
     """
     guides = "\n".join(f"[{s.key}] {s.guide or s.title}" for s in domain.steps)
     steps = [f"[{key}] {text}" for key, text in zip(domain.step_keys, shown, strict=True) if text is not None]
-    told = domain.prompt.model_copy(
+    prompt = domain.prompt.model_copy(
         update={
             "instruction": f"{INSTRUCTION}\n\nThe steps:\n{guides}", "show_labels": True, "show_rules": True,
             "show_format": False, "answer_heading": "\n".join([READING, *steps]),
         }
     )  # fmt: skip
-    gsrm = domain.model_copy(update={"prompt": told})
+    gsrm = domain.model_copy(update={"prompt": prompt})
     return [
         {"role": "system", "content": render_system(gsrm)},
         {

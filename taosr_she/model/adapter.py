@@ -63,8 +63,8 @@ def fold_in(name: str, base: str, model: Any) -> Any:
 
     Raises UserError if the adapter was trained on other weights, or if it does not fit.
     """
-    told = adapter_base(name)
-    if "fingerprint" in told and told["fingerprint"] != fingerprint(base, model):
+    record = adapter_base(name)
+    if "fingerprint" in record and record["fingerprint"] != fingerprint(base, model):
         raise UserError(f"model {name}: this adapter was trained on other weights than those of its base model {base}")
     peft = _peft()
     try:

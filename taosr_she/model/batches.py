@@ -44,8 +44,8 @@ def _found(model: Any) -> bool:
     except (MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # third-party code, run in a way that its authors may not have expected
-        said = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        raise UserError(f"{type(model).__name__} cannot be run token by token ({said}); use another model") from error
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise UserError(f"{type(model).__name__} cannot be run token by token ({reason}); use another model") from error
     finally:
         model.train(was_training)
     if not alone:
@@ -64,14 +64,14 @@ def _trial(model: Any, which: list[int]) -> bool:
     prompts = [prompts[i] for i in which]
     rows = [p for p in prompts for _ in range(2)]
     group = torch.arange(len(prompts), device=weight.device).repeat_interleave(2)
-    said = torch.tensor([[7 + r, 13 - r] for r in range(len(rows))], device=weight.device) % len(weight)
+    forced = torch.tensor([[7 + r, 13 - r] for r in range(len(rows))], device=weight.device) % len(weight)
     state = CopiedPrompts(model, prompts, group, 3)
-    seen = [state.logits, state.advance(said[:, 0])]
+    seen = [state.logits, state.advance(forced[:, 0])]
     kept = torch.arange(1, len(rows), device=weight.device)  # the first row leaves
     state.keep(kept)
-    seen.append(state.advance(said[kept, 1]))
+    seen.append(state.advance(forced[kept, 1]))
     for step, found in enumerate(seen):
-        full = [p + said[r, :step].tolist() for r, p in enumerate(rows)]
+        full = [p + forced[r, :step].tolist() for r, p in enumerate(rows)]
         full = full[1:] if step == 2 else full
         alone = torch.stack([_alone(model, row) for row in full])
         # As whole responses are scored: padded on the right, without a cache, followed by other tokens.

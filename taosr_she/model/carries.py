@@ -55,9 +55,9 @@ def why_lost(policy: "Policy", domain: Domain, text: str) -> str:
     before = parse_response(domain, text)
     if not before.well_formed:
         return ""  # there is nothing to lose
-    said = decode_response(policy.tokenizer, policy.encode_response(text)[:-1])
-    after = parse_response(domain, said)
-    shown = f"{text[:60]!r} comes back as {said[:60]!r}"
+    decoded = decode_response(policy.tokenizer, policy.encode_response(text)[:-1])
+    after = parse_response(domain, decoded)
+    shown = f"{text[:60]!r} comes back as {decoded[:60]!r}"
     if not after.well_formed:
         return f"{after.reason} ({shown})"
     if after.label != before.label:

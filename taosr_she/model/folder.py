@@ -60,12 +60,12 @@ def base_of(name: str) -> str:
     Raises UserError if no file names it, and if its folder does not exist.
     """
     folder = Path(name)
-    told = adapter_base(name)
+    record = adapter_base(name)
     named = json_object(name, folder / ADAPTER_FILE).get("base_model_name_or_path")
-    if isinstance(told.get("folder"), str) and (folder / told["folder"]).is_dir():
-        return str((folder / told["folder"]).resolve())
-    if isinstance(told.get("name"), str):
-        return str(told["name"])
+    if isinstance(record.get("folder"), str) and (folder / record["folder"]).is_dir():
+        return str((folder / record["folder"]).resolve())
+    if isinstance(record.get("name"), str):
+        return str(record["name"])
     if not isinstance(named, str) or not named:
         raise UserError(f"model {name}: {ADAPTER_FILE} of this adapter names no base model (base_model_name_or_path)")
     if Path(named).is_dir() or not (Path(named).is_absolute() or named.startswith(".") or named.count("/") > 1):

@@ -104,10 +104,10 @@ class TypedPairs:
         asked = Counter(r.kind for r, _ in verdicts)
         guessed = Counter(r.kind for r, _ in verdicts if r.by == "guess")
         for kind, n in asked.most_common():
-            said = Counter(found for r, found in verdicts if r.kind == kind and found is not None)
-            told = ", ".join(f"{verdict} {said[verdict]}" for verdict in VERDICTS if said[verdict])
+            decided = Counter(found for r, found in verdicts if r.kind == kind and found is not None)
+            counts = ", ".join(f"{verdict} {decided[verdict]}" for verdict in VERDICTS if decided[verdict])
             yield (
-                f"{kind}: {n} requirements, the catalogue decides {said.total() / n:.0%}"
-                + (f" ({told})" if told else "")
+                f"{kind}: {n} requirements, the catalogue decides {decided.total() / n:.0%}"
+                + (f" ({counts})" if counts else "")
                 + f"; {guessed[kind] / n:.0%} are guesses"
             )

@@ -79,7 +79,7 @@ SPOILT: dict[str, tuple[Callable[[Path], object], str]] = {
     "empty folder": (lambda f: without(f, *(p.name for p in f.iterdir())), "it has no config.json"),
     "no tokenizer": (lambda f: without(f, "tokenizer.json"), "it has no tokenizer"),
     "no weights": (lambda f: without(f, "model.safetensors"), "no file named"),
-    "an adapter": (written("adapter_config.json", "{}"), "an adapter whose adapter_config.json names no base model"),
+    "an adapter": (written("adapter_config.json", "{}"), "adapter_config.json of this adapter names no base model"),
     "no weights but a byte": (written("model.safetensors", "x"), "its weights are damaged"),
     "half a safetensors": (lambda f: os.truncate(f / "model.safetensors", 9000), "its weights are damaged"),
     "half a .bin": (bin_weights(lambda b: b[: len(b) // 2]), r"its weights are damaged \(.*\); download them again"),

@@ -201,8 +201,8 @@ def _color(text: str, terms: list[str], offer: Offer, catalogue: Catalogue) -> s
         if position(terms, words(offer.color)) is not None or (only_plain(text) and wanted <= named):
             return MATCH
         plain = only_plain(text) and only_plain(offer.color)
-        said = plain_colors(offer.product.title)
-        return CONFLICT if plain and apart(wanted, named) and (not said or apart(wanted, said)) else None
+        mentioned = plain_colors(offer.product.title)
+        return CONFLICT if plain and apart(wanted, named) and (not mentioned or apart(wanted, mentioned)) else None
     if position(terms, offer.title) is not None:
         return MATCH
     every = " ".join(offer.everything)
@@ -264,12 +264,12 @@ def _people(text: str, terms: list[str], offer: Offer, catalogue: Catalogue) -> 
     if len(asked) != 1 or any(t not in PEOPLE for t in terms):
         return MATCH if position(terms, offer.title) is not None else None  # "ages 2-4"
     titled = {PEOPLE[w] for w in offer.title if w in PEOPLE}
-    told = titled | {PEOPLE[w] for w in offer.everything if w in PEOPLE}
-    if asked & told:
+    people = titled | {PEOPLE[w] for w in offer.everything if w in PEOPLE}
+    if asked & people:
         return MATCH
     if titled and any(asked <= a and titled <= b for a in _APART for b in _APART if a is not b):
-        return CONFLICT if told == titled else None
-    return UNSTATED if not told else None
+        return CONFLICT if people == titled else None
+    return UNSTATED if not people else None
 
 
 def _model(text: str, terms: list[str], offer: Offer, catalogue: Catalogue) -> str | None:
@@ -292,8 +292,10 @@ def _literal(text: str, terms: list[str], offer: Offer, catalogue: Catalogue) ->
     # Exactly the requested words: "rings" often do not mean the shape "ring".
     size = len(terms)
     exact = [n for n in range(len(offer.title)) if offer.title[n : n + size] == terms]
-    said = [n for n in exact if not _UNREAL & {*offer.title[max(0, n - 1) : n], *offer.title[n + size : n + size + 1]}]
-    return MATCH if said else None
+    literal = [
+        n for n in exact if not _UNREAL & {*offer.title[max(0, n - 1) : n], *offer.title[n + size : n + size + 1]}
+    ]
+    return MATCH if literal else None
 
 
 _RULES: dict[str, Callable[[str, list[str], Offer, Catalogue], str | None]] = {

@@ -113,8 +113,8 @@ def training_set(context: Context, stage: GSRMStage, data: DataFolder, policy: "
     from taosr_she.model.responses import sample_responses
 
     domain, seed, annotations = context.domain, context.recipe.seed, data.annotations()
-    said = {a.pair_id for a in annotations}
-    pairs = [p for p in data.pairs("training") if p.pair_id in said]
+    annotated = {a.pair_id for a in annotations}
+    pairs = [p for p in data.pairs("training") if p.pair_id in annotated]
     if not pairs:
         raise UserError(
             f"stage '{context.name}': no pair of the training split is annotated: a GSRM needs some to learn from"
@@ -143,8 +143,8 @@ def measure(context: Context, stage: GSRMStage, data: DataFolder, policy: "Polic
 
     domain, keys = context.domain, context.domain.step_keys
     held_out = data.held_out()
-    said = {a.pair_id for a in held_out}
-    pairs = [p for p in data.pairs("development") if p.pair_id in said]
+    annotated = {a.pair_id for a in held_out}
+    pairs = [p for p in data.pairs("development") if p.pair_id in annotated]
     if not pairs:
         raise UserError(
             f"stage '{context.name}': no pair of the development split is annotated: a GSRM that nobody can check "
@@ -192,8 +192,8 @@ def _scalar(
     assert stage.scalar_reward_model is not None
     domain, annotations = context.domain, data.annotations()
     examiner = ScalarExaminer(context.checkpoint(stage.scalar_reward_model), domain, context.recipe.device)
-    said = {a.pair_id for a in annotations}
-    known = [p for p in data.pairs("training") if p.pair_id in said]
+    annotated = {a.pair_id for a in annotations}
+    known = [p for p in data.pairs("training") if p.pair_id in annotated]
     fit_pairs, fit_responses, _ = sample_responses(
         policy, domain, known, stage.group_size, stage.sampling, context.recipe.seed, SAMPLE_ROWS
     )

@@ -52,8 +52,8 @@ def collapse_signs(rows: Sequence[Row], config: CollapseConfig) -> dict[str, Any
     now = evenness(rows[-config.window :])
     before = rows[-2].get("label_evenness") if len(rows) > 1 else None
     fell = len(rows) >= config.window and now is not None and now < config.min_evenness
-    told = len(rows) > config.window and before is not None and before < config.min_evenness
-    return {"label_evenness": now, "collapse": _line(rows, now, config) if fell and not told else None}
+    warned = len(rows) > config.window and before is not None and before < config.min_evenness
+    return {"label_evenness": now, "collapse": _line(rows, now, config) if fell and not warned else None}
 
 
 def _line(rows: Sequence[Row], now: float | None, config: CollapseConfig) -> str:

@@ -312,8 +312,8 @@ def label_places(policy: Policy, domain: Domain, batch: CreditedBatch) -> torch.
     mask, ids = batch.rollouts.mask.cpu(), batch.rollouts.ids.cpu()
     places = []
     for own, keep, response in zip(ids, mask, batch.responses, strict=True):
-        there = response.steps[domain.label_step] is not None
-        place = label_position(domain, policy, own[keep].tolist(), response) + shared if there else -1
+        has_label = response.steps[domain.label_step] is not None
+        place = label_position(domain, policy, own[keep].tolist(), response) + shared if has_label else -1
         places.append(place if place < int(keep.sum()) else -1)
     return torch.tensor(places)
 

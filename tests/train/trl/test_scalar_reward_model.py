@@ -198,7 +198,7 @@ def test_too_long_preferences_are_left_out_and_counted(
 
 
 def test_mistakes_of_the_user(policy: Policy, preferences: list[Preference], tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"scalar reward model .*: no config\.json there"):
+    with pytest.raises(UserError, match=r"scalar reward model .*: it has no config\.json"):
         ScalarExaminer(tmp_path, DOMAIN, "cpu")
     policy.model.save_pretrained(tmp_path / "lm")
     policy.tokenizer.save_pretrained(tmp_path / "lm")
