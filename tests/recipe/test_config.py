@@ -52,7 +52,7 @@ def test_overrides_replace_values_at_any_depth() -> None:
         (["stages.data2={}"], "stage 'data2' must be a mapping with `kind`, which is one of market, pairs, sft"),
         (["stages.evaluate.compare=[[sft, nobody]]"], "`compare` names 'nobody', which is not among majority, tfidf"),
         (["stages.evaluate.compare=[[sft, sft]]"], "`compare` sets 'sft' against itself"),
-        (["stages.evaluate.models=[sft, sft]"], "'sft' stands twice in `models` and `baselines`"),
+        (["stages.evaluate.models=[sft, sft]"], "'sft' occurs twice in `models` and `baselines`"),
         (["stages.evaluate.baselines=[bm25]"], "'bm25' is none of majority, tfidf, minilm, cross_encoder, and no"),
         (["stages.evaluate.baselines=[json:dumps]"], "json:dumps: cannot be called as (domain, train, test, seed)"),
         (["stages.srpo.settings.credit.rule=srop"], "credit.rule: 'srop' is none of outcome, scalar, process"),

@@ -261,7 +261,7 @@ def test_balanced_training_sees_labels_alike(setting, tmp_path: Path) -> None:
     train_step_credit(policy, domain, skewed, Lengths(), small(balance=True), 1, tmp_path)
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert all(row["labels_true"] == {"4": 0.5, "3": 0, "2": 0, "1": 0.5} for row in rows)
-    with pytest.raises(ValidationError, match="count it twice"):
+    with pytest.raises(ValidationError, match="already shows every label equally often"):
         small(balance=True, credit=CreditConfig(label_weight=1.0))
 
 
