@@ -52,7 +52,8 @@ def _recipe(name: str, fold: int, rows: list[str], out: Path, threads: int) -> R
         classic = ROWS[row].kind == "classic"
         stages[EVALUATE + row] = {
             "kind": "evaluate", "models": [] if classic else [checkpoint(row)], "baselines": [row] if classic else [],
-            "decision": DECISION, "max_new_tokens": setting.max_new_tokens, "batch_rows": 64, "resamples": RESAMPLES,
+            "decision": {} if row == "majority" else DECISION,  # one label whatever the pair: nothing to choose
+            "max_new_tokens": setting.max_new_tokens, "batch_rows": 64, "resamples": RESAMPLES,
         }  # fmt: skip
     return Recipe.model_validate(
         {
