@@ -43,7 +43,7 @@ def _body(results: dict[str, Any]) -> Iterable[str]:
             done = ", ".join(map(str, folds))
             yield f"**Not all folds have been run**: the table has folds {done} of 0 to {setting['folds'] - 1}."
         yield _table(setting, ("macro_f1", "qwk", "accuracy", "grade_error", "ece"), people=True)
-        if any("steps_all_right" in row["metrics"] for row in setting["rows"].values()):
+        if _steps(setting):
             yield _table(setting, _steps(setting), people=False)
         for other, named in (("tfidf", "TF-IDF"), ("cross_encoder", "the cross-encoder"), ("grpo", "GRPO")):
             if any(other in row["against"] for row in setting["rows"].values()):
@@ -53,7 +53,7 @@ def _body(results: dict[str, Any]) -> Iterable[str]:
 
 def _steps(setting: dict[str, Any]) -> tuple[str, ...]:
     found = dict.fromkeys(key for row in setting["rows"].values() for key in row["metrics"] if key.startswith("step_"))
-    return (*found, "steps_all_right", "right_label_wrong_reasoning", "malformed")
+    return (*found, "steps_all_right", "right_label_wrong_reasoning", "malformed") if found else ()
 
 
 def _table(setting: dict[str, Any], keys: tuple[str, ...], people: bool) -> str:
