@@ -15,7 +15,7 @@ from taosr_she.base.files import write_json
 from taosr_she.bench.archive import read_archive, write_archive
 from taosr_she.bench.cells import Cell, cells_of, run_cells
 from taosr_she.bench.real.kept import gather
-from taosr_she.bench.real.page import write_page
+from taosr_she.bench.real.page import check_page, write_page
 from taosr_she.bench.real.recipes import real_recipes
 from taosr_she.bench.real.results import RESAMPLES, collect
 from taosr_she.bench.real.rows import ROWS
@@ -37,6 +37,8 @@ def real(
     _check("--row", rows, ROWS)
     if unknown := [fold for fold in folds if not 0 <= fold < FOLDS]:
         raise UserError(f"--fold {unknown[0]}: folds are numbered from 0 to {FOLDS - 1}")
+    page = docs / "results.md"
+    check_page(page)
     folder = docs / "results"
     kept = gather(out, read_archive(folder / FILE))
     failures = []
@@ -65,7 +67,7 @@ def real(
             "machine": f"{platform.machine()}, {cpu_count()} cores", "resamples": RESAMPLES, "settings": collect(kept),
         },
     )  # fmt: skip
-    page = write_page(json.loads(file.read_text("utf-8")), docs / "results.md")
+    write_page(json.loads(file.read_text("utf-8")), page)
     say(f"wrote {page}")
     if failures:
         raise UserError(f"{len(failures)} cells failed; the others are done and kept. Fix the cause and run again")

@@ -95,3 +95,14 @@ def test_rows_are_run_once_kept_and_compared_on_the_pairs_of_both(shop: Path) ->
 def test_what_is_not_there_is_one_line(shop: Path, options: dict[str, object], message: str) -> None:
     with pytest.raises(UserError, match=message):
         run(shop, **options)
+
+
+@pytest.mark.parametrize("text", [None, "# Results\n"])
+def test_a_page_without_a_place_for_the_tables_is_told_before_the_runs(shop: Path, text: str | None) -> None:
+    page = shop / "docs" / "results.md"
+    page.unlink()
+    if text is not None:
+        page.write_text(text)
+    with pytest.raises(UserError, match=r"results\.md needs the lines <!-- from real\.json: begin -->"):
+        run(shop)
+    assert not (shop / "runs").exists()
