@@ -22,6 +22,7 @@ class RoomyLayer(DynamicLayer):
         self.keys: Tensor
         self.values: Tensor
         self.at: Tensor | None = None  # (1,), on the device: position of the next token, once shapes are fixed
+        self.tokens_first = False  # whether memory is laid out token by token instead of head by head
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         """Add keys and values (R, heads, new, width). Returns views of all of the rows' own so far."""
@@ -45,12 +46,17 @@ class RoomyLayer(DynamicLayer):
         self.room = (keys, values)
         self.keys, self.values = keys[:, :, :0], values[:, :, :0]
 
-    def fix(self, at: Tensor) -> None:
-        """From now on return all of the memory. The attention must mask the positions after `at` (1,)."""
-        assert self.room is not None
+    def fix(self, at: Tensor, tokens_first: bool) -> None:
+        """From now on return all of the memory. The attention must mask the positions after `at` (1,).
+
+        With `tokens_first`, own and shared memory are laid out `by_token`; shapes stay the same.
+        """
+        assert self.room is not None and self.shared is not None
         for room in self.room:  # masking is not enough: products with uninitialised memory may be NaN
             room[:, :, self.get_seq_length() :] = 0
-        self.at = at
+        self.at, self.tokens_first = at, tokens_first
+        if tokens_first:
+            self.room, self.shared = by_token(self.room), by_token(self.shared)
         self.keys, self.values = self.room
 
     def reorder_cache(self, beam_idx: Tensor) -> None:
@@ -58,11 +64,21 @@ class RoomyLayer(DynamicLayer):
         length = self.get_seq_length()
         rooms = []
         for states in (self.keys, self.values):
-            room = states.new_empty(len(beam_idx), states.shape[1], self.capacity, states.shape[3])
+            heads, width = states.shape[1], states.shape[3]
+            if self.tokens_first:
+                room = states.new_empty(len(beam_idx), self.capacity, heads, width).transpose(1, 2)
+            else:
+                room = states.new_empty(len(beam_idx), heads, self.capacity, width)
             torch.index_select(states, 0, beam_idx, out=room[:, :, :length])
             rooms.append(room)
         self.room = (rooms[0], rooms[1])
         self.keys, self.values = (room[:, :, :length] for room in self.room)
+
+
+def by_token(states: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """Keys and values (R, heads, tokens, width), stored as (R, tokens, heads, width)."""
+    keys, values = (t.transpose(1, 2).contiguous().transpose(1, 2) for t in states)
+    return keys, values
 
 
 def make_cache(config: Any, capacity: int) -> DynamicCache:

@@ -1,14 +1,16 @@
-"""Element-wise formulas for training on a GPU, each compiled into one or two kernels by torch.compile.
+"""Element-wise formulas on a GPU, each compiled into one or two kernels by torch.compile.
 
 Without compiling, operation by operation as in engine/fused.py for a CPU, they read and write memory many times;
-docs/performance.md has the cost on a GPU. Compiling takes some seconds per formula in the first update, so only
-training uses it. Judging and sampling run the formulas uncompiled.
+docs/performance.md has the cost on a GPU. Compiling takes some seconds per formula, once, so only training and
+recorded decoding (engine/recorded.py) use it. A single forward pass runs the formulas uncompiled.
 """
 
 import logging
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from importlib.util import find_spec
 from typing import Any
@@ -17,6 +19,7 @@ import torch
 from torch import Tensor
 
 log = logging.getLogger(__name__)
+_decoding: ContextVar[bool] = ContextVar("decoding", default=False)
 
 
 def available(x: Tensor) -> bool:
@@ -25,8 +28,18 @@ def available(x: Tensor) -> bool:
 
 
 def compiles(x: Tensor) -> bool:
-    """Whether formulas over `x` are compiled: during training, if they can be."""
-    return torch.is_grad_enabled() and available(x)
+    """Whether formulas over `x` are compiled: during training and in `compiling`, if they can be."""
+    return (torch.is_grad_enabled() or _decoding.get()) and available(x)
+
+
+@contextmanager
+def compiling() -> Iterator[None]:
+    """Compile formulas inside the block although nothing is trained: for a step that is decoded many times."""
+    token = _decoding.set(True)
+    try:
+        yield
+    finally:
+        _decoding.reset(token)
 
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float, dtype: torch.dtype) -> Tensor:
@@ -196,11 +209,16 @@ def _token_gradient(scores: Tensor, ids: Tensor, total: Tensor, weight: Tensor, 
     return ((hit.float() - share) * (weight / temperature)[:, None]).to(scores.dtype)
 
 
-def _merged(x: Tensor, of_x: Tensor, y: Tensor, of_y: Tensor) -> tuple[Tensor, Tensor]:
-    """Combine two attentions (N, H, D) with their log-sum-exps (H, N) into one, with its log-sum-exps."""
+def _shares(of_x: Tensor, of_y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Log-sum-exps (H, N) of two attentions -> those of both together, and the weights (N, H) of each."""
     both = torch.logaddexp(of_x, of_y)
-    first, second = ((of - both).exp().t()[..., None] for of in (of_x, of_y))
-    return (x * first + y * second).to(x.dtype), both
+    first, second = ((of - both).exp().t().contiguous() for of in (of_x, of_y))
+    return both, first, second
+
+
+def _blend(x: Tensor, first: Tensor, y: Tensor, second: Tensor) -> Tensor:
+    """Two attentions (N, H, D) with their weights (N, H) as one."""
+    return (x * first[..., None] + y * second[..., None]).to(x.dtype)
 
 
 norm_formula, norm_gradient = formula(_norm), formula(_norm_gradient)
@@ -208,4 +226,14 @@ rotation_formula = formula(_rotation)
 norm_rotation_formula, norm_rotation_gradient = formula(_norm_rotation), formula(_norm_rotation_gradient)
 swiglu_formula, swiglu_gradient = formula(_swiglu), formula(_swiglu_gradient)
 token_scores, token_gradient = formula(_token_scores), formula(_token_gradient)
-merged = formula(_merged)
+shares, blend = formula(_shares), formula(_blend)
+
+
+def merged(x: Tensor, of_x: Tensor, y: Tensor, of_y: Tensor) -> tuple[Tensor, Tensor]:
+    """Combine two attentions (N, H, D) with their log-sum-exps (H, N) into one, with its log-sum-exps.
+
+    Two formulas: fused into one, the weights would be computed again for each of the D numbers.
+    """
+    both, first, second = shares(of_x, of_y)
+    out: Tensor = blend(x, first, y, second)
+    return out, both

@@ -96,7 +96,7 @@ class SharedPrompts:
         # Padding is on the right, where no token of a prompt attends, so no mask is needed.
         logits = picked_logits(model, padded, ends, past_key_values=self.cache, use_cache=True)  # (C, V)
         self.group = torch.tensor(of, device=device)[group]
-        self.position = lengths[self.group]
+        self.lengths, self.position = lengths, lengths[self.group]
         hidden = torch.arange(width, device=device) >= lengths[:, None]
         self.bias = _bias(hidden)[:, None, None] if bool(hidden.any()) else None  # (C, 1, 1, W)
         self.own_bias: Tensor | None = None  # (R, 1, 1, longest + steps, with the prompt where that is copied)
@@ -132,6 +132,7 @@ class SharedPrompts:
             return
         present, self.group = self.group[rows].unique(return_inverse=True)
         if len(present) < len(self.cache.layers[0].shared[0]):
+            self.lengths = self.lengths[present]
             self.bias = None if self.bias is None else self.bias[present]
             for layer in self.cache.layers:
                 layer.shared = tuple(t[present] for t in layer.shared)

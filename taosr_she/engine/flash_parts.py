@@ -18,16 +18,16 @@ _forward = torch.ops.aten._flash_attention_forward
 _backward = torch.ops.aten._flash_attention_backward
 
 
-class _Bounds(NamedTuple):
+class Bounds(NamedTuple):
     """The bounds of sequences (S + 1,) int32, and the length of the longest."""
 
     at: Tensor
     longest: int
 
 
-def _bounds(lengths: Sequence[int], device: torch.device) -> _Bounds:
+def _bounds(lengths: Sequence[int], device: torch.device) -> Bounds:
     ends = torch.tensor([0, *lengths]).cumsum(0).to(device, torch.int32)
-    return _Bounds(ends, max(lengths, default=0))
+    return Bounds(ends, max(lengths, default=0))
 
 
 class FlashParts:
@@ -73,12 +73,12 @@ class _FlashParts(torch.autograd.Function):
         (q0, q1), (k0, k1), (v0, v1) = (t.split(sizes) for t in (query, key, value))
         out = query.new_empty(query.shape)
         out0, out1 = out.split(sizes)
-        x, sums0 = _attend(q0, k0, v0, parts.prompts, parts.prompts, True, scale)  # sums (H, N): logarithms
+        x, sums0 = attend(q0, k0, v0, parts.prompts, parts.prompts, True, scale)  # sums (H, N): logarithms
         out0.copy_(x)
         sums1 = sums0.new_empty(sums0.shape[0], 0)
         if sizes[1]:
-            x, of_prompt = _attend(q1, k0, v0, parts.groups, parts.prompts, False, scale)
-            y, of_own = _attend(q1, k1, v1, parts.responses, parts.responses, True, scale)
+            x, of_prompt = attend(q1, k0, v0, parts.groups, parts.prompts, False, scale)
+            y, of_own = attend(q1, k1, v1, parts.responses, parts.responses, True, scale)
             both, sums1 = merged(x, of_prompt, y, of_own)
             out1.copy_(both)
         ctx.save_for_backward(query, key, value, out, sums0, sums1)
@@ -94,7 +94,7 @@ class _FlashParts(torch.autograd.Function):
             t.split(sizes) for t in (query, key, value, out, gradient.contiguous())
         )
 
-        def back(g: Tensor, q: Tensor, k: Tensor, v: Tensor, o: Tensor, s: Tensor, of: _Bounds, to: _Bounds,
+        def back(g: Tensor, q: Tensor, k: Tensor, v: Tensor, o: Tensor, s: Tensor, of: Bounds, to: Bounds,
                  causal: bool) -> Sequence[Tensor]:  # fmt: skip
             state = torch.zeros(2, dtype=torch.uint64, device=q.device)  # of dropout, of which there is none
             gradients: Sequence[Tensor] = _backward(
@@ -117,9 +117,21 @@ class _FlashParts(torch.autograd.Function):
         return result[0], result[1], result[2], None, None
 
 
-def _attend(
-    query: Tensor, key: Tensor, value: Tensor, of: _Bounds, to: _Bounds, causal: bool, scale: float
+def attend(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    of: Bounds,
+    to: Bounds,
+    causal: bool,
+    scale: float,
+    used: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Each sequence of queries (N, H, D) attends to its sequence of keys: (N, H, D), and the log-sum-exps (H, N)."""
-    out, sums, *_ = _forward(query, key, value, of.at, to.at, of.longest, to.longest, 0.0, causal, False, scale=scale)
+    """Each sequence of queries (N, H, D) attends to its sequence of keys: (N, H, D), and the log-sum-exps (H, N).
+
+    Of sequence s of keys, only the first `used[s]` (S,) int32 are seen.
+    """
+    out, sums, *_ = _forward(
+        query, key, value, of.at, to.at, of.longest, to.longest, 0.0, causal, False, scale=scale, seqused_k=used
+    )
     return out, sums

@@ -72,8 +72,9 @@ def adapter_dropout(model: nn.Module, seed: int) -> Iterator[None]:
 class Product:
     """Snapshot of a linear layer, with its adapter if it has one: the weights that the lean pass multiplies by.
 
-    Looking up weights in modules takes longer than a small operation. Under autocast, frozen weights are rounded here,
-    because autocast caches only the rounded copies of trained weights and would round frozen ones in every call.
+    Looking up weights in modules takes longer than a small operation. Under autocast, weights are rounded here, except
+    in training: autocast keeps rounded copies only of trained weights, and in inference mode of none, and would round
+    the others in every call.
     """
 
     __slots__ = ("bias", "down", "dropout", "scale", "up", "weight")
@@ -86,7 +87,8 @@ class Product:
             base = layer.base_layer
             if not layer.disable_adapters:
                 name = next(name for name in layer.active_adapters if name in layer.lora_A)
-                self.down, self.up = layer.lora_A[name].weight, layer.lora_B[name].weight  # (rank, in), (out, rank)
+                down, up = layer.lora_A[name].weight, layer.lora_B[name].weight  # (rank, in), (out, rank)
+                self.down, self.up = rounded(down, dtype), rounded(up, dtype)
                 self.scale: float = layer.scaling[name]
                 self.dropout = layer.lora_dropout[name]
         self.weight, self.bias = rounded(base.weight, dtype), base.bias  # (out, in)
@@ -111,5 +113,5 @@ class Product:
 
 
 def rounded(weight: Tensor, dtype: torch.dtype) -> Tensor:
-    """The weight in `dtype` if it is frozen, else as it is."""
-    return weight if weight.requires_grad else weight.to(dtype)
+    """The weight in `dtype`, or as it is if it is being trained."""
+    return weight if weight.requires_grad and torch.is_grad_enabled() else weight.to(dtype)

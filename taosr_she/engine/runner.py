@@ -64,9 +64,7 @@ class LeanModel:
         dtype = _product_type(self.base.embed_tokens.weight)
         self.layers = [_Layer(layer, dtype) for layer in self.base.layers]
         head = model.lm_head
-        # Called unchanged, unless it is frozen: autocast would then round all of it for every token.
-        round_head = head.weight.dtype != dtype and not head.weight.requires_grad and _plain_linear(head)
-        self.head = Product(head, dtype) if round_head else head
+        self.head = Product(head, dtype) if _plain_linear(head) else head
 
     def logits(self, ids: Tensor, positions: Tensor, attention: Attention, places: Tensor, cache: Any = None) -> Tensor:
         """As Runner."""

@@ -128,6 +128,22 @@ def turning_partly(model: Any) -> None:
 CHANGES = [hooked, watched_backwards, adapted, replaced, activated, windowed, dropping, recomputing, turning_partly]
 
 
+def test_weights_are_rounded_once_unless_they_are_trained(model: Any) -> None:
+    inputs = [t.to(model.device) for t in (IDS, POSITIONS)], PLACES.to(model.device)
+
+    def run(way: LeanModel) -> Tensor:
+        return way.logits(*inputs[0], causal, inputs[1])
+
+    with torch.autocast(model.device.type, dtype=torch.bfloat16):
+        trained = LeanModel(model)
+        with torch.inference_mode():  # here autocast itself would round them again for every token
+            asked = LeanModel(model)
+            torch.testing.assert_close(run(asked), run(trained))
+    for product, rounded in ((trained.layers[0].down, torch.float32), (asked.layers[0].down, torch.bfloat16)):
+        assert product.weight.dtype == rounded
+    assert (trained.head.weight.dtype, asked.head.weight.dtype) == (torch.float32, torch.bfloat16)
+
+
 @pytest.mark.parametrize("change", CHANGES)
 def test_an_altered_model_runs_as_it_is(change: Callable[[Any], None]) -> None:
     model = random_model("mistral", sliding_window=None)

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 import pytest
 import torch
+from flash_reference import flash_reference
 from pydantic import ValidationError
 from scipy.stats import chisquare
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM
@@ -22,10 +23,15 @@ PROMPTS = [[5, 9, 3, 30, 7, 12, 8], [4], [21, 6, 2], [33, 2, 17, 11, 6], [8, 8, 
 SAMPLED = Sampling(max_new_tokens=14, temperature=0.9)
 
 
-@pytest.fixture(autouse=True, params=["small prompts copied", "never copied", "fixed shapes"])
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+@pytest.fixture(autouse=True, params=["small prompts copied", "never copied", "fixed shapes", "fixed shapes, flash"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, device: torch.device) -> Iterator[str]:
     """All ways to keep the prompts: by their size these would all be copied, and shapes are fixed on a GPU alone."""
-    fixed = request.param == "fixed shapes"
+    fixed = request.param.startswith("fixed shapes")
+    if request.param.endswith("flash"):
+        if device.type != "cpu":
+            pytest.skip("it is taken there without being asked for")
+        monkeypatch.setattr("taosr_she.engine.recorded.has_kernel", lambda query: True)
+        monkeypatch.setattr("taosr_she.engine.flash_parts._forward", flash_reference)
     monkeypatch.setattr("taosr_she.model.sampler.recordable", lambda model, steps: fixed and is_lean(model))
     with without(*(["copied_prompts"] if request.param == "never copied" else [])):
         yield request.param
@@ -131,7 +137,7 @@ def test_shape_of_the_result(any_policy: Policy) -> None:
 
 
 def test_prompt_runs_once_and_finished_rows_leave(any_policy: Policy, way: str, device: torch.device) -> None:
-    if way == "fixed shapes" or device.type != "cpu":
+    if way.startswith("fixed shapes") or device.type != "cpu":
         pytest.skip("rows leave later where a step costs the same for fewer of them")
     policy = ends_often(any_policy)
     check_runs(policy.model)  # tries small examples once
