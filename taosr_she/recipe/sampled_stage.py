@@ -8,6 +8,7 @@ from taosr_she.base.errors import UserError
 from taosr_she.model.sampling import Sampling
 from taosr_she.recipe.context import Context
 from taosr_she.recipe.stage import SAMPLE_ROWS, Stage
+from taosr_she.train.settings import TrainerSettings
 
 if TYPE_CHECKING:
     from taosr_she.domain.pair import Pair
@@ -29,18 +30,22 @@ class SampledStage(Stage):
     """Maximum number of examples made from one pair."""
     sampling: Sampling = Sampling()
     """Length limit and temperature of the responses."""
+    settings: TrainerSettings
+    """Settings of the training; the responses are sampled in its precision."""
 
     def reads(self) -> list[tuple[str, str]]:
         return [("data", self.data), ("checkpoint", self.start)]
 
     def sample(self, context: Context, policy: "Policy") -> "tuple[list[Pair], list[Response], list[int]]":
         """B = pairs x group_size rows: the pair of each response, the responses, and their lengths in tokens."""
+        from taosr_she.engine.precision import computing
         from taosr_she.model.responses import sample_responses
 
-        pairs, responses, tokens = sample_responses(
-            policy, context.domain, context.data(self.data).pairs("training"), self.group_size, self.sampling,
-            context.recipe.seed, SAMPLE_ROWS,
-        )  # fmt: skip
+        with computing(policy.model, self.settings.precision):
+            pairs, responses, tokens = sample_responses(
+                policy, context.domain, context.data(self.data).pairs("training"), self.group_size, self.sampling,
+                context.recipe.seed, SAMPLE_ROWS,
+            )  # fmt: skip
         context.tell_malformed((r.reason for r in responses), self.start)
         return pairs, responses, tokens
 

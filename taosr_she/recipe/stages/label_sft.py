@@ -37,6 +37,7 @@ class LabelSFTStage(Stage):
 
     def run(self, context: Context) -> dict[str, Any]:
         """Write the reasoning, add the label, and train only on the label and the end token."""
+        from taosr_she.engine.precision import computing
         from taosr_she.model.label_probs import code_tokens, label_position
         from taosr_she.model.responses import parse_rollouts
         from taosr_she.model.sampler import sample_groups
@@ -46,7 +47,8 @@ class LabelSFTStage(Stage):
         pairs = [p for p in context.data(self.data).pairs("training") if p.label is not None]
         prompts = [policy.encode_prompt(domain, pair) for pair in pairs]
         sampling = Sampling(max_new_tokens=self.max_new_tokens, temperature=0.0)
-        rollouts = sample_groups(policy, prompts, 1, sampling, seed, SAMPLE_ROWS)
+        with computing(policy.model, self.settings.precision):
+            rollouts = sample_groups(policy, prompts, 1, sampling, seed, SAMPLE_ROWS)
         codes = dict(zip(domain.codes, code_tokens(policy, domain), strict=True))
         examples, responses = [], parse_rollouts(policy, domain, rollouts)
         context.tell_malformed((r.reason for r in responses), self.start)

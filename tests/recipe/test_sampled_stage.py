@@ -1,0 +1,41 @@
+"""Sampling of the stages that train on a selection of their start policy's responses."""
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from toy_models import device, make_policy, texts, tiny  # noqa: F401
+
+from taosr_she.model import responses
+from taosr_she.model.policy import Policy
+from taosr_she.recipe.config import Recipe
+
+
+@pytest.mark.parametrize("kind", ["dpo", "rejection", "scalar_reward_model"])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_responses_are_sampled_in_the_precision_of_the_training(
+    kind: str,
+    precision: str,
+    make_policy: Callable[..., Policy],  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    policy = make_policy("llama")
+    seen = []
+
+    def sample(*args: Any) -> responses.Sampled:
+        seen.append(torch.is_autocast_enabled(policy.device.type))
+        return responses.Sampled([], [], [])
+
+    monkeypatch.setattr(responses, "sample_responses", sample)
+    stage = Recipe.model_validate(
+        {"name": "x", "stages": {"data": {"kind": "market"}, "sft": {"kind": "sft"},
+                                 "it": {"kind": kind, "settings": {"precision": precision}}}}
+    ).stages["it"]  # fmt: skip
+    context: Any = SimpleNamespace(
+        domain=None, recipe=SimpleNamespace(seed=1), tell_malformed=lambda reasons, start: None,
+        data=lambda name: SimpleNamespace(pairs=lambda split: []),
+    )  # fmt: skip
+    stage.sample(context, policy)
+    assert seen == [precision == "bfloat16"]
