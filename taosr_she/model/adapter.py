@@ -30,13 +30,19 @@ def add_adapter(model: Any, config: LoraConfig, base: str, seed: int) -> None:
     `base` is the folder or the hub name of the weights. Raises UserError for targets that the model does not have, for
     a model that already has an adapter, and if peft is not installed.
     """
+    digest = fingerprint(base, model)
+    if Path(base).is_dir():  # for other readers, which know only PEFT's file
+        model.name_or_path = str(Path(base).resolve())
+    adapt(model, config, seed)
+    model.taosr_base = {"name": base, "fingerprint": digest}
+
+
+def adapt(model: Any, config: LoraConfig, seed: int) -> None:
+    """As `add_adapter`, for an adapter that will be merged (`fold`) and not saved by itself."""
     peft = _peft()
     if has_adapter(model):
         raise UserError("lora: the model already has an adapter; merge it first")
     names = _targets(model, config.targets)
-    digest = fingerprint(base, model)
-    if Path(base).is_dir():  # for other readers, which know only PEFT's file
-        model.name_or_path = str(Path(base).resolve())
     with torch.random.fork_rng(devices=[] if model.device.type == "cpu" else [model.device]):
         torch.manual_seed(seed)
         model.add_adapter(
@@ -45,7 +51,6 @@ def add_adapter(model: Any, config: LoraConfig, base: str, seed: int) -> None:
                 task_type="CAUSAL_LM",
             )
         )  # fmt: skip
-    model.taosr_base = {"name": base, "fingerprint": digest}
 
 
 def save_adapter(model: Any, folder: Path, place: Path) -> None:
@@ -90,7 +95,8 @@ def fold(model: Any) -> None:
             module.merge(safe_merge=True)
             model.set_submodule(name, module.get_base_layer())
     model._hf_peft_config_loaded = False
-    del model.peft_config, model.taosr_base
+    del model.peft_config
+    vars(model).pop("taosr_base", None)
     for weight in model.parameters():
         weight.requires_grad_(True)
 
@@ -118,8 +124,8 @@ def fingerprint(base: str, model: nn.Module) -> str:
 
 
 def _targets(model: Any, wanted: Sequence[str]) -> list[str]:
-    head = model.get_output_embeddings()
-    there = {n.rpartition(".")[2] for n, m in model.named_modules() if type(m) is nn.Linear and m is not head}
+    heads = (model.get_output_embeddings(), getattr(model, "score", None))  # of a language model, of a reward model
+    there = {n.rpartition(".")[2] for n, m in model.named_modules() if type(m) is nn.Linear and m not in heads}
     if not there:
         raise UserError(f"lora: {type(model).__name__} has no linear layers to put adapters on")
     unknown = [name for name in wanted if name not in there]

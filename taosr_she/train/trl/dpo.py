@@ -37,15 +37,15 @@ def train_dpo(
 ) -> "Policy":
     """Train `policy.model` in place away from `reference`, another copy of the same weights.
 
-    Writes `folder/metrics.jsonl` (a row a step: `step, loss, accuracy, margin, lr, seconds`; accuracy is the share of
-    preferences whose preferred response has gained more likelihood) and `folder/checkpoint`. A killed run starts over.
-    Seeds the global generators. Raises UserError when no preference fits into `max_length`, when several GPUs are
-    visible, or when the loss is not finite.
+    With `settings.lora` the weights are frozen and an adapter is trained. Writes `folder/metrics.jsonl` (a row a step:
+    `step, loss, accuracy, margin, lr, seconds`; accuracy is the share of preferences whose preferred response has
+    gained more likelihood) and `folder/checkpoint`. A killed run starts over. Seeds the global generators. Raises
+    UserError when no preference fits into `max_length`, when several GPUs are visible, or when the loss is not finite.
     """
     from datasets import Dataset
     from trl import DPOConfig, DPOTrainer
 
-    from taosr_she.model.policy import save_policy
+    from taosr_she.model.policy import put_adapter, save_trained
     from taosr_she.train.trl.log import StepLog
 
     kept = fitting("DPO preferences", preferences, longer_side, settings.max_length, policy.positions)
@@ -59,6 +59,8 @@ def train_dpo(
         "chosen_ids": [p.preferred for p in kept],
         "rejected_ids": [p.rejected for p in kept],
     }
+    if settings.lora is not None:
+        put_adapter(policy, settings.lora, seed, folder)
     names = {"accuracy": "rewards/accuracies", "margin": "rewards/margins"}
     with lent(policy.model):
         trainer = DPOTrainer(
@@ -73,5 +75,5 @@ def train_dpo(
         trainer.train_dataset = Dataset.from_dict(rows)
         run(trainer)
     shutil.rmtree(folder / "trainer", ignore_errors=True)
-    save_policy(policy, folder / "checkpoint")
+    save_trained(policy, folder, settings.lora)
     return policy

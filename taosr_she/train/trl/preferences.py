@@ -3,7 +3,7 @@
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
@@ -11,6 +11,7 @@ from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Pair
 from taosr_she.domain.response import Response
 from taosr_she.examine.verdicts import outcomes
+from taosr_she.model.lora import LoraConfig
 from taosr_she.train.settings import TrainerSettings
 
 if TYPE_CHECKING:
@@ -20,12 +21,16 @@ if TYPE_CHECKING:
 class PreferenceSettings(TrainerSettings):
     """Training on preferences."""
 
+    later: ClassVar[dict[str, Any]] = {"lora": None}
     epochs: int = Field(default=1, gt=0)
     """Number of passes over the preferences."""
     batch_size: int = Field(default=32, gt=0)
     """Number of preferences in one forward and backward pass, with two responses each."""
     max_length: int = Field(default=1024, gt=1)
     """Preferences are left out and counted if a side has more tokens, including the prompt."""
+    lora: LoraConfig | None = None
+    """Train an adapter on frozen weights; unset: train all weights. The checkpoint of a scalar reward model is the
+    whole model, with the adapter merged."""
 
 
 @dataclass(frozen=True)

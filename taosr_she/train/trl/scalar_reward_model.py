@@ -51,6 +51,7 @@ def train_scalar(
     generators. Raises UserError if no preference fits into `max_length`, if the architecture has no sequence
     classification model, if several GPUs are visible, or if the loss is not finite.
     """
+    from taosr_she.model.adapter import adapt, fold
     from taosr_she.model.policy import Policy, save_policy
 
     kept = fitting(
@@ -58,7 +59,12 @@ def train_scalar(
     )
     folder.mkdir(parents=True, exist_ok=True)
     model = reward_model(policy, seed)
+    if settings.lora is not None:
+        adapt(model, settings.lora, seed)
+        model.score.weight.requires_grad_(True)  # the new head has no weights worth freezing
     _train(model, policy, kept, settings, seed, folder, on_step)
+    if settings.lora is not None:
+        fold(model)
     save_policy(Policy(model, policy.tokenizer, policy.device, policy.domain), folder / "checkpoint")
     return folder / "checkpoint"
 

@@ -10,7 +10,8 @@ import torch
 
 from taosr_she.base.errors import UserError
 from taosr_she.domain.domain import load_domain
-from taosr_she.model.policy import Policy
+from taosr_she.model.lora import LoraConfig
+from taosr_she.model.policy import Policy, load_policy
 from taosr_she.model.tiny import TinyConfig, build_tiny
 from taosr_she.train.trl.dpo import DPOSettings, train_dpo
 from taosr_she.train.trl.preferences import Preference, longer_side
@@ -84,3 +85,17 @@ def test_what_is_too_long_is_left_out_and_said(tmp_path: Path, caplog: pytest.Lo
 def test_nothing_that_fits_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="none of 12 fits into max_length=3 "):
         train_dpo(policy(), policy(), preferences(), DPOSettings(max_length=3), 1, tmp_path)
+
+
+def test_an_adapter_learns_and_is_all_that_is_saved(tmp_path: Path) -> None:
+    trained, reference, wanted = policy(), policy(), preferences()
+    settings = DPOSettings(epochs=4, batch_size=4, learning_rate=1e-2, lora=LoraConfig(rank=4, merged=True))
+    train_dpo(trained, reference, wanted, settings, 1, tmp_path)
+    adapter = load_policy(str(tmp_path / "checkpoint"), "cpu", "float32")
+    assert (tmp_path / "checkpoint" / "adapter_model.safetensors").is_file()
+    for one in (adapter, load_policy(str(tmp_path / "merged"), "cpu", "float32")):
+        assert all(margin(one, p) > margin(reference, p) for p in wanted)
+        assert margin(one, wanted[0]) == pytest.approx(margin(trained, wanted[0]), rel=1e-3)
+    for name, weight in reference.model.named_parameters():  # frozen, or its adapter is in the layer's own weights
+        same = torch.equal(weight, dict(adapter.model.named_parameters())[name])
+        assert same == (weight.dim() == 1 or "embed" in name), name

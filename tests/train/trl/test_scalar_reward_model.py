@@ -22,6 +22,7 @@ from taosr_she.domain.prompt import render_prompt
 from taosr_she.domain.response import Response, parse_response, render_response
 from taosr_she.examine.scalar import ScalarExaminer
 from taosr_she.examine.verdicts import CODE
+from taosr_she.model.lora import LoraConfig
 from taosr_she.model.policy import Policy
 from taosr_she.model.tiny import TinyConfig, build_tiny
 from taosr_she.train.trl.preferences import Preference, preference, preferences_by_outcome
@@ -101,6 +102,19 @@ def test_first_loss_is_that_of_the_formula(policy: Policy, preferences: list[Pre
     seen: list[dict[str, float]] = []
     train_scalar(policy, few, ScalarSettings(batch_size=5, center=0.5), 3, tmp_path, seen.append)
     assert [row["loss"] for row in seen] == [pytest.approx(expected / 5, rel=1e-4)]
+
+
+def test_an_adapter_and_the_head_learn_and_are_merged(
+    policy: Policy, preferences: list[Preference], tmp_path: Path
+) -> None:
+    settings = SETTINGS.model_copy(update={"lora": LoraConfig(rank=4, targets=("q_proj",)), "learning_rate": 2e-2})
+    seen: list[dict[str, float]] = []
+    path = train_scalar(policy, preferences, settings, 3, tmp_path, seen.append)
+    assert seen[-1]["loss"] < 0.7 * seen[0]["loss"]
+    start = reward_model(policy, 3).state_dict()
+    learnt = AutoModelForSequenceClassification.from_pretrained(path).state_dict()
+    moved = {name.split(".")[-2] for name, weight in start.items() if not torch.equal(learnt[name], weight)}
+    assert learnt.keys() == start.keys() and moved == {"q_proj", "score"}
 
 
 def test_same_seed_same_weights_and_the_policy_is_untouched(
