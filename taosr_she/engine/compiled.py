@@ -210,10 +210,10 @@ def _token_gradient(scores: Tensor, ids: Tensor, total: Tensor, weight: Tensor, 
 
 
 def _shares(of_x: Tensor, of_y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Log-sum-exps (H, N) of two attentions -> those of both together, and the weights (N, H) of each."""
+    """Log-sum-exps (N, H) of two attentions -> those of both together (H, N), and the weights (N, H) of each."""
     both = torch.logaddexp(of_x, of_y)
-    first, second = ((of - both).exp().t().contiguous() for of in (of_x, of_y))
-    return both, first, second
+    first, second = ((of - both).exp().contiguous() for of in (of_x, of_y))
+    return both.t().contiguous(), first, second
 
 
 def _blend(x: Tensor, first: Tensor, y: Tensor, second: Tensor) -> Tensor:
@@ -234,6 +234,6 @@ def merged(x: Tensor, of_x: Tensor, y: Tensor, of_y: Tensor) -> tuple[Tensor, Te
 
     Two formulas: fused into one, the weights would be computed again for each of the D numbers.
     """
-    both, first, second = shares(of_x, of_y)
+    both, first, second = shares(of_x.t(), of_y.t())
     out: Tensor = blend(x, first, y, second)
     return out, both
