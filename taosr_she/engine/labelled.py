@@ -11,7 +11,7 @@ from taosr_she.engine.logprobs import chosen_logprobs, logits_at
 from taosr_she.engine.packing import Pack
 from taosr_she.engine.prefix_tree import shared_prefixes
 from taosr_she.engine.runner import runner
-from taosr_she.engine.shared_prefix import unshareable, wrong_gradient
+from taosr_she.engine.shared_prefix import SAMPLE, Groups, unshareable, wrong_gradient
 from taosr_she.engine.speedups import speedups
 
 
@@ -24,7 +24,9 @@ def labelled_logprobs(
     is run once. A model whose attention cannot be replaced runs them padded, and the log says so.
     """
     device = model.get_input_embeddings().weight.device
-    reason = unshareable(model) or (wrong_gradient(model) if torch.is_grad_enabled() else "")
+    reason = unshareable(model)
+    if not reason and torch.is_grad_enabled():
+        reason = wrong_gradient(model, lambda: _as_groups(sequences, device))
     if reason or not speedups().shared_prompts:
         if reason:
             say_once(type(model).__name__, reason)
@@ -33,6 +35,16 @@ def labelled_logprobs(
         pack = packed(sequences, device)
         scores = runner(model).logits(pack.ids, pack.positions, pack.attention, pack.places(rows, positions))
     return chosen_logprobs(scores, torch.tensor(tokens, device=device))
+
+
+def _as_groups(sequences: Sequence[list[int]], device: torch.device) -> Groups:
+    """The first sequences as prompts with one response each, split in the middle."""
+    first = [s for s in sequences if len(s) > 1][:SAMPLE]
+    prompts, responses = [s[: len(s) // 2] for s in first], [s[len(s) // 2 :] for s in first]
+    width = max(map(len, responses), default=0)
+    ids = torch.tensor([r + [0] * (width - len(r)) for r in responses], device=device)
+    lengths = torch.tensor(list(map(len, responses)), device=device)
+    return prompts, torch.arange(len(first), device=device), ids, torch.arange(width, device=device) < lengths[:, None]
 
 
 def packed(sequences: Sequence[list[int]], device: torch.device) -> Pack:
