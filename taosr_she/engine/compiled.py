@@ -19,6 +19,9 @@ import torch
 from torch import Tensor
 
 log = logging.getLogger(__name__)
+VERSIONS = 64
+"""Versions of a formula that torch may compile before it gives up on it: a few types and numbers of dimensions, each in
+training, in inference mode, and for one token or many. Its own limit of 8 was reached."""
 _decoding: ContextVar[bool] = ContextVar("decoding", default=False)
 
 
@@ -71,6 +74,8 @@ def formula(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @cache
     def compiled() -> Callable[..., Any]:
+        limits = torch._dynamo.config
+        limits.recompile_limit = max(limits.recompile_limit, VERSIONS)
         return torch.compile(function)
 
     def call(*inputs: Any) -> Any:

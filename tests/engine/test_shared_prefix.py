@@ -159,13 +159,16 @@ def test_rounding_of_the_plain_way_is_no_reason(
     """In half precision a gradient can be mostly rounding, whichever way it is computed: SmolLM2's on text that it
     never writes is 380% away from float32 the plain way (docs/log.md). Ours may be as bad, not much worse."""
     policy = make_policy("llama")
-    for name, factor in (("_packed_logprobs", ours), ("response_logprobs", plain)):
 
-        def way(*arguments: Any, own: Any = getattr(shared_prefix, name), factor: float = factor) -> Any:
-            rounded = torch.is_autocast_enabled(policy.device.type)
+    def off(own: Callable[..., Any], factor: float) -> Callable[..., Any]:
+        def way(*arguments: Any) -> Any:
             logprobs, entropy = own(*arguments)
+            rounded = torch.is_autocast_enabled(policy.device.type)
             return Scaled.apply(logprobs, factor if rounded else 1.0), entropy
 
-        monkeypatch.setattr(shared_prefix, name, way)
+        return way
+
+    monkeypatch.setattr(shared_prefix, "_packed_logprobs", off(shared_prefix._packed_logprobs, ours))
+    monkeypatch.setattr(shared_prefix, "response_logprobs", off(response_logprobs, plain))
     with torch.autocast(policy.device.type, dtype=torch.bfloat16):
         assert (gradient_difference(policy.model, *random_groups(4, policy.device)) == "") == fine
