@@ -1,6 +1,7 @@
 """Formulas of the GPU against those of the CPU, values and gradients; on a CPU they run as they are written."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -102,3 +103,27 @@ def test_two_attentions_as_one(device: torch.device) -> None:
     out, total = compiled.merged(outs[0], sums[0], outs[1], sums[1])
     torch.testing.assert_close(out, (scores.softmax(-1) @ values).transpose(0, 1))
     torch.testing.assert_close(total, scores.logsumexp(-1))
+
+
+def test_every_version_of_a_formula_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Types, dimensions, training and inference mode: more versions than torch compiles of its own accord."""
+    counted = []
+
+    def backend(graph: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> Callable[..., Any]:
+        counted.append(graph)
+        return graph.forward
+
+    own = torch.compile
+    monkeypatch.setattr(torch._dynamo.config, "recompile_limit", 8)
+    monkeypatch.setattr(torch, "compile", lambda function: own(function, backend=backend))
+    monkeypatch.setattr(compiled, "available", lambda x: True)
+    double = compiled.formula(lambda x: x * 2)
+    versions = 0
+    for dtype in (torch.float32, torch.bfloat16, torch.float64):
+        for dims in (1, 2, 3, 4):
+            with torch.inference_mode(dims % 2 == 0):
+                torch.testing.assert_close(
+                    double(torch.ones([3] * dims, dtype=dtype)), torch.full([3] * dims, 2, dtype=dtype)
+                )
+            versions += 1
+    assert len(counted) == versions > 8
