@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from transformers import CONFIG_MAPPING, AutoModelForCausalLM
+from transformers import AutoModelForCausalLM
 from transformers import __version__ as transformers_version
 
 from taosr_she.bench.kernels import watch_kernels
@@ -17,29 +17,11 @@ from taosr_she.bench.machine import matrix_rate, needed_operations
 from taosr_she.bench.our_step import OurStep
 from taosr_she.bench.plain_step import PlainStep
 from taosr_she.bench.results import write_result
+from taosr_she.bench.shapes import shape_config
 from taosr_she.bench.work import PROMPTS, Bench, Endless, StepSize
 from taosr_she.engine.precision import computing, count_weights, in_bfloat16
 from taosr_she.engine.speedups import without
 from taosr_she.model.policy import Policy, resolve_device
-
-SHAPES: dict[str, dict[str, Any]] = {
-    "qwen3-0.6b": {
-        "model_type": "qwen3", "vocab_size": 151936, "hidden_size": 1024, "intermediate_size": 3072,
-        "num_hidden_layers": 28, "num_attention_heads": 16, "num_key_value_heads": 8, "head_dim": 128,
-        "tie_word_embeddings": True,
-    },
-    "smollm2-135m": {
-        "model_type": "llama", "vocab_size": 49152, "hidden_size": 576, "intermediate_size": 1536,
-        "num_hidden_layers": 30, "num_attention_heads": 9, "num_key_value_heads": 3, "head_dim": 64,
-        "tie_word_embeddings": True,
-    },
-    "small": {
-        "model_type": "qwen3", "vocab_size": 8192, "hidden_size": 256, "intermediate_size": 512,
-        "num_hidden_layers": 4, "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 32,
-        "tie_word_embeddings": True,
-    },
-}  # fmt: skip
-"""Shapes of models with random weights, by name; `small` is for trying the benchmark on a CPU."""
 
 LEFT_OUT = {"ours, no graphs": ("recorded_steps",)}
 """Side -> the speed-ups that are switched off for it."""
@@ -57,8 +39,7 @@ def measure_device(console: Console, out: Path, shape: str, cell: StepSize, step
     cuda = device.type == "cuda"
     bench = Bench()
     torch.manual_seed(1)
-    options = dict(SHAPES[shape])
-    config = CONFIG_MAPPING[options.pop("model_type")](**options)
+    config = shape_config(shape)
     prompts = bench.prompts(bench.policy("tiny"), PROMPTS, cell.prompt)
     tokenizer = bench.policy("tiny").tokenizer
 

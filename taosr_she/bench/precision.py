@@ -8,12 +8,12 @@ from typing import Any, Literal
 
 import torch
 from rich.console import Console
-from transformers import CONFIG_MAPPING, AutoModelForCausalLM
+from transformers import AutoModelForCausalLM
 
-from taosr_she.bench.device import SHAPES
 from taosr_she.bench.machine import PeakMemory, matrix_rate, needed_operations
 from taosr_she.bench.our_step import OurStep
 from taosr_she.bench.results import write_result
+from taosr_she.bench.shapes import shape_config
 from taosr_she.bench.work import PROMPTS, Bench, Endless, StepSize
 from taosr_she.engine.precision import computing, multiplies_bfloat16
 from taosr_she.engine.shared_prefix import shared_logprobs
@@ -36,8 +36,7 @@ def measure_precision(console: Console, out: Path, shape: str, cell: StepSize, s
     bench, cpu = Bench(), torch.device("cpu")
     tiny = bench.policy("tiny")
     prompts = bench.prompts(tiny, PROMPTS, cell.prompt)
-    options = dict(SHAPES[shape])
-    config = CONFIG_MAPPING[options.pop("model_type")](**options)
+    config = shape_config(shape)
     sides: dict[str, OurStep] = {}
     types: dict[str, torch.dtype] = {}
     for lora in (None, LoraConfig(rank=rank, alpha=2 * rank)) if rank else (None,):

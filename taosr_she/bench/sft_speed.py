@@ -14,14 +14,11 @@ from typing import Any, Literal
 
 import torch
 from rich.console import Console
-from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 
-from taosr_she.bench.device import SHAPES
 from taosr_she.bench.machine import matrix_rate
 from taosr_she.bench.results import write_result
 from taosr_she.bench.work import Bench
 from taosr_she.model.example import Example, answer
-from taosr_she.model.policy import Policy
 from taosr_she.train.sft.by_trl import train_by_trl
 from taosr_she.train.sft.loop import make_optimizer, one_step
 from taosr_she.train.sft.order import batch_order
@@ -82,7 +79,7 @@ def measure_cell(bench: Bench, cell: SFTSize, steps: int) -> dict[str, Any]:
 
     A step is everything that the loop does between two rows of its metrics: batch, passes, clipping, optimizer.
     """
-    policy = build(bench, cell.size)
+    policy = bench.policy(cell.size)
     examples = make_examples(cell, len(policy.tokenizer), cell.batch * (WARM + steps))
     settings = SFTSettings(engine="trl", epochs=1, batch_size=cell.batch, learning_rate=1e-6, precision=cell.precision)
     order = batch_order([len(e.ids) for e in examples], settings, 1)
@@ -117,17 +114,6 @@ def measure_cell(bench: Bench, cell: SFTSize, steps: int) -> dict[str, Any]:
         "matrix_rate": rate, "operations": operations,
         "share_of_limit": {side: operations / rate / each for side, each in seconds.items()},
     }  # fmt: skip
-
-
-def build(bench: Bench, size: str) -> Policy:
-    """A model with random weights: the tiny one, or one with the shape of a known model."""
-    tiny = bench.policy("tiny")
-    if size == "tiny":
-        return tiny
-    torch.manual_seed(1)
-    options = dict(SHAPES[size])
-    config = CONFIG_MAPPING[options.pop("model_type")](**options, pad_token_id=tiny.pad_id)
-    return Policy(AutoModelForCausalLM.from_config(config, dtype=torch.float32), tiny.tokenizer, torch.device("cpu"))
 
 
 def make_examples(cell: SFTSize, vocabulary: int, count: int) -> list[Example]:

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
 from importlib.metadata import version
@@ -28,22 +29,43 @@ FULL = [
     *(StepSize("tiny", prompt, response, 8, 0.5) for prompt, response in ((64, 96), (768, 64))),
     *(StepSize("30M", prompt, response, 8) for prompt, response in ((64, 96), (768, 64))),
 ]
+LARGE = [StepSize("smollm2-135m", 64, 48, 8, precision=precision) for precision in ("float32", "bfloat16")]
+"""A model of a size that a CPU can still train; a step of TRL takes about a minute."""
 PARTS = ("generation", "examination", "update", "rest")
+
+
+def measure_large(console: Console, out: Path, quick: bool, steps: int) -> None:
+    """Only the steps of the larger model (`LARGE`; quick: the last one): `speed-large.json` and `.md`."""
+    rows = measure_cells(console, Bench(), LARGE[-1:] if quick else LARGE, steps)
+    out.mkdir(parents=True, exist_ok=True)
+    result = head(steps) | {"cells": rows}
+    write_result(console, out, "speed-large", result, table(result))
+    print(json.dumps(result))
+
+
+def measure_cells(console: Console, bench: Bench, cells: Sequence[StepSize], steps: int) -> list[dict[str, Any]]:
+    """The rows of these cells, each printed when it is done."""
+    rows = []
+    for cell in cells:
+        rows.append(measure_cell(bench, cell, steps))
+        console.print(_line(rows[-1]), highlight=False)
+    return rows
+
+
+def head(steps: int) -> dict[str, Any]:
+    """What all rows share."""
+    return {
+        "trl": version("trl"), "torch": torch.__version__, "threads": torch.get_num_threads(), "steps": steps
+    }  # fmt: skip
 
 
 def measure_speed(console: Console, out: Path, quick: bool, steps: int) -> None:
     """Measure, print and write `speed.json`, `speed.md` and `speed.png` to the folder `out`."""
     out.mkdir(parents=True, exist_ok=True)
     bench = Bench()
-    rows = []
-    for cell in QUICK if quick else FULL:
-        rows.append(measure_cell(bench, cell, steps))
-        console.print(_line(rows[-1]), highlight=False)
+    rows = measure_cells(console, bench, QUICK if quick else FULL, steps)
     judging = judge_speed(bench, 50 if quick else 200, 1 if quick else 3)
-    result: dict[str, Any] = {
-        "trl": version("trl"), "torch": torch.__version__, "threads": torch.get_num_threads(), "steps": steps,
-        "cells": rows, "judge": judging, "growth": {} if quick else growth(bench, steps),
-    }  # fmt: skip
+    result = head(steps) | {"cells": rows, "judge": judging, "growth": {} if quick else growth(bench, steps)}
     write_result(console, out, "speed", result, table(result))
     plot(rows, out / "speed.png")
     print(json.dumps(result))
@@ -58,7 +80,8 @@ def measure_cell(bench: Bench, cell: StepSize, steps: int) -> dict[str, Any]:
     rates: list[float] = []
     policy = bench.policy(cell.size)
     prompts = bench.prompts(policy, PROMPTS, cell.prompt)
-    step = OurStep(policy, bench.domain, prompts, cell, precision="float32")  # as TRL's
+    step = OurStep(policy, bench.domain, prompts, cell, precision=cell.precision)  # as TRL's
+    dtype = torch.bfloat16 if cell.precision == "bfloat16" else torch.float32
 
     def our_turn() -> None:
         with PeakMemory() if len(ours) == WATCHED else nullcontext() as memory:
@@ -67,7 +90,7 @@ def measure_cell(bench: Bench, cell: StepSize, steps: int) -> dict[str, Any]:
             total = time.perf_counter() - started
         rise = memory.rise if memory else 0
         ours.append({**parts, "rest": total - sum(parts.values()), "total": total, "memory": rise})
-        rates.append(matrix_rate(seconds=0.3))  # measured between the steps, under the same load
+        rates.append(matrix_rate(seconds=0.3, dtype=dtype))  # measured between the steps, under the same load
 
     theirs = run_trl(bench.policy(cell.size), prompts, cell, steps + 1 + WATCHED, our_turn)
     tokens = PROMPTS * cell.group * cell.response
@@ -96,8 +119,10 @@ def _line(row: dict[str, Any]) -> str:
 
 def table(result: dict[str, Any]) -> str:
     """The result as Markdown."""
+    precisions = sorted({row.get("precision", "float32") for row in result["cells"]})
+    named = " and ".join(precisions)
     lines = [
-        f"One step: {PROMPTS} prompts, one update, float32 on the CPU, {result['threads']} threads, medians of "
+        f"One step: {PROMPTS} prompts, one update, {named} on the CPU, {result['threads']} threads, medians of "
         f"{result['steps']} alternating steps of each side. TRL {result['trl']}, torch {result['torch']}. Seconds are "
         "split into generation / examination / forward and backward pass / rest. Memory is the increase during a step. "
         "The limit is the time that the needed operations would take at the measured rate of a large matrix product.",
@@ -111,11 +136,14 @@ def table(result: dict[str, Any]) -> str:
         for side in (row["ours"], row["trl"]):
             sides += [f"{side['total']:.2f}", " / ".join(f"{side[p]:.2f}" for p in PARTS)]
         cells = [
-            row["size"], row["prompt"], row["response"], row["group"], f"{row['no_signal']:.0%}", *sides,
+            f"{row['size']}, {row['precision']}" if len(precisions) > 1 else row["size"],
+            row["prompt"], row["response"], row["group"], f"{row['no_signal']:.0%}", *sides,
             f"{row['factor']:.1f}", *(f"{row[s]['tokens_per_second']:,.0f}" for s in ("ours", "trl")),
             *(f"{row[s]['memory'] / 2**20:,.0f} MiB" for s in ("ours", "trl")), f"{row['share_of_limit']:.0%}",
         ]  # fmt: skip
         lines.append("| " + " | ".join(map(str, cells)) + " |")
+    if "judge" not in result:
+        return "\n".join(lines) + "\n"
     judge = result["judge"]
     lines += [
         "",

@@ -2,10 +2,13 @@
 
 import copy
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
+from transformers import AutoModelForCausalLM
 
+from taosr_she.bench.shapes import shape_config
 from taosr_she.data.market.market import MarketConfig, generate_market
 from taosr_she.domain.domain import Domain, load_domain
 from taosr_she.domain.prompt import render_prompt
@@ -16,7 +19,7 @@ PROMPTS = 8
 """Number of groups in a step."""
 
 SIZES = {"tiny": TinyConfig(), "30M": TinyConfig(hidden=512, layers=9, ffn=1536, init_std=0.02)}
-"""Models by name."""
+"""Models by name, besides those in the shape of a known model (SHAPES)."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,7 @@ class StepSize:
     response: int
     group: int
     no_signal: float = 0.0
+    precision: Literal["float32", "bfloat16"] = "float32"
 
     @property
     def name(self) -> str:
@@ -62,8 +66,13 @@ class Bench:
 
     def policy(self, size: str) -> Endless:
         """A fresh copy of the model of that size, weights included."""
-        if size not in self._built:
+        if size not in self._built and size in SIZES:
             self._built[size] = build_tiny(self.texts, self.domain, SIZES[size], 1)
+        elif size not in self._built:
+            tiny = self.policy("tiny")
+            torch.manual_seed(1)
+            model = AutoModelForCausalLM.from_config(shape_config(size, pad_token_id=tiny.pad_id), dtype=torch.float32)
+            self._built[size] = Policy(model, tiny.tokenizer, torch.device("cpu"))
         built = self._built[size]
         return Endless(copy.deepcopy(built.model), built.tokenizer, torch.device("cpu"))
 

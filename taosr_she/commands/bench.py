@@ -18,12 +18,20 @@ def speed(
     sft: Annotated[
         bool, typer.Option("--sft", help="Fine-tuning instead of reinforcement learning: sft_speed.json and .md.")
     ] = False,
+    large: Annotated[
+        bool,
+        typer.Option(
+            "--large", help="Only the shape of SmolLM2-135M, in float32 and bfloat16: speed-large.json and .md."
+        ),
+    ] = False,
 ) -> None:
     """Compare our training step with TRL's on the same work, on the CPU."""
     from taosr_she.bench.sft_speed import measure_sft
-    from taosr_she.bench.speed import measure_speed
+    from taosr_she.bench.speed import measure_large, measure_speed
 
-    (measure_sft if sft else measure_speed)(terminal(), out, quick, steps)
+    if sft and large:
+        raise UserError("--sft and --large are two benchmarks: run one at a time")
+    (measure_sft if sft else measure_large if large else measure_speed)(terminal(), out, quick, steps)
 
 
 def device(
@@ -36,7 +44,8 @@ def device(
     tokens: Annotated[int, typer.Option(min=1, help="Tokens per micro-batch of an update.")] = 16384,
 ) -> None:
     """Compare our training step with plain transformers (generate, then an update row by row), on a GPU if possible."""
-    from taosr_she.bench.device import SHAPES, measure_device
+    from taosr_she.bench.device import measure_device
+    from taosr_she.bench.shapes import SHAPES
     from taosr_she.bench.work import StepSize
 
     if shape not in SHAPES:
@@ -54,8 +63,8 @@ def precision(
     lora: Annotated[int, typer.Option(min=0, help="Also measure LoRA of this rank; 0: do not.")] = 0,
 ) -> None:
     """Compare our training step in float32 and in bfloat16 on the CPU, with all weights and with LoRA."""
-    from taosr_she.bench.device import SHAPES
     from taosr_she.bench.precision import measure_precision
+    from taosr_she.bench.shapes import SHAPES
     from taosr_she.bench.work import StepSize
 
     if shape not in SHAPES:

@@ -9,7 +9,7 @@ import torch
 from rich.console import Console
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
-from taosr_she.bench import device
+from taosr_she.bench import device, shapes
 from taosr_she.bench.our_step import EveryOther
 from taosr_she.bench.plain_step import PlainStep
 from taosr_she.bench.work import PROMPTS, Bench, Endless, StepSize
@@ -24,7 +24,7 @@ TINY = {
 def test_both_sides_are_measured_and_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(device.SHAPES, "small", TINY | {"model_type": "qwen3"})
+    monkeypatch.setitem(shapes.SHAPES, "small", TINY | {"model_type": "qwen3"})
     device.measure_device(Console(), tmp_path / "out", "small", StepSize("small", 9, 4, 3), 1, 16384)
     printed = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert printed == json.loads((tmp_path / "out/device-small.json").read_text())
@@ -41,7 +41,7 @@ def test_a_side_without_memory_is_left_out_and_the_rest_is_written(
     def full(self: PlainStep) -> dict[str, float]:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setitem(device.SHAPES, "small", TINY | {"model_type": "qwen3"})
+    monkeypatch.setitem(shapes.SHAPES, "small", TINY | {"model_type": "qwen3"})
     monkeypatch.setattr(PlainStep, "__call__", full)
     device.measure_device(Console(), tmp_path, "small", StepSize("small", 9, 4, 3), 1, 16384)
     assert "plain: out of memory" in capsys.readouterr().out

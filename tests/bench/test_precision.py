@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from taosr_she.bench import device, precision
+from taosr_she.bench import precision, shapes
 from taosr_she.bench.work import StepSize
 
 TINY = {
@@ -18,7 +18,7 @@ TINY = {
 def test_both_sides_are_measured_and_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(device.SHAPES, "small", TINY)
+    monkeypatch.setitem(shapes.SHAPES, "small", TINY)
     precision.measure_precision(Console(), tmp_path / "out", "small", StepSize("small", 9, 4, 3), 1, 2)
     printed = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert printed == json.loads((tmp_path / "out/precision-small.json").read_text())

@@ -8,7 +8,7 @@ import torch
 from rich.console import Console
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
-from taosr_she.bench import speed, work
+from taosr_she.bench import shapes, speed, work
 from taosr_she.bench.machine import PeakMemory, matrix_rate, needed_operations
 from taosr_she.bench.our_step import OurStep
 from taosr_she.bench.work import Bench, StepSize
@@ -87,3 +87,21 @@ def test_the_machine_is_measured() -> None:
         held = torch.ones(50_000_000)
         torch.sin(held, out=held)
     assert 100e6 < memory.rise < 2e9
+
+
+def test_the_larger_model_has_a_table_of_its_own(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = {
+        "model_type": "llama", "vocab_size": 3000, "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1,
+        "num_attention_heads": 2, "num_key_value_heads": 1,
+    }  # fmt: skip
+    monkeypatch.setitem(shapes.SHAPES, "a small one", small)
+    monkeypatch.setattr(speed, "Bench", lambda: bench)
+    both = [StepSize("a small one", 12, 5, 4, precision=precision) for precision in ("float32", "bfloat16")]
+    monkeypatch.setattr(speed, "LARGE", both)
+    speed.measure_large(Console(), tmp_path, quick=False, steps=1)
+    printed = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert [row["precision"] for row in printed["cells"]] == ["float32", "bfloat16"]
+    table = (tmp_path / "speed-large.md").read_text()
+    assert "a small one, bfloat16" in table and "bfloat16 and float32 on the CPU" in table

@@ -111,9 +111,7 @@ def test_decoding_has_read_what_a_pass_of_its_own_reads(
         contexts.append(PROMPTS[b // 2] + ids[: label_position(domain, policy, ids, parsed[b])])
     # A recorded step on a GPU adds up in another order than a whole pass.
     tolerance = 2e-6 if policy.device.type == "cpu" else 2e-5
-    np.testing.assert_allclose(
-        [found[b] for b in begun], label_distribution(policy, domain, contexts), atol=tolerance
-    )
+    np.testing.assert_allclose([found[b] for b in begun], label_distribution(policy, domain, contexts), atol=tolerance)
 
 
 def test_sampling_is_the_same_when_tokens_are_watched(any_policy: Policy) -> None:
