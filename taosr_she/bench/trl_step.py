@@ -75,7 +75,8 @@ def run_trl(
     with TemporaryDirectory() as folder:
         arguments = GRPOConfig(
             output_dir=str(Path(folder)), use_cpu=True, bf16=cell.precision == "bfloat16", beta=0.0,
-            gradient_checkpointing=False, report_to=[], save_strategy="no", logging_strategy="no", disable_tqdm=True, max_steps=steps,
+            gradient_checkpointing=False, report_to=[], save_strategy="no", logging_strategy="no",
+            disable_tqdm=True, max_steps=steps,
             per_device_train_batch_size=rows // passes, gradient_accumulation_steps=passes,
             num_generations=cell.group, max_completion_length=cell.response, learning_rate=1e-6, temperature=1.0,
             generation_kwargs={"min_new_tokens": cell.response}, dataloader_pin_memory=False, seed=1,
