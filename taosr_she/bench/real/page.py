@@ -45,11 +45,12 @@ def _body(results: dict[str, Any]) -> Iterable[str]:
     for setting in results["settings"].values():
         yield f"### {setting['title']}"
         yield setting["what"]
-        missing = {r["title"]: r["folds"] for r in setting["rows"].values() if len(r["folds"]) < setting["folds"]}
-        if missing:
-            folds = sorted({fold for have in missing.values() for fold in have})
-            done = ", ".join(map(str, folds))
-            yield f"**Not all folds have been run**: the table has folds {done} of 0 to {setting['folds'] - 1}."
+        if any(_partial(row, setting) for row in setting["rows"].values()):
+            yield (
+                "**Not all folds have been run.** A row with folds in its name has only been tested on those of 0 to "
+                f"{setting['folds'] - 1}, so its numbers are not comparable with those of a row on all folds. The "
+                "differences are: they use the pairs that both rows were tested on."
+            )
         yield _table(setting, ("macro_f1", "qwk", "accuracy", "grade_error", "ece"), people=True)
         if _steps(setting):
             yield _table(setting, _steps(setting), people=False)
@@ -57,6 +58,14 @@ def _body(results: dict[str, Any]) -> Iterable[str]:
             if any(other in row["against"] for row in setting["rows"].values()):
                 yield f"Differences from {named}:"
                 yield _differences(setting, other)
+
+
+def _partial(row: dict[str, Any], setting: dict[str, Any]) -> str:
+    """The folds of a row, for its name, or "" if it has all."""
+    folds = row["folds"]
+    if len(folds) == setting["folds"]:
+        return ""
+    return f" (fold{'s' if len(folds) > 1 else ''} {', '.join(map(str, folds))})"
 
 
 def _steps(setting: dict[str, Any]) -> tuple[str, ...]:
@@ -69,7 +78,12 @@ def _table(setting: dict[str, Any], keys: tuple[str, ...], people: bool) -> str:
         return [_value(key, metrics[key]) if key in metrics else "–" for key in keys]
 
     rows = [
-        [row["title"], *cells(row["metrics"]), _minutes(row["seconds"]), f"{row['judging_seconds']:.0f} s"]
+        [
+            row["title"] + _partial(row, setting),
+            *cells(row["metrics"]),
+            _minutes(row["seconds"]),
+            f"{row['judging_seconds']:.0f} s",
+        ]
         for row in setting["rows"].values()
         if people or any(key in row["metrics"] for key in keys if key not in ("malformed",))
     ]

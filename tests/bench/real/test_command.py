@@ -68,7 +68,9 @@ def test_rows_are_run_once_kept_and_compared_on_the_pairs_of_both(shop: Path) ->
     assert list(found["rows"]) == list(FEW) and all(row["folds"] == [0] for row in found["rows"].values())
     page = (shop / "docs" / "results.md").read_text()
     assert page.startswith("# Results\n\nBefore.") and page.endswith("After.\n")
-    assert "Not all folds have been run" in page and "| SRPO |" in page and "*one person against another*" in page
+    assert (
+        "Not all folds have been run" in page and "| SRPO (fold 0) |" in page and "*one person against another*" in page
+    )
     # The label alone has no steps: it is compared in labels only.
     assert "steps_all_right" not in found["rows"]["labels"]["metrics"]
     assert set(found["rows"]["labels"]["against"]["grpo"]) == {"macro_f1", "qwk", "accuracy"}
