@@ -11,7 +11,7 @@ SEED = 11
 """Seed of every recipe. Folds replace seeds: each fold trains on other pairs, in another order."""
 NARROW = {"prompt": {"instruction": "", "show_labels": False, "show_rules": False, "show_format": False}}
 """A short prompt: the model learns grades, rules and format from the demonstrations."""
-SFT: dict[str, Any] = {"epochs": 1, "batch_size": 16, "learning_rate": 1.0e-4, "max_length": 384}
+SFT: dict[str, Any] = {"epochs": 1, "batch_size": 16, "learning_rate": 1.0e-4, "max_length": 384, "save_every": 50}
 RL: dict[str, Any] = {
     "updates": 40, "pairs_per_update": 8, "group_size": 8, "learning_rate": 1.0e-5, "schedule": "linear",
     "balance": True,
