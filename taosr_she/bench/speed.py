@@ -44,9 +44,10 @@ def measure_large(console: Console, out: Path, quick: bool, steps: int) -> None:
 
 
 def measure_cells(console: Console, bench: Bench, cells: Sequence[StepSize], steps: int) -> list[dict[str, Any]]:
-    """The rows of these cells, each printed when it is done."""
+    """The rows of these cells. A line says what is measured, and another one what was found."""
     rows = []
     for cell in cells:
+        console.print(f"{_cell(asdict(cell))}: {WATCHED + 1 + steps} steps of each side", highlight=False)
         rows.append(measure_cell(bench, cell, steps))
         console.print(_line(rows[-1]), highlight=False)
     return rows
@@ -109,17 +110,23 @@ def measure_cell(bench: Bench, cell: StepSize, steps: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _cell(row: dict[str, Any]) -> str:
+    return (
+        f"{row['size']}, {row['precision']}, prompt {row['prompt']}, response {row['response']}, G {row['group']}, "
+        f"without signal {row['no_signal']:.0%}"
+    )
+
+
 def _line(row: dict[str, Any]) -> str:
     return (
-        f"{row['size']}, prompt {row['prompt']}, response {row['response']}, G {row['group']}, without signal "
-        f"{row['no_signal']:.0%}: ours {row['ours']['total']:.2f} s, TRL {row['trl']['total']:.2f} s, "
+        f"{_cell(row)}: ours {row['ours']['total']:.2f} s, TRL {row['trl']['total']:.2f} s, "
         f"speed-up {row['factor']:.1f}"
     )
 
 
 def table(result: dict[str, Any]) -> str:
     """The result as Markdown."""
-    precisions = sorted({row.get("precision", "float32") for row in result["cells"]})
+    precisions = sorted({row["precision"] for row in result["cells"]})
     named = " and ".join(precisions)
     lines = [
         f"One step: {PROMPTS} prompts, one update, {named} on the CPU, {result['threads']} threads, medians of "

@@ -13,7 +13,9 @@ from taosr_she.commands.paths import path_option
 
 def speed(
     out: Annotated[Path, path_option("Folder for speed.json, speed.md and speed.png.")] = Path("speed"),
-    quick: Annotated[bool, typer.Option("--quick", help="Only the first two settings.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Only the first two settings; with --sft the first, with --large the last.")
+    ] = False,
     steps: Annotated[int, typer.Option(min=1, help="Measured steps of each side.")] = 3,
     sft: Annotated[
         bool, typer.Option("--sft", help="Fine-tuning instead of reinforcement learning: sft_speed.json and .md.")

@@ -214,7 +214,7 @@ def _token_gradient(scores: Tensor, ids: Tensor, total: Tensor, weight: Tensor, 
     return ((hit.float() - share) * (weight / temperature)[:, None]).to(scores.dtype)
 
 
-def _shares(of_x: Tensor, of_y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _part_weights(of_x: Tensor, of_y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Log-sum-exps (N, H) of two attentions -> those of both together (H, N), and the weights (N, H) of each."""
     both = torch.logaddexp(of_x, of_y)
     first, second = ((of - both).exp().contiguous() for of in (of_x, of_y))
@@ -231,7 +231,7 @@ rotation_formula = formula(_rotation)
 norm_rotation_formula, norm_rotation_gradient = formula(_norm_rotation), formula(_norm_rotation_gradient)
 swiglu_formula, swiglu_gradient = formula(_swiglu), formula(_swiglu_gradient)
 token_scores, token_gradient = formula(_token_scores), formula(_token_gradient)
-shares, blend = formula(_shares), formula(_blend)
+part_weights, blend = formula(_part_weights), formula(_blend)
 
 
 def merged(x: Tensor, of_x: Tensor, y: Tensor, of_y: Tensor) -> tuple[Tensor, Tensor]:
@@ -239,6 +239,6 @@ def merged(x: Tensor, of_x: Tensor, y: Tensor, of_y: Tensor) -> tuple[Tensor, Te
 
     Two formulas: fused into one, the weights would be computed again for each of the D numbers.
     """
-    both, first, second = shares(of_x.t(), of_y.t())
+    both, first, second = part_weights(of_x.t(), of_y.t())
     out: Tensor = blend(x, first, y, second)
     return out, both

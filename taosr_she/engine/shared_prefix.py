@@ -22,7 +22,8 @@ Groups = tuple[Sequence[list[int]], Tensor, Tensor, Tensor]
 """Prompts, and group, ids and mask of responses, as for `shared_logprobs`."""
 CHECKED = 6
 """Number of matrices whose gradients are compared: queries, keys and values, each with both matrices of an adapter."""
-NEGLIGIBLE, TINY = 0.02, torch.finfo(torch.float32).tiny
+TINY = torch.finfo(torch.float32).tiny
+NEGLIGIBLE = 0.02
 """Gradients smaller than this share of the largest are compared with that share instead of with their own size."""
 SAMPLE = 4
 """Number of responses on which they are compared."""
