@@ -5,7 +5,7 @@ several files of WANDS and ESCI). `columns` maps columns to fields. `rows` turns
 parses prices. The rest of the package calls `read`, `write` and `validate`; validation moves every unusable row to a
 quarantine file, with the reason, and `summary` reports the result. `split` divides pairs by query, `fingerprint`
 identifies content, `demonstration` is the file of stepwise demonstrations, `probe` holds out annotations for the
-monitors, `misspell` makes typing errors. The subfolder `catalogue` parses typed requirements from queries and compares
-them with the catalogue. Two subfolders generate data: `market` is the embedded shop, `teachers` write stepwise
-demonstrations. Nothing here knows a model.
+monitors, `matching` makes exercises for the label, `misspell` makes typing errors. The subfolder `catalogue` parses
+typed requirements from queries and compares them with the catalogue. Two subfolders generate data: `market` is the
+embedded shop, `teachers` write stepwise demonstrations. Nothing here knows a model.
 """

@@ -15,10 +15,11 @@ from taosr_she.base.secret import masked
 from taosr_she.data.columns import column_map
 from taosr_she.data.demonstration import Demonstration, read_demonstrations
 from taosr_she.data.fingerprint import fingerprint_config, fingerprint_file
+from taosr_she.data.matching import MatchingConfig, matching_exercises
 from taosr_she.data.split import count_queries, fold_by_query, split_by_query
 from taosr_she.data.summary import summary
 from taosr_she.data.teachers.catalogue import check_typed_steps
-from taosr_she.data.teachers.label import check_label_only, label_demonstration
+from taosr_she.data.teachers.label import label_demonstration
 from taosr_she.data.teachers.lexical import check_steps, lexical_demonstration, lexical_reference
 from taosr_she.data.teachers.llm import llm_demonstrations
 from taosr_she.data.teachers.llm_config import LLMTeacherConfig
@@ -52,7 +53,13 @@ class Fold(Strict):
 class PairsStage(Stage):
     """Data from a file of labelled pairs."""
 
-    later: ClassVar[dict[str, Any]] = {"encoding": None, "fold": None, "together": "same", "typed": None}
+    later: ClassVar[dict[str, Any]] = {
+        "encoding": None,
+        "fold": None,
+        "together": "same",
+        "typed": None,
+        "matching": None,
+    }
     kind: Literal["pairs"]
     """Name of the kind."""
     offers: ClassVar[str] = "data"
@@ -78,9 +85,11 @@ class PairsStage(Stage):
     accents, words written together)."""
     teacher: Literal["lexical", "catalogue", "label", "llm", "none"] = "lexical"
     """Source of demonstrations for the training split. `lexical` and `catalogue` also give machine references for the
-    steps. `label` writes only the label, for a domain without other steps. `llm` asks an OpenAI-compatible server."""
+    steps. `label` writes only the label, for a model without reasoning. `llm` asks an OpenAI-compatible server."""
     typed: TypedConfig | None = None
     """People's annotations of queries, and their use, for `teacher: catalogue`."""
+    matching: MatchingConfig | None = None
+    """Exercises for the label alone, on top of the demonstrations (`data.matching`)."""
     llm: LLMTeacherConfig | None = None
     """Endpoint, model and limits of `teacher: llm`. Answers are kept in `llm-answers.jsonl` of the run folder."""
     demonstrations: str | None = None
@@ -116,8 +125,8 @@ class PairsStage(Stage):
         return self
 
     def files(self) -> dict[str, str]:
-        queries = self.typed.queries if self.typed else None
-        read = {p: fingerprint_file(Path(p)) for p in (self.path, self.demonstrations, queries) if p}
+        queries = [part.queries for part in (self.typed, self.matching) if part is not None]
+        read = {p: fingerprint_file(Path(p)) for p in (self.path, self.demonstrations, *queries) if p}
         if self.annotations:
             # Of what is said, not of a file: a database has no file, or several.
             said = [row_from_annotation(a) for a in read_all(self.annotations)]
@@ -130,8 +139,6 @@ class PairsStage(Stage):
             check_steps(domain)
         elif self.teacher == "catalogue":
             check_typed_steps(domain)
-        elif self.teacher == "label":
-            check_label_only(domain)
 
     def run(self, context: Context) -> dict[str, Any]:
         """Read, validate, split by query, and let the teacher write demonstrations for the training split.
@@ -169,6 +176,12 @@ class PairsStage(Stage):
             said = {name: found + typed.said_of(splits[name]) for name, found in said.items()}
             for line in typed.summary(splits):
                 context.progress.say(f"  {line}")
+        if self.matching is not None:
+            scored = splits["development"] + splits["test"]
+            made = matching_exercises(context.domain, self.matching, splits["training"], scored, context.recipe.seed)
+            splits["demonstration"] = splits["demonstration"] + made
+            demonstrations = demonstrations + [label_demonstration(context.domain, pair) for pair in made]
+            context.progress.say(f"  exercises for the label alone: {len(made)}")
         # People first: a step that nobody annotated has the machine's reference, if any.
         machine = {name: _references(context, self, splits[name], said[name], typed) for name in said}
         counts = DataFolder(context.folder).write(
