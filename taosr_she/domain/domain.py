@@ -151,11 +151,22 @@ class Domain(Strict):
     prompt: PromptSpec = PromptSpec()
     """How a pair becomes a prompt."""
     answer_first: bool = False
-    """Whether the label step comes first ("respond then think"). One prefill then gives the label distribution."""
+    """Whether the label step comes first ("respond then think"), wherever the file lists it. One pass over the prompt
+    then gives the label distribution."""
     synonyms: dict[str, str] = Field(default_factory=dict)
     """Spelling variants of values in closed steps, variant -> canonical (lower case)."""
     catalogue: CatalogueSpec | None = None
     """How a program reads the catalogue, for the teacher `catalogue`."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _label_in_front(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or given.get("answer_first") is not True:
+            return given
+        steps = given.get("steps")
+        if not isinstance(steps, list | tuple) or not all(isinstance(step, dict) for step in steps):
+            return given
+        return {**given, "steps": sorted(steps, key=lambda step: step.get("form") != "label")}
 
     @model_validator(mode="after")
     def _check(self) -> "Domain":
@@ -175,7 +186,7 @@ class Domain(Strict):
         if len(label_steps) != 1:
             raise ValueError(f"exactly one step must have 'form: label', found {len(label_steps)}")
         if (label_steps[0] == 0) != self.answer_first and len(self.steps) > 1:
-            raise ValueError("the label step must come first if 'answer_first: true', and only then")
+            raise ValueError("the label step comes first only with 'answer_first: true'")
         seen: dict[str, str] = {}
         for grade in self.labels:
             for spelling in grade.spellings:
@@ -275,6 +286,10 @@ class Domain(Strict):
         if not self.tiers or self.tiers == _shipped_tiers(self.name):
             del kept["tiers"]
         return kept
+
+    def label_alone(self) -> "Domain":
+        """This domain with the label step as its only step: what a model that does not reason writes."""
+        return self.with_overrides({"steps": [self.steps[self.label_step].model_dump()]})
 
     def with_overrides(self, overrides: dict[str, Any]) -> "Domain":
         """A copy in which `overrides` (nested, as in the YAML file) replace values; unknown keys raise UserError."""

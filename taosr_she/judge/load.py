@@ -12,7 +12,8 @@ from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Pair
 from taosr_she.judge.decision import WRITTEN, Decision, saved_decision
 from taosr_she.judge.judgement import Judgement, refusal
-from taosr_she.judge.pairs import Mode, check_mode, judge_in_parts
+from taosr_she.judge.mode import Mode, check_mode
+from taosr_she.judge.pairs import judge_in_parts
 from taosr_she.model.domain_file import choose_domain
 from taosr_she.model.policy import Policy, load_policy
 from taosr_she.model.sampling import Sampling

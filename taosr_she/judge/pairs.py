@@ -8,14 +8,14 @@ with the label step first, because in any other the label depends on the steps b
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Literal, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
-from taosr_she.base.errors import UserError
 from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Pair
 from taosr_she.engine.speedups import speedups
 from taosr_she.judge.decision import WRITTEN, Decision
 from taosr_she.judge.judgement import Judgement, judgement, label_judgement, refusal
+from taosr_she.judge.mode import Mode, check_mode
 from taosr_she.model.label_probs import label_distribution, label_tokens, read_labels
 from taosr_she.model.policy import Policy
 from taosr_she.model.responses import parse_rollouts
@@ -23,7 +23,6 @@ from taosr_she.model.sampler import sample_groups
 from taosr_she.model.sampling import Sampling
 
 T = TypeVar("T")
-Mode = Literal["reason", "label"]
 
 PART_PAIRS = {"cpu": 64, "cuda": 256}
 """Number of pairs in a part of `judge_in_parts`, generated together. On a CPU, larger parts are not faster."""
@@ -105,19 +104,6 @@ def judge_in_parts(
         asked = [pair for pair in part if isinstance(pair, Pair)]
         judged = iter(judge_pairs(policy, domain, asked, sampling, size, seed + number, decision, mode).judgements)
         yield [next(judged) if isinstance(pair, Pair) else pair for pair in part]
-
-
-def check_mode(domain: Domain, mode: Mode) -> None:
-    """Raises UserError for an unknown mode, and for mode `label` with a domain whose label step is not the first."""
-    if mode not in ("reason", "label"):
-        raise UserError(f"mode '{mode}': expected reason or label")
-    if mode == "label" and domain.label_step != 0:
-        before = domain.label_step
-        raise UserError(
-            f"mode 'label' needs a domain with the label step first; in '{domain.name}', {before} "
-            f"step{'s come' if before > 1 else ' comes'} before it: train with `answer_first: true`, or distil a "
-            "student from this model (docs/label-mode.md)"
-        )
 
 
 def _by_label(policy: Policy, domain: Domain, pairs: Sequence[Pair], batch_rows: int, decision: Decision) -> Judged:

@@ -72,7 +72,7 @@ def labels(*codes: object, aliases: tuple[str, ...] = ()) -> list[dict[str, obje
         (raw(steps=steps(choices=[])), "step 'category' has 'form: choice', so it needs 'choices'"),
         (raw(steps=steps(form="label")), "exactly one step must have 'form: label', found 2"),
         (raw(steps=raw()["steps"][:4]), "exactly one step must have 'form: label', found 0"),  # type: ignore[index]
-        (raw(answer_first=True), "the label step must come first if 'answer_first: true'"),
+        (raw(steps=raw()["steps"][::-1]), "the label step comes first only with 'answer_first: true'"),
         (
             raw(rules=[{"id": "R1", "grade": "5", "text": "x"}]),
             "rules lead to grades that are not on the label scale: 5",
@@ -113,6 +113,16 @@ def test_a_file_round_trip_and_unquoted_codes(tmp_path: Path) -> None:
     path.write_text(yaml.safe_dump(numbers), "utf-8")
     assert load_domain(path).codes == ("2", "1")
     assert load_domain(path).tiers == {"high": ("2",), "low": ("1",)}
+
+
+def test_the_label_comes_first_or_alone() -> None:
+    first = TAOBAO.with_overrides({"answer_first": True})
+    assert first.step_keys == ("label", "query", "product", "category", "attributes")
+    assert (first.label_step, first.label_header) == (0, "[label]")
+    assert Domain.model_validate(first.model_dump()) == first
+    for domain in (TAOBAO, first):
+        alone = domain.label_alone()
+        assert (alone.step_keys, alone.codes, alone.tiers) == (("label",), domain.codes, domain.tiers)
 
 
 @pytest.mark.parametrize("name", SHIPPED)
