@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from taosr_she.base.errors import UserError
 from taosr_she.base.files import write_jsonl
+from taosr_she.domain.domain import Domain
+from taosr_she.domain.response import parse_response, render_response
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,26 @@ class Demonstration:
     teacher: str
     flaws: tuple[str, ...] = ()
     taught: tuple[str, ...] | None = None
+
+
+def fitted(domain: Domain, demonstrations: Iterable[Demonstration]) -> list[Demonstration]:
+    """Demonstrations for a domain with the label step first or alone, from those that end with the label.
+
+    Their sections are put in the domain's order, and those of other steps are left out. An exercise that never comes to
+    the label is left out, because every response of the domain begins with it. For a domain with the label behind its
+    steps, demonstrations are as they are.
+    """
+    if domain.label_step != 0:
+        return list(demonstrations)
+    kept = []
+    for one in demonstrations:
+        parsed = parse_response(domain, one.response)
+        if any(step is None for step in parsed.steps):
+            continue
+        conclusions = {step.key: step.text for step in parsed.steps if step is not None}
+        taught = one.taught and tuple(key for key in one.taught if key in conclusions)
+        kept.append(replace(one, response=render_response(domain, conclusions), taught=taught))
+    return kept
 
 
 def write_demonstrations(path: Path, demonstrations: Iterable[Demonstration]) -> None:

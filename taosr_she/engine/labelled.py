@@ -1,4 +1,4 @@
-"""Log-probabilities of chosen tokens of whole sequences, for fine-tuning: no padding, no logits for other tokens."""
+"""Logits at chosen places of whole sequences, for fine-tuning: no padding, no logits for other tokens."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,7 +18,15 @@ from taosr_she.engine.speedups import speedups
 def labelled_logprobs(
     model: Any, sequences: Sequence[list[int]], rows: Sequence[int], positions: Sequence[int], tokens: Sequence[int]
 ) -> Tensor:
-    """Log-probability (N,) of `tokens[n]` as the next token after position `positions[n]` of `sequences[rows[n]]`.
+    """Log-probability (N,) of `tokens[n]` as the next token after position `positions[n]` of `sequences[rows[n]]`."""
+    scores = labelled_logits(model, sequences, rows, positions)
+    return chosen_logprobs(scores, torch.tensor(tokens, device=scores.device))
+
+
+def labelled_logits(
+    model: Any, sequences: Sequence[list[int]], rows: Sequence[int], positions: Sequence[int]
+) -> Tensor:
+    """Logits (N, V) after position `positions[n]` of `sequences[rows[n]]`.
 
     Gradients are computed if the caller has them enabled. All sequences are packed in one row, and their common prefix
     is run once. A model whose attention cannot be replaced runs them padded, and the log says so.
@@ -30,11 +38,9 @@ def labelled_logprobs(
     if reason or not speedups().shared_prompts:
         if reason:
             say_once(type(model).__name__, reason)
-        scores = logits_at(model, sequences, torch.tensor(rows), torch.tensor(positions))
-    else:
-        pack = packed(sequences, device)
-        scores = runner(model).logits(pack.ids, pack.positions, pack.attention, pack.places(rows, positions))
-    return chosen_logprobs(scores, torch.tensor(tokens, device=device))
+        return logits_at(model, sequences, torch.tensor(rows), torch.tensor(positions))
+    pack = packed(sequences, device)
+    return runner(model).logits(pack.ids, pack.positions, pack.attention, pack.places(rows, positions))
 
 
 def _as_groups(sequences: Sequence[list[int]], device: torch.device) -> Groups:

@@ -1,9 +1,9 @@
-"""Chooses the decision rule that is best on development pairs, and applies a rule to predictions."""
+"""Chooses the decision rule and the threshold of tiers that are best on development pairs, and applies a rule."""
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -14,7 +14,8 @@ from taosr_she.domain.domain import Domain
 from taosr_she.evaluate.intervals import resampled_metrics
 from taosr_she.evaluate.metrics import compute_metrics
 from taosr_she.evaluate.prediction import Prediction
-from taosr_she.judge.decision import WRITTEN, Decision, decide
+from taosr_she.evaluate.tiers import as_tiers
+from taosr_she.judge.decision import MEDIAN, WRITTEN, Decision, decide
 
 STRENGTHS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
 """Values from which the strength of `prior` is chosen."""
@@ -27,6 +28,7 @@ THRESHOLDS = tuple(round(0.05 * n, 2) for n in range(1, 20))
 class DecisionConfig(Strict):
     """How models decide on a label. Unset options are chosen on the development pairs, separately for each model."""
 
+    later: ClassVar[dict[str, Any]] = {"tier_threshold": None}
     rule: Literal["text", "argmax", "prior", "tiers", "auto"] = "text"
     """`text`: as written. `argmax`, `prior`, `tiers`: from the label distribution (`judge.decision`). `auto`: the best
     of these."""
@@ -34,8 +36,11 @@ class DecisionConfig(Strict):
     """For rule `prior`; unset: chosen."""
     threshold: float | None = Field(default=None, gt=0, le=1)
     """For rule `tiers`; unset: chosen."""
+    tier_threshold: float | Literal["auto"] | None = Field(default=None)
+    """Threshold of the domain's tiers, above 0 and at most 1, whatever the rule of the labels. `auto`: the best on the
+    development pairs. Unset: 0.5."""
     metric: Literal["macro_f1", "accuracy", "qwk"] = "macro_f1"
-    """The metric that the choice maximises."""
+    """The metric that the choice maximises, over grades and over tiers."""
 
     @model_validator(mode="after")
     def _check(self) -> "DecisionConfig":
@@ -43,6 +48,8 @@ class DecisionConfig(Strict):
             raise ValueError("`strength` belongs to rule `prior`")
         if self.threshold is not None and self.rule != "tiers":
             raise ValueError("`threshold` belongs to rule `tiers`")
+        if isinstance(self.tier_threshold, float) and not 0 < self.tier_threshold <= 1:
+            raise ValueError(f"`tier_threshold` lies above 0 and is at most 1, or is auto, not {self.tier_threshold}")
         return self
 
     @property
@@ -52,7 +59,13 @@ class DecisionConfig(Strict):
             self.rule == "auto"
             or (self.rule, self.strength) == ("prior", None)
             or ((self.rule, self.threshold) == ("tiers", None))
+            or self.tier_threshold == "auto"
         )
+
+    @property
+    def saved(self) -> bool:
+        """Whether there is anything for `decision.json`."""
+        return self.rule != "text" or self.tier_threshold is not None
 
     def candidates(self, prior: Mapping[str, float]) -> list[Decision]:
         """The candidate decisions, simpler ones first; `prior` includes the shares of the labels in training.
@@ -86,14 +99,42 @@ def choose_decision(
     candidates = config.candidates(prior)
     if len(candidates) == 1:
         return candidates[0], {}
+    _need(development)
+    chosen, found = _first_close(domain, [decided(domain, development, d) for d in candidates], config.metric)
+    return candidates[chosen], {d.name: value for d, value in zip(candidates, found, strict=True)}
+
+
+def choose_tier_threshold(
+    domain: Domain, development: Sequence[Prediction], decision: Decision, config: DecisionConfig
+) -> tuple[Decision, dict[str, float]]:
+    """The decision with the threshold of the domain's tiers, and threshold -> metric over tiers of each candidate.
+
+    As for rules: the candidate nearest to 0.5, the median grade, that is not clearly worse than the best. Nothing is
+    chosen if a threshold is given, or none is asked for.
+    """
+    if config.tier_threshold != "auto":
+        return decision.model_copy(update={"tier_threshold": config.tier_threshold}), {}
+    _need(development)
+    nearest = sorted(THRESHOLDS, key=lambda t: (abs(t - MEDIAN), t))
+    candidates = [decision.model_copy(update={"tier_threshold": t}) for t in nearest]
+    scale = [as_tiers(domain, development, d) for d in candidates]
+    chosen, found = _first_close(scale[0][0], [answers for _, answers in scale], config.metric)
+    return candidates[chosen], {f"{t:g}": value for t, value in sorted(zip(nearest, found, strict=True))}
+
+
+def _need(development: Sequence[Prediction]) -> None:
     if not development:
         raise UserError("`decision` is chosen on development pairs, and there are none: give the split a share")
-    answers = [decided(domain, development, d) for d in candidates]
-    found = [compute_metrics(domain, a)[config.metric] for a in answers]
-    best = max(range(len(candidates)), key=lambda i: -math.inf if math.isnan(found[i]) else found[i])
-    drawn = [resampled_metrics(domain, a, RESAMPLES, 0)[config.metric] for a in answers]
+
+
+def _first_close(domain: Domain, answers: Sequence[Sequence[Prediction]], metric: str) -> tuple[int, list[float]]:
+    """The first of several candidates' answers to the same pairs that is not clearly worse than the best, and the
+    metric of each."""
+    found = [compute_metrics(domain, a)[metric] for a in answers]
+    best = max(range(len(answers)), key=lambda i: -math.inf if math.isnan(found[i]) else found[i])
+    drawn = [resampled_metrics(domain, a, RESAMPLES, 0)[metric] for a in answers]
     close = (i for i in range(best) if found[best] - found[i] <= _spread(drawn[best] - drawn[i]))
-    return candidates[next(close, best)], {d.name: value for d, value in zip(candidates, found, strict=True)}
+    return next(close, best), found
 
 
 def _spread(differences: np.ndarray) -> float:

@@ -1,6 +1,10 @@
 """A model's judgements of labelled pairs, with verdicts on their steps: the input of the metrics."""
 
+import math
+import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import NamedTuple
 
 from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Pair
@@ -8,16 +12,54 @@ from taosr_she.evaluate.prediction import Prediction
 from taosr_she.examine.verdicts import Examiner
 from taosr_she.judge.decision import WRITTEN, Decision
 from taosr_she.judge.judgement import Judgement
+from taosr_she.judge.mode import Mode
 from taosr_she.judge.pairs import greedy, in_parts, judge_in_parts, judge_pairs, part_size
 from taosr_she.model.policy import Policy
 
+WARM = 2
+"""Pairs judged before the clock starts."""
+
+
+class Predicted(NamedTuple):
+    """Predictions in the order of the pairs, and how fast they were made."""
+
+    predictions: list[Prediction]
+    tokens_per_second: float  # generated; 0 in mode `label`
+    pairs_per_second: float  # from prompt to judgement, not counting the first few, in which the model is checked
+
 
 def predict(
-    policy: Policy, domain: Domain, pairs: Sequence[Pair], examiner: Examiner, max_new_tokens: int, batch_rows: int
-) -> tuple[list[Prediction], float]:
-    """Predictions for all pairs in order, and the generated tokens per second."""
-    judgements, seconds = judge_pairs(policy, domain, pairs, greedy(max_new_tokens), batch_rows)
-    return examined(pairs, judgements, examiner), sum(judged.tokens for judged in judgements) / seconds
+    policy: Policy,
+    domain: Domain,
+    pairs: Sequence[Pair],
+    examiner: Examiner,
+    max_new_tokens: int,
+    batch_rows: int,
+    mode: Mode = "reason",
+) -> Predicted:
+    """Predictions for all pairs in order, with greedy responses or in mode `label`."""
+    judge_pairs(policy, domain, pairs[:WARM], greedy(1), WARM, mode=mode)
+    started = time.perf_counter()
+    judgements, seconds = judge_pairs(policy, domain, pairs, greedy(max_new_tokens), batch_rows, mode=mode)
+    pairs_per_second = len(pairs) / (time.perf_counter() - started)
+    tokens = sum(judged.tokens for judged in judgements)
+    return Predicted(examined(pairs, judgements, examiner), tokens / seconds, pairs_per_second)
+
+
+def aligned(domain: Domain, own: Domain, predictions: Sequence[Prediction]) -> list[Prediction]:
+    """Predictions made in the domain `own`, with the steps and verdicts of `domain` in its order: None and NaN where
+    `own` has no such step. The labels must be the same."""
+    if own.step_keys == domain.step_keys:
+        return list(predictions)
+    place = [own.step_keys.index(key) if key in own.step_keys else None for key in domain.step_keys]
+    return [
+        replace(
+            p,
+            steps=tuple(None if k is None else p.steps[k] for k in place),
+            verdicts=tuple(math.nan if k is None else p.verdicts[k] for k in place),
+        )
+        for p in predictions
+    ]
 
 
 def predict_in_parts(
@@ -27,10 +69,11 @@ def predict_in_parts(
     examiner: Examiner,
     max_new_tokens: int,
     decision: Decision = WRITTEN,
+    mode: Mode = "reason",
 ) -> Iterator[list[Prediction]]:
     """Predictions for all pairs in order, part by part (`judge_in_parts`)."""
     parts = in_parts(pairs, part_size(policy))
-    judged = judge_in_parts(policy, domain, pairs, greedy(max_new_tokens), decision=decision)
+    judged = judge_in_parts(policy, domain, pairs, greedy(max_new_tokens), decision=decision, mode=mode)
     for part, judgements in zip(parts, judged, strict=True):
         yield examined(part, judgements, examiner)
 

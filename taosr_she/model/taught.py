@@ -1,6 +1,7 @@
-"""Examples that train on some steps of a response: on the form of all steps, but only on these steps' conclusions."""
+"""Examples that train on a part of a response: on the form of all steps, but not on all of their conclusions."""
 
 from collections.abc import Collection
+from random import Random
 from typing import TYPE_CHECKING
 
 from taosr_she.domain.domain import Domain
@@ -24,12 +25,35 @@ def teach_steps(
         last = domain.step_keys.index(find_headers(text)[-1].key)
         text += f"\n[{domain.step_keys[last + 1]}]"
     ids = policy.encode_response(text)[: None if end else -1]
+    kept = [step is None or domain.step_keys[step] in taught for step in _concluding(policy, domain, ids, end)]
+    labels = [token if keep else IGNORE for token, keep in zip(ids, kept, strict=True)]
+    return Example([*prompt, *ids], [IGNORE] * len(prompt) + labels)
+
+
+def mask_reasoning(policy: "Policy", domain: Domain, example: Example, share: float, draws: Random) -> Example:
+    """The example of a whole response without loss on a random `share` of the tokens of its reasoning: of all
+    conclusions but the label. The label, the headers and the end token keep theirs.
+
+    With the label first, nothing before the label can lean on the reasoning. But the loss is a mean over tokens, of
+    which the label is one or two of fifty: masking moves weight from the reasoning to the label. Source: the start of
+    training in Graph-GRPO (2605.31003), which masks tokens of the reasoning at random and always learns the label.
+    """
+    begin = next(i for i, label in enumerate(example.labels) if label != IGNORE)
+    ids, labels = example.ids[begin:], list(example.labels)
+    for i, step in enumerate(_concluding(policy, domain, ids), start=begin):
+        if step is not None and step != domain.label_step and draws.random() < share:
+            labels[i] = IGNORE
+    return Example(example.ids, labels)
+
+
+def _concluding(policy: "Policy", domain: Domain, ids: list[int], end: bool = True) -> list[int | None]:
+    """The step to whose conclusion each token of a response belongs; None for headers and, with `end`, the end."""
     response = parse_response(domain, decode_response(policy.tokenizer, ids))
     headers = find_headers(response.text)
     steps, ends = token_steps(domain, policy.tokenizer, ids, response), token_ends(policy.tokenizer, ids)
-    labels = []
-    for token, step, start, stop in zip(ids, steps, [0, *ends[:-1]], ends, strict=True):
+    found: list[int | None] = []
+    for step, start, stop in zip(steps, [0, *ends[:-1]], ends, strict=True):
         form = any(start < header.end and stop > header.start for header in headers)
         closing = end and start == stop  # the end token
-        labels.append(token if form or closing or domain.step_keys[step] in taught else IGNORE)
-    return Example([*prompt, *ids], [IGNORE] * len(prompt) + labels)
+        found.append(None if form or closing else step)
+    return found

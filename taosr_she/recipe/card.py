@@ -23,7 +23,7 @@ from taosr_she.model.folder import ADAPTER_FILE, BASE_FILE
 from taosr_she.model.names import BOXED, TINY
 from taosr_she.recipe.config import Recipe
 from taosr_she.recipe.plan import PlannedStage
-from taosr_she.recipe.stages.evaluate import EvaluateStage
+from taosr_she.recipe.stages.evaluate import LABEL_ROW, EvaluateStage
 from taosr_she.recipe.table import metric_name, metric_text, table_metrics
 
 CARD = "README.md"
@@ -38,14 +38,15 @@ def write_card(recipe: Recipe, domain: Domain, planned: PlannedStage, summary: M
     stages = recipe.folder / "stages"
     if planned.stage.checkpoint_is and (stages / planned.name / "checkpoint").is_dir():
         _write(recipe, domain, planned.name, {"fingerprint": planned.fingerprint, "summary": summary})
-    for name in planned.stage.models if isinstance(planned.stage, EvaluateStage) else ():
+    measured = [row.stage for row in planned.stage.rows] if isinstance(planned.stage, EvaluateStage) else []
+    for name in dict.fromkeys(measured):
         if recipe.stages[name].checkpoint_is:
             _write(recipe, domain, name, _read(stages / name / "stage.json"))
 
 
 def _write(recipe: Recipe, domain: Domain, name: str, record: Mapping[str, Any]) -> None:
     path = recipe.folder / "stages" / name / "checkpoint" / CARD
-    write_text(path, model_card(recipe, domain, name, record))
+    write_text(path, model_card(recipe, recipe.domain_of(name, domain), name, record))
 
 
 def model_card(recipe: Recipe, domain: Domain, name: str, record: Mapping[str, Any]) -> str:
@@ -83,7 +84,7 @@ def model_card(recipe: Recipe, domain: Domain, name: str, record: Mapping[str, A
 
 def base_model(stages: Mapping[str, Mapping[str, Any]], name: str) -> str:
     """The origin of a stage's weights: a short name of ours, a folder, or a hub name."""
-    while "start" in stages[name]:
+    while stages[name].get("start"):
         name = stages[name]["start"]
     return str(stages[name]["model"])
 
@@ -187,9 +188,11 @@ def _measured(stages: Path, name: str) -> Iterator[str]:
 def _results(stages: Path, name: str) -> Iterator[str]:
     for path in sorted(stages.glob("*/results.json")):
         results = _read(path)
-        model = (results.get("models") or {}).get(name)
-        if model:
-            of = f"{results['pairs']:,} pairs of the {results['split']} split"
+        for row, without in ((name, ""), (f"{name}{LABEL_ROW}", ", in mode `label`")):
+            model = (results.get("models") or {}).get(row)
+            if not model:
+                continue
+            of = f"{results['pairs']:,} pairs of the {results['split']} split{without}"
             rule = model.get("decision", "text")
             how = "" if rule == "text" else f" (decision rule {code(rule)}, see `decision.json`)"
             yield f"On {of}, shares in percent, with 95% intervals over queries{how}:"

@@ -104,6 +104,15 @@ class Recipe(Strict):
         domain = load_domain(self.domain)
         return domain.with_overrides(self.domain_overrides) if self.domain_overrides else domain
 
+    def domain_before(self, name: str, domain: Domain) -> Domain:
+        """The domain that a stage works in, if `domain` is the run's: that of the checkpoint it starts from."""
+        start = getattr(self.stages[name], "start", None)
+        return self.domain_of(start, domain) if start in self.stages else domain
+
+    def domain_of(self, name: str, domain: Domain) -> Domain:
+        """The domain of a stage's checkpoint, if `domain` is the run's."""
+        return self.stages[name].domain_of(self.domain_before(name, domain))
+
 
 def shipped_recipes() -> list[str]:
     """Names of the recipes inside the package."""

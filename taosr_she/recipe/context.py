@@ -24,9 +24,14 @@ class Context:
     name: str
     folder: Path
     recipe: "Recipe"
-    domain: Domain
+    domain: Domain  # that the stage works in: of the checkpoint it starts from, else the run's
     progress: Progress
     stages: Path = field(default=Path())
+    run_domain: Domain | None = None  # None: the same
+
+    def domain_of(self, stage: str) -> Domain:
+        """The domain of an earlier training stage's checkpoint."""
+        return self.recipe.domain_of(stage, self.run_domain or self.domain)
 
     def data(self, stage: str) -> DataFolder:
         """The files of an earlier data stage."""
@@ -39,18 +44,18 @@ class Context:
     def policy(self, stage: str, dtype: str = "float32") -> "Policy":
         """The model of an earlier training stage, on the recipe's device. Float32 to train it, `auto` only to run it.
 
-        UserError if it was trained for another domain than the recipe's, because someone must have put it there.
+        UserError if it was trained for another domain than the recipe says, because someone must have put it there.
         """
         from taosr_she.model.policy import load_policy
 
         folder = self.checkpoint(stage)
-        policy = load_policy(folder, self.recipe.device, dtype)
-        if policy.domain is not None and (where := difference(policy.domain, self.domain)) is not None:
+        policy, domain = load_policy(folder, self.recipe.device, dtype), self.domain_of(stage)
+        if policy.domain is not None and (where := difference(policy.domain, domain)) is not None:
             raise UserError(
                 f"stage '{self.name}': {folder / DOMAIN_FILE} differs from the recipe's domain in {where}: this is not "
                 f"the checkpoint that stage '{stage}' wrote; run '{stage}' anew"
             )
-        policy.domain = self.domain
+        policy.domain = domain
         return policy
 
     def tell_malformed(self, reasons: Iterable[str | None], model: str) -> None:

@@ -16,5 +16,6 @@ def saved_point(folder: Path) -> str | None:
     checkpoint = last_complete_checkpoint(folder / "trainer")
     if checkpoint is not None:
         return f"after step {checkpoint.name.split('-')[1]}"
-    parts = [int(p.stem.split("-")[1]) for p in folder.glob("rollouts/part-*.parquet") if re.search(r"-\d+$", p.stem)]
+    written = [*folder.glob("rollouts/part-*.parquet"), *folder.glob("teacher/part-*.json")]
+    parts = [int(p.stem.split("-")[1]) for p in written if re.search(r"-\d+$", p.stem)]
     return f"after part {max(parts) + 1}" if parts else None

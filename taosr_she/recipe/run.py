@@ -118,7 +118,8 @@ def run_stage(recipe: Recipe, domain: Domain, planned: PlannedStage, progress: P
         verify_files(planned.folder.parent / wanted, wanted)
     progress.say(f"{planned.name}: {_beginning(planned)}")
     planned.begin()
-    context = Context(planned.name, planned.folder, recipe, domain, progress, planned.folder.parent)
+    own = recipe.domain_before(planned.name, domain)
+    context = Context(planned.name, planned.folder, recipe, own, progress, planned.folder.parent, domain)
     started = time.monotonic()
     with followed(recipe.track, planned.folder, lambda: tracked(recipe, planned)) as follow:
         progress.each_update = follow

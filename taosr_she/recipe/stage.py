@@ -35,6 +35,10 @@ class Stage(Strict):
         """Name -> fingerprint of its inputs from outside the run: files, and code that its settings name."""
         return {}
 
+    def domain_of(self, domain: Domain) -> Domain:
+        """The domain of its checkpoint, if this stage starts in `domain`: the same, unless the kind changes it."""
+        return domain
+
     def check(self, name: str, domain: Domain) -> None:
         """Raises UserError for problems that would otherwise only appear when this stage, called `name`, runs."""
 

@@ -16,6 +16,7 @@ from taosr_she.evaluate.people import ROWS
 PERCENT = 100.0
 _NAMES = {
     "macro_f1": "macro-F1", "good_f1": "Good F1", "accuracy": "accuracy", "qwk": "QWK", "grade_error": "grade error",
+    "tier_macro_f1": "tier macro-F1",
     "steps_all_right": "all steps right",
     "right_label_wrong_reasoning": "right label, wrong reasoning", "malformed": "malformed", "ece": "ECE",
 }  # fmt: skip
@@ -87,6 +88,9 @@ def results_table(results: dict[str, Any]) -> ModelTable:
         speeds = [m["metrics"].get(metric) for m in models.values()]
         if any(speeds):
             rows.append((f"tokens/s ({what})", ["–" if s is None else f"{s:,.0f}" for s in speeds]))
+    judged = [m["metrics"].get("pairs_per_second") for m in models.values()]
+    if any(judged):
+        rows.append(("pairs/s", ["–" if s is None else f"{s:,.1f}" for s in judged]))
     title = f"{results['split']} split, {results['pairs']} pairs, 95% intervals over queries"
     return ModelTable(title, list(models), rows)
 
@@ -94,7 +98,8 @@ def results_table(results: dict[str, Any]) -> ModelTable:
 def table_metrics(step_keys: Sequence[str]) -> list[str]:
     """Metrics of the table, in order."""
     steps = [f"step_{key}" for key in step_keys]
-    return [*list(_NAMES)[:5], *steps, *list(_NAMES)[5:]]
+    labels = list(_NAMES).index("steps_all_right")
+    return [*list(_NAMES)[:labels], *steps, *list(_NAMES)[labels:]]
 
 
 def metric_name(metric: str) -> str:

@@ -43,6 +43,11 @@ GLOSSARY: tuple[tuple[str, tuple[Term, ...]], ...] = (
                 "Mean distance between the answer and the true grade, in grades. Malformed responses count as for QWK.",
             ),
             Term(
+                "tier_macro_f1", "Macro-F1 of tiers",
+                "Macro-F1 over the domain's tiers, such as good, mid and bad, instead of its grades. The tier of a "
+                "pair is the best one whose probability, summed from the best grade downwards, reaches one threshold.",
+            ),
+            Term(
                 "labels_given", "Predicted labels",
                 "Distribution of the answers over the grades, to be compared with the true distribution. A model that "
                 "gives one grade to nearly every pair has given up the others.",
@@ -246,6 +251,11 @@ GLOSSARY: tuple[tuple[str, tuple[Term, ...]], ...] = (
                 "tokens_per_second", "Tokens per second",
                 "Speed of generation in the evaluation, on the machine of this run and with its other load. Compare "
                 "models only if they were measured on a quiet machine.",
+            ),
+            Term(
+                "pairs_per_second", "Pairs per second",
+                "Speed of judging in the evaluation, from the text of a pair to its label, on the machine of this run. "
+                "A row that ends in -label was judged in mode label: one pass over the prompt, and no response.",
             ),
         ),
     ),

@@ -23,7 +23,9 @@ METRICS = {
     "wrong_label_right_reasoning": "Wrong label, right reasoning",
     "malformed": "Malformed",
     "ece": "ECE of the label distribution",
+    "tier_macro_f1": "Macro-F1 of tiers",
     "tokens_per_second": "Tokens per second",
+    "pairs_per_second": "Pairs per second",
     "mean_tokens": "Tokens per response",
 }
 MODELS = {"sft": "SFT", "grpo": "GRPO", "srpo": "SRPO", "dpo": "DPO", "tfidf": "TF-IDF", "majority": "Majority",

@@ -13,13 +13,13 @@ from taosr_she.report.names import MISSING, Names, label_only, number, signed
 from taosr_she.report.plots import interval_mark
 
 LOWER_IS_BETTER = {"right_label_wrong_reasoning", "wrong_label_right_reasoning", "malformed", "ece", "grade_error"}
-NOT_SHARES = {"tokens_per_second", "mean_tokens", "label_entropy", *PLAIN}
-NEUTRAL = {"mean_tokens", "tokens_per_second", "label_entropy"}
+NOT_SHARES = {"tokens_per_second", "pairs_per_second", "mean_tokens", "label_entropy", *PLAIN}
+NEUTRAL = {"mean_tokens", "tokens_per_second", "pairs_per_second", "label_entropy"}
 """Metrics without a star, because neither more nor less is better: a response may be as long as it needs, speed
 depends on the machine as much as on the model, and the entropy of the predicted labels should equal that
 of the truth."""
 HINTS = {
-    "tokens_per_second": "of the evaluation, on this machine",
+    **dict.fromkeys(("tokens_per_second", "pairs_per_second"), "of the evaluation, on this machine"),
     **dict.fromkeys(sorted(LOWER_IS_BETTER), "lower is better"),
     "grade_error": "in grades; lower is better",
 }
@@ -84,6 +84,8 @@ def columns(run: RunData, names: Names) -> list[Column]:
         detail = "labels only" if label_only(model) else f"credit: {rule}" if rule else "start" if stage else ""
         if model.get("decision", "text") != "text":
             detail += f"{', ' if detail else ''}decision rule {model['decision']}"
+        if (model.get("tiers") or {}).get("threshold_scores"):
+            detail += f"{', ' if detail else ''}tier threshold {model['tiers']['threshold']:g}"
         heads.append(Column(name, names.model(name), detail, names.colour(name)))
     return heads + [
         Column(key, ROWS[key], f"{found['people']} people, {found['pairs']:,} pairs", "sb")
@@ -95,12 +97,12 @@ def score_groups(results: dict[str, Any], names: Names) -> list[tuple[str, list[
     """Rows under their headings; a metric that no model has is left out."""
     steps = [f"step_{key}" for key in results["step_keys"]]
     groups = [
-        ("Labels", ["macro_f1", "good_f1", "accuracy", "qwk", "grade_error", "label_entropy"]),
+        ("Labels", ["macro_f1", "good_f1", "accuracy", "qwk", "grade_error", "label_entropy", "tier_macro_f1"]),
         (
             "Reasoning",
             [*steps, "steps_all_right", "right_label_wrong_reasoning", "wrong_label_right_reasoning"],
         ),
-        ("Form, calibration, speed", ["malformed", "ece", "mean_tokens", "tokens_per_second"]),
+        ("Form, calibration, speed", ["malformed", "ece", "mean_tokens", "tokens_per_second", "pairs_per_second"]),
     ]
     people = results.get("people") or {}
     rows = [(title, [_row(results["models"], people, key, names) for key in keys]) for title, keys in groups]
@@ -171,6 +173,8 @@ def shown(key: str, value: float) -> str:
     """Shares in percent with one decimal, other numbers unchanged."""
     if key == "tokens_per_second":
         return f"{value:,.0f}"
+    if key == "pairs_per_second":
+        return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
     if key in PLAIN or key == "label_entropy":
         return f"{value:.2f}"
     return f"{value:.1f}" if key in NOT_SHARES else f"{value * 100:.1f}"

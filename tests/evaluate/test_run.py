@@ -20,8 +20,8 @@ def labelled(pairs: list[Pair]) -> list[Pair]:
 def test_a_prediction_is_the_judgement_with_label_and_verdicts(judge: Judge, labelled: list[Pair]) -> None:
     known = Annotation(pair_id=labelled[1].pair_id, step="category", conclusion="other")
     verifier = Verifier(judge.domain, [known])
-    predictions, speed = predict(judge.policy, judge.domain, labelled, verifier, 128, 64)
-    assert speed > 0
+    predictions, tokens, speed = predict(judge.policy, judge.domain, labelled, verifier, 128, 64)
+    assert tokens > speed > 0
     for pair, found, prediction in zip(labelled, judge(labelled), predictions, strict=True):
         assert (prediction.pair_id, prediction.query_id, prediction.label) == (pair.pair_id, pair.query_id, "E")
         assert prediction.predicted == found.label and prediction.reason is None
@@ -35,7 +35,7 @@ def test_a_prediction_is_the_judgement_with_label_and_verdicts(judge: Judge, lab
 
 def test_parts_are_the_whole(judge: Judge, labelled: list[Pair], monkeypatch: pytest.MonkeyPatch) -> None:
     verifier = Verifier(judge.domain, [])
-    whole, _ = predict(judge.policy, judge.domain, labelled, verifier, 128, 3)
+    whole, *_ = predict(judge.policy, judge.domain, labelled, verifier, 128, 3)
     monkeypatch.setitem(taosr_she.judge.pairs.PART_PAIRS, "cpu", 3)
     parts = list(predict_in_parts(judge.policy, judge.domain, labelled, verifier, 128))
     assert [len(part) for part in parts] == [3, 3, 2]

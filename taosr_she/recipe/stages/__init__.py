@@ -1,14 +1,15 @@
 """One file per kind of stage: a class with its settings, its inputs, its outputs, and its run.
 
-Data: `market`, `pairs`, `select`. Training: `sft`, `label_sft` (no reasoning), `rejection`, `dpo`, `rl`, `gsrm`,
-`scalar_reward_model`. Measuring: `evaluate`. To add a kind, write one file and add one line to KINDS; a recipe names a
-kind outside this package by import path (docs/extending.md).
+Data: `market`, `pairs`, `select`. Training: `sft`, `label_sft` (no reasoning), `rejection`, `dpo`, `rl`, `distil`,
+`gsrm`, `scalar_reward_model`. Measuring: `evaluate`. To add a kind, write one file and add one line to KINDS; a recipe
+names a kind outside this package by import path (docs/extending.md).
 """
 
 import inspect
 
 from taosr_she.base.import_path import import_named, is_import_path
 from taosr_she.recipe.stage import Stage
+from taosr_she.recipe.stages.distil import DistilStage
 from taosr_she.recipe.stages.dpo import DPOStage
 from taosr_she.recipe.stages.evaluate import EvaluateStage
 from taosr_she.recipe.stages.gsrm import GSRMStage
@@ -32,6 +33,7 @@ KINDS: dict[str, type[Stage]] = {
     "scalar_reward_model": ScalarRewardModelStage,
     "gsrm": GSRMStage,
     "rl": RLStage,
+    "distil": DistilStage,
     "evaluate": EvaluateStage,
 }
 """Name of the kind -> its class."""

@@ -1,9 +1,11 @@
 """Measure models and baselines on a split, with intervals, slices and paired comparisons."""
 
+from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import Field, field_validator, model_validator
 
@@ -12,26 +14,46 @@ from taosr_she.base.files import write_json
 from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Pair
 from taosr_she.evaluate.baselines import answers_of, find_baseline
-from taosr_she.evaluate.choice import DecisionConfig, choose_decision, decided
+from taosr_she.evaluate.choice import DecisionConfig, choose_decision, choose_tier_threshold, decided
 from taosr_she.evaluate.labels import label_counts, label_shares
 from taosr_she.evaluate.people import human_ceiling
 from taosr_she.evaluate.prediction import Prediction, write_predictions
 from taosr_she.evaluate.results import comparisons, model_results, true_labels
 from taosr_she.evaluate.robustness import PROBES, disturbed, robustness
+from taosr_she.evaluate.tiers import tier_results, with_tiers
 from taosr_she.examine.verifier import Verifier
 from taosr_she.judge.decision import Decision, save_decision
+from taosr_she.judge.mode import Mode
 from taosr_she.recipe.context import Context
 from taosr_she.recipe.stage import Stage, code_fingerprints
+
+if TYPE_CHECKING:
+    from taosr_she.evaluate.run import Predicted
+    from taosr_she.model.policy import Policy
+
+LABEL_ROW = "-label"
+"""Ending of the name of a row in mode `label`."""
+
+
+class ModelRow(NamedTuple):
+    """A row of the results."""
+
+    name: str
+    stage: str  # whose checkpoint is measured
+    mode: Mode
 
 
 class EvaluateStage(Stage):
     """Measure models on a split that none of them was trained on."""
 
-    later: ClassVar[dict[str, Any]] = {"decision": DecisionConfig()}
+    later: ClassVar[dict[str, Any]] = {"decision": DecisionConfig(), "label_mode": ()}
     kind: Literal["evaluate"]
     """Name of the kind."""
     models: tuple[str, ...]
     """Stages whose checkpoints are measured, in the order of the table."""
+    label_mode: tuple[str, ...] = ()
+    """Stages whose checkpoints are measured in mode `label`, without a response: in rows of their own after the
+    others, called `NAME-label`. Their domain needs the label step first or alone."""
     data: str = "data"
     """Name of the data stage."""
     split: Literal["development", "test"] = "test"
@@ -44,7 +66,7 @@ class EvaluateStage(Stage):
     """Pairs (a, b) for the paired comparison b - a; empty: every model against the one before it."""
     decision: DecisionConfig = DecisionConfig()
     """Decision rule for the labels of models and baselines. Any rule but `text` is saved in each model's checkpoint
-    (`decision.json`), where `judge` and `load_judge` find it."""
+    (`decision.json`), where `judge` and `load_judge` find it, and so is the threshold of the domain's tiers."""
     max_new_tokens: int = Field(default=128, gt=0)
     """Length limit of a response."""
     batch_rows: int = Field(default=256, gt=0)
@@ -63,12 +85,12 @@ class EvaluateStage(Stage):
 
     @model_validator(mode="after")
     def _check(self) -> "EvaluateStage":
-        names = [*map(short_name, self.baselines), *self.models]
+        names = [*map(short_name, self.baselines), *(row.name for row in self.rows)]
         if not names:
-            raise ValueError("neither `models` nor `baselines`: nothing to measure")
+            raise ValueError("neither `models`, `label_mode` nor `baselines`: nothing to measure")
         twice = [name for name in names if names.count(name) > 1]
         if twice:
-            raise ValueError(f"'{twice[0]}' occurs twice in `models` and `baselines`")
+            raise ValueError(f"'{twice[0]}' occurs twice in `models`, `label_mode` and `baselines`")
         for a, b in self.compare:
             unknown = [name for name in (a, b) if name not in names]
             if unknown:
@@ -79,8 +101,17 @@ class EvaluateStage(Stage):
             raise ValueError("`decision` is chosen on the development pairs: measure on the test split")
         return self
 
+    @property
+    def rows(self) -> list[ModelRow]:
+        """The rows of models, in the order of the table."""
+        return [
+            *(ModelRow(name, name, "reason") for name in self.models),
+            *(ModelRow(name + LABEL_ROW, name, "label") for name in self.label_mode),
+        ]
+
     def reads(self) -> list[tuple[str, str]]:
-        return [("data", self.data), *(("checkpoint", m) for m in self.models)]
+        measured = dict.fromkeys([*self.models, *self.label_mode])
+        return [("data", self.data), *(("checkpoint", m) for m in measured)]
 
     def files(self) -> dict[str, str]:
         return code_fingerprints(list(self.baselines))
@@ -90,53 +121,57 @@ class EvaluateStage(Stage):
             from taosr_she.evaluate.minilm import check_library
 
             check_library()
+        if self.decision.tier_threshold is not None and not domain.tiers:
+            raise UserError(
+                f"stage '{name}': decision.tier_threshold needs a domain with tiers, and '{domain.name}' has none: "
+                "give it `tiers` (docs/label-mode.md), or leave the threshold out"
+            )
 
     def run(self, context: Context) -> dict[str, Any]:
         """Write `results.json` and one file of predictions a model."""
-        from taosr_she.evaluate.run import predict
-
         data, domain, seed = context.data(self.data), context.domain, context.recipe.seed
         pairs = data.pairs(self.split)
         if not pairs:
             raise UserError(f"stage '{context.name}': the {self.split} split of '{self.data}' is empty")
-        verifier = Verifier(domain, data.truth())
         training = data.pairs("training")
         to_tune = data.pairs("development") if self.split == "test" else []  # never tune on the measured split
         development = to_tune if self.decision.open else []
         prior = training_prior(domain, training)
         decisions: dict[str, Decision] = {}
         scores: dict[str, dict[str, float]] = {}
+        tier_scores: dict[str, dict[str, float]] = {}
 
         def by_rule(name: str, answers: list[Prediction], on_development: list[Prediction]) -> list[Prediction]:
             """The predictions with labels by the rule that is best on the development pairs."""
-            decisions[name], scores[name] = choose_decision(domain, on_development, prior, self.decision)
+            rule, scores[name] = choose_decision(domain, on_development, prior, self.decision)
+            decisions[name], tier_scores[name] = choose_tier_threshold(domain, on_development, rule, self.decision)
             return decided(domain, answers, decisions[name])
 
         predictions: dict[str, list[Prediction]] = {}
         probed: dict[str, dict[str, list[Prediction]]] = {}
-        speed: dict[str, float] = {}
+        speed: dict[str, Predicted] = {}
         for baseline in self.baselines:
             context.progress.say(f"{context.name}: {short_name(baseline)} is fitted on the training split")
             answers = answers_of(baseline, domain, training, to_tune, [*development, *pairs], seed)
             name = short_name(baseline)
             predictions[name] = by_rule(name, answers[len(development) :], answers[: len(development)])
-        update = context.progress.stage(context.name, len(self.models))
-        for done, name in enumerate(self.models, start=1):
+        update = context.progress.stage(context.name, len(self.rows))
+        for done, (name, stage, mode) in enumerate(self.rows, start=1):
             context.progress.say(f"{context.name}: {name} answers {len(pairs)} pairs")
-            policy = context.policy(name, "auto")
-            answers, speed[name] = predict(policy, domain, pairs, verifier, self.max_new_tokens, self.batch_rows)
-            on_development: list[Prediction] = []
-            if development:
-                on_development, _ = predict(policy, domain, development, verifier, self.max_new_tokens, self.batch_rows)
-            predictions[name] = by_rule(name, answers, on_development)
-            if self.decision.rule != "text":
-                save_decision(decisions[name], context.checkpoint(name))
+            policy, own = context.policy(stage, "auto"), context.domain_of(stage)
+            verifier = Verifier(own, data.truth())
+            answer = partial(self._answers, context, policy, own, verifier, mode)
+            speed[name] = answer(pairs)
+            on_development = answer(development).predictions if development else []
+            predictions[name] = by_rule(name, speed[name].predictions, on_development)
+            if self.decision.saved:
+                save_decision(decisions[name], context.checkpoint(stage))
             context.tell_malformed((p.reason for p in predictions[name]), name)
             probed[name] = {
-                probe: decided(domain, predict(
-                    policy, domain, disturbed(probe, domain, pairs[: self.robustness_pairs], seed), verifier,
-                    self.max_new_tokens, self.batch_rows,
-                )[0], decisions[name])
+                probe: decided(
+                    domain, answer(disturbed(probe, own, pairs[: self.robustness_pairs], seed)).predictions,
+                    decisions[name],
+                )
                 for probe in (PROBES if self.robustness_pairs else ())
             }  # fmt: skip
             update(done, name)
@@ -153,21 +188,35 @@ class EvaluateStage(Stage):
         }
         for name, rows in predictions.items():
             write_predictions(context.folder / f"predictions-{name}.jsonl", rows)
-            results["models"][name] = model_results(domain, rows, self.resamples, seed)
+            tiers = tier_results(domain, rows, decisions[name], self.resamples, seed)
+            results["models"][name] = with_tiers(model_results(domain, rows, self.resamples, seed), tiers)
             results["models"][name]["decision"] = decisions[name].name
             results["models"][name]["decision_scores"] = scores[name]
+            if tier_scores[name]:
+                results["models"][name]["tiers"]["threshold_scores"] = tier_scores[name]
             for probe, answers in probed.get(name, {}).items():
                 write_predictions(context.folder / f"predictions-{name}-{probe}.jsonl", answers)
             if probed.get(name):
                 results["models"][name]["robustness"] = robustness(domain, rows, probed[name])
-            if name in speed:
-                results["models"][name]["metrics"]["tokens_per_second"] = round(speed[name], 1)
-                results["models"][name]["metrics"]["training_tokens_per_second"] = training_speed(context.stages / name)
-        names = list(self.models)
+        for name, stage, _ in self.rows:
+            metrics = results["models"][name]["metrics"]
+            metrics["tokens_per_second"] = round(speed[name].tokens_per_second, 1)
+            metrics["pairs_per_second"] = round(speed[name].pairs_per_second, 1)
+            metrics["training_tokens_per_second"] = training_speed(context.stages / stage)
+        names = [row.name for row in self.rows]
         chosen = list(self.compare) or list(pairwise(names))
         results["paired"] = comparisons(domain, predictions, chosen, self.resamples, seed)
         write_json(context.folder / "results.json", results)
         return {name: results["models"][name]["metrics"]["macro_f1"] for name in predictions}
+
+    def _answers(
+        self, context: Context, policy: "Policy", own: Domain, truth: Verifier, mode: Mode, pairs: Sequence[Pair]
+    ) -> "Predicted":
+        """A model's answers in its own domain, with their steps in the order of the run's."""
+        from taosr_she.evaluate.run import aligned, predict
+
+        found = predict(policy, own, pairs, truth, self.max_new_tokens, self.batch_rows, mode)
+        return found._replace(predictions=aligned(context.domain, own, found.predictions))
 
 
 def training_prior(domain: Domain, training: list[Pair]) -> dict[str, float]:

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from taosr_she.base.errors import UserError
 from taosr_she.base.files import write_json
+from taosr_she.data.demonstration import fitted
 from taosr_she.domain.pair import Pair
 from taosr_she.domain.response import Response
 from taosr_she.evaluate.examiners import (
@@ -130,7 +131,7 @@ def training_set(context: Context, stage: GSRMStage, data: DataFolder, policy: "
     verdicts = Verifier(domain, annotations).examine(sampled, responses)
     rollouts = examined_rollouts(domain, sampled, responses, verdicts, right)
     corrupted = corrupt_to_balance(domain, references, rollouts, stage.corrupted, seed)
-    teacher = clean_demonstrations(domain, data.pairs("demonstration"), data.demonstrations())
+    teacher = clean_demonstrations(domain, data.pairs("demonstration"), fitted(domain, data.demonstrations()))
     compared = corrupt_to_balance(domain, teacher, [], stage.corrupted_demonstrations, seed)
     if not rollouts and not corrupted:
         raise UserError(f"stage '{context.name}': no annotated step to learn from: the GSRM needs closed steps")

@@ -15,7 +15,8 @@ from taosr_she.train.sft.train import train_sft
 
 class LabelSFTStage(Stage):
     """SFT continued on labelled pairs that have no reasoning, a baseline. The start policy's own greedy reasoning is
-    context; only the human label and the end token after it are trained on."""
+    context; only the human label and the end token after it are trained on. In a domain with the label first there is
+    no reasoning before it, and only the label is trained on."""
 
     kind: Literal["label_sft"]
     """Name of the kind."""
@@ -50,6 +51,8 @@ class LabelSFTStage(Stage):
         with computing(policy.model, self.settings.precision):
             rollouts = sample_groups(policy, prompts, 1, sampling, seed, SAMPLE_ROWS)
         codes = dict(zip(domain.codes, code_tokens(policy, domain), strict=True))
+        # Behind a label that comes first, the response goes on.
+        ending = [policy.tokenizer.eos_token_id] if domain.label_step == len(domain.steps) - 1 else []
         examples, responses = [], parse_rollouts(policy, domain, rollouts)
         context.tell_malformed((r.reason for r in responses), self.start)
         written = zip(rollouts.ids.cpu(), rollouts.mask.cpu(), responses, strict=True)
@@ -58,7 +61,7 @@ class LabelSFTStage(Stage):
                 continue  # there is no place for a label
             own = ids[mask].tolist()
             context_ids = prompt + own[: label_position(domain, policy, own, response)]
-            answer = [*codes[str(pair.label)], policy.tokenizer.eos_token_id]
+            answer = [*codes[str(pair.label)], *ending]
             examples.append(Example([*context_ids, *answer], [IGNORE] * len(context_ids) + answer))
         if not examples:
             raise UserError(f"stage '{context.name}': '{self.start}' wrote no reasoning that comes to a label")

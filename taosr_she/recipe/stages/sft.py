@@ -1,10 +1,13 @@
 """Supervised fine-tuning of the start model on the demonstrations."""
 
 import json
+from random import Random
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from pydantic import Field
+
 from taosr_she.base.errors import UserError
-from taosr_she.data.demonstration import Demonstration
+from taosr_she.data.demonstration import Demonstration, fitted
 from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Pair
 from taosr_she.domain.prompt import render_prompt
@@ -14,7 +17,7 @@ from taosr_she.model.domain_file import DOMAIN_FILE, difference, saved_domain
 from taosr_she.model.example import Example, answer
 from taosr_she.model.folder import check_folder
 from taosr_she.model.names import TINY
-from taosr_she.model.taught import teach_steps
+from taosr_she.model.taught import mask_reasoning, teach_steps
 from taosr_she.model.tiny import TinyConfig
 from taosr_she.recipe.context import Context
 from taosr_she.recipe.stage import Stage
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 class SFTStage(Stage):
     """Supervised fine-tuning on the demonstrations of a data stage."""
 
+    later: ClassVar[dict[str, Any]] = {"domain_overrides": {}, "reasoning_masked": 0.0}
     kind: Literal["sft"]
     """Name of the kind."""
     offers: ClassVar[str] = "checkpoint"
@@ -38,6 +42,13 @@ class SFTStage(Stage):
     """`tiny`, another short name (`smollm2-135m`: docs/models.md), a folder, or a name on the Hugging Face hub."""
     other_domain: bool = False
     """Start from `model` even if its `domain.yaml` names another domain than the recipe."""
+    domain_overrides: dict[str, Any] = Field(default_factory=dict)
+    """Values that replace those of the run's domain in this stage and in all that start from its checkpoint, e.g.
+    `{answer_first: true}`: so one run compares both orders. The labels stay, and no step is added."""
+    reasoning_masked: float = Field(default=0.0, ge=0, lt=1)
+    """For a domain with the label first: share of the tokens of the reasoning, drawn at random, that are not trained
+    on; the label, the headers and the end always are. So the label gets a larger part of the loss
+    (docs/label-mode.md)."""
     tiny: TinyConfig = TinyConfig()
     """Size of the tiny model."""
     settings: SFTSettings = SFTSettings()
@@ -49,9 +60,32 @@ class SFTStage(Stage):
     def computed(self) -> dict[str, Any]:
         return {name: value for name, value in super().computed().items() if name != "other_domain"}
 
+    def domain_of(self, domain: Domain) -> Domain:
+        return domain.with_overrides(self.domain_overrides) if self.domain_overrides else domain
+
+    def check(self, name: str, domain: Domain) -> None:
+        own = self.domain_of(domain)
+        if own.codes != domain.codes:
+            raise UserError(
+                f"stage '{name}': domain_overrides changes the labels to {', '.join(own.codes)}, and the pairs have "
+                f"{', '.join(domain.codes)}: change them in the recipe's `domain_overrides`"
+            )
+        added = [key for key in own.step_keys if key not in domain.step_keys]
+        if added:
+            raise UserError(
+                f"stage '{name}': domain_overrides adds the step '{added[0]}', of which the demonstrations know "
+                "nothing: add it in the recipe's `domain_overrides`"
+            )
+        if self.reasoning_masked and own.label_step != 0:
+            raise UserError(
+                f"stage '{name}': reasoning_masked is for a domain with the label first; here the label needs the "
+                "reasoning before it: set `domain_overrides: {answer_first: true}`, or leave it out"
+            )
+
     def check_start(self, name: str, domain: Domain) -> None:
         """UserError when the model is not there or cannot be used, or was trained for another domain than the recipe's
         and `other_domain` does not say that this is meant."""
+        domain = self.domain_of(domain)
         if self.model == TINY:
             return
         check_folder(self.model)
@@ -70,11 +104,20 @@ class SFTStage(Stage):
         from taosr_she.model.policy import load_policy
         from taosr_she.model.tiny import build_tiny
 
-        data, domain, seed = context.data(self.data), context.domain, context.recipe.seed
+        data, domain, seed = context.data(self.data), self.domain_of(context.domain), context.recipe.seed
         pairs = {p.pair_id: p for p in data.pairs("demonstration")}
-        demonstrations = data.demonstrations()
+        given = data.demonstrations()
+        demonstrations = fitted(domain, given)
         if not demonstrations:
-            raise UserError(f"stage '{context.name}': the data stage '{self.data}' has no demonstrations")
+            raise UserError(
+                f"stage '{context.name}': the data stage '{self.data}' has no demonstrations"
+                + (f" that come to the label, with which every response of '{domain.name}' begins" if given else "")
+            )
+        if len(demonstrations) < len(given):
+            context.progress.say(
+                f"{context.name}: {len(given) - len(demonstrations)} of {len(given)} demonstrations end before the "
+                "label and are left out: here a response begins with it"
+            )
         if self.model == TINY:
             texts = [render_prompt(domain, pairs[d.pair_id]) + d.response for d in demonstrations]
             policy = build_tiny(texts, domain, self.tiny, seed).to(context.recipe.device)
@@ -82,6 +125,9 @@ class SFTStage(Stage):
             policy = load_policy(self.model, context.recipe.device, "float32")
             policy.domain = domain  # from here on; `check_start` has seen to it that another one was asked for
         examples = [example_of(policy, domain, pairs[d.pair_id], d) for d in demonstrations]
+        if self.reasoning_masked:
+            draws = Random(f"reasoning {seed}")
+            examples = [mask_reasoning(policy, domain, e, self.reasoning_masked, draws) for e in examples]
         check_responses(policy, domain, [(d.pair_id, d.response) for d in demonstrations])
         total = self.settings.total_steps(len(examples))
         update = context.progress.stage(context.name, total)

@@ -65,7 +65,9 @@ class Watch:
         assert self._file is not None, "open() comes first"
         if step % self.config.every or self._file.last.get("step", -1) >= step:
             return
-        predictions, _ = predict(policy, self.domain, self.pairs, self.truth, self.config.max_new_tokens, self.rows)
+        predictions = predict(
+            policy, self.domain, self.pairs, self.truth, self.config.max_new_tokens, self.rows
+        ).predictions
         metrics = compute_metrics(self.domain, predictions)
         steps = [f"step_{key}" for key in self.domain.step_keys]
         row: dict[str, Any] = {"step": step, "tokens": tokens, "seconds": round(seconds, 3)}

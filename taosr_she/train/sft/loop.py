@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -28,6 +28,12 @@ METRICS = "metrics.jsonl"
 log = logging.getLogger(__name__)
 
 
+class Backward(Protocol):
+    """Adds the gradient of the loss over all the batches, one batch after another, and returns the loss."""
+
+    def __call__(self, model: Any, batches: Sequence[Sequence[Any]], precision: str) -> float: ...
+
+
 def train_by_own_pass(
     policy: Policy,
     examples: Sequence[Example],
@@ -35,8 +41,11 @@ def train_by_own_pass(
     seed: int,
     folder: Path,
     on_step: Callable[[dict[str, float]], None] | None,
+    learn: Backward | None = None,
 ) -> None:
-    """Train `policy.model` in place; writes `metrics.jsonl` and, every `save_every` steps, `state.pt`."""
+    """Train `policy.model` in place; writes `metrics.jsonl` and, every `save_every` steps, `state.pt`.
+
+    `learn` replaces the loss on labels, `backward`, for examples of another kind, which have `ids`."""
     model = policy.model.eval()
     optimizer = make_optimizer(model, settings)
     finished, saved = 0, saved_updates(folder)
@@ -54,7 +63,7 @@ def train_by_own_pass(
             group["lr"] = rate
         chosen = [examples[i] for i in order[step * size : (step + 1) * size]]
         with adapter_dropout(model, seed * 1_000_003 + step):
-            loss = one_step(model, chosen, settings, optimizer)
+            loss = one_step(model, chosen, settings, optimizer, learn)
         if not math.isfinite(loss):
             raise UserError(f"SFT: the loss is {loss} at step {step + 1}: lower 'learning_rate'")
         row = {"step": step + 1, "loss": loss, "lr": rate, "seconds": round(time.monotonic() - zero, 3)}
@@ -67,13 +76,20 @@ def train_by_own_pass(
     metrics.close()
 
 
-def one_step(model: Any, examples: Sequence[Example], settings: SFTSettings, optimizer: torch.optim.Optimizer) -> float:
+def one_step(
+    model: Any,
+    examples: Sequence[Any],
+    settings: SFTSettings,
+    optimizer: torch.optim.Optimizer,
+    learn: Backward | None = None,
+) -> float:
     """One optimizer step on all the examples, `batch_size` of them at a time; returns their loss before the step.
 
     If the loss is not finite, the caller ends the training.
     """
     size = settings.batch_size
-    loss = backward(model, [examples[i : i + size] for i in range(0, len(examples), size)], settings.precision)
+    batches = [examples[i : i + size] for i in range(0, len(examples), size)]
+    loss = (learn or backward)(model, batches, settings.precision)
     torch.nn.utils.clip_grad_norm_(model.parameters(), settings.grad_clip)
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)

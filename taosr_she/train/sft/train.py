@@ -4,17 +4,18 @@ import hashlib
 import logging
 import shutil
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from taosr_she.base.errors import UserError
 from taosr_she.base.files import read_object, write_json
-from taosr_she.model.example import Example
 from taosr_she.train.lengths import fitting
 from taosr_she.train.sft.settings import SFTSettings
 
 if TYPE_CHECKING:
     from taosr_she.model.policy import Policy
+    from taosr_she.train.sft.loop import Backward
 
 FACTS = "sft.json"
 """File in a stage's folder: identity of the training, numbers of examples and steps, and whether it is finished."""
@@ -22,13 +23,16 @@ FACTS = "sft.json"
 
 def train_sft(
     policy: "Policy",
-    examples: Sequence[Example],
+    examples: Sequence[Any],
     settings: SFTSettings,
     seed: int,
     folder: Path,
     on_step: Callable[[dict[str, float]], None] | None = None,
+    learn: "Backward | None" = None,
 ) -> "Policy":
     """Train `policy.model`, or with `settings.lora` an adapter on it, in place on the labels of `examples`.
+
+    Examples are `Example`s; with another loss, `learn`, anything with `ids` and `labels`, on our own engine.
 
     Writes `folder/metrics.jsonl` (one row per step: `step, loss, lr, seconds`), `folder/checkpoint` (a Hugging Face
     model folder) and `folder/sft.json` (counts). If it is called again after a kill, with the same arguments and the
@@ -74,7 +78,7 @@ def train_sft(
         (folder / STATE).unlink(missing_ok=True)
         folder.mkdir(parents=True, exist_ok=True)
         write_json(facts_path, {**facts, "finished": False})
-    train = train_by_own_pass if settings.engine == "own" else train_by_trl
+    train = partial(train_by_own_pass, learn=learn) if settings.engine == "own" else train_by_trl
     if settings.lora is not None:
         put_adapter(policy, settings.lora, seed, folder)
     train(policy, kept, settings, seed, folder, on_step)
@@ -86,7 +90,7 @@ def train_sft(
     return policy
 
 
-def _fingerprint(policy: "Policy", examples: Sequence[Example], settings: SFTSettings, seed: int) -> str:
+def _fingerprint(policy: "Policy", examples: Sequence[Any], settings: SFTSettings, seed: int) -> str:
     """Tells whether the run in a folder is this run: data, settings, seed and a sample of the start weights."""
     # How often to save does not change the result, so a run may resume with another choice.
     parts = [

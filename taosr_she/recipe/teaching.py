@@ -1,0 +1,106 @@
+"""What a teacher thinks of pairs: its label distributions, kept in parts, so that a killed stage asks nothing twice."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from taosr_she.base.config import Strict
+from taosr_she.base.files import read_object, write_json
+from taosr_she.domain.pair import Pair
+from taosr_she.model.sampling import Sampling
+
+if TYPE_CHECKING:
+    from taosr_she.domain.domain import Domain
+    from taosr_she.model.policy import Policy
+
+PART = 1024
+"""Pairs in a part."""
+
+
+class Teaching(Strict):
+    """How a teacher is asked for its label distribution.
+
+    A teacher with the label first, or alone, is read in mode `label`. Any other writes its reasoning first, and the
+    distribution depends on it.
+    """
+
+    chains: int = Field(default=1, gt=0)
+    """Number of responses to a pair whose label distributions are averaged. With 1, the distribution after a single
+    chain of reasoning is often sharp, because the chain has decided; more chains show what the teacher doubts."""
+    sampling: Sampling = Sampling(temperature=0.0)
+    """How the responses are sampled; several of them need a temperature."""
+
+    @model_validator(mode="after")
+    def _several_differ(self) -> "Teaching":
+        if self.chains > 1 and self.sampling.temperature == 0:
+            raise ValueError("several chains need a `sampling.temperature` above 0: greedy ones are all the same")
+        return self
+
+
+@dataclass(frozen=True)
+class Taught:
+    """The teacher's distributions in the order of the pairs."""
+
+    distributions: list[dict[str, float] | None]  # code -> probability; None where no response came to a label
+    tokens: int  # generated tokens
+
+
+def teacher_distributions(
+    teacher: "Policy",
+    pairs: Sequence[Pair],
+    how: Teaching,
+    seed: int,
+    folder: Path,
+    rows: int,
+    on_part: Callable[[int], None],
+) -> Taught:
+    """The label distribution of every pair, at most `rows` responses at a time. `on_part` gets the pairs done so far.
+
+    Parts that are in `folder` are read, not asked again: the folder belongs to one stage with one fingerprint.
+    """
+    assert teacher.domain is not None
+    found: list[dict[str, float] | None] = []
+    tokens = 0
+    for number, start in enumerate(range(0, len(pairs), PART)):
+        part, path = pairs[start : start + PART], folder / f"part-{number:05d}.json"
+        kept = _read(path, part)
+        if kept is None:
+            draws = Random(f"teacher {seed} {number}").getrandbits(62)
+            kept = _asked(teacher, teacher.domain, part, how, draws, rows)
+            write_json(path, kept)
+        found += kept["distributions"]
+        tokens += kept["tokens"]
+        on_part(len(found))
+    return Taught(found, tokens)
+
+
+def _read(path: Path, pairs: Sequence[Pair]) -> dict[str, Any] | None:
+    """A part as it was written; None if it is missing, damaged or of other pairs."""
+    kept = read_object(path)
+    return kept if kept.get("pairs") == [pair.pair_id for pair in pairs] else None
+
+
+def _asked(
+    teacher: "Policy", domain: "Domain", pairs: Sequence[Pair], how: Teaching, seed: int, rows: int
+) -> dict[str, Any]:
+    from taosr_she.judge.pairs import judge_pairs
+
+    at_once = domain.label_step == 0
+    chains = 1 if at_once else how.chains
+    asked = [pair for pair in pairs for _ in range(chains)]
+    judged = judge_pairs(teacher, domain, asked, how.sampling, rows, seed, mode="label" if at_once else "reason")
+    distributions: list[dict[str, float] | None] = []
+    for i in range(0, len(asked), chains):
+        known = [j.probabilities for j in judged.judgements[i : i + chains] if j.probabilities is not None]
+        mean = {code: float(np.mean([row[code] for row in known])) for code in domain.codes} if known else None
+        distributions.append(mean)
+    return {
+        "pairs": [pair.pair_id for pair in pairs],
+        "distributions": distributions,
+        "tokens": sum(j.tokens for j in judged.judgements),
+    }
