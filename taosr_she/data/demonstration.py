@@ -17,7 +17,7 @@ class Demonstration:
     """A response that a teacher wrote for a pair. `flaws` names the blind spots that affected it, if known.
 
     `taught` names the steps whose conclusions are trained on; None means all. A response may end after a step, as an
-    exercise for the steps so far.
+    exercise for the steps so far, or be the label alone.
     """
 
     pair_id: str

@@ -13,19 +13,24 @@ if TYPE_CHECKING:
     from taosr_she.model.policy import Policy
 
 
-def teach_steps(
-    policy: "Policy", domain: Domain, prompt: list[int], text: str, taught: Collection[str], end: bool = True
-) -> Example:
+def teach_steps(policy: "Policy", domain: Domain, prompt: list[int], text: str, taught: Collection[str]) -> Example:
     """Train on every section header and on the conclusions of the steps `taught`; other conclusions are only context.
 
-    Without `end`, the text stops after a step. The next header is then trained on instead of the end token, so that the
-    model learns where the step ends. Otherwise, the end token is trained on with the last step.
+    The text may be a part of a response, an exercise. If it stops before the last step, the next header is trained on
+    instead of the end token, so that the model learns where the step ends. If it begins with a later step, that header
+    is given, not trained on: the model shall not learn to leave out the steps before it.
     """
+    headers = find_headers(text)
+    end, given = headers[-1].key == domain.step_keys[-1], headers[0].key != domain.step_keys[0]
     if not end:
-        last = domain.step_keys.index(find_headers(text)[-1].key)
+        last = domain.step_keys.index(headers[-1].key)
         text += f"\n[{domain.step_keys[last + 1]}]"
     ids = policy.encode_response(text)[: None if end else -1]
-    kept = [step is None or domain.step_keys[step] in taught for step in _concluding(policy, domain, ids, end)]
+    steps = _concluding(policy, domain, ids, end)
+    kept = [step is None or domain.step_keys[step] in taught for step in steps]
+    if given:
+        opening = next((i for i, step in enumerate(steps) if step is not None), 0)
+        kept[:opening] = [False] * opening
     labels = [token if keep else IGNORE for token, keep in zip(ids, kept, strict=True)]
     return Example([*prompt, *ids], [IGNORE] * len(prompt) + labels)
 

@@ -42,7 +42,14 @@ def test_all_steps_is_the_plain_answer(policy: Policy) -> None:
 
 def test_an_exercise_ends_with_the_next_header_and_without_an_end_token(policy: Policy) -> None:
     first = TEXT.splitlines()[0]
-    found = teach_steps(policy, CHORUS, [5], first, ("query",), end=False)
+    found = teach_steps(policy, CHORUS, [5], first, ("query",))
     assert learnt(policy, found, [5]).strip() == f"{first}\n[category]"
     assert policy.tokenizer.eos_token_id not in found.ids
     assert IGNORE not in found.labels[1:]
+
+
+def test_the_label_alone_is_learnt_after_its_given_header(policy: Policy) -> None:
+    found = teach_steps(policy, CHORUS, [5], "[label] 2", ("label",))
+    assert found.ids == [5, *policy.encode_response("[label] 2")]
+    assert learnt(policy, found, [5]).replace(policy.tokenizer.eos_token, "").strip() == "2"
+    assert found.labels[-1] == policy.tokenizer.eos_token_id

@@ -4,14 +4,13 @@ import json
 from random import Random
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from taosr_she.base.errors import UserError
 from taosr_she.data.demonstration import Demonstration, fitted
 from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Pair
 from taosr_she.domain.prompt import render_prompt
-from taosr_she.domain.response import parse_response
 from taosr_she.model.carries import check_responses
 from taosr_she.model.domain_file import DOMAIN_FILE, difference, saved_domain
 from taosr_she.model.example import Example, answer
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 class SFTStage(Stage):
     """Supervised fine-tuning on the demonstrations of a data stage."""
 
-    later: ClassVar[dict[str, Any]] = {"domain_overrides": {}, "reasoning_masked": 0.0}
+    later: ClassVar[dict[str, Any]] = {"domain_overrides": {}, "reasoning_masked": 0.0, "continues": None}
     kind: Literal["sft"]
     """Name of the kind."""
     offers: ClassVar[str] = "checkpoint"
@@ -40,6 +39,9 @@ class SFTStage(Stage):
     """Name of the data stage."""
     model: str = TINY
     """`tiny`, another short name (`smollm2-135m`: docs/models.md), a folder, or a name on the Hugging Face hub."""
+    continues: str | None = None
+    """Name of an earlier stage from whose checkpoint to train on, instead of `model`. It may have learnt in another
+    domain, for instance the label alone (`domain_overrides`)."""
     other_domain: bool = False
     """Start from `model` even if its `domain.yaml` names another domain than the recipe."""
     domain_overrides: dict[str, Any] = Field(default_factory=dict)
@@ -54,8 +56,14 @@ class SFTStage(Stage):
     settings: SFTSettings = SFTSettings()
     """How to train."""
 
+    @model_validator(mode="after")
+    def _one_start(self) -> "SFTStage":
+        if self.continues is not None and self.model != TINY:
+            raise ValueError("the stage starts from another (`continues`) or from a `model`: name one of them")
+        return self
+
     def reads(self) -> list[tuple[str, str]]:
-        return [("data", self.data)]
+        return [("data", self.data), *([("checkpoint", self.continues)] if self.continues is not None else [])]
 
     def computed(self) -> dict[str, Any]:
         return {name: value for name, value in super().computed().items() if name != "other_domain"}
@@ -118,7 +126,10 @@ class SFTStage(Stage):
                 f"{context.name}: {len(given) - len(demonstrations)} of {len(given)} demonstrations end before the "
                 "label and are left out: here a response begins with it"
             )
-        if self.model == TINY:
+        if self.continues is not None:
+            policy = context.policy(self.continues)
+            policy.domain = domain
+        elif self.model == TINY:
             texts = [render_prompt(domain, pairs[d.pair_id]) + d.response for d in demonstrations]
             policy = build_tiny(texts, domain, self.tiny, seed).to(context.recipe.device)
         else:
@@ -145,5 +156,4 @@ def example_of(policy: "Policy", domain: Domain, pair: Pair, demonstration: Demo
     prompt = policy.encode_prompt(domain, pair)
     if demonstration.taught is None:
         return answer(prompt, policy.encode_response(demonstration.response))
-    whole = parse_response(domain, demonstration.response).well_formed  # else it ends after a step
-    return teach_steps(policy, domain, prompt, demonstration.response, demonstration.taught, end=whole)
+    return teach_steps(policy, domain, prompt, demonstration.response, demonstration.taught)
