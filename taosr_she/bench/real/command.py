@@ -16,7 +16,7 @@ from taosr_she.bench.archive import read_archive, write_archive
 from taosr_she.bench.cells import Cell, cells_of, run_cells
 from taosr_she.bench.real.kept import gather
 from taosr_she.bench.real.page import check_page, write_page
-from taosr_she.bench.real.recipes import real_recipes
+from taosr_she.bench.real.recipes import real_recipe
 from taosr_she.bench.real.results import RESAMPLES, collect
 from taosr_she.bench.real.rows import ROWS
 from taosr_she.bench.real.settings import FOLDS, SETTINGS
@@ -52,7 +52,8 @@ def real(
                     continue
                 have = kept[name].get(str(fold), {"rows": {}})["rows"]
                 missing = [row for row in rows or ROWS if row not in have]
-                cells += cells_of(real_recipes(name, fold, missing, out, threads))
+                if missing:
+                    cells += cells_of([real_recipe(name, fold, missing, out, threads)])
         failures = run_cells(cells, 1, say)
         kept = gather(out, kept)
         write_archive(folder / FILE, kept)

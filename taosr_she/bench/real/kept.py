@@ -6,7 +6,7 @@ from typing import Any
 
 from taosr_she.bench.archive import finished
 from taosr_she.bench.predictions import encode, encode_pairs
-from taosr_she.bench.real.recipes import EVALUATE, checkpoint, real_recipes
+from taosr_she.bench.real.recipes import EVALUATE, measured, real_recipe
 from taosr_she.bench.real.rows import ROWS
 from taosr_she.bench.real.settings import FOLDS, SETTINGS
 from taosr_she.domain.domain import Domain
@@ -31,7 +31,7 @@ def gather(base: Path, earlier: Kept) -> Kept:
             old = earlier.get(name, {}).get(str(fold), {"rows": {}})
             cell: dict[str, Any] = {"rows": {}}
             for row in ROWS:
-                (recipe,) = real_recipes(name, fold, [row], base, 1)
+                recipe = real_recipe(name, fold, [row], base, 1)
                 domain = recipe.load_domain()
                 planned = {p.name: p for p in plan(recipe, domain, to_run=False)}[EVALUATE + row]
                 if finished(planned.folder) == planned.fingerprint:
@@ -48,8 +48,7 @@ def gather(base: Path, earlier: Kept) -> Kept:
 
 
 def _predictions(stages: Path, row: str) -> Path:
-    model = row if ROWS[row].kind == "classic" else checkpoint(row)
-    return stages / f"{EVALUATE}{row}" / f"predictions-{model}.jsonl"
+    return stages / f"{EVALUATE}{row}" / f"predictions-{measured(row)}.jsonl"
 
 
 def _pairs(stages: Path, row: str, domain: Domain) -> dict[str, Any]:
@@ -64,8 +63,7 @@ def _record(stages: Path, row: str, domain: Domain) -> dict[str, Any]:
     (model,) = results["models"].values()
     record = encode(domain, read_predictions(_predictions(stages, row))) | {"decision": model.get("decision", "")}
     record["judging_seconds"] = json.loads((stages / f"{EVALUATE}{row}" / "stage.json").read_text("utf-8"))["seconds"]
-    trained = stages / checkpoint(row) / "stage.json"
-    if ROWS[row].kind != "classic":
-        stage = json.loads(trained.read_text("utf-8"))
+    if ROWS[row].kind not in ("classic", "zero"):
+        stage = json.loads((stages / row / "stage.json").read_text("utf-8"))
         record |= {"seconds": stage["seconds"], "tokens": stage["summary"].get("tokens", 0)}
     return record

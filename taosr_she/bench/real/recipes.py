@@ -1,78 +1,91 @@
-"""One recipe for each data set and fold: its data, the SFT start, then a stage and an evaluation for each row.
-
-The row `labels` has a domain of one step, so it has a recipe and a run folder of its own.
-"""
+"""One recipe for each data set and fold: its data, the two stages of fine-tuning, then a stage and an evaluation for
+each row."""
 
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from taosr_she.bench.real.rows import ROWS, RealRow
-from taosr_she.bench.real.settings import FOLDS, MODEL, NARROW, PREFERENCES, RL, SEED, SETTINGS, SFT, RealSetting
+from taosr_she.bench.real.settings import (
+    FOLDS,
+    MATCHING,
+    MODEL,
+    NARROW,
+    PREFERENCES,
+    RL,
+    SEED,
+    SETTINGS,
+    SFT,
+    WARM_UP,
+    RealSetting,
+)
 from taosr_she.domain.domain import Domain, load_domain
 from taosr_she.recipe.config import Recipe
+from taosr_she.recipe.stages.evaluate import LABEL_ROW
 
 EVALUATE = "evaluate_"
 """Prefix of the stage that evaluates a row."""
 RESAMPLES = 100  # the tables bootstrap over the queries of all folds themselves
 DECISION = {"rule": "auto", "metric": "macro_f1"}
 """Each row chooses its own decision rule on the development pairs of the fold."""
+LABELS, ZERO = "labels", "zero"
+"""Stages of the models without reasoning; reasoning is learnt from the first."""
 
 
-def real_domain(name: str, row: str) -> Domain:
-    """The domain of a row."""
-    domain = load_domain(SETTINGS[name].domain)
-    return domain.with_overrides(_overrides(domain, ROWS[row].kind == "labels"))
+def real_domain(name: str) -> Domain:
+    """The domain of a data set."""
+    return load_domain(SETTINGS[name].domain).with_overrides(NARROW)
 
 
-def real_recipes(name: str, fold: int, rows: Iterable[str], base: Path, threads: int) -> list[Recipe]:
-    """The recipes that train and evaluate these rows."""
-    alone = [row for row in rows if ROWS[row].kind == "labels"]
-    others = [row for row in rows if ROWS[row].kind != "labels"]
-    folder = base / name / f"fold-{fold}"
-    found = []
-    if others:
-        found.append(_recipe(name, fold, others, folder, threads))
-    if alone:
-        found.append(_recipe(name, fold, alone, folder.with_name(f"fold-{fold}-labels"), threads))
-    return found
-
-
-def _recipe(name: str, fold: int, rows: list[str], out: Path, threads: int) -> Recipe:
-    setting, alone = SETTINGS[name], ROWS[rows[0]].kind == "labels"
+def real_recipe(name: str, fold: int, rows: Iterable[str], base: Path, threads: int) -> Recipe:
+    """The recipe that trains and evaluates these rows."""
+    setting, rows = SETTINGS[name], list(rows)
+    kinds = {ROWS[row].kind for row in rows}
     data = setting.data | {"fold": {"number": fold, "of": FOLDS}}
-    if alone:
-        data = {key: value for key, value in data.items() if key != "typed"} | {"teacher": "label"}
+    alone = _label_alone(real_domain(name))
     stages: dict[str, Any] = {"data": data}
-    if any(ROWS[row].kind != "classic" for row in rows):
-        stages["sft"] = {"kind": "sft", "model": MODEL, "settings": SFT}
+    if "zero" in kinds:
+        told = load_domain(setting.domain).prompt.model_dump(mode="json")
+        stages[ZERO] = {"kind": "model", "model": MODEL, "domain_overrides": {"prompt": told, "steps": alone}}
+    if kinds - {"classic", "zero"}:
+        bare = {key: value for key, value in data.items() if key != "typed"}
+        stages["label_data"] = bare | {"teacher": "label", "matching": MATCHING | {"queries": _queries(setting)}}
+        stages[LABELS] = {
+            "kind": "sft", "data": "label_data", "model": MODEL, "domain_overrides": {"steps": alone},
+            "settings": WARM_UP,
+        }  # fmt: skip
+    if kinds - {"classic", "zero", "labels"}:
+        stages["sft"] = {"kind": "sft", "continues": LABELS, "settings": SFT}
     for row in rows:
         if ROWS[row].kind in ("dpo", "rl"):
             stages[row] = _stage(setting, ROWS[row])
-        classic = ROWS[row].kind == "classic"
+        classic, labels = ROWS[row].kind == "classic", ROWS[row].kind in ("labels", "zero")
         stages[EVALUATE + row] = {
-            "kind": "evaluate", "models": [] if classic else [checkpoint(row)], "baselines": [row] if classic else [],
+            "kind": "evaluate", "baselines": [row] if classic else [], "models": [] if classic or labels else [row],
+            "label_mode": [row] if labels else [],
             "decision": {} if row == "majority" else DECISION,  # one label whatever the pair: nothing to choose
             "max_new_tokens": setting.max_new_tokens, "batch_rows": 64, "resamples": RESAMPLES,
         }  # fmt: skip
     return Recipe.model_validate(
         {
-            "name": f"{name}-{fold}", "seed": SEED, "out": str(out), "threads": threads, "device": "auto",
-            "domain": setting.domain, "domain_overrides": _overrides(load_domain(setting.domain), alone),
-            "stages": stages,
+            "name": f"{name}-{fold}", "seed": SEED, "out": str(base / name / f"fold-{fold}"), "threads": threads,
+            "device": "auto", "domain": setting.domain, "domain_overrides": NARROW, "stages": stages,
         }
     )  # fmt: skip
 
 
-def checkpoint(row: str) -> str:
-    """The stage that trains a row's model."""
-    return "sft" if ROWS[row].kind in ("labels", "sft") else row
+def measured(row: str) -> str:
+    """The name of a row in its evaluation."""
+    return row + LABEL_ROW if ROWS[row].kind in ("labels", "zero") else row
 
 
-def _overrides(domain: Domain, label_alone: bool) -> dict[str, Any]:
-    if not label_alone:
-        return NARROW
-    return NARROW | {"steps": [domain.steps[domain.label_step].model_dump(mode="json")]}
+def _label_alone(domain: Domain) -> list[dict[str, Any]]:
+    return [domain.steps[domain.label_step].model_dump(mode="json")]
+
+
+def _queries(setting: RealSetting) -> str | None:
+    typed = setting.data.get("typed")
+    return typed["queries"] if typed else None
 
 
 def _stage(setting: RealSetting, row: RealRow) -> dict[str, Any]:

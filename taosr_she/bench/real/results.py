@@ -18,6 +18,8 @@ from taosr_she.evaluate.prediction import Prediction
 
 LABELS = ("macro_f1", "qwk", "accuracy", "grade_error")
 STEPS = ("steps_all_right", "right_label_wrong_reasoning")
+BARE = ("classic", "zero", "labels")
+"""Kinds of rows without reasoning."""
 AGAINST = ("tfidf", "cross_encoder", "sft", "grpo")
 """Rows with which the others are compared."""
 COMPARED = ("macro_f1", "qwk", "accuracy", "steps_all_right", "right_label_wrong_reasoning")
@@ -33,9 +35,9 @@ def _setting(name: str, folds: dict[str, Any]) -> dict[str, Any]:
     pooled = {row: _pooled(name, folds, row) for row in ROWS if any(row in fold["rows"] for fold in folds.values())}
     rows: dict[str, Any] = {}
     for row, predictions in pooled.items():
-        domain = real_domain(name, row)
+        domain = real_domain(name)
         metrics, intervals = compute_metrics(domain, predictions), bootstrap_intervals(domain, predictions, RESAMPLES)
-        reasons = ROWS[row].kind not in ("classic", "labels")
+        reasons = ROWS[row].kind not in BARE
         steps = [*STEPS, *(f"step_{key}" for key in domain.step_keys)] if reasons else []
         records = [fold["rows"][row] for fold in folds.values() if row in fold["rows"]]
         rows[row] = {
@@ -52,7 +54,7 @@ def _setting(name: str, folds: dict[str, Any]) -> dict[str, Any]:
         }  # fmt: skip
     for other in AGAINST:
         _compare(name, other, pooled, rows)
-    domain = real_domain(name, "sft")
+    domain = real_domain(name)
     pairs = [pair for number, fold in folds.items() for pair in _graded(number, fold["pairs"], domain.codes)]
     return {
         "title": SETTINGS[name].title, "what": SETTINGS[name].what, "folds": FOLDS, "rows": rows,
@@ -62,7 +64,7 @@ def _setting(name: str, folds: dict[str, Any]) -> dict[str, Any]:
 
 def _pooled(name: str, folds: dict[str, Any], row: str) -> list[Prediction]:
     """The row's predictions on all its folds. Ids and queries differ between folds."""
-    domain = real_domain(name, row)
+    domain = real_domain(name)
     return [
         replace(p, pair_id=f"{number}-{p.pair_id}", query_id=f"{number}-{p.query_id}")
         for number, fold in folds.items()
@@ -80,14 +82,11 @@ def _compare(name: str, other: str, pooled: dict[str, list[Prediction]], rows: d
         found = {}
         for row, predictions in pooled.items():
             both = [p for p in predictions if p.pair_id in base]
-            if row == other or not both or ("labels" in (ROWS[row].kind, ROWS[other].kind) and metric not in LABELS):
+            bare = {ROWS[row].kind, ROWS[other].kind} & set(BARE)
+            if row == other or not both or (bare and metric in STEPS):
                 continue
-            bare = "labels" in (ROWS[row].kind, ROWS[other].kind)
-            domain = real_domain(name, "labels" if bare else row)
-            pair = [[base[p.pair_id] for p in both], both]
-            if bare:  # a model that writes only the label has verdicts on one step
-                pair = [[replace(p, verdicts=(math.nan,)) for p in side] for side in pair]
-            compared = paired_comparison(domain, pair[0], pair[1], [metric], RESAMPLES)
+            before = [base[p.pair_id] for p in both]
+            compared = paired_comparison(real_domain(name), before, both, [metric], RESAMPLES)
             if compared:
                 found[row] = compared[0]
         for row, p in zip(found, holm([float(one["p"]) for one in found.values()]), strict=True):

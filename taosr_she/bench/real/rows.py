@@ -12,8 +12,9 @@ class RealRow:
     """Title of its row in the table."""
     what: str
     """One sentence: how it differs from the other rows."""
-    kind: Literal["classic", "labels", "sft", "dpo", "rl"]
-    """`classic`: a baseline of the evaluation. `labels`: the same model without reasoning. The others: stage kinds."""
+    kind: Literal["classic", "zero", "labels", "sft", "dpo", "rl"]
+    """`classic`: a baseline of the evaluation. `zero` and `labels`: the model without reasoning, before and after
+    training. The others: stage kinds."""
     credit: dict[str, Any] = field(default_factory=dict)
     """Credit options (rl)."""
 
@@ -23,8 +24,9 @@ ROWS: dict[str, RealRow] = {
     "tfidf": RealRow("TF-IDF", "Logistic regression on words of query and product.", "classic"),
     "minilm": RealRow("MiniLM", "Logistic regression on MiniLM's embeddings of query and product.", "classic"),
     "cross_encoder": RealRow("Cross-encoder", "MiniLM on query and product together, fine-tuned.", "classic"),
-    "labels": RealRow("SmolLM2, labels alone", "SFT on the label only, without reasoning.", "labels"),
-    "sft": RealRow("SFT", "Demonstrations of the steps; every row below starts here.", "sft"),
+    "zero": RealRow("SmolLM2, zero-shot", "No training; the prompt names grades and rules.", "zero"),
+    "labels": RealRow("SmolLM2, labels alone", "SFT on labels and made-up queries, without reasoning.", "labels"),
+    "sft": RealRow("SFT", "Continued from there on demonstrations of the steps; every row below starts here.", "sft"),
     "dpo": RealRow("DPO", "Prefers the model's own responses with the right label to those with a wrong one.", "dpo"),
     "grpo": RealRow("GRPO", "The outcome on every token.", "rl", credit={"rule": "outcome"}),
     "process": RealRow("GRPO + process rewards", "Sum of the normalised step rewards from this step on.", "rl",

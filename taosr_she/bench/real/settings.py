@@ -11,6 +11,10 @@ SEED = 11
 """Seed of every recipe. Folds replace seeds: each fold trains on other pairs, in another order."""
 NARROW = {"prompt": {"instruction": "", "show_labels": False, "show_rules": False, "show_format": False}}
 """A short prompt: the model learns grades, rules and format from the demonstrations."""
+MATCHING: dict[str, Any] = {"count": 2500}
+"""Made-up queries (`data.matching`), without which the model learns the labels by heart (docs/log.md)."""
+WARM_UP: dict[str, Any] = {"epochs": 1, "batch_size": 16, "learning_rate": 1.0e-4, "max_length": 384, "save_every": 50}
+"""The label alone, before the steps."""
 SFT: dict[str, Any] = {"epochs": 1, "batch_size": 16, "learning_rate": 1.0e-4, "max_length": 384, "save_every": 50}
 RL: dict[str, Any] = {
     "updates": 40, "pairs_per_update": 8, "group_size": 8, "learning_rate": 1.0e-5, "schedule": "linear",

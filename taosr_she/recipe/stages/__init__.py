@@ -1,8 +1,8 @@
 """One file per kind of stage: a class with its settings, its inputs, its outputs, and its run.
 
-Data: `market`, `pairs`, `select`. Training: `sft`, `label_sft` (no reasoning), `rejection`, `dpo`, `rl`, `distil`,
-`gsrm`, `scalar_reward_model`. Measuring: `evaluate`. To add a kind, write one file and add one line to KINDS; a recipe
-names a kind outside this package by import path (docs/extending.md).
+Data: `market`, `pairs`, `select`. A model as it is: `model`. Training: `sft`, `label_sft` (no reasoning),
+`rejection`, `dpo`, `rl`, `distil`, `gsrm`, `scalar_reward_model`. Measuring: `evaluate`. To add a kind, write one file
+and add one line to KINDS; a recipe names a kind outside this package by import path (docs/extending.md).
 """
 
 import inspect
@@ -15,6 +15,7 @@ from taosr_she.recipe.stages.evaluate import EvaluateStage
 from taosr_she.recipe.stages.gsrm import GSRMStage
 from taosr_she.recipe.stages.label_sft import LabelSFTStage
 from taosr_she.recipe.stages.market import MarketStage
+from taosr_she.recipe.stages.model import ModelStage
 from taosr_she.recipe.stages.pairs import PairsStage
 from taosr_she.recipe.stages.rejection import RejectionStage
 from taosr_she.recipe.stages.rl import RLStage
@@ -25,6 +26,7 @@ from taosr_she.recipe.stages.sft import SFTStage
 KINDS: dict[str, type[Stage]] = {
     "market": MarketStage,
     "pairs": PairsStage,
+    "model": ModelStage,
     "sft": SFTStage,
     "select": SelectStage,
     "label_sft": LabelSFTStage,

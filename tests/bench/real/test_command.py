@@ -37,7 +37,7 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             "kind": "pairs", "path": str(tmp_path / "pairs.jsonl"), "teacher": "lexical",
             "split": {"training": 0.5, "development": 0.2, "test": 0.3},
         },
-        max_new_tokens=60, rl={"updates": 2, "pairs_per_update": 4, "group_size": 4},
+        max_new_tokens=140, rl={"updates": 2, "pairs_per_update": 4, "group_size": 4},
     )  # fmt: skip
     for module in (settings, recipes, results, kept, command):
         monkeypatch.setattr(module, "SETTINGS", {"toy": toy})
@@ -45,7 +45,9 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         if hasattr(module, "FOLDS"):
             monkeypatch.setattr(module, "FOLDS", 2)
     monkeypatch.setattr(recipes, "MODEL", "tiny")
+    monkeypatch.setattr(recipes, "WARM_UP", {"epochs": 1, "batch_size": 8, "learning_rate": 1e-3})
     monkeypatch.setattr(recipes, "SFT", {"epochs": 4, "batch_size": 8, "learning_rate": 5e-3})
+    monkeypatch.setattr(recipes, "MATCHING", {"count": 40})
     for row in list(ROWS):
         if row not in FEW:
             monkeypatch.delitem(ROWS, row)
@@ -108,3 +110,17 @@ def test_a_page_without_a_place_for_the_tables_is_told_before_the_runs(shop: Pat
     with pytest.raises(UserError, match=r"results\.md needs the lines <!-- from real\.json: begin -->"):
         run(shop)
     assert not (shop / "runs").exists()
+
+
+def test_reasoning_is_learnt_after_the_label_alone_and_zero_shot_is_told_the_grades() -> None:
+    whole = recipes.real_recipe("chorus", 1, ["zero", "labels", "grpo"], Path("runs"), 1)
+    domain, stages = whole.load_domain(), whole.stages
+    assert list(stages) == [
+        "data", "zero", "label_data", "labels", "sft", "evaluate_zero", "evaluate_labels", "grpo", "evaluate_grpo",
+    ]  # fmt: skip
+    assert whole.domain_of("labels", domain).step_keys == ("label",) and not domain.prompt.instruction
+    assert whole.domain_of("sft", domain) == domain == whole.domain_of("grpo", domain)
+    told = whole.domain_of("zero", domain)
+    assert told.prompt.show_labels and told.prompt.instruction and told.step_keys == ("label",)
+    alone = recipes.real_recipe("chorus", 1, ["tfidf"], Path("runs"), 1)
+    assert list(alone.stages) == ["data", "evaluate_tfidf"]
