@@ -55,7 +55,7 @@ def recipe(shop: Path, out: Path) -> dict[str, Any]:
         },
         "evaluate": {
             "kind": "evaluate", "models": ["sft", "first_rl", "student"], "max_new_tokens": 40, "resamples": 100,
-            "label_mode": ["first_rl", "first_labels", "student", "second"], "baselines": ["majority"],
+            "label_mode": ["first_rl", "first_labels", "student", "second"], "baselines": ["majority", "tfidf"],
             "compare": [["sft", "student-label"]], "decision": {"rule": "text", "tier_threshold": "auto"},
             "robustness_pairs": 3,
         },
@@ -109,13 +109,13 @@ def test_label_first_and_student_are_judged_without_a_response(run: Path) -> Non
 
 
 def test_one_table_holds_all_of_them(run: Path, results: dict[str, Any]) -> None:
-    names = ["majority", "sft", "first_rl", "student", "first_rl-label", "first_labels-label", "student-label",
+    names = ["majority", "tfidf", "sft", "first_rl", "student", "first_rl-label", "first_labels-label", "student-label",
              "second-label"]  # fmt: skip
     assert list(results["models"]) == names and results["step_keys"] == list(KEYS)
     for name, model in results["models"].items():
         quick = name.endswith("-label")
-        assert (model["metrics"]["mean_tokens"] == 0) == (quick or name == "majority")
-        assert ("pairs_per_second" in model["metrics"]) == (name != "majority")
+        assert (model["metrics"]["mean_tokens"] == 0) == (quick or name in ("majority", "tfidf"))
+        assert (model["metrics"]["pairs_per_second"] is None) == (name == "majority")
         assert model["tiers"]["names"] == ["good", "mid", "bad"] and 0 < model["tiers"]["threshold"] < 1
         assert model["metrics"]["tier_macro_f1"] == model["tiers"]["metrics"]["macro_f1"]
         assert set(model["tiers"]["threshold_scores"]) == {f"{n / 20:g}" for n in range(1, 20)}
