@@ -11,11 +11,15 @@ from rich.console import Console
 
 from taosr_she import load_judge
 from taosr_she.base.errors import UserError
+from taosr_she.credit.config import CreditConfig
 from taosr_she.data.read import read_pairs
 from taosr_she.evaluate.prediction import read_predictions
+from taosr_she.examine.verifier import Verifier
 from taosr_she.judge.decision import saved_decision
 from taosr_she.model.domain_file import saved_domain
 from taosr_she.model.policy import load_policy
+from taosr_she.model.sampler import sample_groups
+from taosr_she.model.sampling import Sampling
 from taosr_she.recipe import teaching
 from taosr_she.recipe.config import Recipe
 from taosr_she.recipe.context import Context
@@ -24,6 +28,8 @@ from taosr_she.recipe.progress import Progress
 from taosr_she.recipe.run import prepare, run_recipe
 from taosr_she.recipe.table import results_table
 from taosr_she.recipe.teaching import Teaching, teacher_distributions
+from taosr_she.train.rl.batch import credit_rollouts
+from taosr_she.train.rl.loop import label_places
 
 from .conftest import SAMPLING, UPDATES, run_toy, toy_recipe
 
@@ -153,6 +159,22 @@ def test_the_steps_of_a_label_first_model_are_examined_in_its_own_order(run: Pat
     assert page.index("Relevance decision") > 0
 
 
+def test_the_bonus_of_the_label_goes_to_its_token(run: Path) -> None:
+    """`loss.label_entropy` needs the position of the label, which here is among the first tokens."""
+    policy = load_policy(checkpoint(run, "first"), "cpu")
+    domain, pairs = policy.domain, read_pairs(run / "stages/data/test.jsonl")[:4]
+    assert domain is not None
+    prompts = [policy.encode_prompt(domain, pair) for pair in pairs]
+    rollouts = sample_groups(policy, prompts, 2, Sampling(max_new_tokens=40), seed=1)
+    batch = credit_rollouts(policy, domain, pairs, rollouts, Verifier(domain, []), CreditConfig())
+    places = label_places(policy, domain, batch).tolist()
+    header = len(policy.encode_response(domain.label_header)) - 1
+    for place, ids, response in zip(places, rollouts.ids.tolist(), batch.responses, strict=True):
+        if response.label is not None:
+            assert place in (header, header + 1)
+            assert policy.tokenizer.decode([ids[place]]).strip() == response.label
+
+
 def test_what_the_label_is_trained_on_does_not_end_a_response_that_goes_on(run: Path) -> None:
     """`label_sft` behind a label that comes first would otherwise teach to stop there."""
     found = load_judge(checkpoint(run, "first_labels"), device="cpu")(read_pairs(run / "stages/data/test.jsonl"))
@@ -224,7 +246,9 @@ def test_a_run_of_its_own_order_throughout(shop: Path, tmp_path: Path) -> None:
     raw = recipe(shop, tmp_path / "run")
     raw["domain_overrides"]["answer_first"] = True
     raw["stages"] = {name: raw["stages"][name] for name in ("data", "sft")} | {
-        "rl": {"kind": "rl", "settings": RL},
+        "gsrm": {"kind": "gsrm", "sampling": SAMPLING, "resamples": 100,
+                 "settings": {"epochs": 1, "batch_size": 8, "learning_rate": 1e-3}},
+        "rl": {"kind": "rl", "settings": RL, "examination": {"gsrm": "gsrm", "override_bar": True}},
         "chosen": {"kind": "select", "selection": {"difficulty": {"rollouts": 2, "pass_low": 0, "pass_high": 1,
                                                                   "sampling": SAMPLING}, "diversity": None}},
         "evaluate": {"kind": "evaluate", "models": ["sft", "rl"], "label_mode": ["rl"], "max_new_tokens": 40,
