@@ -46,6 +46,10 @@ def recipe(shop: Path, out: Path) -> dict[str, Any]:
             "kind": "sft", "tiny": TINY, "settings": SFT, "domain_overrides": {"answer_first": True},
             "reasoning_masked": 0.3,
         },
+        "turned": {
+            "kind": "sft", "start": "sft", "settings": {**SFT, "epochs": 10, "learning_rate": 3e-3},
+            "domain_overrides": {"answer_first": True},
+        },
         "first_rl": {"kind": "rl", "start": "first", "settings": {**RL, "credit": {"outcome_on": "label"}}},
         "first_labels": {
             "kind": "label_sft", "start": "first", "max_new_tokens": 40,
@@ -88,8 +92,10 @@ def checkpoint(run: Path, stage: str) -> Path:
 
 @pytest.mark.parametrize(
     ("stage", "keys"),
-    [("sft", KEYS), ("first", FIRST), ("first_rl", FIRST), ("first_labels", FIRST), ("student", FIRST[:1]),
-     ("second", FIRST[:1])],
+    [
+        ("sft", KEYS), ("first", FIRST), ("turned", FIRST), ("first_rl", FIRST), ("first_labels", FIRST),
+        ("student", FIRST[:1]), ("second", FIRST[:1]),
+    ],
 )  # fmt: skip
 def test_every_checkpoint_holds_its_own_domain(run: Path, stage: str, keys: tuple[str, ...]) -> None:
     own = saved_domain(checkpoint(run, stage))
@@ -97,7 +103,7 @@ def test_every_checkpoint_holds_its_own_domain(run: Path, stage: str, keys: tupl
     card = (checkpoint(run, stage) / "README.md").read_text("utf-8")
     order = {KEYS: "5 steps, then one of 4 grades", FIRST: "one of 4 grades, then 4 steps"}
     assert order.get(keys, "one of 4 grades, without reasoning") in card
-    assert ("test split, in mode `label`, shares" in card) == (stage not in ("sft", "first"))
+    assert ("test split, in mode `label`, shares" in card) == (stage not in ("sft", "first", "turned"))
 
 
 def test_label_first_and_student_are_judged_without_a_response(run: Path) -> None:

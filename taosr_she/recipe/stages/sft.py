@@ -4,7 +4,7 @@ import json
 from random import Random
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from taosr_she.base.errors import UserError
 from taosr_she.data.demonstration import Demonstration, fitted
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 class SFTStage(Stage):
     """Supervised fine-tuning on the demonstrations of a data stage."""
 
-    later: ClassVar[dict[str, Any]] = {"domain_overrides": {}, "reasoning_masked": 0.0}
+    later: ClassVar[dict[str, Any]] = {"start": None, "domain_overrides": {}, "reasoning_masked": 0.0}
     kind: Literal["sft"]
     """Name of the kind."""
     offers: ClassVar[str] = "checkpoint"
@@ -40,6 +40,8 @@ class SFTStage(Stage):
     """Name of the data stage."""
     model: str = TINY
     """`tiny`, another short name (`smollm2-135m`: docs/models.md), a folder, or a name on the Hugging Face hub."""
+    start: str | None = None
+    """Name of an earlier stage whose checkpoint is the start, instead of `model`."""
     other_domain: bool = False
     """Start from `model` even if its `domain.yaml` names another domain than the recipe."""
     domain_overrides: dict[str, Any] = Field(default_factory=dict)
@@ -54,8 +56,15 @@ class SFTStage(Stage):
     settings: SFTSettings = SFTSettings()
     """How to train."""
 
+    @model_validator(mode="after")
+    def _one_start(self) -> "SFTStage":
+        if self.start is not None and self.model != TINY:
+            raise ValueError("training starts from a stage (`start`) or from a `model`: name one of them")
+        return self
+
     def reads(self) -> list[tuple[str, str]]:
-        return [("data", self.data)]
+        start = [("checkpoint", self.start)] if self.start is not None else []
+        return [("data", self.data), *start]
 
     def computed(self) -> dict[str, Any]:
         return {name: value for name, value in super().computed().items() if name != "other_domain"}
@@ -86,7 +95,7 @@ class SFTStage(Stage):
         """UserError when the model is not there or cannot be used, or was trained for another domain than the recipe's
         and `other_domain` does not say that this is meant."""
         domain = self.domain_of(domain)
-        if self.model == TINY:
+        if self.start is not None or self.model == TINY:
             return
         check_folder(self.model)
         if self.other_domain:
@@ -118,7 +127,10 @@ class SFTStage(Stage):
                 f"{context.name}: {len(given) - len(demonstrations)} of {len(given)} demonstrations end before the "
                 "label and are left out: here a response begins with it"
             )
-        if self.model == TINY:
+        if self.start is not None:
+            policy = context.policy(self.start)
+            policy.domain = domain
+        elif self.model == TINY:
             texts = [render_prompt(domain, pairs[d.pair_id]) + d.response for d in demonstrations]
             policy = build_tiny(texts, domain, self.tiny, seed).to(context.recipe.device)
         else:
