@@ -40,12 +40,16 @@ def evaluate(
     max_new_tokens: LengthOption = 128,
     encoding: EncodingOption = None,
     as_written: AsWrittenOption = False,
+    mode: Annotated[
+        str, typer.Option("--mode", help="reason, or label: the label distribution alone, without a response.")
+    ] = "reason",
 ) -> None:
     """Measure a model on labelled pairs: metrics with intervals, per class and slice."""
     from taosr_she.data.validate import load_pairs
     from taosr_she.domain.annotation import read_annotations
     from taosr_she.domain.malformed import malformed_warning
     from taosr_she.judge.decision import WRITTEN, saved_decision
+    from taosr_she.judge.mode import check_mode
     from taosr_she.model.domain_file import choose_domain
 
     mapped, quarantine = columns(column), out / "quarantine.jsonl"
@@ -53,6 +57,7 @@ def evaluate(
     for written in ("quarantine.jsonl", "predictions.jsonl", "results.json"):
         not_an_input("--out", out / written, pairs, *([annotations] if annotations else []))
     screen, shop = terminal(), choose_domain(domain, model, force_domain)
+    way = check_mode(shop, mode)
     references = read_annotations(annotations) if annotations else []
     loaded = load_pairs(
         pairs, shop, layout=layout, columns=mapped, require_label=True, quarantine=quarantine, encoding=encoding
@@ -62,6 +67,7 @@ def evaluate(
         raise UserError(f"{pairs}: no usable labelled pair (see {quarantine})")
     decision = WRITTEN if as_written else saved_decision(model, shop)
     how = "" if decision == WRITTEN else f", decision rule {decision.name}"
+    how += ", mode label" if way == "label" else ""
     screen.print(f"measuring {model} on {len(loaded.pairs)} pairs, domain '{shop.name}'{how}", soft_wrap=True)
 
     from taosr_she.base.files import write_json
@@ -69,6 +75,7 @@ def evaluate(
     from taosr_she.evaluate.prediction import write_predictions
     from taosr_she.evaluate.results import model_results, true_labels
     from taosr_she.evaluate.run import predict_in_parts
+    from taosr_she.evaluate.tiers import tier_results, with_tiers
     from taosr_she.examine.verifier import Verifier
     from taosr_she.model.policy import load_policy
     from taosr_she.recipe.progress import Progress
@@ -79,18 +86,21 @@ def evaluate(
                            "run the same command again to start over"), Progress(screen) as progress:  # fmt: skip
         policy = load_policy(model, device, "auto")
         update, started = progress.stage("judging", len(loaded.pairs)), time.perf_counter()
-        for part in predict_in_parts(policy, shop, loaded.pairs, Verifier(shop, references), max_new_tokens, decision):
+        truth = Verifier(shop, references)
+        for part in predict_in_parts(policy, shop, loaded.pairs, truth, max_new_tokens, decision, way):
             rows += part
             update(len(rows), f"{sum(row.reason is not None for row in rows)} malformed")
-        speed = sum(row.tokens for row in rows) / (time.perf_counter() - started)
+        seconds = time.perf_counter() - started
         progress.say("computing metrics and intervals")
+        tiers = tier_results(shop, rows, decision, resamples=1000, seed=0)
         results: dict[str, Any] = {
-            "models": {"model": model_results(shop, rows, resamples=1000, seed=0)},
+            "models": {"model": with_tiers(model_results(shop, rows, resamples=1000, seed=0), tiers)},
             "codes": list(shop.codes), "step_keys": list(shop.step_keys), "split": pairs.name,
             "pairs": len(rows), "paired": [], "notes": [],
             "labels_true": true_labels(shop, rows), "people": human_ceiling(shop, loaded.pairs, 1000, 0),
         }  # fmt: skip
-    results["models"]["model"]["metrics"]["tokens_per_second"] = round(speed, 1)
+    results["models"]["model"]["metrics"]["tokens_per_second"] = round(sum(row.tokens for row in rows) / seconds, 1)
+    results["models"]["model"]["metrics"]["pairs_per_second"] = round(len(rows) / seconds, 1)
     results["models"]["model"]["decision"] = decision.name
     out.mkdir(parents=True, exist_ok=True)
     write_predictions(out / "predictions.jsonl", rows)

@@ -8,9 +8,10 @@ pretrained encoder (`minilm`).
 
 import math
 import re
+import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from inspect import signature
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -28,12 +29,27 @@ if TYPE_CHECKING:
 Baseline = Callable[..., list[Prediction]]
 """`(domain, train, test, seed) -> one prediction for each test pair, in order`.
 
-A baseline with a parameter `development` gets the development pairs, for tuning."""
+A baseline with a parameter `development` gets the development pairs, for tuning. One with a parameter `clock` gets a
+`Clock` for the time in which it answers."""
 STRENGTHS = (0.1, 0.3, 1.0, 3.0, 10.0)
 """Values of the inverse regularisation C among which cross-validation chooses."""
 FOLDS = 3
 MAX_TERMS = 20_000
 """Number of most frequent terms kept of each kind."""
+
+
+class Clock:
+    """Adds up the seconds in which a baseline answers pairs, without those in which it is fitted."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Time this block."""
+        started = time.perf_counter()
+        yield
+        self.seconds += time.perf_counter() - started
 
 
 def majority_baseline(domain: Domain, train: Sequence[Pair], test: Sequence[Pair], seed: int = 0) -> list[Prediction]:
@@ -47,7 +63,9 @@ def majority_baseline(domain: Domain, train: Sequence[Pair], test: Sequence[Pair
     return [prediction(domain, pair, probs) for pair in test]
 
 
-def tfidf_baseline(domain: Domain, train: Sequence[Pair], test: Sequence[Pair], seed: int = 0) -> list[Prediction]:
+def tfidf_baseline(
+    domain: Domain, train: Sequence[Pair], test: Sequence[Pair], seed: int = 0, clock: Clock | None = None
+) -> list[Prediction]:
     """Logistic regression on TF-IDF of query and product and on their overlap, fitted on the labelled training pairs.
 
     Runs on one thread: the matrix products are small, and on a busy machine threads that wait for each other take more
@@ -65,7 +83,8 @@ def tfidf_baseline(domain: Domain, train: Sequence[Pair], test: Sequence[Pair], 
     with one_thread():
         blocks = _Blocks().fit(known)
         model = _fit(blocks.transform(known), _labels(known), choose_strength(known, seed))
-        rows = model.predict_proba(blocks.transform(test)).tolist()
+        with (clock or Clock()).running():
+            rows = model.predict_proba(blocks.transform(test)).tolist()
     column = {str(code): i for i, code in enumerate(model.classes_)}
     return [
         prediction(domain, pair, [row[column[code]] if code in column else 0.0 for code in domain.codes])
@@ -83,12 +102,17 @@ def minilm_baseline(
 
 
 def cross_encoder_baseline(
-    domain: Domain, train: Sequence[Pair], test: Sequence[Pair], seed: int = 0, development: Sequence[Pair] = ()
+    domain: Domain,
+    train: Sequence[Pair],
+    test: Sequence[Pair],
+    seed: int = 0,
+    development: Sequence[Pair] = (),
+    clock: Clock | None = None,
 ) -> list[Prediction]:
     """MiniLM fine-tuned on query and product together. UserError if MiniLM is not available."""
     from taosr_she.evaluate.minilm import cross_encoder_answers
 
-    return cross_encoder_answers(domain, train, test, seed, development)
+    return cross_encoder_answers(domain, train, test, seed, development, clock or Clock())
 
 
 BASELINES: dict[str, Baseline] = {
@@ -113,12 +137,20 @@ def find_baseline(name: str) -> Baseline:
 
 
 def answers_of(
-    name: str, domain: Domain, train: Sequence[Pair], development: Sequence[Pair], test: Sequence[Pair], seed: int
+    name: str,
+    domain: Domain,
+    train: Sequence[Pair],
+    development: Sequence[Pair],
+    test: Sequence[Pair],
+    seed: int,
+    clock: Clock | None = None,
 ) -> list[Prediction]:
-    """A baseline's predictions for `test`, checked; fitted on `train`, and tuned on `development` if it accepts it."""
+    """A baseline's predictions for `test`, checked; fitted on `train`, and tuned on `development` if it accepts it.
+    `clock` then has the seconds of answering `test`, or 0 if the baseline does not tell."""
     fit = find_baseline(name)
-    tuned = {"development": development} if "development" in signature(fit).parameters else {}
-    return checked_predictions(name, domain, test, fit(domain, train, test, seed, **tuned))
+    offered = {"development": development, "clock": clock or Clock()}
+    taken = {key: value for key, value in offered.items() if key in signature(fit).parameters}
+    return checked_predictions(name, domain, test, fit(domain, train, test, seed, **taken))
 
 
 def checked_predictions(

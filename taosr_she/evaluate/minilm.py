@@ -26,7 +26,7 @@ from taosr_she.base.errors import UserError
 from taosr_she.data.split import split_by_query
 from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Pair
-from taosr_she.evaluate.baselines import labelled, majority_baseline, one_thread, prediction, product_text
+from taosr_she.evaluate.baselines import Clock, labelled, majority_baseline, one_thread, prediction, product_text
 from taosr_she.evaluate.labels import label_counts, macro_f1
 from taosr_she.evaluate.prediction import Prediction
 from taosr_she.model.loading import no_progress_bars, silent
@@ -79,7 +79,7 @@ def minilm_answers(
 
 
 def cross_encoder_answers(
-    domain: Domain, train: Sequence[Pair], test: Sequence[Pair], seed: int, development: Sequence[Pair]
+    domain: Domain, train: Sequence[Pair], test: Sequence[Pair], seed: int, development: Sequence[Pair], clock: Clock
 ) -> list[Prediction]:
     """MiniLM fine-tuned on query and product together to predict the grade; cross-entropy with balanced classes.
 
@@ -125,7 +125,8 @@ def cross_encoder_answers(
             if score > best:
                 best, state = score, copy.deepcopy(encoder.state_dict())
         encoder.load_state_dict(state)
-        rows = _probabilities(encoder, test)
+        with clock.running():
+            rows = _probabilities(encoder, test)
     return [prediction(domain, pair, row.tolist()) for pair, row in zip(test, rows, strict=True)]
 
 

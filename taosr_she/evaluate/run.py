@@ -43,7 +43,7 @@ def predict(
     judgements, seconds = judge_pairs(policy, domain, pairs, greedy(max_new_tokens), batch_rows, mode=mode)
     pairs_per_second = len(pairs) / (time.perf_counter() - started)
     tokens = sum(judged.tokens for judged in judgements)
-    return Predicted(examined(pairs, judgements, examiner), tokens / seconds, pairs_per_second)
+    return Predicted(_examined(domain, pairs, judgements, examiner, mode), tokens / seconds, pairs_per_second)
 
 
 def aligned(domain: Domain, own: Domain, predictions: Sequence[Prediction]) -> list[Prediction]:
@@ -75,7 +75,21 @@ def predict_in_parts(
     parts = in_parts(pairs, part_size(policy))
     judged = judge_in_parts(policy, domain, pairs, greedy(max_new_tokens), decision=decision, mode=mode)
     for part, judgements in zip(parts, judged, strict=True):
-        yield examined(part, judgements, examiner)
+        yield _examined(domain, part, judgements, examiner, mode)
+
+
+def _examined(
+    domain: Domain, pairs: Sequence[Pair], judgements: Sequence[Judgement], examiner: Examiner, mode: Mode
+) -> list[Prediction]:
+    """In mode `label`, steps that were not asked for have no verdict; an examiner would call a missing step wrong."""
+    predictions = examined(pairs, judgements, examiner)
+    if mode == "reason":
+        return predictions
+    asked = [key == domain.step_keys[domain.label_step] for key in domain.step_keys]
+    return [
+        replace(p, verdicts=tuple(v if label else math.nan for v, label in zip(p.verdicts, asked, strict=True)))
+        for p in predictions
+    ]
 
 
 def examined(pairs: Sequence[Pair], judgements: Sequence[Judgement], examiner: Examiner) -> list[Prediction]:

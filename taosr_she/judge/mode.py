@@ -8,8 +8,8 @@ from taosr_she.domain.domain import Domain
 Mode = Literal["reason", "label"]
 
 
-def check_mode(domain: Domain, mode: Mode) -> None:
-    """Raises UserError for an unknown mode, and for mode `label` with a domain whose label step is not the first."""
+def check_mode(domain: Domain, mode: str) -> Mode:
+    """The mode. UserError for an unknown one, and for mode `label` with a domain whose label step is not the first."""
     if mode not in ("reason", "label"):
         raise UserError(f"mode '{mode}': expected reason or label")
     if mode == "label" and domain.label_step != 0:
@@ -19,3 +19,4 @@ def check_mode(domain: Domain, mode: Mode) -> None:
             f"step{'s come' if before > 1 else ' comes'} before it: train with `answer_first: true`, or distil a "
             "student from this model (docs/label-mode.md)"
         )
+    return "label" if mode == "label" else "reason"

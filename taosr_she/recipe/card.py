@@ -91,14 +91,16 @@ def base_model(stages: Mapping[str, Mapping[str, Any]], name: str) -> str:
 
 def _task(domain: Domain) -> Iterator[str]:
     yield "## What it judges"
+    grade, rest = f"one of {len(domain.labels)} grades", len(domain.steps) - 1
+    order = f"{len(domain.steps)} steps, then {grade}" if domain.label_step else f"{grade}, then {rest} steps"
     yield (
         f"Whether a product answers a query, in the domain {code(domain.name)}: "
-        f"{len(domain.steps)} steps, then one of {len(domain.labels)} grades."
+        f"{order if rest else f'{grade}, without reasoning'}."
     )
     grades = [
-        f"| {markdown(grade.code)} | {markdown(grade.name)} | {good} | {markdown(grade.meaning)} |"
-        for grade in domain.labels
-        for good in ("yes" if grade.good else "no",)
+        f"| {markdown(one.code)} | {markdown(one.name)} | {good} | {markdown(one.meaning)} |"
+        for one in domain.labels
+        for good in ("yes" if one.good else "no",)
     ]
     yield "\n".join(["| grade | name | good result | meaning |", "| --- | --- | --- | --- |", *grades])
     steps = [f"{i}. {code(f'[{step.key}]')} {markdown(step.title)}" for i, step in enumerate(domain.steps, start=1)]

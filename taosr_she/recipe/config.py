@@ -105,8 +105,10 @@ class Recipe(Strict):
         return domain.with_overrides(self.domain_overrides) if self.domain_overrides else domain
 
     def domain_before(self, name: str, domain: Domain) -> Domain:
-        """The domain that a stage works in, if `domain` is the run's: that of the checkpoint it starts from."""
-        start = getattr(self.stages[name], "start", None)
+        """The domain that a stage works in, if `domain` is the run's: that of the checkpoint it starts from, if its
+        kind keeps it."""
+        stage = self.stages[name]
+        start = getattr(stage, "start", None) if stage.keeps_domain else None
         return self.domain_of(start, domain) if start in self.stages else domain
 
     def domain_of(self, name: str, domain: Domain) -> Domain:

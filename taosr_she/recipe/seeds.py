@@ -62,7 +62,7 @@ def summarise(results: list[dict[str, Any]]) -> dict[str, Any]:
     models: dict[str, dict[str, Any]] = {}
     for model in results[0]["models"]:
         models[model] = {}
-        for metric in [*metrics, "tokens_per_second"]:
+        for metric in [*metrics, "tokens_per_second", "pairs_per_second"]:
             values = [_value(r, model, metric) for r in results]
             if not any(math.isnan(v) for v in values):
                 mean, low, high = seed_interval(values)
@@ -83,6 +83,9 @@ def seeds_table(summary: dict[str, Any], seeds: list[int]) -> ModelTable:
         cells = [m.get(metric) for m in summary["models"].values()]
         if any(cells):
             rows.append((metric_name(metric), [_cell(metric, c) for c in cells]))
+    speeds = [m.get("pairs_per_second") for m in summary["models"].values()]
+    if any(speeds):
+        rows.append(("pairs/s", ["–" if s is None else f"{s['mean']:,.1f}" for s in speeds]))
     title = f"mean over seeds {', '.join(map(str, seeds))} with 95% t-interval"
     return ModelTable(title, list(summary["models"]), rows)
 

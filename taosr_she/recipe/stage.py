@@ -26,6 +26,8 @@ class Stage(Strict):
     `select` (pairs in `selected.jsonl`), `gsrm`, `scalar_reward_model`. Empty: nothing."""
     checkpoint_is: ClassVar[str] = ""
     """Description of its checkpoint, for the model card. Empty: it writes none."""
+    keeps_domain: ClassVar[bool] = True
+    """Whether a kind with `start` works in the domain of the checkpoint it starts from; else in the run's."""
 
     def reads(self) -> list[tuple[str, str]]:
         """(required output, stage name) of every earlier stage that it reads."""

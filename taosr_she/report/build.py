@@ -8,7 +8,7 @@ from markupsafe import Markup, escape
 
 from taosr_she.base.escape import plain
 from taosr_she.base.files import write_text
-from taosr_she.report.curves import step_keys, training_curves
+from taosr_she.report.curves import own_step_keys, step_keys, training_curves
 from taosr_she.report.examination import examination
 from taosr_she.report.glossary import GLOSSARY, term_of
 from taosr_she.report.load import RunData, load_run
@@ -90,11 +90,12 @@ def duration(seconds: float | None) -> str:
 
 def _responses(run: RunData, names: Names) -> tuple[str, list[ResponseView]]:
     """The responses of the last reinforcement learning stage that kept rollouts, and its name."""
-    keys = step_keys(run)
     for stage in reversed(run.of_kind("rl")):
         rows = choose_rollouts(stage.folder / "rollouts")
         if rows:
-            return names.model(stage.name), [response_view(row, keys, names) for row in rows]
+            return names.model(stage.name), [
+                response_view(row, own_step_keys(stage) or step_keys(run), names) for row in rows
+            ]
         run.gaps.append(f"Stage {stage.name} kept no rollouts.")
     return "", []
 

@@ -75,8 +75,13 @@ def step_keys(run: RunData) -> list[str]:
     """Keys of the K steps: from the results, else from the metrics of a training stage."""
     if run.results:
         return list(run.results["step_keys"])
-    rows = (row for stage in run.of_kind("rl") for row in stage.metrics)
-    return [key.removeprefix("reward_") for key in next(rows, {}) if key.startswith("reward_")]
+    return next((keys for stage in run.of_kind("rl") if (keys := own_step_keys(stage))), [])
+
+
+def own_step_keys(stage: StageData) -> list[str]:
+    """Keys of the K steps in the order of a training stage, which may be another than the run's; empty before its
+    first update."""
+    return [key.removeprefix("reward_") for key in next(iter(stage.metrics), {}) if key.startswith("reward_")]
 
 
 def _panel(

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taosr_she.base.errors import UserError
-from taosr_she.data.demonstration import Demonstration, read_demonstrations, write_demonstrations
+from taosr_she.data.demonstration import Demonstration, fitted, read_demonstrations, write_demonstrations
+from taosr_she.domain.domain import load_domain
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 NAMES = st.lists(TEXT).map(tuple)
@@ -51,3 +52,17 @@ def test_a_bad_line_is_named(tmp_path, line: bytes) -> None:
 def test_a_missing_file_is_named(tmp_path) -> None:
     with pytest.raises(UserError, match="no such file"):
         list(read_demonstrations(tmp_path / "none.jsonl"))
+
+
+def test_demonstrations_are_put_in_the_order_of_a_domain_with_the_label_first() -> None:
+    chorus = load_domain("chorus")
+    whole = Demonstration(
+        "p", "[query] mug\n[category] same\n[attributes] none\n[label] 2 R2", "t", ("near",), ("query",)
+    )
+    exercise = Demonstration("q", "[query] mug", "t", taught=("query",))
+    assert fitted(chorus, [whole, exercise]) == [whole, exercise]
+    first = "[label] 2 R2\n[query] mug\n[category] same\n[attributes] none"
+    assert fitted(chorus.with_overrides({"answer_first": True}), [whole, exercise]) == [
+        Demonstration("p", first, "t", ("near",), ("query",))
+    ]
+    assert fitted(chorus.label_alone(), [whole]) == [Demonstration("p", "[label] 2 R2", "t", ("near",), ())]

@@ -10,8 +10,16 @@ from pydantic import ValidationError
 
 from taosr_she import Judge, Pair, load_judge
 from taosr_she.base.errors import UserError
-from taosr_she.domain.domain import Domain
-from taosr_she.judge.decision import DECISION_FILE, WRITTEN, Decision, decide, save_decision, saved_decision
+from taosr_she.domain.domain import Domain, load_domain
+from taosr_she.judge.decision import (
+    DECISION_FILE,
+    WRITTEN,
+    Decision,
+    decide,
+    decide_tier,
+    save_decision,
+    saved_decision,
+)
 
 CODES = ("4", "3", "2", "1")
 weights = st.lists(st.integers(1, 30), min_size=4, max_size=4)
@@ -49,6 +57,32 @@ def test_the_prior_brings_back_a_rare_label_and_half_the_mass_gives_the_median()
     assert [decide(Decision(rule="tiers", threshold=t), CODES, "4", probs) for t in (0.5, 0.7, 0.8, 1.0)] == [*"4321"]
 
 
+@given(weights, st.floats(0.01, 1), st.sampled_from(["432|1", "43|2|1", "4|321", "4|3|2|1"]))
+def test_a_tier_is_the_best_whose_cumulative_probability_reaches_the_threshold(
+    numbers: list[int], threshold: float, pieces: str
+) -> None:
+    tiers = {f"t{i}": tuple(piece) for i, piece in enumerate(pieces.split("|"))}
+    domain = load_domain("taobao").with_overrides({"tiers": tiers})
+    probs, mass, expected = spread(numbers), 0.0, None
+    for name, codes in tiers.items():
+        mass += sum(probs[code] for code in codes)
+        if expected is None and mass >= threshold - 1e-9:
+            expected = name
+    found = decide_tier(Decision(tier_threshold=threshold), domain, "3", probs)
+    assert found == (expected or f"t{len(tiers) - 1}")
+    # One rule: the tier is that of the grade which rule `tiers` gives at this threshold.
+    grade = decide(Decision(rule="tiers", threshold=threshold), CODES, "3", probs)
+    assert found == domain.tier_of(str(grade))
+
+
+def test_without_label_probabilities_or_tiers() -> None:
+    domain = load_domain("taobao")
+    assert decide_tier(WRITTEN, domain, None, spread([1, 1, 1, 1])) is None
+    assert decide_tier(WRITTEN, domain, "2", None) == "mid"
+    assert decide_tier(WRITTEN, domain.with_overrides({"tiers": {}}), "2", spread([1, 1, 1, 1])) is None
+    assert decide_tier(WRITTEN, domain, "2", spread([1, 1, 1, 9])) == "bad", "unset, it is the tier of the median grade"
+
+
 @pytest.mark.parametrize(
     ("given_", "told"),
     [
@@ -56,6 +90,7 @@ def test_the_prior_brings_back_a_rare_label_and_half_the_mass_gives_the_median()
         ({"rule": "tiers"}, "rule 'tiers' takes threshold, not none"),
         ({"rule": "text", "threshold": 0.5}, "rule 'text' takes no parameter, not threshold"),
         ({"rule": "tiers", "threshold": 0.0}, "greater than 0"),
+        ({"tier_threshold": 1.5}, "less than or equal to 1"),
     ],
 )
 def test_a_rule_has_its_parameters_and_no_others(given_: dict, told: str) -> None:
@@ -66,7 +101,11 @@ def test_a_rule_has_its_parameters_and_no_others(given_: dict, told: str) -> Non
 def test_the_file_beside_the_weights(domain: Domain, tmp_path: Path) -> None:
     assert saved_decision(tmp_path, domain) == WRITTEN == saved_decision("a/name-on-the-hub", domain)
     prior = {"E": 0.7, "S": 0.2, "C": 0.05, "I": 0.05}
-    for decision in (Decision(rule="prior", strength=0.5, prior=prior), Decision(rule="tiers", threshold=0.35)):
+    for decision in (
+        Decision(rule="prior", strength=0.5, prior=prior),
+        Decision(rule="tiers", threshold=0.35),
+        Decision(tier_threshold=0.2),
+    ):
         save_decision(decision, tmp_path)
         assert saved_decision(tmp_path, domain) == decision
     (tmp_path / DECISION_FILE).write_text(json.dumps({"rule": "prior", "strength": 1, "prior": {"4": 1.0}}))

@@ -1,5 +1,7 @@
 """Examples that teach some steps: all headers, the conclusions of the chosen steps, an end where there is one."""
 
+from random import Random
+
 import pytest
 
 from taosr_she.domain.domain import load_domain
@@ -7,7 +9,7 @@ from taosr_she.domain.pair import Pair, Product
 from taosr_she.domain.prompt import render_prompt
 from taosr_she.model.example import IGNORE, answer
 from taosr_she.model.policy import Policy
-from taosr_she.model.taught import teach_steps
+from taosr_she.model.taught import mask_reasoning, teach_steps
 from taosr_she.model.tiny import TinyConfig, build_tiny
 
 CHORUS = load_domain("chorus")
@@ -53,3 +55,25 @@ def test_the_label_alone_is_learnt_after_its_given_header(policy: Policy) -> Non
     assert found.ids == [5, *policy.encode_response("[label] 2")]
     assert learnt(policy, found, [5]).replace(policy.tokenizer.eos_token, "").strip() == "2"
     assert found.labels[-1] == policy.tokenizer.eos_token_id
+
+
+@pytest.mark.parametrize("share", [0.0, 0.4, 0.99])
+def test_masked_reasoning_leaves_the_label_and_the_form(share: float, policy: Policy) -> None:
+    first = CHORUS.with_overrides({"answer_first": True})
+    lines = TEXT.splitlines()
+    text = "\n".join([lines[-1], *lines[:-1]])
+    prompt, whole = [5, 6], answer([5, 6], policy.encode_response(text))
+    conclusions = teach_steps(policy, first, prompt, text, ())  # headers and end alone
+    draws, kept, seen = Random(1), 0, 0
+    for _ in range(50):
+        found = mask_reasoning(policy, first, whole, share, draws)
+        assert found.ids == whole.ids
+        for label, own, form in zip(found.labels, whole.labels, conclusions.labels, strict=True):
+            assert label in (own, IGNORE)
+            if form != IGNORE or own == IGNORE:
+                assert label == own
+        assert "[label] 2" in learnt(policy, found, prompt)
+        reasoning = [i for i, form in enumerate(conclusions.labels) if form == IGNORE and i >= len(prompt)][1:]
+        kept += sum(found.labels[i] != IGNORE for i in reasoning)
+        seen += len(reasoning)
+    assert kept / seen == pytest.approx(1 - share, abs=0.06)

@@ -30,7 +30,7 @@ def test_overrides_replace_values_at_any_depth() -> None:
         (["stages.srpo.settings.updates=0"], "greater than 0"),
         (
             ["stages.srpo.start=nowhere"],
-            "needs an earlier sft or label_sft or rejection or dpo or rl stage called 'nowhere'",
+            "needs an earlier sft or label_sft or rejection or dpo or rl or distil stage called 'nowhere'",
         ),
         (["stages.grpo.kind=magic"], "magic"),
         (["seed"], "expected key=value"),
@@ -52,7 +52,7 @@ def test_overrides_replace_values_at_any_depth() -> None:
         (["stages.data2={}"], "stage 'data2' must be a mapping with `kind`, which is one of market, pairs, sft"),
         (["stages.evaluate.compare=[[sft, nobody]]"], "`compare` names 'nobody', which is not among majority, tfidf"),
         (["stages.evaluate.compare=[[sft, sft]]"], "`compare` sets 'sft' against itself"),
-        (["stages.evaluate.models=[sft, sft]"], "'sft' occurs twice in `models` and `baselines`"),
+        (["stages.evaluate.models=[sft, sft]"], "'sft' occurs twice in `models`, `label_mode` and `baselines`"),
         (["stages.evaluate.baselines=[bm25]"], "'bm25' is none of majority, tfidf, minilm, cross_encoder, and no"),
         (["stages.evaluate.baselines=[json:dumps]"], "json:dumps: cannot be called as (domain, train, test, seed)"),
         (["stages.srpo.settings.credit.rule=srop"], "credit.rule: 'srop' is none of outcome, scalar, process"),

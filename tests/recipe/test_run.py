@@ -53,6 +53,7 @@ def final(out: Path) -> dict[str, object]:
             for model in results["models"].values():
                 model["metrics"].pop("tokens_per_second", None)
                 model["metrics"].pop("training_tokens_per_second", None)
+                model["metrics"].pop("pairs_per_second", None)
             content[name] = results
         elif path.name == "metrics.jsonl":
             rows = [json.loads(line) for line in path.read_text().splitlines()]

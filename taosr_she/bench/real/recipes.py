@@ -55,7 +55,7 @@ def real_recipe(name: str, fold: int, rows: Iterable[str], base: Path, threads: 
             "settings": WARM_UP,
         }  # fmt: skip
     if kinds - {"classic", "zero", "labels"}:
-        stages["sft"] = {"kind": "sft", "continues": LABELS, "settings": SFT}
+        stages["sft"] = {"kind": "sft", "start": LABELS, "settings": SFT}
     for row in rows:
         if ROWS[row].kind in ("dpo", "rl"):
             stages[row] = _stage(setting, ROWS[row])

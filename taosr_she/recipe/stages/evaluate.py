@@ -13,7 +13,7 @@ from taosr_she.base.errors import UserError
 from taosr_she.base.files import write_json
 from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Pair
-from taosr_she.evaluate.baselines import answers_of, find_baseline
+from taosr_she.evaluate.baselines import Clock, answers_of, find_baseline
 from taosr_she.evaluate.choice import DecisionConfig, choose_decision, choose_tier_threshold, decided
 from taosr_she.evaluate.labels import label_counts, label_shares
 from taosr_she.evaluate.people import human_ceiling
@@ -150,10 +150,12 @@ class EvaluateStage(Stage):
         predictions: dict[str, list[Prediction]] = {}
         probed: dict[str, dict[str, list[Prediction]]] = {}
         speed: dict[str, Predicted] = {}
+        pairs_per_second: dict[str, float | None] = {}
         for baseline in self.baselines:
             context.progress.say(f"{context.name}: {short_name(baseline)} is fitted on the training split")
-            answers = answers_of(baseline, domain, training, to_tune, [*development, *pairs], seed)
-            name = short_name(baseline)
+            name, clock = short_name(baseline), Clock()
+            answers = answers_of(baseline, domain, training, to_tune, [*development, *pairs], seed, clock)
+            pairs_per_second[name] = len(answers) / clock.seconds if clock.seconds else None
             predictions[name] = by_rule(name, answers[len(development) :], answers[: len(development)])
         update = context.progress.stage(context.name, len(self.rows))
         for done, (name, stage, mode) in enumerate(self.rows, start=1):
@@ -162,6 +164,7 @@ class EvaluateStage(Stage):
             verifier = Verifier(own, data.truth())
             answer = partial(self._answers, context, policy, own, verifier, mode)
             speed[name] = answer(pairs)
+            pairs_per_second[name] = speed[name].pairs_per_second
             on_development = answer(development).predictions if development else []
             predictions[name] = by_rule(name, speed[name].predictions, on_development)
             if self.decision.saved:
@@ -201,8 +204,9 @@ class EvaluateStage(Stage):
         for name, stage, _ in self.rows:
             metrics = results["models"][name]["metrics"]
             metrics["tokens_per_second"] = round(speed[name].tokens_per_second, 1)
-            metrics["pairs_per_second"] = round(speed[name].pairs_per_second, 1)
             metrics["training_tokens_per_second"] = training_speed(context.stages / stage)
+        for name, each in pairs_per_second.items():
+            results["models"][name]["metrics"]["pairs_per_second"] = None if each is None else round(each, 1)
         names = [row.name for row in self.rows]
         chosen = list(self.compare) or list(pairwise(names))
         results["paired"] = comparisons(domain, predictions, chosen, self.resamples, seed)

@@ -30,18 +30,19 @@ if TYPE_CHECKING:
 class SFTStage(Stage):
     """Supervised fine-tuning on the demonstrations of a data stage."""
 
-    later: ClassVar[dict[str, Any]] = {"domain_overrides": {}, "reasoning_masked": 0.0, "continues": None}
+    later: ClassVar[dict[str, Any]] = {"start": None, "domain_overrides": {}, "reasoning_masked": 0.0}
     kind: Literal["sft"]
     """Name of the kind."""
     offers: ClassVar[str] = "checkpoint"
+    keeps_domain: ClassVar[bool] = False
     checkpoint_is: ClassVar[str] = "a language model fine-tuned on demonstrations of stepwise judging"
     data: str = "data"
     """Name of the data stage."""
     model: str = TINY
     """`tiny`, another short name (`smollm2-135m`: docs/models.md), a folder, or a name on the Hugging Face hub."""
-    continues: str | None = None
-    """Name of an earlier stage from whose checkpoint to train on, instead of `model`. It may have learnt in another
-    domain, for instance the label alone (`domain_overrides`)."""
+    start: str | None = None
+    """Name of an earlier stage whose checkpoint is the start, instead of `model`. Its domain may be another, for
+    instance the label alone: this stage teaches the run's, with `domain_overrides`."""
     other_domain: bool = False
     """Start from `model` even if its `domain.yaml` names another domain than the recipe."""
     domain_overrides: dict[str, Any] = Field(default_factory=dict)
@@ -58,12 +59,13 @@ class SFTStage(Stage):
 
     @model_validator(mode="after")
     def _one_start(self) -> "SFTStage":
-        if self.continues is not None and self.model != TINY:
-            raise ValueError("the stage starts from another (`continues`) or from a `model`: name one of them")
+        if self.start is not None and self.model != TINY:
+            raise ValueError("training starts from a stage (`start`) or from a `model`: name one of them")
         return self
 
     def reads(self) -> list[tuple[str, str]]:
-        return [("data", self.data), *([("checkpoint", self.continues)] if self.continues is not None else [])]
+        start = [("checkpoint", self.start)] if self.start is not None else []
+        return [("data", self.data), *start]
 
     def computed(self) -> dict[str, Any]:
         return {name: value for name, value in super().computed().items() if name != "other_domain"}
@@ -94,7 +96,7 @@ class SFTStage(Stage):
         """UserError when the model is not there or cannot be used, or was trained for another domain than the recipe's
         and `other_domain` does not say that this is meant."""
         domain = self.domain_of(domain)
-        if self.model == TINY:
+        if self.start is not None or self.model == TINY:
             return
         check_folder(self.model)
         if self.other_domain:
@@ -126,8 +128,8 @@ class SFTStage(Stage):
                 f"{context.name}: {len(given) - len(demonstrations)} of {len(given)} demonstrations end before the "
                 "label and are left out: here a response begins with it"
             )
-        if self.continues is not None:
-            policy = context.policy(self.continues)
+        if self.start is not None:
+            policy = context.policy(self.start)
             policy.domain = domain
         elif self.model == TINY:
             texts = [render_prompt(domain, pairs[d.pair_id]) + d.response for d in demonstrations]

@@ -37,7 +37,7 @@ def two_stages(folder: Path, **sft: object) -> Recipe:
                 "labels": {**data, "teacher": "label", "matching": {"count": 30}},
                 "warm_up": {"kind": "sft", "data": "labels", "domain_overrides": {"steps": alone},
                             "settings": {"epochs": 1, "batch_size": 16}},
-                "sft": {"kind": "sft", "continues": "warm_up", "settings": still, **sft},
+                "sft": {"kind": "sft", "start": "warm_up", "settings": still, **sft},
             },
         }
     )  # fmt: skip
@@ -59,10 +59,10 @@ def test_the_label_alone_is_learnt_first_and_the_chain_continues_from_there(tmp_
 
 
 def test_two_starts_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"starts from another \(`continues`\) or from a `model`: name one of them"):
+    with pytest.raises(ValueError, match=r"starts from a stage \(`start`\) or from a `model`: name one of them"):
         two_stages(tmp_path, model="smollm2-135m")
 
 
 def test_a_stage_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"stage 'sft' needs an earlier sft .* called 'start'"):
-        two_stages(tmp_path, continues="start")
+    with pytest.raises(ValueError, match=r"stage 'sft' needs an earlier .*sft.* called 'other'"):
+        two_stages(tmp_path, start="other")
