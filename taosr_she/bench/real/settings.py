@@ -13,9 +13,12 @@ NARROW = {"prompt": {"instruction": "", "show_labels": False, "show_rules": Fals
 """A short prompt: the model learns grades, rules and format from the demonstrations."""
 MATCHING: dict[str, Any] = {"count": 2500}
 """Made-up queries (`data.matching`), without which the model learns the labels by heart (docs/log.md)."""
-WARM_UP: dict[str, Any] = {"epochs": 1, "batch_size": 16, "learning_rate": 1.0e-4, "max_length": 384, "save_every": 50}
-"""The label alone, before the steps."""
-SFT: dict[str, Any] = {"epochs": 1, "batch_size": 16, "learning_rate": 1.0e-4, "max_length": 384, "save_every": 50}
+SFT: dict[str, Any] = {
+    "epochs": 1, "batch_size": 8, "accumulate": 2, "learning_rate": 1.0e-4, "max_length": 384, "save_every": 50,
+}  # fmt: skip
+"""Sixteen examples a step, in two batches because of memory."""
+WARM_UP = SFT
+"""The same for the label alone, before the steps."""
 RL: dict[str, Any] = {
     "updates": 40, "pairs_per_update": 8, "group_size": 8, "learning_rate": 1.0e-5, "schedule": "linear",
     "balance": True,
@@ -47,7 +50,7 @@ class RealSetting:
 
 TYPED = {
     "kind": "pairs", "together": "near", "teacher": "catalogue",
-    "typed": {"queries": "../shared/data/queryner/queries.jsonl.gz", "exercises": 1000},
+    "typed": {"queries": "../shared/data/queryner/queries.jsonl.gz", "exercises": 300},
 }  # fmt: skip
 
 SETTINGS: dict[str, RealSetting] = {
