@@ -20,6 +20,7 @@ from taosr_she.model.sampler import sample_groups
 from taosr_she.model.sampling import Sampling
 from taosr_she.recipe import teaching
 from taosr_she.recipe.config import Recipe
+from taosr_she.recipe.records import check_ours
 from taosr_she.recipe.run import prepare
 from taosr_she.recipe.table import results_table
 from taosr_she.recipe.teaching import Teaching, teacher_distributions
@@ -132,7 +133,6 @@ def test_one_table_holds_all_of_them(run: Path, results: dict[str, Any]) -> None
             assert all(row.steps[:4] == (None,) * 4 and row.steps[4] == row.predicted for row in rows)
     metrics = {name: model["metrics"] for name, model in results["models"].items()}
     assert metrics["first_rl-label"]["ece"] == pytest.approx(metrics["first_rl"]["ece"], abs=1e-4)
-    assert metrics["student-label"]["pairs_per_second"] > 2 * metrics["sft"]["pairs_per_second"]
     assert {(row["a"], row["b"]) for row in results["paired"]} == {("sft", "student-label")}
     rows_of_table = dict(results_table(results).rows)
     assert "tier macro-F1" in rows_of_table and "pairs/s" in rows_of_table
@@ -205,6 +205,11 @@ def test_a_teacher_is_not_asked_twice(run: Path, tmp_path: Path, monkeypatch: py
     assert resumed == whole and asked[before:] == [2]
     known = [row for row in whole.distributions if row is not None]
     assert known and all(sum(row.values()) == pytest.approx(1) for row in known)
+
+
+@pytest.mark.parametrize("stage", ["first", "student", "second"])
+def test_all_that_a_stage_leaves_is_ours_to_clear(run: Path, stage: str) -> None:
+    check_ours(run / "stages" / stage)
 
 
 @pytest.mark.parametrize(
