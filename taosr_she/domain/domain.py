@@ -280,10 +280,10 @@ class Domain(Strict):
         return next((name for name, codes in self.tiers.items() if code in codes), None)
 
     def computed(self) -> dict[str, Any]:
-        """Without the tiers that the domain is shipped with: they change nothing that a model learns, and runs from
-        before there were any still count. Other tiers give other metrics, so they do count."""
+        """Without the tiers of the shipped domains: they change nothing that a model learns, and runs from before there
+        were any still count. Other tiers give other metrics, so they do count."""
         kept = super().computed()
-        if not self.tiers or self.tiers == _shipped_tiers(self.name):
+        if not self.tiers or self.tiers in _shipped_tiers():
             del kept["tiers"]
         return kept
 
@@ -329,8 +329,8 @@ def _changed(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 
 @cache
-def _shipped_tiers(name: str) -> dict[str, tuple[str, ...]]:
-    return load_domain(name).tiers if name in SHIPPED else {}
+def _shipped_tiers() -> list[dict[str, tuple[str, ...]]]:
+    return [load_domain(name).tiers for name in SHIPPED]
 
 
 def _shipped_text(name: str) -> str:

@@ -12,8 +12,12 @@ from taosr_she.base.errors import UserError
 from taosr_she.base.overrides import set_value
 from taosr_she.base.strict_yaml import parse_yaml, read_yaml
 from taosr_she.domain.domain import Domain, load_domain
+from taosr_she.judge.mode import check_mode
+from taosr_she.model.domain_file import difference
 from taosr_she.recipe.stage import Stage
 from taosr_she.recipe.stages import KINDS, find_kind
+from taosr_she.recipe.stages.evaluate import EvaluateStage
+from taosr_she.recipe.stages.rl import RLStage
 from taosr_she.recipe.track import TrackerName
 
 STAGE_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
@@ -98,6 +102,20 @@ class Recipe(Strict):
         """Raises UserError for a stage that would otherwise only fail when it runs."""
         for name, stage in self.stages.items():
             stage.check(name, domain)
+            if isinstance(stage, EvaluateStage):
+                for measured in stage.label_mode:
+                    try:
+                        check_mode(self.domain_of(measured, domain), "label")
+                    except UserError as error:
+                        raise UserError(f"stage '{name}', label_mode of '{measured}': {error}") from error
+            gsrm = stage.examination.gsrm if isinstance(stage, RLStage) else None
+            if gsrm is not None and (
+                where := difference(self.domain_of(gsrm, domain), self.domain_before(name, domain))
+            ):
+                raise UserError(
+                    f"stage '{name}': the GSRM '{gsrm}' reads responses of another domain, which differs in {where}: "
+                    "train a GSRM that starts from the same stage"
+                )
 
     def load_domain(self) -> Domain:
         """The domain with this run's overrides."""

@@ -14,7 +14,6 @@ from taosr_she.examine.hybrid import BAR, Hybrid, check_bar
 from taosr_she.examine.noisy import Noisy
 from taosr_she.examine.verdicts import Examiner
 from taosr_she.examine.verifier import Verifier
-from taosr_she.model.domain_file import difference
 from taosr_she.recipe.context import Context
 from taosr_she.recipe.data_folder import DataFolder
 from taosr_she.train.rl.monitor import Monitor, MonitorConfig
@@ -140,12 +139,6 @@ def _gsrm(context: Context, how: Examination) -> Examiner:
     from taosr_she.examine.gsrm import GSRM
     from taosr_she.recipe.stages.gsrm import REPORT  # whose folder imports this file
 
-    own = context.domain_of(how.gsrm)
-    if (where := difference(own, context.domain)) is not None:
-        raise UserError(
-            f"stage '{context.name}': the GSRM '{how.gsrm}' reads responses of another domain; it differs in {where}: "
-            "train a GSRM that starts from the same stage"
-        )
     report = read_object(context.stages / how.gsrm / REPORT)
     if not report:
         raise UserError(f"{context.stages / how.gsrm / REPORT} is damaged: run again with --redo {how.gsrm}")

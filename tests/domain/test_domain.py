@@ -159,6 +159,7 @@ def test_other_labels_have_no_tiers_unless_they_are_named(tmp_path: Path) -> Non
 
 def test_only_tiers_of_ones_own_count_in_a_fingerprint() -> None:
     assert "tiers" not in TAOBAO.computed() and "tiers" not in TAOBAO.with_overrides({"tiers": {}}).computed()
+    assert "tiers" not in TAOBAO.with_overrides({"name": "shop"}).computed()
     own = {"yes": ("4", "3"), "no": ("2", "1")}
     assert TAOBAO.with_overrides({"tiers": own}).computed()["tiers"] == {"yes": ["4", "3"], "no": ["2", "1"]}
 
