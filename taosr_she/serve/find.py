@@ -31,9 +31,9 @@ def find_model(model: str) -> Found:
         return Found(model, model)
     folder = Path(model)
     run = folder if (folder / "stages").is_dir() else RUNS / model
-    if (run / "stages").is_dir() and model.strip("./"):
+    if model.strip() and (run / "stages").is_dir():
         return Found(str(_last_checkpoint(run)), run.resolve().name)
-    if folder.is_dir():
+    if model.strip() and folder.is_dir():
         place = folder.resolve()
         return Found(model, place.parent.name if place.name in ("checkpoint", "merged") else place.name)
     if model.count("/") == 1 and all(model.split("/")) and not model.startswith("."):

@@ -3,12 +3,14 @@
 import asyncio
 import ipaddress
 import logging
+import os
 import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from taosr_she.base.errors import UserError
 from taosr_she.serve.app import build_app
@@ -39,25 +41,28 @@ def serve(settings: ServeSettings, said: Callable[[str], None]) -> None:
             f"--host {settings.host} can be reached by others, and there are no keys: give --keys FILE (or "
             f"{VARIABLE}), or insist with --without-keys"
         )
-    with _listening(settings) as listener:
+    with listening(settings) as listener:
         host, port = listener.getsockname()[:2]
         said(f"loading {settings.model}")
-        judge = load(settings)
-        service = Service(settings, judge)
+        service = Service(settings, load(settings))
         shown = f"[{host}]" if ":" in host else host
-        said(
-            f"serving {service.name} (domain '{judge.domain.name}', mode {settings.mode}) on http://{shown}:{port}; "
-            "the page of the API is /docs, Ctrl-C stops"
+        ready = (
+            f"serving {service.name} (domain '{service.judge.domain.name}', mode {settings.mode}) on "
+            f"http://{shown}:{port}; the page of the API is /docs, Ctrl-C stops"
         )
-        if asyncio.run(_until_stopped(service, build_app(service, keys, admin_keys), listener)):
+        app = build_app(service, keys, admin_keys)
+        if asyncio.run(_until_stopped(service, app, listener, lambda: said(ready))):
             raise SystemExit(1)
     said("stopped; all accepted requests were answered")
 
 
-async def _until_stopped(service: Service, app: object, listener: socket.socket) -> bool:
-    """Serve until a signal. Returns whether the collector has failed, so that a supervisor must start it again."""
+async def _until_stopped(service: Service, app: ASGIApp, listener: socket.socket, started: Callable[[], None]) -> bool:
+    """Serve until a signal, and call `started` when requests and signals are answered.
+
+    Returns whether the collector has failed, so that a supervisor must start the process again.
+    """
     config = uvicorn.Config(
-        app,  # type: ignore[arg-type]
+        app,
         log_config=None,
         access_log=False,
         server_header=False,
@@ -85,6 +90,7 @@ async def _until_stopped(service: Service, app: object, listener: socket.socket)
     serving = asyncio.create_task(server.serve([listener]))
     while not server.started and not serving.done():
         await asyncio.sleep(0.005)
+    started()
     await asyncio.wait({serving, service.collector}, return_when=asyncio.FIRST_COMPLETED)
     failed = service.collector.done() and not service.collector.cancelled()
     if failed:
@@ -104,15 +110,20 @@ async def _reload(service: Service) -> None:
         await service.reload()
 
 
-def _listening(settings: ServeSettings) -> socket.socket:
+def listening(settings: ServeSettings) -> socket.socket:
     """The listening socket, before the model is loaded: a port in use is found at once."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
-        return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
+        listener = socket.create_server((settings.host, settings.port), family=family, backlog=2048)
     except OSError as error:
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
         raise UserError(
-            f"--host {settings.host} --port {settings.port}: cannot listen ({error.strerror}); choose another"
+            f"--host {settings.host} --port {settings.port}: cannot listen ({reason}); choose another"
         ) from error
+    # Connections inherit it. asyncio does not set it for sockets of this kind, and without it a reply, which is written
+    # in two parts, waits 40 ms for the other side's acknowledgement.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
 
 
 def _is_loopback(host: str) -> bool:
