@@ -9,6 +9,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from taosr_she.engine.attention import inputs
 from taosr_she.engine.cache import make_cache
+from taosr_she.engine.kept import kept_prefix
 from taosr_she.engine.logprobs import picked_logits
 from taosr_she.engine.prefix_tree import shared_prefixes
 from taosr_she.engine.runner import runner
@@ -81,20 +82,32 @@ class SharedPrompts:
         device = group.device
         self.run = runner(model)
         # How much of each prompt is shared, and with which others.
+        kept = kept_prefix(model, prompts)
+        before = 0 if kept is None else len(kept.ids)
         begin, of = [len(p) for p in prompts], list(range(len(prompts)))
         if len(prompts) == len(group):
-            begin, of = shared_prefixes(prompts) or (begin, of)
+            found = shared_prefixes([p[before:] for p in prompts])
+            if found is not None:
+                begin, of = [before + n for n in found[0]], found[1]
+            elif kept is not None and len(prompts) > 1:  # the kept prefix is all that they share
+                begin, of = [before] * len(prompts), [0] * len(prompts)
         first = {c: p for p, c in reversed(list(enumerate(of)))}  # some prompt of each of the C beginnings
         shared = [prompts[first[c]][: begin[first[c]]] for c in range(len(first))]
         width = max(map(len, shared))
-        padded = torch.tensor([p + [0] * (width - len(p)) for p in shared], device=device)  # (C, width)
+        # (C, width - before)
+        padded = torch.tensor([p[before:] + [0] * (width - len(p)) for p in shared], dtype=torch.long, device=device)
         lengths = torch.tensor([len(p) for p in shared], device=device)
-        ends = torch.arange(len(shared), device=device) * width + lengths - 1
+        ends = torch.arange(len(shared), device=device) * (width - before) + lengths - before - 1
         rests = [p[n:] for p, n in zip(prompts, begin, strict=True)]
         longest = max(map(len, rests))
         self.cache = make_cache(model.config, longest + steps)
+        if kept is not None:
+            for layer, states in zip(self.cache.layers, kept.layers, strict=True):
+                layer.update(*(t.expand(len(shared), -1, -1, -1) for t in states))
         # Padding is on the right, where no token of a prompt attends, so no mask is needed.
-        logits = picked_logits(model, padded, ends, past_key_values=self.cache, use_cache=True)  # (C, V)
+        logits = padded.new_empty(0)
+        if padded.numel():
+            logits = picked_logits(model, padded, ends, past_key_values=self.cache, use_cache=True)  # (C, V)
         self.group = torch.tensor(of, device=device)[group]
         self.lengths, self.position = lengths, lengths[self.group]
         hidden = torch.arange(width, device=device) >= lengths[:, None]
