@@ -13,12 +13,12 @@ from taosr_she.model.sampler import sample_groups
 from taosr_she.model.sampling import Sampling
 
 RULES = [5, 9, 3, 11, 7, 4, 8, 12, 6, 13, 21, 30]
-QUERIES = [RULES + [14, 15, 16, 17, 18], RULES + [19, 20, 22, 23, 24, 25]]
+QUERIES = [[*RULES, 14, 15, 16, 17, 18], [*RULES, 19, 20, 22, 23, 24, 25]]
 PROMPTS = {
-    "two queries": [q + [i, i + 1] for q in QUERIES for i in range(5, 9)],
+    "two queries": [[*q, i, i + 1] for q in QUERIES for i in range(5, 9)],
     "nothing else shared": [RULES + [i] * (i - 4) for i in range(5, 9)],
-    "one prompt": [RULES + [26, 27]],
-    "prompt inside another": [RULES + [14], RULES + [14, 15], RULES + [14, 15, 16]],
+    "one prompt": [[*RULES, 26, 27]],
+    "prompt inside another": [[*RULES, 14], [*RULES, 14, 15], [*RULES, 14, 15, 16]],
 }
 
 
@@ -42,6 +42,6 @@ def test_a_kept_prefix_changes_no_logits(
 def test_other_prompts_do_not_use_it(make_policy: Callable[..., Policy]) -> None:
     policy = make_policy("qwen3")
     keep_prefix(policy.model, RULES)
-    for other in ([RULES], [RULES + [1], RULES[:-1] + [1, 2]], [[1, *RULES]]):
+    for other in ([RULES], [[*RULES, 1], [*RULES[:-1], 1, 2]], [[1, *RULES]]):
         assert kept_prefix(policy.model, other) is None
-    assert kept_prefix(make_policy("qwen3").model, [RULES + [1]]) is None
+    assert kept_prefix(make_policy("qwen3").model, [[*RULES, 1]]) is None
