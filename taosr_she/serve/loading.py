@@ -17,8 +17,10 @@ PROBE = {"query": "red boots", "title": "red boots"}
 
 
 def load(settings: ServeSettings) -> Judge:
-    """The judge of these settings, after a first judgement. Raises UserError if it cannot be loaded or gives numbers
-    that are not finite."""
+    """The judge of these settings, after a first judgement.
+
+    Raises UserError if it cannot be loaded, has no room for the rules, or gives numbers that are not finite.
+    """
     source = find_model(settings.model).source
     judge = load_judge(
         source,
@@ -33,7 +35,10 @@ def load(settings: ServeSettings) -> Judge:
     for weight in (*judge.policy.model.parameters(), *judge.policy.model.buffers()):
         weight.data = weight.data.clone()
     keep_rules(judge)
-    probabilities = judge(PROBE).probabilities
+    probe = judge(PROBE)
+    if probe.reason is not None and probe.reason.startswith("prompt too long"):
+        raise UserError(f"model {settings.model}: not even a short pair has room; {probe.reason}")
+    probabilities = probe.probabilities
     if probabilities is not None and not all(map(math.isfinite, probabilities.values())):
         raise UserError(f"model {settings.model}: its probabilities are not finite; it has diverged, serve another")
     return judge

@@ -1,7 +1,6 @@
 """Replies of the service that are the same on every route: JSON, and errors as one line."""
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -66,4 +65,4 @@ def _kind(status: int) -> str:
 def unit(grades: Sequence[float], expected: float) -> float:
     """An expected grade between 0 (worst grade) and 1 (best grade), for formats with such a score."""
     low, high = min(grades), max(grades)
-    return math.nan if high == low else min(1.0, max(0.0, (expected - low) / (high - low)))
+    return min(1.0, max(0.0, (expected - low) / (high - low)))
