@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import cycle
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx
@@ -93,9 +94,21 @@ async def _ask(http: httpx.AsyncClient, body: dict[str, Any], began: float) -> A
     return Answered(answer.status_code, now - sent, judged, now - began)
 
 
+class Running(NamedTuple):
+    """A service that answers."""
+
+    url: str
+    pid: int
+
+    def cpu_seconds(self) -> float:
+        """Time that its threads have computed, which other work on the machine does not lengthen much."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rsplit(") ", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 @contextmanager
-def service(module: str, settings: dict[str, Any], *options: str, threads: int = 1) -> Iterator[str]:
-    """A service of this benchmark as a process with so many threads; gives its URL when it answers."""
+def service(module: str, settings: dict[str, Any], *options: str, threads: int = 1) -> Iterator[Running]:
+    """A service of this benchmark as a process with so many threads, from when it answers."""
     port = free_port()
     command = [sys.executable, "-m", module, json.dumps({**settings, "port": port}), *options]
     env = os.environ | {"OMP_NUM_THREADS": str(threads)}
@@ -114,7 +127,7 @@ def service(module: str, settings: dict[str, Any], *options: str, threads: int =
                 if time.monotonic() > until:
                     raise UserError(f"{module} did not answer within {STARTS_IN:.0f} s") from error
                 time.sleep(0.1)
-        yield url
+        yield Running(url, process.pid)
     finally:
         process.terminate()
         try:

@@ -77,21 +77,25 @@ def _of_model(
     plain = {"model": source, "domain": own, "force_domain": False, "dtype": "auto", "max_new_tokens": tokens}
     ours = {**plain, "device": "cpu", "name": "bench"}
     label = {**ours, "domain": first, "force_domain": True, "mode": "label"}
+    few = {**bodies[0], "candidates": bodies[0]["candidates"][:2]}
     alone = {"batch": CANDIDATES}  # a call fills a batch, so calls are not joined
     with ExitStack() as running:
-        urls = {
+        services = {
             "plain": running.enter_context(service(PLAIN, plain, threads=threads)),
             "reason": running.enter_context(service(OURS, ours, threads=threads)),
             "reason alone": running.enter_context(service(OURS, ours | alone, *UNSHARED, threads=threads)),
             "label": running.enter_context(service(OURS, label, threads=threads)),
             "label alone": running.enter_context(service(OURS, label | alone, *UNSHARED, threads=threads)),
         }
-        turns: dict[str, list[dict[str, float]]] = {way: [] for way in urls}
-        for url in urls.values():
-            closed(url, bodies[:1], 1, 0.01)  # the first request warms up
+        turns: dict[str, list[dict[str, float]]] = {way: [] for way in services}
+        for one in services.values():
+            closed(one.url, [few], 1, 0.01)  # the first request warms up
         for _ in range(rounds):
-            for way, url in urls.items():
-                turns[way].append(closed(url, bodies, clients, seconds))
+            for way, one in services.items():
+                before = one.cpu_seconds()
+                turn = closed(one.url, bodies, clients, seconds)
+                judged = max(1.0, turn["answered"] * CANDIDATES)
+                turns[way].append(turn | {"cpu_ms_per_candidate": 1000 * (one.cpu_seconds() - before) / judged})
                 console.print(
                     f"{source}, {NAMES[way]}: {turns[way][-1]['candidates_per_second']:.1f} candidates/s",
                     highlight=False, soft_wrap=True,
@@ -106,9 +110,9 @@ def _overload(
     """Twice the load that was served, with a queue of about two seconds of work."""
     rate = 2 * served["requests_per_second"]
     queue = max(4 * CANDIDATES, int(2 * served["candidates_per_second"]))
-    with service(OURS, {**ours, "queue": queue, "candidates": CANDIDATES}, threads=threads) as url:
-        closed(url, bodies[:1], 1, 0.01)
-        found = opened(url, bodies, rate, max(seconds, 10 / rate))
+    with service(OURS, {**ours, "queue": queue, "candidates": CANDIDATES}, threads=threads) as one:
+        closed(one.url, bodies[:1], 1, 0.01)
+        found = opened(one.url, bodies, rate, max(seconds, 10 / rate))
     return {"rate": rate, "queue": queue, **found}
 
 
@@ -120,14 +124,16 @@ def table(result: dict[str, Any]) -> str:
     ]
     for model, said in result["models"].items():
         figures, over = said["figures"], said["overload"]
-        base = figures["plain"]["candidates_per_second"]
+        base, cpu = figures["plain"]["candidates_per_second"], figures["plain"]["cpu_ms_per_candidate"]
         lines += [
             "", f"**{model}**", "",
-            "| | candidates/s | factor | requests/s | p50 | p95 | p99 |", "| --- |" + " ---: |" * 6,
+            "| | candidates/s | factor | CPU ms a candidate | factor | requests/s | p50 | p95 | p99 |",
+            "| --- |" + " ---: |" * 8,
         ]  # fmt: skip
         for way, row in figures.items():
             lines.append(
                 f"| {NAMES[way]} | {row['candidates_per_second']:.1f} | {row['candidates_per_second'] / base:.1f} | "
+                f"{row['cpu_ms_per_candidate']:.1f} | {cpu / row['cpu_ms_per_candidate']:.1f} | "
                 f"{row['requests_per_second']:.2f} | {row['p50']:.2f} s | {row['p95']:.2f} s | {row['p99']:.2f} s |"
             )
         lines += [
