@@ -19,13 +19,16 @@ from taosr_she.commands.report import figure, report
 from taosr_she.commands.run import demo, run
 from taosr_she.commands.say import said_when_stopped
 from taosr_she.commands.select import select
+from taosr_she.commands.serve import serve
 from taosr_she.commands.version import versions
 
 app = typer.Typer(
     name="taosr-she", help="Step-examined relevance: train and measure models that judge query-product pairs in steps.",
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
 )  # fmt: skip
-COMMANDS: tuple[Callable[..., None], ...] = (demo, run, evaluate, judge, examine, select, report, figure)
+COMMANDS: tuple[Callable[..., None], ...] = (
+    demo, run, evaluate, judge, serve, examine, select, report, figure,
+)  # fmt: skip
 GROUPS: dict[str, tuple[str, tuple[Callable[..., None], ...]]] = {
     "data": ("Check, convert and generate pairs.", (data.validate, data.convert, data.market)),
     "annotations": (
@@ -36,7 +39,7 @@ GROUPS: dict[str, tuple[str, tuple[Callable[..., None], ...]]] = {
         "Measure speed, and compare methods.",
         (
             bench.speed, bench.device, bench.precision, bench.parts, bench.profile, bench.threads, bench.paper,
-            bench.real,
+            bench.real, bench.serve,
         ),
     ),
 }  # fmt: skip

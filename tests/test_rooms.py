@@ -14,7 +14,7 @@ FLOORS = (
     {"examine"},
     {"evaluate", "select"},
     {"train"},
-    {"report"},
+    {"report", "serve"},
     {"recipe"},
     {"bench"},
     {"commands"},

@@ -8,4 +8,6 @@ measures rates and memory, `results` writes tables.
 
 `paper/` compares all methods on the market, `real/` on real pairs. Both use `cells` (stages as processes),
 `statistics`, `predictions` (kept in a few kilobytes) and `archive` (the file in which they are kept).
+
+`serve/` compares the service with a plain one, and lets it soak.
 """

@@ -1,6 +1,7 @@
 """`taosr-she bench`: measure speed."""
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -136,3 +137,36 @@ def real(
     from taosr_she.bench.real.command import real as measure_real
 
     measure_real(terminal(), out, docs, only or [], fold or [], row or [], render, threads)
+
+
+def serve(
+    out: Annotated[Path, path_option("Folder for serve.json and serve.md.")] = Path("speed"),
+    model: Annotated[
+        list[str] | None, typer.Option(help="Models, as for `serve`. Repeatable. Default: demo, smollm2-135m.")
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Turns of each service.")] = 3,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Seconds of a turn; what was begun is waited for.")] = 10.0,
+    clients: Annotated[int, typer.Option(min=1, help="Clients at the same time.")] = 4,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of each service.")] = 1,
+    max_new_tokens: Annotated[
+        int, typer.Option(min=1, help="Maximum length; 69 is the mean of the demo's responses in SmolLM2's tokens.")
+    ] = 69,
+    soak: Annotated[
+        float, typer.Option(min=0, help="Instead: minutes of mixed load, with reloads and kills, on the first model.")
+    ] = 0.0,
+) -> None:
+    """Compare our service with a plain one over transformers, and overload it; or let it soak. Loopback only."""
+    missing = [
+        package for package in ("fastapi", "uvicorn", "prometheus_client", "httpx") if find_spec(package) is None
+    ]
+    if missing:
+        raise UserError(f"the benchmark needs {', '.join(missing)}: pip install 'taosr-she[serve,teacher]'")
+
+    from taosr_she.bench.serve.measure import measure_serve
+    from taosr_she.bench.serve.soak import soak as let_soak
+
+    models = model or ["demo", "smollm2-135m"]
+    if soak:
+        let_soak(terminal(), out, models[0], soak)
+    else:
+        measure_serve(terminal(), out, models, rounds, seconds, clients, threads, max_new_tokens)

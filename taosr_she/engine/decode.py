@@ -9,6 +9,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from taosr_she.engine.attention import inputs
 from taosr_she.engine.cache import make_cache
+from taosr_she.engine.kept import kept_prefix
 from taosr_she.engine.logprobs import picked_logits
 from taosr_she.engine.prefix_tree import shared_prefixes
 from taosr_she.engine.runner import runner
@@ -81,25 +82,38 @@ class SharedPrompts:
         device = group.device
         self.run = runner(model)
         # How much of each prompt is shared, and with which others.
+        kept = kept_prefix(model, prompts)
+        before = 0 if kept is None else len(kept.ids)
         begin, of = [len(p) for p in prompts], list(range(len(prompts)))
         if len(prompts) == len(group):
-            begin, of = shared_prefixes(prompts) or (begin, of)
+            found = shared_prefixes([p[before:] for p in prompts])
+            if found is not None:
+                begin, of = [before + n for n in found[0]], found[1]
+            elif kept is not None and len(prompts) > 1:  # the kept prefix is all that they share
+                begin, of = [before] * len(prompts), [0] * len(prompts)
         first = {c: p for p, c in reversed(list(enumerate(of)))}  # some prompt of each of the C beginnings
         shared = [prompts[first[c]][: begin[first[c]]] for c in range(len(first))]
         width = max(map(len, shared))
-        padded = torch.tensor([p + [0] * (width - len(p)) for p in shared], device=device)  # (C, width)
+        # (C, width - before)
+        padded = torch.tensor([p[before:] + [0] * (width - len(p)) for p in shared], dtype=torch.long, device=device)
         lengths = torch.tensor([len(p) for p in shared], device=device)
-        ends = torch.arange(len(shared), device=device) * width + lengths - 1
+        ends = torch.arange(len(shared), device=device) * (width - before) + lengths - before - 1
         rests = [p[n:] for p, n in zip(prompts, begin, strict=True)]
         longest = max(map(len, rests))
         self.cache = make_cache(model.config, longest + steps)
+        if kept is not None:
+            for layer, states in zip(self.cache.layers, kept.layers, strict=True):
+                layer.update(*(t.expand(len(shared), -1, -1, -1) for t in states))
         # Padding is on the right, where no token of a prompt attends, so no mask is needed.
-        logits = picked_logits(model, padded, ends, past_key_values=self.cache, use_cache=True)  # (C, V)
+        logits = padded.new_empty(0)
+        if padded.numel():
+            logits = picked_logits(model, padded, ends, past_key_values=self.cache, use_cache=True)  # (C, V)
         self.group = torch.tensor(of, device=device)[group]
         self.lengths, self.position = lengths, lengths[self.group]
         hidden = torch.arange(width, device=device) >= lengths[:, None]
         self.bias = _bias(hidden)[:, None, None] if bool(hidden.any()) else None  # (C, 1, 1, W)
         self.own_bias: Tensor | None = None  # (R, 1, 1, longest + steps, with the prompt where that is copied)
+        self.rests_bias: Tensor | None = None
         self.copied = (
             speedups().copied_prompts
             and self.copies
@@ -215,21 +229,34 @@ class SharedPrompts:
 
     def _many(self, query: Tensor, key: Tensor, value: Tensor, shared: Sequence[Tensor], scale: float) -> Tensor:
         """The first tokens of each row, several at once: (R, H, n, D)."""
-        keys, values = (torch.cat([t[self.group], new], dim=2) for t, new in zip(shared, (key, value), strict=True))
+        keys, values = (self._prepended(t, new) for t, new in zip(shared, (key, value), strict=True))
         repeats = query.shape[1] // key.shape[1]
         if repeats > 1 and query.device.type != "cpu":  # with a mask, only the CPU's kernel shares key heads
             keys, values = (t.repeat_interleave(repeats, dim=1) for t in (keys, values))
-        new = key.shape[2]
-        own = _bias(torch.ones(new, new, dtype=torch.bool, device=key.device).triu(1)).expand(len(query), 1, -1, -1)
-        if self.own_bias is not None:
-            own = own + self.own_bias[..., :new]
-        before = torch.zeros(len(shared[0]), 1, 1, shared[0].shape[2], device=key.device)
-        before = (before if self.bias is None else self.bias)[self.group].expand(-1, -1, new, -1)
-        # A padded query attends at least to its prompt, so no row of the softmax is empty.
-        bias = torch.cat([before, own], dim=-1).to(query.dtype)
+        if self.rests_bias is None:  # the same for all layers
+            self.rests_bias = self._bias_of_rests(len(query), key.shape[2], shared[0]).to(query.dtype)
+        bias = self.rests_bias
         return scaled_dot_product_attention(
             query, keys, values, attn_mask=bias, scale=scale, enable_gqa=keys.shape[1] != query.shape[1]
         )
+
+    def _prepended(self, shared: Tensor, new: Tensor) -> Tensor:
+        """Keys or values of each row's prompt (C, H_kv, W, D), followed by its own (R, H_kv, n, D)."""
+        width = shared.shape[2]
+        whole = new.new_empty(len(new), new.shape[1], width + new.shape[2], new.shape[3])
+        torch.index_select(shared, 0, self.group, out=whole[:, :, :width])
+        whole[:, :, width:] = new
+        return whole
+
+    def _bias_of_rests(self, rows: int, new: int, shared: Tensor) -> Tensor:
+        """(R, 1, n, W + n): what the first n tokens of each row may see."""
+        own = _bias(torch.ones(new, new, dtype=torch.bool, device=shared.device).triu(1)).expand(rows, 1, -1, -1)
+        if self.own_bias is not None:
+            own = own + self.own_bias[..., :new]
+        before = torch.zeros(len(shared), 1, 1, shared.shape[2], device=shared.device)
+        before = (before if self.bias is None else self.bias)[self.group].expand(-1, -1, new, -1)
+        # A padded query attends at least to its prompt, so no row of the softmax is empty.
+        return torch.cat([before, own], dim=-1)
 
 
 def _by_key_head(query: Tensor, key: Tensor) -> Tensor:

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 
 from taosr_she.engine.attention import Unsupported, obstacle, say_once
+from taosr_she.engine.decode import SharedPrompts
+from taosr_she.engine.kept import kept_prefix
 from taosr_she.engine.logprobs import logits_at, response_logprobs, token_logprobs
 from taosr_she.engine.packing import Pack
 from taosr_she.engine.prefix_tree import shared_prefixes
@@ -61,6 +63,8 @@ def shared_logprobs(
 def next_logits(model: Any, sequences: Sequence[list[int]]) -> Tensor:
     """Logits (N, V) after the last token of each of N sequences; common prefixes are run once."""
     device = model.get_input_embeddings().weight.device
+    if sequences and shares(model) and kept_prefix(model, sequences) is not None:
+        return SharedPrompts(model, sequences, torch.arange(len(sequences), device=device), 0).logits
     shared = shared_prefixes(sequences) if shares(model) else None
     if shared is None:
         ends = torch.tensor([len(s) - 1 for s in sequences], device=device)

@@ -21,6 +21,8 @@ class Speedups:
     """Small prompts are copied to their rows while decoding on a CPU (`decode`)."""
     shared_prompts: bool = True
     """Common prefixes of prompts are run once, in decoding, label probabilities and the update."""
+    kept_prefixes: bool = True
+    """A service runs the rules, with which all prompts begin, once for all batches (`kept`)."""
     labels_in_decoding: bool = True
     """Label probabilities are read during decoding, where the label is written, not in an extra pass."""
     recorded_steps: bool = True

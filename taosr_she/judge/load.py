@@ -13,7 +13,7 @@ from taosr_she.domain.pair import Pair
 from taosr_she.judge.decision import WRITTEN, Decision, saved_decision
 from taosr_she.judge.judgement import Judgement, refusal
 from taosr_she.judge.mode import Mode, check_mode
-from taosr_she.judge.pairs import judge_in_parts
+from taosr_she.judge.pairs import Written, judge_in_parts
 from taosr_she.model.domain_file import choose_domain
 from taosr_she.model.policy import Policy, load_policy
 from taosr_she.model.sampling import Sampling
@@ -40,36 +40,45 @@ class Judge:
     mode: Mode = "reason"  # `label`: the label distribution alone, without a response
 
     @overload
-    def __call__(self, pairs: PairLike, progress: Callable[[int], None] | None = None) -> Judgement: ...
-    @overload
-    def __call__(self, pairs: Iterable[PairLike], progress: Callable[[int], None] | None = None) -> list[Judgement]: ...
     def __call__(
-        self, pairs: PairLike | Iterable[PairLike], progress: Callable[[int], None] | None = None
+        self, pairs: PairLike, progress: Callable[[int], None] | None = None, written: Written | None = None
+    ) -> Judgement: ...
+    @overload
+    def __call__(
+        self, pairs: Iterable[PairLike], progress: Callable[[int], None] | None = None, written: Written | None = None
+    ) -> list[Judgement]: ...
+    def __call__(
+        self,
+        pairs: PairLike | Iterable[PairLike],
+        progress: Callable[[int], None] | None = None,
+        written: Written | None = None,
     ) -> Judgement | list[Judgement]:
         """The judgement of one pair, or the judgements of several in their order.
 
         A pair that cannot be judged (no title, an attribute that is not text, too long for the model, ...) gets a
         judgement with a reason and no label; the others are judged. Human labels in pairs or rows are ignored.
-        `progress` is called after every part with the number of pairs judged so far.
+        `progress` is called after every part with the number of pairs judged so far, `written` with the number of a
+        pair and the next piece of its response while the model writes.
         Probabilities may differ in rounding, depending on the other pairs of the same part.
 
         Raises TypeError for anything that is neither Pair nor dict, and UserError for a problem with the model.
         """
         if isinstance(pairs, Pair | Mapping):
-            return self([pairs], progress)[0]
+            return self([pairs], progress, written)[0]
         judgements: list[Judgement] = []
-        for part in self.in_parts(pairs):
+        for part in self.in_parts(pairs, written):
             judgements += part
             if progress is not None:
                 progress(len(judgements))
         return judgements
 
-    def in_parts(self, pairs: Iterable[PairLike]) -> Iterator[list[Judgement]]:
+    def in_parts(self, pairs: Iterable[PairLike], written: Written | None = None) -> Iterator[list[Judgement]]:
         """The same, part by part, for more pairs than fit in memory. Pairs are read as they are needed."""
         if isinstance(pairs, str | bytes):
             raise TypeError("pairs are Pair objects or dicts with `query` and `title`, not text")
+        read = map(self._read, pairs)
         return judge_in_parts(
-            self.policy, self.domain, map(self._read, pairs), self.sampling, self.seed, self.decision, self.mode
+            self.policy, self.domain, read, self.sampling, self.seed, self.decision, self.mode, written
         )
 
     def _read(self, row: PairLike) -> Pair | Judgement:

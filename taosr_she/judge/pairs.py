@@ -6,7 +6,8 @@ with the label step first, because in any other the label depends on the steps b
 """
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from typing import NamedTuple, TypeVar
 
@@ -18,11 +19,13 @@ from taosr_she.judge.judgement import Judgement, judgement, label_judgement, ref
 from taosr_she.judge.mode import Mode, check_mode
 from taosr_she.model.label_probs import label_distribution, label_tokens, read_labels
 from taosr_she.model.policy import Policy
-from taosr_she.model.responses import parse_rollouts
+from taosr_she.model.responses import parse_rollouts, pieces
 from taosr_she.model.sampler import sample_groups
 from taosr_she.model.sampling import Sampling
 
 T = TypeVar("T")
+Written = Callable[[int, str], None]
+"""Called with the number of a pair and the next piece of its response."""
 
 PART_PAIRS = {"cpu": 64, "cuda": 256}
 """Number of pairs in a part of `judge_in_parts`, generated together. On a CPU, larger parts are not faster."""
@@ -49,13 +52,15 @@ def judge_pairs(
     seed: int = 0,
     decision: Decision = WRITTEN,
     mode: Mode = "reason",
+    written: Written | None = None,
 ) -> Judged:
     """Judgements of all pairs, at most `batch_rows` responses generated at a time; `seed` counts when sampling.
 
     A pair whose prompt leaves no room for a response of `max_new_tokens` is not given to the model: its judgement has a
     reason instead of a label, and the other pairs are judged. In mode `label`, `sampling` and `seed` do not count, and
-    the judgements have no response and no step but the label. Raises UserError for a problem with the model, and in
-    mode `label` for a domain that does not have the label step first.
+    the judgements have no response and no step but the label. `written` is called with the number of a pair and the
+    next piece of its response while the model writes. Raises UserError for a problem with the model, and in mode
+    `label` for a domain that does not have the label step first.
     """
     check_mode(domain, mode)
     if mode == "label":
@@ -67,7 +72,8 @@ def judge_pairs(
     tokens = label_tokens(policy, domain)
     put = [prompts[i] for i in asked]
     watched = tokens.firsts if speedups().labels_in_decoding else None
-    rollouts = sample_groups(policy, put, 1, sampling, seed, batch_rows, watched or ())
+    heard = None if written is None else pieces(policy, lambda row, text: written(asked[row], text))
+    rollouts = sample_groups(policy, put, 1, sampling, seed, batch_rows, watched or (), heard)
     seconds = time.perf_counter() - started
     responses = parse_rollouts(policy, domain, rollouts)
     rows = read_labels(policy, domain, tokens, put, rollouts, responses, batch_rows)
@@ -96,13 +102,19 @@ def judge_in_parts(
     seed: int = 0,
     decision: Decision = WRITTEN,
     mode: Mode = "reason",
+    written: Written | None = None,
 ) -> Iterator[list[Judgement]]:
     """Judgements of all pairs in order, part by part. So memory is needed only for one part, and the caller can report
-    progress. Pairs are read as they are needed. Items that are already judgements (refusals) keep their position."""
+    progress. Pairs are read as they are needed. Items that are already judgements (refusals) keep their position.
+    `written` is as for `judge_pairs`, with the number of the item."""
     size = part_size(policy)
     for number, part in enumerate(in_parts(pairs, size)):
+        places = [i for i, pair in enumerate(part, number * size) if isinstance(pair, Pair)]
         asked = [pair for pair in part if isinstance(pair, Pair)]
-        judged = iter(judge_pairs(policy, domain, asked, sampling, size, seed + number, decision, mode).judgements)
+        heard = None if written is None else partial(_at, written, places)
+        judged = iter(
+            judge_pairs(policy, domain, asked, sampling, size, seed + number, decision, mode, heard).judgements
+        )
         yield [next(judged) if isinstance(pair, Pair) else pair for pair in part]
 
 
@@ -127,6 +139,10 @@ def _by_label(policy: Policy, domain: Domain, pairs: Sequence[Pair], batch_rows:
             reason = f"prompt too long: with the label it exceeds the model's {policy.positions} positions"
             judgements.append(refusal(domain, pair.pair_id, reason))
     return Judged(judgements, seconds)
+
+
+def _at(written: Written, places: Sequence[int], number: int, text: str) -> None:
+    written(places[number], text)
 
 
 def part_size(policy: Policy) -> int:

@@ -1,6 +1,6 @@
 """Responses of a policy to pairs, outside the training loop: sampled, decoded and split into steps."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from taosr_she.domain.domain import Domain
@@ -36,3 +36,24 @@ def parse_rollouts(policy: Policy, domain: Domain, rollouts: Rollouts) -> list[R
         parse_response(domain, decode_response(policy.tokenizer, row[mask].tolist()), finished)
         for row, mask, finished in zip(ids, masks, rollouts.finished.tolist(), strict=True)
     ]
+
+
+def pieces(policy: Policy, said: Callable[[int, str], None]) -> Callable[[list[int], list[int]], None]:
+    """For `sample_groups(heard=...)`: calls `said` with the number of a row and its next piece of text.
+
+    Bytes of an unfinished character wait for the rest of it. The pieces of a row together are the beginning of its
+    text, or all of it.
+    """
+    ids: dict[int, list[int]] = {}
+    told: dict[int, int] = {}
+
+    def heard(rows: list[int], tokens: list[int]) -> None:
+        for row, token in zip(rows, tokens, strict=True):
+            ids.setdefault(row, []).append(token)
+            text = decode_response(policy.tokenizer, ids[row]).rstrip("\ufffd")
+            before = told.get(row, 0)
+            if len(text) > before:
+                told[row] = len(text)
+                said(row, text[before:])
+
+    return heard

@@ -1,6 +1,6 @@
 """The group sampler: each prompt is run once for its whole group, and finished rows leave the batch."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,14 +51,16 @@ def sample_groups(
     seed: int,
     max_rows: int = 512,
     watched: Sequence[int] = (),
+    heard: Callable[[list[int], list[int]], None] | None = None,
 ) -> Rollouts:
     """Generate `group_size` responses to each prompt (token ids).
 
     At most `max_rows` responses (but at least one group) are generated at a time, prompts of similar length together.
     The random numbers of row b depend only on (seed, b), not on its neighbours, on `max_rows`, or on finished rows. The
-    same call gives the same rollouts. The raw logits of the tokens `watched` are kept at every position. Raises
-    UserError if a prompt leaves no room for a response, if the model keeps no keys and values (pure state space models)
-    or gives other answers in a batch, and if its output is not finite.
+    same call gives the same rollouts. The raw logits of the tokens `watched` are kept at every position. `heard` is
+    called after every step with the numbers of the rows that go on and their new tokens. Raises UserError if a prompt
+    leaves no room for a response, if the model keeps no keys and values (pure state space models) or gives other
+    answers in a batch, and if its output is not finite.
     """
     if "past_key_values" not in inputs(type(policy.model).forward):
         raise UserError(f"{type(policy.model).__name__} keeps no keys and values: use a model with attention")
@@ -84,7 +86,8 @@ def sample_groups(
             chosen = order[start : start + step]
             into = torch.tensor([p * group_size + g for p in chosen for g in range(group_size)])
             with generating(policy.model, len(into)):
-                part = _sample_chunk(policy, [prompts[p] for p in chosen], group_size, sampling, into, seed, watched)
+                some = [prompts[p] for p in chosen]
+                part = _sample_chunk(policy, some, group_size, sampling, into, seed, watched, heard)
             ids[into], logprobs[into], lengths[into], finished[into], seen[into] = (t.cpu() for t in part)
     if not bool(logprobs.isfinite().all()):
         raise UserError("the model's output is not finite: it has diverged; lower the learning rate or use float32")
@@ -108,6 +111,7 @@ def _sample_chunk(
     rows: torch.Tensor,
     seed: int,
     watched: Sequence[int],
+    heard: Callable[[list[int], list[int]], None] | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """For the R rollouts with the numbers `rows`: ids (R, T), logprobs (R, T), lengths (R,), finished (R,), and logits
     of the watched tokens (R, T, W).
@@ -136,6 +140,8 @@ def _sample_chunk(
         ended = (tokens[:, None] == end_ids).any(dim=1) & ~done
         lengths[live] = torch.where(ended, step + 1, lengths[live])
         done |= ended
+        if heard is not None:
+            heard(rows[live[~done].cpu()].tolist(), tokens[~done].tolist())
         if step + 1 == steps:
             break
         if (step + 1) % look_every == 0:

@@ -198,3 +198,13 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
     with pytest.raises(AttributeError, match="'taosr_she' has no attribute 'load_jugde'"):
         taosr_she.load_jugde  # noqa: B018
     assert all(getattr(taosr_she, name).__name__ == name for name in taosr_she.__all__)
+
+
+def test_pieces_of_responses_are_told_while_the_model_writes(judge: Judge) -> None:
+    rows = [{"query": "red boots", "title": title} for title in ("red boots", "", "blue boots")]
+    told: dict[int, list[str]] = {}
+    judged = judge(rows, written=lambda number, text: told.setdefault(number, []).append(text))
+    assert told.keys() == {0, 2} and len(told[0]) > 5
+    for number in told:
+        assert "".join(told[number]) == judged[number].response
+    assert judge(rows) == judged
