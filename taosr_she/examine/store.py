@@ -19,7 +19,7 @@ from taosr_she.domain.pair import Annotation
 from taosr_she.examine.database import begin_write, check_table, create_tables, open_engine, patiently, told
 
 if TYPE_CHECKING:
-    from sqlalchemy import ColumnElement, Row, Select, Table
+    from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, Table
 
 Kind = Literal["reference", "verdict"]
 WRITE_CHUNK = 1000  # records in a transaction: long enough to be quick, short enough that other writers get in
@@ -78,6 +78,16 @@ class AnnotationStore:
         check_table(self._engine, self._table, self._name, may_be_missing=create)
         if create:
             create_tables(self._engine, self._table.metadata, self._name)
+
+    @property
+    def engine(self) -> "Engine":
+        """The database, for tables that others keep beside the annotations."""
+        return self._engine
+
+    @property
+    def name(self) -> str:
+        """The path or URL, without secrets."""
+        return masked(str(self._name))
 
     def __enter__(self) -> "AnnotationStore":
         return self
@@ -174,17 +184,33 @@ class AnnotationStore:
 
     def _write(self, rows: list[dict[str, Any]]) -> int:
         def replace() -> int:
-            # Delete and insert instead of an upsert: the same on every database, and the new row is the latest.
-            replaced = 0
             with begin_write(self._engine) as connection:
-                for chunk in _chunks([row["key"] for row in rows]):
-                    statement = self._table.delete().where(self._table.c.key.in_(chunk))
-                    replaced += connection.execute(statement).rowcount
-                connection.execute(self._table.insert(), rows)
-            return len(rows) - replaced
+                return _replace(connection, rows)
 
         with told(self._name, "cannot be written"):
             return patiently(replace, self._name)
+
+
+def put_records(connection: "Connection", annotations: Sequence[Annotation]) -> None:
+    """Keep annotations, none of which has the same key as another, within the caller's transaction."""
+    if annotations:
+        _replace(connection, [_row(a) for a in annotations])
+
+
+def drop_records(connection: "Connection", annotations: Sequence[Annotation]) -> None:
+    """Forget these records, if they are there, within the caller's transaction."""
+    for chunk in _chunks([_row(a)["key"] for a in annotations]):
+        connection.execute(_table().delete().where(_table().c.key.in_(chunk)))
+
+
+def _replace(connection: "Connection", rows: list[dict[str, Any]]) -> int:
+    """Returns how many rows are new. Delete and insert instead of an upsert: the same on every database, and the new
+    row is the latest."""
+    replaced = 0
+    for chunk in _chunks([row["key"] for row in rows]):
+        replaced += connection.execute(_table().delete().where(_table().c.key.in_(chunk))).rowcount
+    connection.execute(_table().insert(), rows)
+    return len(rows) - replaced
 
 
 @cache
