@@ -11,7 +11,7 @@ import typer
 from taosr_she.base.errors import UNWRITABLE, Stopped, UserError
 from taosr_she.base.escape import one_line
 from taosr_she.base.secret import masked
-from taosr_she.commands import annotations, bench, data, model
+from taosr_she.commands import annotate, annotations, bench, data, model
 from taosr_she.commands.evaluate import evaluate
 from taosr_she.commands.examine import examine
 from taosr_she.commands.judge import judge
@@ -28,6 +28,7 @@ app = typer.Typer(
 COMMANDS: tuple[Callable[..., None], ...] = (demo, run, evaluate, judge, examine, select, report, figure)
 GROUPS: dict[str, tuple[str, tuple[Callable[..., None], ...]]] = {
     "data": ("Check, convert and generate pairs.", (data.validate, data.convert, data.market)),
+    "annotate": ("The page on which people judge steps.", (annotate.queue, annotate.link, annotate.serve)),
     "annotations": (
         "Annotations: import, export, agreement.", (annotations.import_, annotations.export, annotations.agreement)
     ),

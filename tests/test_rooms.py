@@ -14,7 +14,7 @@ FLOORS = (
     {"examine"},
     {"evaluate", "select"},
     {"train"},
-    {"report"},
+    {"report", "annotate"},
     {"recipe"},
     {"bench"},
     {"commands"},

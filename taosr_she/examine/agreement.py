@@ -1,8 +1,8 @@
 """Agreement of annotators: raw agreement, Cohen's kappa, and outliers.
 
 Annotators are compared on *items*: the reference of a step of a pair (its canonical conclusion) and the verdict on a
-text of a step of a pair (correct or wrong). An annotator has one value per item, the latest one; `unsure` and `cannot_tell` are no values.
-Decisions of a lead (`settled:...`) are left out: they were made with the verdicts of the others in view.
+text of a step of a pair (correct or wrong). An annotator has one value per item, the latest one; abstentions are no
+values. Decisions of a lead (`settled:...`) are left out: they were made with the verdicts of the others in view.
 
 Kappa is Cohen's (1960): agreement beyond chance, where chance means two people who give each value as often as these
 two do, but at random. Chance is computed within each step and kind, then summed: so over several steps, people get no
@@ -88,8 +88,8 @@ def pair_agreement(domain: Domain, annotations: Iterable[Annotation]) -> list[Pa
                 raw, kappa = _raw_and_kappa([(_stratum(i), a[i], b[i]) for i in chosen])
                 graded = step == domain.step_keys[domain.label_step]
                 grades = [(a[i], b[i]) for i in chosen if i.text is None] if graded else []
-                said = [value for i in chosen if i.text is not None for value in (a[i], b[i])]
-                base = _share(said.count("correct"), len(said))
+                given = [value for i in chosen if i.text is not None for value in (a[i], b[i])]
+                base = _share(given.count("correct"), len(given))
                 rows.append(
                     PairAgreement(first, second, step, len(chosen), raw, kappa, _weighted(domain, grades), base)
                 )

@@ -1,8 +1,8 @@
 """The majority of several annotators: one vote each; more than half of those with a verdict decide, else unknown.
 
-An annotator's vote is their latest one (by `time`, then by order). `unsure` and `cannot_tell` are abstentions: they count
-neither way. People outrank programs: if any person has a verdict, annotators named `machine:...` have no vote. A lead
-who settles a disagreement outranks everybody: if there are votes by `settled:...`, only they count.
+An annotator's vote is their latest one (by `time`, then by order). `unsure` and `cannot_tell` are abstentions, which
+count neither way. People outrank programs: if any person has a verdict, annotators named `machine:...` have no vote. A
+lead who settles a disagreement outranks everybody: if there are votes by `settled:...`, only they count.
 """
 
 from collections.abc import Callable, Hashable, Iterable

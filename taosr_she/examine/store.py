@@ -153,6 +153,28 @@ class AnnotationStore:
         chunks = _chunks(list(dict.fromkeys(_place(*place) for place in places)))
         return [a for chunk in chunks for a in self._fetch(column.in_(chunk), self._table.c.reference == 0)]
 
+    def shared(self) -> list[Annotation]:
+        """The records about which agreement can be computed: on a reference of a step of a pair, or on a text of it,
+        of which more than one annotator spoke. In the order in which they were last given."""
+        from sqlalchemy import and_, distinct, func, select
+
+        t = self._table
+        several = func.count(distinct(t.c.annotator)) > 1
+        texts = select(t.c.place).where(t.c.reference == 0).group_by(t.c.place).having(several).subquery()
+        steps = (
+            select(t.c.pair_id, t.c.step)
+            .where(t.c.reference == 1)
+            .group_by(t.c.pair_id, t.c.step)
+            .having(several)
+            .subquery()
+        )
+        alike = and_(t.c.pair_id == steps.c.pair_id, t.c.step == steps.c.step, t.c.reference == 1)
+        columns = [t.c[name] for name in FIELDS]
+        judged = select(t.c.id, *columns).join(texts, and_(t.c.place == texts.c.place, t.c.reference == 0))
+        referred = select(t.c.id, *columns).join(steps, alike)
+        rows = [*self._read(judged), *self._read(referred)]
+        return [self._annotation(row[1:]) for row in sorted(rows, key=lambda row: row[0])]
+
     def _query(self) -> "Select[Any]":
         from sqlalchemy import select
 
@@ -161,7 +183,7 @@ class AnnotationStore:
     def _fetch(self, *conditions: "ColumnElement[bool]") -> list[Annotation]:
         return [self._annotation(row) for row in self._read(self._query().where(*conditions))]
 
-    def _annotation(self, row: "Row[Any]") -> Annotation:
+    def _annotation(self, row: Sequence[Any]) -> Annotation:
         values = tuple(row)
         if not all(isinstance(value, str) for value in values):
             raise UserError(f"annotation store {masked(str(self._name))}: damaged: a record holds {values!r}")
