@@ -6,13 +6,17 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import httpx
+import uvicorn
 
+from taosr_she.annotate.app import create_app
+from taosr_she.annotate.desk import Desk
 from taosr_she.annotate.items import Item
 from taosr_she.data.market.market import MarketConfig, generate_market
 from taosr_she.domain.domain import load_domain
@@ -49,6 +53,24 @@ def examined_file(path: Path, pairs: int = 24, seed: int = 3) -> Path:
             rows.append(row)
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
     return path
+
+
+class Served:
+    """A desk served by a thread of this process: quicker to start than `Server`, for tests in which nobody dies."""
+
+    def __init__(self, desk: Desk) -> None:
+        config = uvicorn.Config(create_app(desk), host="127.0.0.1", port=0, log_level="warning", lifespan="off")
+        self.server = uvicorn.Server(config)
+        self.thread = threading.Thread(target=self.server.run, daemon=True)
+        self.thread.start()
+        while not self.server.started:
+            time.sleep(0.01)
+        port = self.server.servers[0].sockets[0].getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}"
+
+    def stop(self) -> None:
+        self.server.should_exit = self.server.force_exit = True
+        self.thread.join(10)
 
 
 class Server:

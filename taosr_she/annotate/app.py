@@ -161,6 +161,8 @@ def _errors(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
+        if first["type"] == "json_invalid":
+            return _problem(422, f"the body is not JSON: {first['ctx']['error']}")
         where = ".".join(str(part) for part in first["loc"] if part != "body")
         message = str(first["msg"]).removeprefix("Value error, ")
         return _problem(422, f"{where}: {message}" if where else message)

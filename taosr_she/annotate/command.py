@@ -106,7 +106,9 @@ def serve_page(
             console.print(f"the lead's link: {address}/lead#{add_person(desk, 'lead', 'lead')}", soft_wrap=True)
         console.print(f"annotation page of {desk.store.name}: {address} (Ctrl-C ends it)", soft_wrap=True)
         server = uvicorn.Server(
-            uvicorn.Config(app, host=host, port=port, log_level="warning", access_log=False, server_header=False)
+            uvicorn.Config(
+                app, host=host, port=port, log_level="warning", access_log=False, server_header=False, lifespan="off"
+            )
         )
         try:
             server.run()

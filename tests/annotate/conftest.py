@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from annotation_page import DOMAIN, Server, plain_item
+from annotation_page import DOMAIN, Served, Server, plain_item
 
 from taosr_she.annotate.desk import Desk
 from taosr_she.annotate.items import add_items
@@ -45,6 +45,14 @@ def new_server() -> Iterator[Callable[[Path], Server]]:
     for server in started:
         if server.process is not None and server.process.poll() is None:
             server.kill()
+
+
+@pytest.fixture
+def served(desk: Desk) -> Iterator[Served]:
+    """The desk behind HTTP, in this process."""
+    running = Served(desk)
+    yield running
+    running.stop()
 
 
 @pytest.fixture(scope="session")

@@ -96,7 +96,8 @@ def test_references_are_conclusions_and_a_changed_one_replaces_the_former(desk: 
     take(desk, "ann", undo("u1", number, "k3"))
     assert {a.conclusion for a in desk.store.references(["p99"])} == {"same", ""}
     refused = take(
-        desk, "ann", said("k4", number, "category", "wrong"), said("k5", number, "category"), said("k6", number, "label", conclusion="4")
+        desk, "ann", said("k4", number, "category", "wrong"), said("k5", number, "category"),
+        said("k6", number, "label", conclusion="4"),
     ).refused  # fmt: skip
     assert [r.error.split(":")[0] for r in refused] == [
         "verdict 'wrong' is none of correct, unsure, cannot_tell",
@@ -112,7 +113,10 @@ def test_references_are_conclusions_and_a_changed_one_replaces_the_former(desk: 
         ("query", "maybe", "", "verdict 'maybe' is none of correct, wrong, unsure, cannot_tell"),
         ("category", "wrong", "sibling", "Category match: 'sibling' is none of same, near, accessory, other"),
         ("label", "wrong", "9", "Relevance decision: '9' is no grade; the grades are 4, 3, 2, 1"),
-        ("attributes", "wrong", "color: red", "Attribute match: 'red' of 'color' is none of match, partial, conflict, unknown"),
+        (
+            "attributes", "wrong", "color: red",
+            "Attribute match: 'red' of 'color' is none of match, partial, conflict, unknown",
+        ),
         ("query", "correct", "color: red", "a conclusion does not go with verdict 'correct'"),
     ],
 )  # fmt: skip
@@ -178,7 +182,7 @@ def test_the_domain_of_a_store_can_get_a_new_version_but_no_other_steps(desk: De
     number = next(iter(hand_out(desk, "ann", 1)))
     take_in(desk, changed, "ann", [said("k1", number, "query")])
     assert next(desk.store.select()).guideline_version == "2"
-    with pytest.raises(UserError, match="differs .* both have guideline_version 2: give it another version"):
+    with pytest.raises(UserError, match=r"differs .* both have guideline_version 2: give it another version"):
         desk.use_domain(DOMAIN.with_overrides({"guideline_version": "2"}))
     with pytest.raises(UserError, match="has other steps or labels than 'chorus'; use another store"):
         desk.use_domain(load_domain("chorus"))

@@ -117,6 +117,7 @@ function judge(place, verdict, conclusion, keys, before, note = item().steps[pla
   progress && (progress.steps_judged += 1);
   const seconds = Math.min(LONGEST, Math.max(0, (performance.now() - since) / 1000));
   outbox.add({ kind: "judge", key, item: shown.id, step: step.key, verdict, conclusion, note, seconds });
+  remember();
   $("said").textContent = `${shapes.get(step.key).title}: ${WORDS[verdict]}${conclusion ? `, ${conclusion}` : ""}`;
   return keys;
 }
@@ -178,7 +179,7 @@ function nextItem() {
 function show() {
   here = Math.max(0, item()?.steps.findIndex((step) => step.asked && !step.said) ?? 0);
   draw();
-  setTimeout(() => { remember(); if (ahead.length < LOW) fetchMore(); }); // after the new item is painted
+  setTimeout(() => { if (ahead.length < LOW) fetchMore(); }); // after the new item is painted
 }
 
 function leave() {
@@ -208,6 +209,7 @@ function undo() {
   if (progress) progress.steps_judged -= act.keys.length;
   draw();
   $("said").textContent = `taken back: ${shapes.get(act.step).title}`;
+  remember();
 }
 
 async function fetchMore() {
@@ -240,8 +242,13 @@ async function fetchMore() {
   }
 }
 
-// A reload keeps what an undo needs; a new tab starts without.
+// A reload keeps what an undo needs; a new tab starts without. Written after the next paint.
 function remember() {
+  clearTimeout(remember.timer);
+  remember.timer = setTimeout(writeHistory);
+}
+
+function writeHistory() {
   const used = new Set(history.slice(-100).map((act) => act.item));
   sessionStorage.setItem(`annotate ${token().slice(0, 8)}`,
     JSON.stringify({ history: history.slice(-100), past: past.filter((one) => used.has(one.id)) }));
@@ -253,7 +260,7 @@ function recall() {
   for (const one of past) finished.add(one.id);
 }
 
-function show_dialog(id) {
+function showDialog(id) {
   const dialog = $(id);
   if (dialog.open) dialog.close();
   else { document.querySelector("dialog[open]")?.close(); dialog.showModal(); }
@@ -265,7 +272,7 @@ const KEYS = {
   4: () => item()?.kind === "verdict" && act(here, "cannot_tell"),
   c: () => act(here, "correct"), w: () => act(here, "wrong"), s: () => act(here, "unsure"), t: () => act(here, "cannot_tell"),
   j: () => step(1), ArrowDown: () => step(1), k: () => step(-1), ArrowUp: () => step(-1),
-  n: () => item() && note(here), u: undo, z: undo, x: leave, g: () => show_dialog("guideline"), "?": () => show_dialog("keys"),
+  n: () => item() && note(here), u: undo, z: undo, x: leave, g: () => showDialog("guideline"), "?": () => showDialog("keys"),
   o: () => { for (const button of document.querySelectorAll("button.fold")) button.click(); },
 };
 
@@ -313,8 +320,8 @@ function close(dialog) {
 async function begin() {
   $("undo").addEventListener("click", undo);
   $("leave").addEventListener("click", leave);
-  $("guide").addEventListener("click", () => show_dialog("guideline"));
-  $("help").addEventListener("click", () => show_dialog("keys"));
+  $("guide").addEventListener("click", () => showDialog("guideline"));
+  $("help").addEventListener("click", () => showDialog("keys"));
   try {
     const start = await call("/api/start");
     shapes = new Map(start.steps.map((one) => [one.key, one]));
@@ -333,12 +340,12 @@ async function begin() {
     } else {
       $("trouble").replaceChildren(make("p", {}, "no connection to the server, trying again"));
       $("trouble").hidden = false;
-      setTimeout(begin_again, 2000);
+      setTimeout(beginAgain, 2000);
     }
   }
 }
 
-function begin_again() {
+function beginAgain() {
   location.reload();
 }
 

@@ -82,13 +82,13 @@ function values(shape, fields, done) {
 }
 
 function writing(shape, text, done, reference) {
-  const hint = [shape.guide, shape.keys.length ? `keys: ${shape.keys.join(", ")}` : "",
+  const hint = ["What is right?", shape.keys.length ? `keys: ${shape.keys.join(", ")}` : "",
     shape.form === "fields" && shape.options.length ? `values: ${shape.options.map((o) => o.value).join(", ")}` : "",
   ].filter(Boolean).join(" · ");
   const area = make("textarea", { rows: "2", dir: "auto", "aria-label": `Right conclusion: ${shape.title}`, spellcheck: "false" });
   area.value = text;
   const give = () => { if (area.value.trim() || !reference) done(area.value.trim()); else area.focus(); };
-  const element = make("div", { class: "editor" }, make("p", { class: "quiet" }, hint || "What is right?"), area,
+  const element = make("div", { class: "editor" }, make("p", { class: "quiet" }, hint), area,
     make("div", { class: "options" },
       make("button", { type: "button", onclick: give }, make("kbd", {}, "Enter"), " Keep"),
       reference ? null : make("button", { type: "button", class: "plain", onclick: () => done("") },
@@ -97,7 +97,7 @@ function writing(shape, text, done, reference) {
     if (event.key === "Enter" && !event.shiftKey && !event.isComposing) { event.preventDefault(); give(); }
   });
   element.key = () => false; // keys go to the text
-  element.start = () => { area.focus(); area.setSelectionRange(0, area.value.length); };
+  element.start = () => { area.focus(); area.setSelectionRange(area.value.length, area.value.length); };
   return element;
 }
 

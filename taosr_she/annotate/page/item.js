@@ -33,6 +33,12 @@ function folded(text, length) {
   return make("span", {}, part, " ", more);
 }
 
+// The name of a grade beside its code.
+function nameOf(shape, text) {
+  const name = shape.options.find((option) => option.value === text.split(/[\s(,]/)[0])?.name;
+  return name ? make("span", { class: "quiet" }, ` ${name}`) : null;
+}
+
 // One step: its text, what may be concluded, my verdict, and buttons for it. `act(name)` does what a key would.
 export function stepOf(item, step, shape, place, said, act) {
   const missing = step.text === null;
@@ -50,7 +56,8 @@ export function stepOf(item, step, shape, place, said, act) {
   make("h3", {}, shape.title, step.asked ? null : make("span", { class: "quiet" }, " (not asked)")),
   make("p", { class: "quiet guide" }, shape.guide),
   item.kind === "reference" ? null
-    : missing ? make("p", { class: "quiet missing" }, "missing in this response") : data(step.text, "p", { class: "data text" }),
+    : missing ? make("p", { class: "quiet missing" }, "missing in this response")
+      : make("p", { class: "text" }, data(step.text), nameOf(shape, step.text)),
   said?.conclusion ? make("p", { class: "given" }, make("span", { class: "quiet" }, item.kind === "reference" ? "yours: " : "right: "),
     data(said.conclusion)) : null,
   said?.note ? make("p", { class: "given" }, make("span", { class: "quiet" }, "note: "), data(said.note)) : null,

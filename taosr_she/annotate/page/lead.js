@@ -36,7 +36,7 @@ function progressOf(overview) {
 
 function peopleOf(overview) {
   if (!overview.people.length) return [make("p", { class: "quiet" }, "nobody has a link yet")];
-  return [table(["person", "items", "verdicts", "seconds a verdict", "abstains", "gold right", "differs from GSRM", "last", ""], overview.people.map((row) => [
+  return [table(["person", "items", "verdicts", "seconds a verdict", "abstains", "gold right", "differs from GSRM", "last", "link"], overview.people.map((row) => [
     make("span", {}, data(row.name), row.role === "lead" ? " (lead)" : "", row.active ? "" : " (link withdrawn)"),
     String(row.items_done), String(row.steps_judged), row.seconds === null ? NONE : row.seconds.toFixed(1), percent(row.abstained),
     row.gold ? `${row.gold_right} of ${row.gold}` : NONE, row.compared ? `${row.overruled} of ${row.compared}` : NONE,
@@ -53,7 +53,7 @@ function agreementOf(found) {
   return [
     rows.length ? table(["two people", "step", "items", "the same", "kappa", "base rate of correct"], rows) : null,
     rows.length ? make("p", { class: "quiet" }, "Kappa is agreement beyond chance. Where nearly everything is correct (or wrong), it is low whatever people do: read it beside the base rate.") : null,
-    others.length ? table(["person", "agrees with the majority of the others", ""], others.map(([name, share]) => [data(name), percent(share),
+    others.length ? table(["person", "agrees with the majority of the others", "outlier"], others.map(([name, share]) => [data(name), percent(share),
       found.outliers.includes(name) ? make("span", { class: "out" }, "stands out") : ""])) : null,
     ...found.notes.map((note) => make("p", { class: "quiet" }, note)),
   ];
