@@ -1,22 +1,15 @@
 """A store with items, real servers, a real browser, and people with links."""
 
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from annotation_page import DOMAIN, Served, Server, plain_item
+from annotation_page import ARGUMENTS, CHROMIUM, DOMAIN, Served, Server, plain_item
 
 from taosr_she.annotate.desk import Desk
 from taosr_she.annotate.items import add_items
 from taosr_she.annotate.people import add_person
 from taosr_she.domain.domain import Domain
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-ARGUMENTS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
 
 
 @pytest.fixture(scope="session")
@@ -56,15 +49,21 @@ def served(desk: Desk) -> Iterator[Served]:
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator:
+def driver() -> Iterator:
+    """Playwright, which can run once in a process."""
     if CHROMIUM is None:
         pytest.skip("no chromium on this machine: the annotation page is not looked at in a browser")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield opened
-        opened.close()
+        yield playwright
+
+
+@pytest.fixture(scope="session")
+def browser(driver) -> Iterator:
+    opened = driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+    yield opened
+    opened.close()
 
 
 @pytest.fixture

@@ -1,11 +1,14 @@
 """The page as an annotator meets it: a real browser at a real server, which may die."""
 
+import os
+import signal
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from annotation_page import DOMAIN, Served, Server, examined_file, plain_item
+from annotation_page import ARGUMENTS, CHROMIUM, DOMAIN, Served, Server, examined_file, plain_item
 
 from taosr_she.annotate.desk import Desk
 from taosr_she.annotate.items import add_items
@@ -117,13 +120,13 @@ def test_keys_for_conclusions_notes_undo_and_leaving(desk: Desk, link, served: S
 def test_all_by_touch(desk: Desk, link, served: Served, browser) -> None:
     page = opened(browser, served, link("ann"), viewport={"width": 390, "height": 800}, has_touch=True)
     for step, verdict in zip(DOMAIN.step_keys, ("correct", "cannot_tell", "wrong", "unsure", "correct"), strict=True):
-        page.tap(f"[data-step={step}] [data-verdict={verdict}]")
+        page.tap(f".step[data-step={step}] [data-verdict={verdict}]")
         if verdict == "wrong":
-            page.tap("[data-step=category] .editor button:nth-child(3)")
+            page.tap(".step[data-step=category] .editor button:nth-child(3)")
         page.wait_for_selector(f"#item:not([data-step={step}])")
     assert at(page)[0] == "2"
     page.tap("#undo")
-    page.tap("#item[data-item='1'] [data-step=label] [data-verdict=correct]")
+    page.tap("#item[data-item='1'] .step[data-step=label] [data-verdict=correct]")
     page.wait_for_selector("#item[data-item='2']")
     page.wait_for_selector(SAVED)
     assert [a.correction for a in desk.store.select() if a.step == "category"] == ["accessory"]
@@ -219,31 +222,40 @@ def test_answers_lost_on_the_way_back_count_once(desk: Desk, link, served: Serve
 
 @pytest.mark.slow
 def test_a_killed_browser_sends_what_it_had_stored(
-    desk: Desk, link, new_server: Callable[..., Server], tmp_path: Path
+    desk: Desk, link, new_server: Callable[..., Server], driver, tmp_path: Path
 ) -> None:
-    import os
-    import signal
-
-    from conftest_chromium import persistent  # a profile on disk, and the process to kill
-
-    server = new_server(Path(desk.store.name))
-    token = link("ann")
-    with persistent(tmp_path / "profile") as (page, process):
-        page.goto(f"{server.url}/#{token}")
-        page.wait_for_selector(".step[aria-current]")
-        server.kill()
-        for _ in range(STEPS + 2):
-            page.keyboard.press("1")
-        page.wait_for_selector("#saving[data-stored='7']")
-        os.kill(process, signal.SIGKILL)
+    """The server is dead, the browser dies, too. When both are back, all is there."""
+    server, token, profile = new_server(Path(desk.store.name)), link("ann"), tmp_path / "profile"
+    command = [CHROMIUM, *ARGUMENTS, "--headless", f"--user-data-dir={profile}", "--remote-debugging-port=0"]
+    quiet = subprocess.DEVNULL
+    process = subprocess.Popen(command, stdout=quiet, stderr=quiet, start_new_session=True)
+    page = _attached(driver, profile)
+    page.goto(f"{server.url}/#{token}")
+    page.wait_for_selector(".step[aria-current]")
+    server.kill()
+    for _ in range(STEPS + 2):
+        page.keyboard.press("1")
+    page.wait_for_selector("#saving[data-stored='7']")
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
     assert desk.store.count() == 0
     server.start()
-    with persistent(tmp_path / "profile") as (page, _):
-        page.goto(f"{server.url}/#{token}")
-        page.wait_for_selector(".step[aria-current]")
-        page.wait_for_selector(SAVED)
-        assert desk.store.count() == STEPS + 2
-        assert at(page) == ("2", DOMAIN.step_keys[2])
+    again = driver.chromium.launch_persistent_context(profile, executable_path=CHROMIUM, args=ARGUMENTS)
+    page = again.new_page()
+    page.goto(f"{server.url}/#{token}")
+    page.wait_for_selector("#item[data-item='2']")
+    page.wait_for_selector(SAVED)
+    assert desk.store.count() == STEPS + 2
+    assert at(page) == ("2", DOMAIN.step_keys[2])
+    again.close()
+
+
+def _attached(driver, profile: Path):
+    """A page of the browser that has just been started with this profile."""
+    port = profile / "DevToolsActivePort"
+    while not port.is_file() or not port.read_text().strip():
+        time.sleep(0.05)
+    return driver.chromium.connect_over_cdp(f"http://127.0.0.1:{port.read_text().split()[0]}").contexts[0].new_page()
 
 
 def test_hostile_texts_stay_text(desk: Desk, link, served: Served, browser) -> None:

@@ -27,9 +27,10 @@ let fetching = false;
 let again = false; // also take what I left before
 let trouble = "";
 
-const outbox = new Outbox(({ waiting, trouble: stuck, refused }) => {
+const outbox = new Outbox(({ waiting, stored, trouble: stuck, refused }) => {
   $("saving").textContent = waiting ? `${waiting} not sent yet` : "all saved";
   $("saving").dataset.waiting = String(waiting);
+  $("saving").dataset.stored = String(stored); // of these, on this device's disk
   const lines = [stuck, trouble, ...refused.slice(-3).map((one) => `not accepted: ${one.error}`)].filter(Boolean);
   $("trouble").replaceChildren(...lines.map((line) => make("p", {}, line)));
   $("trouble").hidden = !lines.length;
@@ -223,7 +224,7 @@ async function fetchMore() {
     const found = await call(`/api/items?count=${count}${again ? "&again=true" : ""}`);
     const known = new Set(ahead.map((one) => one.id));
     if (again) for (const one of found.items) if (!unsent.has(one.id) && !past.includes(one)) finished.delete(one.id);
-    const fresh = found.items.filter((one) => !known.has(one.id) && !finished.has(one.id));
+    const fresh = found.items.filter((one) => !known.has(one.id) && !finished.has(one.id) && unfinished(one));
     if (fresh.length) again = false;
     const empty = !item();
     ahead.push(...fresh);
@@ -240,6 +241,19 @@ async function fetchMore() {
     outbox.tell();
     if (ahead.length < LOW) fetchMore.timer = setTimeout(fetchMore, failed ? 2000 : LOOK_AGAIN);
   }
+}
+
+// Whether something is left to do, after what waits here to be sent (of a former visit) is put into the item.
+function unfinished(one) {
+  for (const { answer } of outbox.waiting) {
+    if (answer.item !== one.id) continue;
+    if (answer.kind === "leave") return false;
+    for (const step of one.steps) {
+      if (answer.kind === "judge" && step.key === answer.step) step.said = answer;
+      if (answer.kind === "undo" && step.said?.key === answer.of) step.said = null;
+    }
+  }
+  return one.steps.some((step) => step.asked && !step.said);
 }
 
 // A reload keeps what an undo needs; a new tab starts without. Written after the next paint.
@@ -328,8 +342,7 @@ async function begin() {
     $("who").textContent = start.name;
     $("guideline").replaceChildren(...guidelineOf(start), close($("guideline")));
     $("keys").replaceChildren(...helpOf(), close($("keys")));
-    await outbox.open();
-    await outbox.send(); // what a former visit could not send, before the server says what is left to do
+    await outbox.open(); // sends what a former visit could not, before the server says what is left to do
     recall();
     fetching = false;
     await fetchMore();

@@ -14,7 +14,7 @@ export class Outbox {
     this.waiting = []; // in the order in which they were given
     this.refused = [];
     this.trouble = "";
-    this.sending = false;
+    this.running = null;
     this.attempts = 0;
     this.who = token().slice(0, 8); // answers of several people may wait in one browser
     window.addEventListener("online", () => this.send());
@@ -30,7 +30,7 @@ export class Outbox {
     const kept = await this.request("readonly", (store) => store.getAll());
     this.waiting = kept.filter((entry) => entry.who === this.who);
     this.tell();
-    this.send();
+    await this.send();
   }
 
   // `strict`: the browser has written it to the disk when the promise resolves.
@@ -47,16 +47,20 @@ export class Outbox {
     const entry = { who: this.who, at: Date.now(), answer };
     this.waiting.push(entry);
     entry.stored = this.request("readwrite", (store) => store.add({ who: entry.who, at: entry.at, answer })).then(
-      (n) => { entry.n = n; },
+      (n) => { entry.n = n; this.tell(); },
       (error) => { this.trouble = `this browser cannot store answers (${error}): keep the page open until all are saved`; },
     );
     this.tell();
     this.send();
   }
 
-  async send() {
-    if (this.sending || !this.waiting.length) return;
-    this.sending = true;
+  // Resolves when everything is sent, or when that has failed for now.
+  send() {
+    this.running ??= this.sendAll().finally(() => { this.running = null; this.tell(); });
+    return this.running;
+  }
+
+  async sendAll() {
     clearTimeout(this.timer);
     try {
       while (this.waiting.length) await this.sendSome();
@@ -65,9 +69,6 @@ export class Outbox {
       this.trouble = final ? error.message : "no connection to the server: your answers are kept here and sent later";
       this.timer = setTimeout(() => this.send(), PAUSES[Math.min(this.attempts, PAUSES.length - 1)]);
       this.attempts += 1;
-    } finally {
-      this.sending = false;
-      this.tell();
     }
   }
 
@@ -88,6 +89,7 @@ export class Outbox {
   }
 
   tell() {
-    this.changed({ waiting: this.waiting.length, trouble: this.trouble, refused: this.refused });
+    const stored = this.waiting.filter((entry) => entry.n).length;
+    this.changed({ waiting: this.waiting.length, stored, trouble: this.trouble, refused: this.refused });
   }
 }
