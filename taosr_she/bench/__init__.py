@@ -7,5 +7,6 @@ with bfloat16 on a CPU, and `device` compares with `plain_step` on a GPU (`kerne
 measures rates and memory, `results` writes tables.
 
 `paper/` compares all methods on the market, `real/` on real pairs. Both use `cells` (stages as processes),
-`statistics`, `predictions` (kept in a few kilobytes) and `archive` (the file in which they are kept).
+`statistics`, `predictions` (kept in a few kilobytes) and `archive` (the file in which they are kept). `annotate/`
+measures the annotation page.
 """
