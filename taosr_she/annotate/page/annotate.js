@@ -340,8 +340,8 @@ async function begin() {
     const start = await call("/api/start");
     shapes = new Map(start.steps.map((one) => [one.key, one]));
     $("who").textContent = start.name;
-    $("guideline").replaceChildren(...guidelineOf(start), close($("guideline")));
-    $("keys").replaceChildren(...helpOf(), close($("keys")));
+    $("guideline").replaceChildren(close($("guideline")), ...guidelineOf(start));
+    $("keys").replaceChildren(close($("keys")), ...helpOf());
     await outbox.open(); // sends what a former visit could not, before the server says what is left to do
     recall();
     fetching = false;

@@ -135,7 +135,7 @@ async function begin() {
     shapes = new Map(start.steps.map((one) => [one.key, one]));
     $("who").textContent = `${start.name}: the lead's view`;
     const close = make("button", { type: "button", onclick: () => $("guideline").close() }, "Close");
-    $("guideline").replaceChildren(...guidelineOf(start), close);
+    $("guideline").replaceChildren(close, ...guidelineOf(start));
   } catch (error) {
     $("trouble").replaceChildren(make("p", {}, token() ? error.message : "this address lacks the link's secret part after #"));
     $("trouble").hidden = false;
