@@ -41,10 +41,10 @@ def fill_queue(
             raise UserError(f"--step {step}: domain {domain.name} has the steps {', '.join(domain.step_keys)}")
     if gold_share is not None and gold is None:
         raise UserError("--gold-share is a share of gold items: give --gold, a file or store of annotations")
-    quarantine = path.with_name(f"{path.name}.quarantine.jsonl")
-    loaded = load_pairs(path, domain, quarantine=quarantine, responses=not references)
+    loaded = load_pairs(path, domain, responses=not references)
     if not loaded.pairs:
-        raise UserError(f"{path}: no usable row, see {quarantine}")
+        why = "; ".join(f"{count} x {reason}" for reason, count in loaded.counts.items())
+        raise UserError(f"{path}: no usable row ({why})")
     if references:
         if gold is not None:
             raise UserError("--gold is for responses: people's references are compared with each other")
@@ -61,7 +61,8 @@ def fill_queue(
         if gold is not None:
             desk.set_fact(GOLD_SHARE, str(DEFAULT_GOLD_SHARE if gold_share is None else gold_share))
         name = desk.store.name
-    console.print(f"{path}: {len(loaded.pairs)} usable rows, {len(loaded.rejected)} in quarantine")
+    why = "".join(f"; {count} x {reason}" for reason, count in loaded.counts.items())
+    console.print(f"{path}: {len(loaded.pairs)} of {len(loaded.pairs) + len(loaded.rejected)} rows are usable{why}")
     console.print(f"{new} new items in {name}: {_told(queued)}")
     if len(queued.items) > new:
         console.print(f"{len(queued.items) - new} were there already and stay as they are")

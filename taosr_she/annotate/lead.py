@@ -55,7 +55,7 @@ def agreement(desk: Desk, domain: Domain) -> Agreement:
         pairs=[
             PeopleAgree(
                 first=plain(p.first), second=plain(p.second), step=p.step, items=p.items, raw=p.raw,
-                kappa=_known(p.kappa), base=_known(p.base),
+                kappa=_known(p.kappa), base=_known(p.base), weighted=_known(p.weighted),
             )
             for p in pairs
         ],

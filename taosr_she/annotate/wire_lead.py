@@ -58,6 +58,8 @@ class PeopleAgree(Wire):
     kappa: float | None
     base: float | None
     """Share of `correct` among their verdicts: kappa is low where it is near 0 or 1, whatever people do."""
+    weighted: float | None
+    """Quadratic weighted kappa of the grades that both gave as references."""
 
 
 class Agreement(Wire):

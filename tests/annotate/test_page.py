@@ -229,15 +229,17 @@ def test_a_killed_browser_sends_what_it_had_stored(
     command = [CHROMIUM, *ARGUMENTS, "--headless", f"--user-data-dir={profile}", "--remote-debugging-port=0"]
     quiet = subprocess.DEVNULL
     process = subprocess.Popen(command, stdout=quiet, stderr=quiet, start_new_session=True)
-    page = _attached(driver, profile)
-    page.goto(f"{server.url}/#{token}")
-    page.wait_for_selector(".step[aria-current]")
-    server.kill()
-    for _ in range(STEPS + 2):
-        page.keyboard.press("1")
-    page.wait_for_selector("#saving[data-stored='7']")
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    try:
+        page = _attached(driver, profile)
+        page.goto(f"{server.url}/#{token}")
+        page.wait_for_selector(".step[aria-current]")
+        server.kill()
+        for _ in range(STEPS + 2):
+            page.keyboard.press("1")
+        page.wait_for_selector("#saving[data-stored='7']")
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
     assert desk.store.count() == 0
     server.start()
     again = driver.chromium.launch_persistent_context(profile, executable_path=CHROMIUM, args=ARGUMENTS)

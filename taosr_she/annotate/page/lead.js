@@ -48,10 +48,10 @@ function peopleOf(overview) {
 
 function agreementOf(found) {
   const rows = found.pairs.map((row) => [make("span", {}, data(row.first), ", ", data(row.second)),
-    row.step === found.all_steps ? "all steps" : shapes.get(row.step)?.title ?? row.step, String(row.items), percent(row.raw), fixed(row.kappa), percent(row.base)]);
+    row.step === found.all_steps ? "all steps" : shapes.get(row.step)?.title ?? row.step, String(row.items), percent(row.raw), fixed(row.kappa), percent(row.base), fixed(row.weighted)]);
   const others = Object.entries(found.with_others);
   return [
-    rows.length ? table(["two people", "step", "items", "the same", "kappa", "base rate of correct"], rows) : null,
+    rows.length ? table(["two people", "step", "items", "the same", "kappa", "base rate of correct", "weighted kappa of grades"], rows) : null,
     rows.length ? make("p", { class: "quiet" }, "Kappa is agreement beyond chance. Where nearly everything is correct (or wrong), it is low whatever people do: read it beside the base rate.") : null,
     others.length ? table(["person", "agrees with the majority of the others", "outlier"], others.map(([name, share]) => [data(name), percent(share),
       found.outliers.includes(name) ? make("span", { class: "out" }, "stands out") : ""])) : null,
