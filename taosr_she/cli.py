@@ -41,7 +41,7 @@ GROUPS: dict[str, tuple[str, tuple[Callable[..., None], ...]]] = {
         ),
     ),
 }  # fmt: skip
-RESUMABLE = {demo, run, select, model.fetch, bench.paper, bench.real}
+RESUMABLE = {demo, run, select, model.fetch, annotate.serve, bench.paper, bench.real}
 """Commands that resume when they are called again; the others start over."""
 
 

@@ -1,5 +1,6 @@
 """What `taosr-she annotate` does: fill the queue, give links, serve the page."""
 
+import socket
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -103,18 +104,21 @@ def serve_page(
     with Desk(store) as desk:
         app = create_app(desk, text, lease_minutes * 60)
         address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-        if not any(person.role == "lead" and person.active for person in all_people(desk)):
-            console.print(f"the lead's link: {address}/lead#{add_person(desk, 'lead', 'lead')}", soft_wrap=True)
-        console.print(f"annotation page of {desk.store.name}: {address} (Ctrl-C ends it)", soft_wrap=True)
-        server = uvicorn.Server(
-            uvicorn.Config(
-                app, host=host, port=port, log_level="warning", access_log=False, server_header=False, lifespan="off"
-            )
-        )
-        try:
-            server.run()
-        except SystemExit as stop:  # uvicorn has said why, for example that the port is taken
-            raise UserError(f"cannot serve on {address}: is --port {port} free, and --host right?") from stop
+        with _listening(host, port, address) as listening:
+            if not any(person.role == "lead" and person.active for person in all_people(desk)):
+                console.print(f"the lead's link: {address}/lead#{add_person(desk, 'lead', 'lead')}", soft_wrap=True)
+            console.print(f"annotation page of {desk.store.name}: {address} (Ctrl-C ends it)", soft_wrap=True)
+            config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, lifespan="off")
+            uvicorn.Server(config).run(sockets=[listening])
+
+
+def _listening(host: str, port: int, address: str) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        reason = (error.strerror or type(error).__name__).partition(" (while")[0]
+        raise UserError(f"cannot serve on {address} ({reason}): choose another --port or --host") from error
 
 
 def _guideline(path: Path | None) -> str:

@@ -84,4 +84,4 @@ def test_a_taken_port_is_one_line(cli, tmp_path: Path, examined: Path) -> None:
         taken.listen()
         port = taken.getsockname()[1]
         code, _, error = cli("annotate", "serve", tmp_path / "a.db", "--port", port)
-    assert code == 2 and f"cannot serve on http://127.0.0.1:{port}: is --port {port} free" in error
+    assert code == 2 and f"cannot serve on http://127.0.0.1:{port} (Address already in use): choose another" in error
