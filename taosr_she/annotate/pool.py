@@ -1,7 +1,7 @@
 """The pool: who gets which item, for how long, and how it comes back.
 
-A person holds an item for the time of a lease; every answer and every call for more renews it. When a lease ends, or
-the person leaves the item, somebody else can get it. An answer that comes late, from a page that was offline, still
+A person holds an item for the time of a lease; every call for more renews it. When a lease ends, or the person leaves
+the item, somebody else can get it. An answer that comes late, from a page that was offline, still
 counts (see `answers`).
 
 Gold items are mixed in: each of a person's items is gold with the store's share, decided by chance from the person and

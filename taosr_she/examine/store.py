@@ -214,9 +214,10 @@ class AnnotationStore:
 
 
 def put_records(connection: "Connection", annotations: Sequence[Annotation]) -> None:
-    """Keep annotations, none of which has the same key as another, within the caller's transaction."""
-    if annotations:
-        _replace(connection, [_row(a) for a in annotations])
+    """Keep annotations within the caller's transaction; the last of those with the same key counts."""
+    rows = {row["key"]: row for row in map(_row, annotations)}
+    if rows:
+        _replace(connection, list(rows.values()))
 
 
 def drop_records(connection: "Connection", annotations: Sequence[Annotation]) -> None:

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 from annotation_page import DOMAIN, plain_item
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from taosr_she.annotate.answers import take_in
 from taosr_she.annotate.desk import Desk
@@ -12,6 +14,7 @@ from taosr_she.annotate.items import add_items
 from taosr_she.annotate.pool import hand_out
 from taosr_she.annotate.wire import Answer, Saved
 from taosr_she.base.errors import UserError
+from taosr_she.domain.annotation import VERDICTS
 from taosr_she.domain.domain import load_domain
 from taosr_she.domain.pair import Annotation
 from taosr_she.domain.response import parse_response
@@ -81,6 +84,41 @@ def test_an_undo_of_an_earlier_judgement_leaves_the_later_one(desk: Desk) -> Non
     take(desk, "ann", said("k1", number, "query", "wrong"), said("k2", number, "query", "unsure"))
     take(desk, "ann", undo("u1", number, "k1"))
     assert [a.verdict for a in desk.store.select()] == ["unsure"]
+
+
+moves = st.lists(
+    st.one_of(
+        st.tuples(st.sampled_from([1, 2]), st.sampled_from(["query", "category"]), st.sampled_from(VERDICTS)),
+        st.integers(0, 12),  # undo of the answer with this number, if there is one
+    ),
+    max_size=14,
+)  # fmt: skip
+
+
+@given(moves, st.integers(1, 5), st.integers(0, 3))
+@settings(max_examples=40)
+def test_batches_equal_one_answer_after_the_other(
+    tmp_path_factory: pytest.TempPathFactory, todo: list, batch: int, repeated: int
+) -> None:
+    """However answers are cut into requests, and if some are sent again, the records are those of a slow replay."""
+    answers: list[Answer] = []
+    alive: list[tuple[str, int, str, str]] = []  # key, item, step, verdict
+    for n, move in enumerate(todo):
+        if isinstance(move, tuple):
+            answers.append(said(f"k{n}", *move))
+            alive.append((f"k{n}", *move))
+        elif move < n and isinstance(todo[move], tuple):
+            answers.append(undo(f"u{n}", todo[move][0], f"k{move}"))
+            alive = [one for one in alive if one[0] != f"k{move}"]
+    with Desk(tmp_path_factory.mktemp("batches") / "a.db") as desk:
+        desk.use_domain(DOMAIN)
+        add_items(desk, [plain_item(1), plain_item(2)])
+        hand_out(desk, "ann", 2)
+        for start in range(0, len(answers), batch):
+            take(desk, "ann", *answers[max(0, start - repeated) : start + batch])
+        records = {(a.pair_id, a.step): a.verdict for a in desk.store.select()}
+        assert desk.store.count() == len(records)
+    assert records == {(f"p{item}", step): verdict for _, item, step, verdict in alive}
 
 
 def test_references_are_conclusions_and_a_changed_one_replaces_the_former(desk: Desk) -> None:
