@@ -152,6 +152,24 @@ def test_references_are_blind_and_by_keyboard(desk: Desk, link, served: Served, 
     }  # fmt: skip
 
 
+def test_what_i_left_comes_back_when_i_ask(desk: Desk, link, served: Served, browser) -> None:
+    page = opened(browser, served, link("ann"))
+    for _ in range(10):
+        page.keyboard.press("x")
+    page.wait_for_selector(SAVED)
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.wait_for_timeout(300)
+    assert not asked  # with nothing to do, the page looks again after seconds, not at once
+    page.click("#again:has-text('Take back the 10 you left')")
+    page.wait_for_selector("#item[data-item='1']")
+    for _ in range(STEPS):
+        page.keyboard.press("1")
+    assert at(page)[0] == "2"
+    page.wait_for_selector(SAVED)
+    assert desk.store.count() == STEPS
+
+
 def test_two_annotators_at_once_share_nothing_but_double_items(desk: Desk, link, served: Served, browser) -> None:
     add_items(desk, [plain_item(n, wanted=2) for n in range(20, 23)])
     people = {name: opened(browser, served, link(name)) for name in ("ann", "bob")}

@@ -26,6 +26,7 @@ let since = performance.now();
 let fetching = false;
 let again = false; // also take what I left before
 let trouble = "";
+let unsent = 0;
 
 const outbox = new Outbox(({ waiting, stored, trouble: stuck, refused }) => {
   $("saving").textContent = waiting ? `${waiting} not sent yet` : "all saved";
@@ -34,6 +35,9 @@ const outbox = new Outbox(({ waiting, stored, trouble: stuck, refused }) => {
   const lines = [stuck, trouble, ...refused.slice(-3).map((one) => `not accepted: ${one.error}`)].filter(Boolean);
   $("trouble").replaceChildren(...lines.map((line) => make("p", {}, line)));
   $("trouble").hidden = !lines.length;
+  const allSent = unsent > 0 && waiting === 0;
+  unsent = waiting;
+  if (allSent && shapes.size && !item()) fetchMore(); // only now the server knows what I left
 });
 
 function item() {
@@ -174,13 +178,18 @@ function nextItem() {
   finished.add(left.id);
   past = [...past, left].slice(-REMEMBERED);
   if (progress) progress.items_done += 1;
-  show();
+  goOn();
 }
 
 function show() {
   here = Math.max(0, item()?.steps.findIndex((step) => step.asked && !step.said) ?? 0);
   draw();
-  setTimeout(() => { if (ahead.length < LOW) fetchMore(); }); // after the new item is painted
+}
+
+// The item on the screen is finished or left: the next one, and more of them after it is painted.
+function goOn() {
+  show();
+  setTimeout(() => { if (ahead.length < LOW) fetchMore(); });
 }
 
 function leave() {
@@ -190,7 +199,7 @@ function leave() {
   outbox.add({ kind: "leave", key: newKey(), item: left.id });
   if (progress) progress.left += 1;
   $("said").textContent = "left";
-  show();
+  goOn();
 }
 
 function undo() {
@@ -219,11 +228,11 @@ async function fetchMore() {
   clearTimeout(fetchMore.timer);
   let failed = true;
   try {
-    const unsent = new Set(outbox.waiting.map((entry) => entry.answer.item));
-    const count = Math.min(50, AHEAD + [...unsent].filter((id) => finished.has(id)).length);
+    const unknown = new Set(outbox.waiting.map((entry) => entry.answer.item)); // to the server, at least in part
+    const count = Math.min(50, AHEAD + [...unknown].filter((id) => finished.has(id)).length);
     const found = await call(`/api/items?count=${count}${again ? "&again=true" : ""}`);
     const known = new Set(ahead.map((one) => one.id));
-    if (again) for (const one of found.items) if (!unsent.has(one.id) && !past.includes(one)) finished.delete(one.id);
+    if (again) for (const one of found.items) if (!unknown.has(one.id)) finished.delete(one.id);
     const fresh = found.items.filter((one) => !known.has(one.id) && !finished.has(one.id) && unfinished(one));
     if (fresh.length) again = false;
     const empty = !item();
