@@ -100,6 +100,7 @@ def test_keys_for_conclusions_notes_undo_and_leaving(desk: Desk, link, served: S
     for _ in range(2):  # back into the item before
         page.keyboard.press("u")
     assert at(page) == ("1", "query")
+    page.wait_for_selector(SAVED)
     page.reload()  # an undo still works after it
     page.wait_for_selector(".step[aria-current]")
     page.keyboard.press("u")

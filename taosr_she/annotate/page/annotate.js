@@ -371,5 +371,6 @@ function beginAgain() {
   location.reload();
 }
 
+window.addEventListener("pagehide", () => { if (history.length || past.length) writeHistory(); });
 window.addEventListener("hashchange", () => location.reload());
 begin();
