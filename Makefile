@@ -13,7 +13,7 @@ export TOKENIZERS_PARALLELISM ?= false
 export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo real real-model screenshot test test-slow lint types format reference clean
+.PHONY: help setup demo real real-model screenshot pictures test test-slow lint types format reference clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ screenshot: $(INSTALLED) ## docs/report.png from the demo's report, taken in hea
 	chromium --headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-sync \
 	  --hide-scrollbars --window-size=1280,1500 --user-data-dir="$$(mktemp -d)" \
 	  --screenshot=docs/report.png "file://$(CURDIR)/runs/demo/report.html"
+
+pictures: $(INSTALLED) ## screenshots of docs/annotation.md, taken in headless chromium
+	$(BIN)/python -m taosr_she.bench.annotate.pictures docs/annotation
 
 test: $(INSTALLED) ## fast tests
 	$(BIN)/pytest -m "not slow"

@@ -11,7 +11,7 @@ import typer
 from taosr_she.base.errors import UNWRITABLE, Stopped, UserError
 from taosr_she.base.escape import one_line
 from taosr_she.base.secret import masked
-from taosr_she.commands import annotations, bench, data, model
+from taosr_she.commands import annotate, annotations, bench, data, model
 from taosr_she.commands.evaluate import evaluate
 from taosr_she.commands.examine import examine
 from taosr_she.commands.judge import judge
@@ -31,6 +31,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
 )  # fmt: skip
 GROUPS: dict[str, tuple[str, tuple[Callable[..., None], ...]]] = {
     "data": ("Check, convert and generate pairs.", (data.validate, data.convert, data.market)),
+    "annotate": ("The page on which people judge steps.", (annotate.queue, annotate.link, annotate.serve)),
     "annotations": (
         "Annotations: import, export, agreement.", (annotations.import_, annotations.export, annotations.agreement)
     ),
@@ -39,11 +40,11 @@ GROUPS: dict[str, tuple[str, tuple[Callable[..., None], ...]]] = {
         "Measure speed, and compare methods.",
         (
             bench.speed, bench.device, bench.precision, bench.parts, bench.profile, bench.threads, bench.paper,
-            bench.real, bench.serve,
+            bench.real, bench.serve, bench.annotate,
         ),
     ),
 }  # fmt: skip
-RESUMABLE = {demo, run, select, model.fetch, bench.paper, bench.real}
+RESUMABLE = {demo, run, select, model.fetch, annotate.serve, bench.paper, bench.real}
 """Commands that resume when they are called again; the others start over."""
 
 

@@ -14,7 +14,7 @@ FLOORS = (
     {"examine"},
     {"evaluate", "select"},
     {"train"},
-    {"report", "serve"},
+    {"report", "serve", "annotate"},
     {"recipe"},
     {"bench"},
     {"commands"},

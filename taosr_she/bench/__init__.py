@@ -7,7 +7,6 @@ with bfloat16 on a CPU, and `device` compares with `plain_step` on a GPU (`kerne
 measures rates and memory, `results` writes tables.
 
 `paper/` compares all methods on the market, `real/` on real pairs. Both use `cells` (stages as processes),
-`statistics`, `predictions` (kept in a few kilobytes) and `archive` (the file in which they are kept).
-
-`serve/` compares the service with a plain one, and lets it soak.
+`statistics`, `predictions` (kept in a few kilobytes) and `archive` (the file in which they are kept). `serve/` compares
+the service with a plain one, and lets it soak; `annotate/` measures the annotation page.
 """

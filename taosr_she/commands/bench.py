@@ -170,3 +170,16 @@ def serve(
         let_soak(terminal(), out, models[0], soak)
     else:
         measure_serve(terminal(), out, models, rounds, seconds, clients, threads, max_new_tokens)
+
+
+def annotate(
+    out: Annotated[Path, path_option("Folder for annotate.json and annotate.md.")] = Path("speed"),
+    items: Annotated[int, typer.Option(min=100, help="Items in the store.")] = 100_000,
+    judged: Annotated[int, typer.Option(min=1, help="Items that each of five annotators judges by keyboard.")] = 40,
+    verdicts: Annotated[int, typer.Option(min=1, help="Verdicts that each of five writers sends.")] = 2_000,
+    batch: Annotated[int, typer.Option(min=1, max=200, help="Verdicts in one request.")] = 5,
+) -> None:
+    """Speed of the annotation page: from a key to the next item painted, and verdicts per second."""
+    from taosr_she.bench.annotate.command import measure_annotate
+
+    measure_annotate(terminal(), out, items, judged, verdicts, batch)

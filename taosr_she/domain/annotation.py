@@ -12,7 +12,9 @@ from taosr_she.base.errors import UserError
 from taosr_she.base.files import write_jsonl
 from taosr_she.domain.pair import Annotation
 
-VERDICTS = ("correct", "wrong", "unsure")
+VERDICTS = ("correct", "wrong", "unsure", "cannot_tell")
+ABSTAINS = ("unsure", "cannot_tell")
+"""Verdicts that count neither way: the annotator is not sure, or what the pair shows does not decide it."""
 FIELDS = tuple(f.name for f in fields(Annotation))
 _NEEDED = ("pair_id", "step")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
@@ -42,7 +44,8 @@ def is_reference(annotation: Annotation) -> bool:
     """True for a reference, False for a verdict.
 
     A record with a `response_id` judges a text. A record without one states the right conclusion, unless its verdict is
-    `wrong`: then it is also about the exact text in `conclusion`. A reference that is `unsure` abstains.
+    `wrong`: then it is also about the exact text in `conclusion`. A reference that is `unsure` or
+    `cannot_tell` abstains.
     """
     return not annotation.response_id and annotation.verdict != "wrong"
 

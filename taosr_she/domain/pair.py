@@ -50,7 +50,7 @@ class Annotation:
     pair_id: str
     step: str  # key of a step in the step schema
     conclusion: str  # the step's text
-    verdict: str = "correct"  # correct | wrong | unsure
+    verdict: str = "correct"  # correct | wrong | unsure | cannot_tell
     correction: str = ""
     note: str = ""
     annotator: str = ""

@@ -1,7 +1,8 @@
 """Agreement of annotators: raw agreement, Cohen's kappa, and outliers.
 
 Annotators are compared on *items*: the reference of a step of a pair (its canonical conclusion) and the verdict on a
-text of a step of a pair (correct or wrong). An annotator has one value per item, the latest one; `unsure` is no value.
+text of a step of a pair (correct or wrong). An annotator has one value per item, the latest one; abstentions are no
+values. Decisions of a lead (`settled:...`) are left out: they were made with the verdicts of the others in view.
 
 Kappa is Cohen's (1960): agreement beyond chance, where chance means two people who give each value as often as these
 two do, but at random. Chance is computed within each step and kind, then summed: so over several steps, people get no
@@ -22,11 +23,11 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from typing import NamedTuple
 
-from taosr_she.domain.annotation import is_reference, normal_text, strict_majority
+from taosr_she.domain.annotation import ABSTAINS, is_reference, normal_text, strict_majority
 from taosr_she.domain.conclusions import canonical
 from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Annotation
-from taosr_she.examine.majority import voices
+from taosr_she.examine.majority import SETTLED, voices
 
 ALL_STEPS = "all"
 
@@ -50,6 +51,9 @@ class PairAgreement:
     raw: float  # share of the items with the same value
     kappa: float  # in [-1, 1]; NaN where both give one and the same value throughout, so that chance explains all
     weighted: float  # of the label step, quadratic weighted kappa over its grades (Cohen 1968); NaN for other steps
+    base: (
+        float  # share of `correct` among the verdicts of both; NaN for references. Kappa is low where it is near 0 or 1
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +63,7 @@ class AnnotatorReport:
 
     annotator: str
     records: int
-    unsure: int  # records
+    unsure: int  # records that abstain
     items: int  # with a majority of the others
     pairs: int  # of these items
     agreement: float  # share of `items` that agree; NaN without items
@@ -84,7 +88,11 @@ def pair_agreement(domain: Domain, annotations: Iterable[Annotation]) -> list[Pa
                 raw, kappa = _raw_and_kappa([(_stratum(i), a[i], b[i]) for i in chosen])
                 graded = step == domain.step_keys[domain.label_step]
                 grades = [(a[i], b[i]) for i in chosen if i.text is None] if graded else []
-                rows.append(PairAgreement(first, second, step, len(chosen), raw, kappa, _weighted(domain, grades)))
+                given = [value for i in chosen if i.text is not None for value in (a[i], b[i])]
+                base = _share(given.count("correct"), len(given))
+                rows.append(
+                    PairAgreement(first, second, step, len(chosen), raw, kappa, _weighted(domain, grades), base)
+                )
     return rows
 
 
@@ -96,11 +104,11 @@ def annotator_report(
     `alpha` is the chance of naming anyone if all are alike. Needs items with verdicts by three people; for two, see
     `pair_agreement`.
     """
-    listed = list(annotations)
+    listed = [a for a in annotations if not a.annotator.startswith(SETTLED)]
     tallies: dict[str, _Tally] = {a.annotator: _Tally() for a in listed}
     for a in listed:
         tallies[a.annotator].records += 1
-        tallies[a.annotator].unsure += a.verdict == "unsure"
+        tallies[a.annotator].unsure += a.verdict in ABSTAINS
     for item, said in _values(domain, listed).items():
         for annotator, value in said.items():
             others = [v for other, v in said.items() if other != annotator]
@@ -209,7 +217,7 @@ def _ratio_p_value(x: int, n: int, others_x: int, others_n: int, margin: float) 
 def _values(domain: Domain, annotations: Iterable[Annotation]) -> dict[Item, dict[str, str]]:
     """item -> annotator -> value, without those who are unsure."""
     specs = {spec.key: spec for spec in domain.steps}
-    known = (a for a in annotations if a.step in specs)
+    known = (a for a in annotations if a.step in specs and not a.annotator.startswith(SETTLED))
 
     def value(a: Annotation) -> str:
         return canonical(domain, specs[a.step], a.conclusion) if is_reference(a) else a.verdict
@@ -218,7 +226,7 @@ def _values(domain: Domain, annotations: Iterable[Annotation]) -> dict[Item, dic
         return Item(a.pair_id, a.step, None if is_reference(a) else normal_text(a.conclusion))
 
     return {
-        place: {name: value(a) for name, a in said.items() if a.verdict != "unsure"}
+        place: {name: value(a) for name, a in said.items() if a.verdict not in ABSTAINS}
         for place, said in voices(known, item).items()
     }
 

@@ -5,7 +5,7 @@ configuration has three controls per step, from which results are read back:
 
 | control | tag | holds |
 | --- | --- | --- |
-| `verdict_<step>` | Choices | correct, wrong or unsure |
+| `verdict_<step>` | Choices | correct, wrong, unsure or cannot_tell |
 | `conclusion_<step>` | TextArea | the right conclusion: the correction of a verdict, or the reference |
 | `note_<step>` | TextArea | a remark |
 

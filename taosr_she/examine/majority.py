@@ -1,20 +1,23 @@
 """The majority of several annotators: one vote each; more than half of those with a verdict decide, else unknown.
 
-An annotator's vote is their latest one (by `time`, then by order). `unsure` is an abstention: it counts neither way.
-People outrank programs: if any person has a verdict, annotators named `machine:...` have no vote.
+An annotator's vote is their latest one (by `time`, then by order). `unsure` and `cannot_tell` are abstentions, which
+count neither way. People outrank programs: if any person has a verdict, annotators named `machine:...` have no vote. A
+lead who settles a disagreement outranks everybody: if there are votes by `settled:...`, only they count.
 """
 
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from taosr_she.domain.annotation import is_reference, normal_text, strict_majority
+from taosr_she.domain.annotation import ABSTAINS, is_reference, normal_text, strict_majority
 from taosr_she.domain.conclusions import canonical
 from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Annotation
 
 MACHINE = "machine:"
 """Annotators with this prefix are programs."""
+SETTLED = "settled:"
+"""Records with this prefix are decisions of a lead who has read what the annotators said."""
 
 Place = TypeVar("Place", bound=Hashable)
 StepPlace = tuple[str, str]  # pair_id, step
@@ -64,7 +67,8 @@ def _opinions(
 
 
 def _opinion(said: list[Annotation], value: Callable[[Annotation], str]) -> Opinion:
-    sure = [a for a in said if a.verdict != "unsure"]
+    sure = [a for a in said if a.verdict not in ABSTAINS]
     people = [a for a in sure if not a.annotator.startswith(MACHINE)]
-    heard = people or sure
+    settled = [a for a in people if a.annotator.startswith(SETTLED)]
+    heard = settled or people or sure
     return Opinion(strict_majority([value(a) for a in heard]), len(heard), machine=bool(heard) and not people)

@@ -3,14 +3,14 @@
 One row has the annotations of one annotator for one response (or, as references, for one pair). `completions` are the
 steps in schema order as written in a response (`[category] same`), `labels` whether each is correct. Steps without a
 verdict are absent. Columns that trainers ignore contain the rest: ids, annotator, and lists parallel to `completions`
-for time, note and correction. `unsure` is neither true nor false, so such records are in a column of their own; an
-annotator who was unsure about every step has a row without completions.
+for time, note and correction. `unsure` and `cannot_tell` are neither true nor false, so such records are in a column of
+their own, `unsure`; an annotator who abstained from every step has a row without completions.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from taosr_she.domain.annotation import BadAnnotation, annotation_from_row
+from taosr_she.domain.annotation import ABSTAINS, BadAnnotation, annotation_from_row
 from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Annotation, Pair
 from taosr_she.domain.prompt import render_prompt
@@ -59,15 +59,15 @@ def annotations_from_stepwise(domain: Domain, row: Any) -> Iterator[Annotation |
         try:
             if not isinstance(said, dict):
                 raise BadAnnotation("not an object", "one of unsure is no object")
-            rest = {name: value for name, value in said.items() if name != "completion"}
-            yield _record(domain, said.get("completion"), shared | rest | {"verdict": "unsure"})
+            rest = {name: value for name, value in said.items() if name != "completion" and value is not None}
+            yield _record(domain, said.get("completion"), shared | {"verdict": "unsure"} | rest)
         except BadAnnotation as bad:
             yield bad, row
 
 
 def _row(domain: Domain, said: dict[str, Annotation], pair: Pair) -> Row:
     ordered = [said[key] for key in domain.step_keys if key in said]
-    sure = [a for a in ordered if a.verdict != "unsure"]
+    sure = [a for a in ordered if a.verdict not in ABSTAINS]
     return {
         "prompt": render_prompt(domain, pair),
         "completions": [_completion(a) for a in sure],
@@ -75,9 +75,11 @@ def _row(domain: Domain, said: dict[str, Annotation], pair: Pair) -> Row:
         **{name: getattr(ordered[0], name) for name in _SHARED},
         **{column: [getattr(a, field) for a in sure] for column, field in _LISTS.items()},
         "unsure": [
-            {"completion": _completion(a)} | {field: getattr(a, field) for field in _LISTS.values()}
+            {"completion": _completion(a)}
+            | {field: getattr(a, field) for field in _LISTS.values()}
+            | ({} if a.verdict == "unsure" else {"verdict": a.verdict})
             for a in ordered
-            if a.verdict == "unsure"
+            if a.verdict in ABSTAINS
         ],
     }
 

@@ -19,7 +19,7 @@ from taosr_she.domain.pair import Annotation
 from taosr_she.examine.database import begin_write, check_table, create_tables, open_engine, patiently, told
 
 if TYPE_CHECKING:
-    from sqlalchemy import ColumnElement, Row, Select, Table
+    from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, Table
 
 Kind = Literal["reference", "verdict"]
 WRITE_CHUNK = 1000  # records in a transaction: long enough to be quick, short enough that other writers get in
@@ -78,6 +78,16 @@ class AnnotationStore:
         check_table(self._engine, self._table, self._name, may_be_missing=create)
         if create:
             create_tables(self._engine, self._table.metadata, self._name)
+
+    @property
+    def engine(self) -> "Engine":
+        """The database, for tables that others keep beside the annotations."""
+        return self._engine
+
+    @property
+    def name(self) -> str:
+        """The path or URL, without secrets."""
+        return masked(str(self._name))
 
     def __enter__(self) -> "AnnotationStore":
         return self
@@ -143,6 +153,28 @@ class AnnotationStore:
         chunks = _chunks(list(dict.fromkeys(_place(*place) for place in places)))
         return [a for chunk in chunks for a in self._fetch(column.in_(chunk), self._table.c.reference == 0)]
 
+    def shared(self) -> list[Annotation]:
+        """The records about which agreement can be computed: on a reference of a step of a pair, or on a text of it,
+        of which more than one annotator spoke. In the order in which they were last given."""
+        from sqlalchemy import and_, distinct, func, select
+
+        t = self._table
+        several = func.count(distinct(t.c.annotator)) > 1
+        texts = select(t.c.place).where(t.c.reference == 0).group_by(t.c.place).having(several).subquery()
+        steps = (
+            select(t.c.pair_id, t.c.step)
+            .where(t.c.reference == 1)
+            .group_by(t.c.pair_id, t.c.step)
+            .having(several)
+            .subquery()
+        )
+        alike = and_(t.c.pair_id == steps.c.pair_id, t.c.step == steps.c.step, t.c.reference == 1)
+        columns = [t.c[name] for name in FIELDS]
+        judged = select(t.c.id, *columns).join(texts, and_(t.c.place == texts.c.place, t.c.reference == 0))
+        referred = select(t.c.id, *columns).join(steps, alike)
+        rows = [*self._read(judged), *self._read(referred)]
+        return [self._annotation(row[1:]) for row in sorted(rows, key=lambda row: row[0])]
+
     def _query(self) -> "Select[Any]":
         from sqlalchemy import select
 
@@ -151,7 +183,7 @@ class AnnotationStore:
     def _fetch(self, *conditions: "ColumnElement[bool]") -> list[Annotation]:
         return [self._annotation(row) for row in self._read(self._query().where(*conditions))]
 
-    def _annotation(self, row: "Row[Any]") -> Annotation:
+    def _annotation(self, row: Sequence[Any]) -> Annotation:
         values = tuple(row)
         if not all(isinstance(value, str) for value in values):
             raise UserError(f"annotation store {masked(str(self._name))}: damaged: a record holds {values!r}")
@@ -174,17 +206,34 @@ class AnnotationStore:
 
     def _write(self, rows: list[dict[str, Any]]) -> int:
         def replace() -> int:
-            # Delete and insert instead of an upsert: the same on every database, and the new row is the latest.
-            replaced = 0
             with begin_write(self._engine) as connection:
-                for chunk in _chunks([row["key"] for row in rows]):
-                    statement = self._table.delete().where(self._table.c.key.in_(chunk))
-                    replaced += connection.execute(statement).rowcount
-                connection.execute(self._table.insert(), rows)
-            return len(rows) - replaced
+                return _replace(connection, rows)
 
         with told(self._name, "cannot be written"):
             return patiently(replace, self._name)
+
+
+def put_records(connection: "Connection", annotations: Sequence[Annotation]) -> None:
+    """Keep annotations within the caller's transaction; the last of those with the same key counts."""
+    rows = {row["key"]: row for row in map(_row, annotations)}
+    if rows:
+        _replace(connection, list(rows.values()))
+
+
+def drop_records(connection: "Connection", annotations: Sequence[Annotation]) -> None:
+    """Forget these records, if they are there, within the caller's transaction."""
+    for chunk in _chunks([_row(a)["key"] for a in annotations]):
+        connection.execute(_table().delete().where(_table().c.key.in_(chunk)))
+
+
+def _replace(connection: "Connection", rows: list[dict[str, Any]]) -> int:
+    """Returns how many rows are new. Delete and insert instead of an upsert: the same on every database, and the new
+    row is the latest."""
+    replaced = 0
+    for chunk in _chunks([row["key"] for row in rows]):
+        replaced += connection.execute(_table().delete().where(_table().c.key.in_(chunk))).rowcount
+    connection.execute(_table().insert(), rows)
+    return len(rows) - replaced
 
 
 @cache

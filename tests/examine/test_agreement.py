@@ -142,3 +142,15 @@ def test_two_people_or_few_pairs_name_nobody(cases: dict[str, Case]) -> None:
 def test_two_poisoned_among_five_are_both_named(cases: dict[str, Case]) -> None:
     people = [Person(name=f"p{i}", error_rate=0.4 if i < 2 else 0.03) for i in range(5)]
     assert outliers(annotate_by(people, cases, seed=1)) == ["p0", "p1"]
+
+
+def test_a_leads_decisions_are_no_agreement_and_the_base_rate_is_the_share_of_correct() -> None:
+    def said(annotator: str, pair_id: str, verdict: str) -> Annotation:
+        return Annotation(pair_id, "category", "near", verdict, annotator=annotator, response_id="r")
+
+    records = [said("ann", "a", "correct"), said("bob", "a", "correct"), said("ann", "b", "correct")]
+    records += [said("bob", "b", "wrong"), said("settled:lea", "b", "correct"), said("ann", "c", "cannot_tell")]
+    total = next(row for row in pair_agreement(DOMAIN, records) if row.step == ALL_STEPS)
+    assert (total.first, total.second, total.items, total.raw, total.base) == ("ann", "bob", 2, 0.5, 0.75)
+    assert len(pair_agreement(DOMAIN, records)) == 2  # the step and the total of one pair of people
+    assert [(r.annotator, r.unsure) for r in annotator_report(DOMAIN, records)] == [("ann", 1), ("bob", 0)]

@@ -23,7 +23,8 @@ texts = st.one_of(
 names = st.sampled_from(["", "ann", "machine:gsrm", "machine:", "ben@x.org"])
 records = st.builds(
     Annotation, st.sampled_from(["p0", "p1", "p2"]), st.sampled_from(DOMAIN.step_keys), texts,
-    st.sampled_from(["correct", "wrong", "unsure"]), texts, texts, names, st.sampled_from(["", "2024-05-01", "x"]),
+    st.sampled_from(["correct", "wrong", "unsure", "cannot_tell"]), texts, texts, names,
+    st.sampled_from(["", "2024-05-01", "x"]),
     st.sampled_from(["", "1", "2"]), st.sampled_from(["", "r1", "r2"]),
 )  # fmt: skip
 

@@ -143,7 +143,12 @@ def test_the_configuration_names_what_tasks_hold(name: str) -> None:
         assert names[result["to_name"]] == "Text"
     for key in domain.step_keys:
         choices = root.find(f".//Choices[@name='verdict_{key}']")
-        assert choices is not None and [c.get("value") for c in choices] == ["correct", "wrong", "unsure"]
+        assert choices is not None and [c.get("value") for c in choices] == [
+            "correct",
+            "wrong",
+            "unsure",
+            "cannot_tell",
+        ]
         assert choices.get("toName") == f"text_{key}"
 
 

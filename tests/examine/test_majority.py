@@ -53,3 +53,15 @@ def test_judgements_are_about_the_same_text_and_references_about_the_step() -> N
     found = {place: opinion.value for place, opinion in majority_verdicts(records).items()}
     assert found == {("p", "category", "same thing"): "wrong", ("p", "category", "near"): "wrong"}
     assert set(majority_references(DOMAIN, records)) == {("p", "category")}
+
+
+def test_cannot_tell_abstains_and_a_settled_decision_outranks_everybody() -> None:
+    def said(annotator: str, verdict: str) -> Annotation:
+        return Annotation("p", "category", "near", verdict, annotator=annotator, response_id="r")
+
+    place = ("p", "category", "near")
+    two = [said("ann", "wrong"), said("bob", "wrong")]
+    assert majority_verdicts([*two, said("cleo", "cannot_tell")])[place].value == "wrong"
+    assert majority_verdicts([said("ann", "cannot_tell")])[place].value is None
+    assert majority_verdicts([*two, said("settled:lea", "correct")])[place].value == "correct"
+    assert majority_verdicts([*two, said("settled:lea", "unsure")])[place].value == "wrong"

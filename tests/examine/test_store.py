@@ -21,8 +21,8 @@ JUDGEMENT = Annotation("p1", "category", "Near  kind", "wrong", "same", "hm", "a
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=6)
 ids = st.sampled_from(["a", "b", "c"])
 records = st.builds(
-    Annotation, ids, ids, texts, st.sampled_from(["correct", "wrong", "unsure"]), texts, texts, ids, texts, texts,
-    st.sampled_from(["", "r1", "r2"]),
+    Annotation, ids, ids, texts, st.sampled_from(["correct", "wrong", "unsure", "cannot_tell"]), texts, texts, ids,
+    texts, texts, st.sampled_from(["", "r1", "r2"]),
 )  # fmt: skip
 
 
