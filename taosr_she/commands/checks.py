@@ -56,4 +56,6 @@ def not_an_input(option: str, out: Path, *inputs: Path) -> None:
 
 def quarantine_of(out: Path) -> Path:
     """The file for the rejected rows of an input: beside the output."""
-    return out.with_name(f"{out.name}.quarantine.jsonl")
+    from taosr_she.data.read import QUARANTINE
+
+    return out.with_name(f"{out.name}{QUARANTINE}")

@@ -32,7 +32,7 @@ def validate(
         path, load_domain(domain), layout=layout, columns=mapped, require_label=require_label, quarantine=target,
         encoding=encoding,
     )  # fmt: skip
-    say_loaded(terminal(), path, loaded, target)
+    say_loaded(terminal(), path, loaded.tally, target)
     if not loaded.pairs:
         raise typer.Exit(1)
 
@@ -56,7 +56,7 @@ def convert(
     target = quarantine_of(out)
     loaded = load_pairs(path, load_domain(domain), layout=layout, columns=mapped, quarantine=target, encoding=encoding)
     write_pairs(out, loaded.pairs, defuse)
-    say_loaded(screen, path, loaded, target)
+    say_loaded(screen, path, loaded.tally, target)
     screen.print(f"wrote {out}")
 
 

@@ -55,7 +55,7 @@ def judge(
     quarantine = quarantine_of(out)
     screen, shop = terminal(), choose_domain(domain, model, force_domain)
     loaded = load_pairs(pairs, shop, layout=layout, columns=mapped, quarantine=quarantine, encoding=encoding)
-    say_loaded(screen, pairs, loaded, quarantine)
+    say_loaded(screen, pairs, loaded.tally, quarantine)
     if not loaded.pairs:
         raise UserError(f"{pairs}: no usable pair (see {quarantine})")
     decision = WRITTEN if as_written else saved_decision(model, shop)

@@ -28,6 +28,10 @@ _MARKS = ((codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"), (cod
 _SEP = re.compile(r"""\ufeff?"?sep=(\t|[^\w"'\s])\1*"?""", re.IGNORECASE)
 
 
+class EmptyFile(UserError):
+    """A text file without a header."""
+
+
 @dataclass(frozen=True, slots=True)
 class ReadError:
     """A row that could not be read: a reason of `rows.REASONS`, the details, and the row as text."""
@@ -115,7 +119,7 @@ def read_csv(path: Path, delimiter: str | None = None, encoding: str | None = No
         lines.next()
         first = lines.peek()
     if first is None:
-        raise UserError(f"{path}: is empty; a header line with column names is needed")
+        raise EmptyFile(f"{path}: is empty; a header line with column names is needed")
     if delimiter is None:
         delimiter = max(",\t;", key=first.count)
     header = _header(path, lines, delimiter)
@@ -205,7 +209,7 @@ def _header(path: Path, lines: _Pushback, delimiter: str) -> list[str]:
     while record == []:
         record = _record(lines, delimiter)
     if record is None:
-        raise UserError(f"{path}: is empty; a header line with column names is needed")
+        raise EmptyFile(f"{path}: is empty; a header line with column names is needed")
     if isinstance(record, ReadError) or any("\0" in c or _escaped(c) for c in record):
         raise UserError(
             f"{path}: the first line is not a header of column names in UTF-8; is this a CSV or TSV file? Another "
