@@ -25,6 +25,13 @@ def domain() -> Domain:
 
 
 @pytest.fixture(scope="session")
+def label_first(domain: Domain) -> Domain:
+    """The same steps with the label before the others."""
+    steps = domain.model_dump()["steps"]
+    return domain.with_overrides({"name": "label-first", "answer_first": True, "steps": [steps[-1], *steps[:-1]]})
+
+
+@pytest.fixture(scope="session")
 def pairs() -> list[Pair]:
     return [Pair(f"{a}-{b}", a, f"{a} boots", Product(f"{b} boots")) for a in COLORS for b in COLORS[:2]]
 
@@ -38,6 +45,15 @@ def right(domain: Domain, pair: Pair) -> str:
 
 @pytest.fixture(scope="session")
 def folder(domain: Domain, pairs: list[Pair], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return trained(domain, pairs, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def first_folder(label_first: Domain, pairs: list[Pair], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return trained(label_first, pairs, tmp_path_factory)
+
+
+def trained(domain: Domain, pairs: list[Pair], tmp_path_factory: pytest.TempPathFactory) -> Path:
     texts = [f"{render_prompt(domain, pair)}{right(domain, pair)}" for pair in pairs]
     policy = build_tiny(texts, domain, TINY, seed=1)
     learn(policy, domain, pairs)

@@ -2,10 +2,11 @@
 
 import math
 import re
+from functools import cache
 from importlib import resources
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     ConfigDict,
@@ -20,6 +21,7 @@ from taosr_she.base.escape import one_line
 from taosr_she.base.overrides import merged
 from taosr_she.base.strict_yaml import parse_yaml, read_yaml
 
+Code = Annotated[str, Field(coerce_numbers_to_str=True)]  # YAML reads an unquoted 4 as a number
 SHIPPED = ("taobao", "esci", "wands", "chorus", "esci-typed")
 
 
@@ -139,6 +141,9 @@ class Domain(Strict):
     """Recorded with every annotation."""
     labels: tuple[Grade, ...] = Field(min_length=2)
     """The label scale, best grade first."""
+    tiers: dict[str, Annotated[tuple[Code, ...], Field(min_length=1)]] = Field(default_factory=dict)
+    """Name -> codes of the grades that a search engine treats alike, e.g. `{good: ["4", "3"], mid: ["2"], bad: ["1"]}`.
+    Each tier is a piece of the label scale, in its order. Empty: no tiers."""
     steps: tuple[StepSpec, ...] = Field(min_length=1)
     """The step schema, in order. Exactly one step has the form `label`."""
     rules: tuple[Rule, ...] = ()
@@ -179,6 +184,11 @@ class Domain(Strict):
         unknown = sorted({r.grade for r in self.rules} - {g.code for g in self.labels})
         if unknown:
             raise ValueError(f"rules lead to grades that are not on the label scale: {', '.join(unknown)}")
+        if self.tiers and [c for name in self.tier_names for c in self.tiers[name]] != [g.code for g in self.labels]:
+            raise ValueError(
+                "`tiers` must have every code once, in the order of the label scale: name -> codes, each tier a piece "
+                f"of {', '.join(g.code for g in self.labels)}"
+            )
         for step in self.steps:
             if step.form == "choice" and not step.choices:
                 raise ValueError(f"step '{step.key}' has 'form: choice', so it needs 'choices'")
@@ -215,6 +225,11 @@ class Domain(Strict):
         return next(i for i, s in enumerate(self.steps) if s.form == "label")
 
     @property
+    def label_header(self) -> str:
+        """The header of the label step. With the label first, every response begins with it."""
+        return f"[{self.steps[self.label_step].key}]"
+
+    @property
     def grade_values(self) -> tuple[float, ...]:
         """A number for every grade, in the order of `codes`; a better grade has a larger number.
 
@@ -243,16 +258,34 @@ class Domain(Strict):
                     return grade.code
         return None
 
+    @property
+    def tier_names(self) -> tuple[str, ...]:
+        """Names of the tiers, best first, in whatever order the file has them."""
+        place = {code: i for i, code in enumerate(self.codes)}
+        return tuple(sorted(self.tiers, key=lambda name: min((place.get(c, -1) for c in self.tiers[name]), default=-1)))
+
+    def tier_of(self, code: str) -> str | None:
+        """The name of the tier of a grade; None if there are no tiers."""
+        return next((name for name, codes in self.tiers.items() if code in codes), None)
+
+    def computed(self) -> dict[str, Any]:
+        """Without the tiers that the domain is shipped with: they change nothing that a model learns, and runs from
+        before there were any still count. Other tiers give other metrics, so they do count."""
+        kept = super().computed()
+        if not self.tiers or self.tiers == _shipped_tiers(self.name):
+            del kept["tiers"]
+        return kept
+
     def with_overrides(self, overrides: dict[str, Any]) -> "Domain":
         """A copy in which `overrides` (nested, as in the YAML file) replace values; unknown keys raise UserError."""
-        return _validated(merged(self.model_dump(), overrides), f"domain '{self.name}' with overrides")
+        return _validated(_changed(self.model_dump(), overrides), f"domain '{self.name}' with overrides")
 
 
 def load_domain(name_or_path: str | Path) -> Domain:
     """A shipped domain by name, or any domain from a YAML file. Raises a UserError that names the fix.
 
     A file with `base: NAME`, a shipped domain, contains only the differences from that one: mappings are merged, lists
-    are replaced.
+    are replaced. Tiers are replaced as a whole, and other labels have no tiers unless the file names them.
     """
     what = f"domain {name_or_path}"
     if str(name_or_path) in SHIPPED:
@@ -268,8 +301,21 @@ def load_domain(name_or_path: str | Path) -> Domain:
         base = raw.pop("base")
         if base not in SHIPPED:
             raise UserError(f"{what}: base: '{one_line(str(base))}' is not a shipped domain: {', '.join(SHIPPED)}")
-        raw = merged(load_domain(base).model_dump(mode="json"), raw)
+        raw = _changed(load_domain(base).model_dump(mode="json"), raw)
     return _validated(raw, what)
+
+
+def _changed(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """`base` with `changes`. Tiers depend on the labels and their order, so they are not merged."""
+    found: dict[str, Any] = merged(base, changes)
+    if "tiers" in changes or "labels" in changes:
+        found["tiers"] = changes.get("tiers", {})
+    return found
+
+
+@cache
+def _shipped_tiers(name: str) -> dict[str, tuple[str, ...]]:
+    return load_domain(name).tiers if name in SHIPPED else {}
 
 
 def _shipped_text(name: str) -> str:

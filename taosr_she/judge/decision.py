@@ -20,6 +20,8 @@ from taosr_she.domain.domain import Domain, describe
 DECISION_FILE = "decision.json"
 """Name of the file in a model folder."""
 Rule = Literal["text", "argmax", "prior", "tiers"]
+MEDIAN = 0.5
+"""The threshold of tiers if none was chosen: the tier of the median grade."""
 
 
 class Decision(Strict):
@@ -35,6 +37,9 @@ class Decision(Strict):
     """For `prior`: code -> share of the label in training."""
     threshold: float | None = Field(default=None, gt=0, le=1)
     """For `tiers`: 0.5 gives the median grade; a lower value is more generous."""
+    tier_threshold: float | None = Field(default=None, gt=0, le=1)
+    """For the tier, whatever the rule of the label: the best tier at which the probabilities, summed from the best
+    grade downwards, reach it. Unset: 0.5."""
 
     @model_validator(mode="after")
     def _check(self) -> "Decision":
@@ -73,12 +78,7 @@ def decide(
         return written
     if decision.rule == "tiers":
         assert decision.threshold is not None
-        reached = 0.0
-        for code in codes:
-            reached += probs[code]
-            if reached >= decision.threshold - 1e-9:  # sums of floats
-                return code
-        return codes[-1]
+        return reached(codes, probs, decision.threshold)
     scores = dict(probs)
     if decision.rule == "prior":
         assert decision.prior is not None and decision.strength is not None
@@ -88,6 +88,36 @@ def decide(
             for code in codes
         }
     return max(codes, key=lambda code: scores[code])
+
+
+def reached(codes: tuple[str, ...], probs: Mapping[str, float], threshold: float) -> str:
+    """The best grade at which the probabilities, summed from the best grade downwards, reach the threshold.
+
+    Source: cumulative probability tiering (CumPT) of TaoSR1 (2508.12365).
+    """
+    mass = 0.0
+    for code in codes:
+        mass += probs[code]
+        if mass >= threshold - 1e-9:  # sums of floats
+            return code
+    return codes[-1]
+
+
+def decide_tier(decision: Decision, domain: Domain, label: str | None, probs: Mapping[str, float] | None) -> str | None:
+    """The domain's tier of a response with this `label`; None if it has no label, or the domain no tiers.
+
+    It is the tier of the grade that rule `tiers` gives at the tier threshold. So one threshold separates all tiers, and
+    the label, by whatever rule, is a decision of its own. Without probabilities it is the tier of the label.
+
+    >>> from taosr_she.domain.domain import load_domain
+    >>> spread = {"4": 0.2, "3": 0.25, "2": 0.45, "1": 0.1}
+    >>> [decide_tier(Decision(tier_threshold=t), load_domain("taobao"), "2", spread) for t in (0.4, 0.5)]
+    ['good', 'mid']
+    """
+    if label is None or not domain.tiers:
+        return None
+    threshold = MEDIAN if decision.tier_threshold is None else decision.tier_threshold
+    return domain.tier_of(label if probs is None else reached(domain.codes, probs, threshold))
 
 
 def save_decision(decision: Decision, folder: Path) -> None:

@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from taosr_she.domain.domain import Domain
 from taosr_she.domain.response import Response, parse_response
-from taosr_she.judge.decision import WRITTEN, Decision, decide
+from taosr_she.judge.decision import WRITTEN, Decision, decide, decide_tier
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,9 @@ class Judgement:
     expected_grade: float | None  # a number for ranking, see `expected_grade`; None without probabilities
     steps: dict[str, str | None]  # key -> text, in the order of the step schema; None where the section is missing
     reason: str | None  # why there is no label
-    response: str  # the model's text; "" if it was not asked
+    response: str  # the model's text; "" if it wrote none
     tokens: int = 0  # generated tokens, end token included
+    tier: str | None = None  # name of the domain's tier; None without a label, or if the domain has no tiers
     parsed: Response = field(kw_only=True, repr=False, compare=False)  # the response with its spans, for an examiner
 
 
@@ -39,17 +40,30 @@ def judgement(
     """The judgement from a parsed response and its label distribution. The steps are as written, including the label
     step, whatever the rule decides."""
     steps = zip(domain.step_keys, parsed.steps, strict=True)
+    label = decide(decision, domain.codes, parsed.label if parsed.well_formed else None, probabilities)
     return Judgement(
         pair_id=pair_id,
-        label=decide(decision, domain.codes, parsed.label if parsed.well_formed else None, probabilities),
+        label=label,
         probabilities=None if probabilities is None else dict(probabilities),
         expected_grade=None if probabilities is None else expected_grade(domain, probabilities),
         steps={key: step.text if step else None for key, step in steps},
         reason=parsed.reason,
         response=parsed.text,
         tokens=tokens,
+        tier=decide_tier(decision, domain, label, probabilities),
         parsed=parsed,
     )
+
+
+def label_judgement(
+    domain: Domain, pair_id: str, probabilities: Mapping[str, float], decision: Decision = WRITTEN
+) -> Judgement:
+    """The judgement from a label distribution alone: the model wrote nothing, so rule `text` is the most probable
+    label, and all steps but the label step are None."""
+    probable = max(domain.codes, key=lambda code: probabilities[code])
+    parsed = parse_response(domain, f"{domain.label_header} {probable}")
+    parsed = replace(parsed, reason=None)  # the steps after the label were not asked for
+    return replace(judgement(domain, pair_id, parsed, probabilities, 0, decision), response="")
 
 
 def refusal(domain: Domain, pair_id: str, reason: str) -> Judgement:
@@ -74,12 +88,13 @@ def expected_grade(domain: Domain, probabilities: Mapping[str, float]) -> float:
 
 def judgement_columns(domain: Domain, judged: Judgement) -> dict[str, Any]:
     """The columns of a judgement in a file: `predicted` (the label), `p_<code>` for every grade, `expected_grade`,
-    `step_<key>` for every step, `response`, and `malformed` (the reason)."""
+    `tier` if the domain has tiers, `step_<key>` for every step, `response`, and `malformed` (the reason)."""
     probabilities = judged.probabilities or {}
     return {
         "predicted": judged.label,
         **{f"p_{code}": probabilities.get(code) for code in domain.codes},
         "expected_grade": judged.expected_grade,
+        **({"tier": judged.tier} if domain.tiers else {}),
         **{f"step_{key}": text for key, text in judged.steps.items()},
         "response": judged.response,
         "malformed": judged.reason,

@@ -12,7 +12,7 @@ from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Pair
 from taosr_she.judge.decision import WRITTEN, Decision, saved_decision
 from taosr_she.judge.judgement import Judgement, refusal
-from taosr_she.judge.pairs import judge_in_parts
+from taosr_she.judge.pairs import Mode, check_mode, judge_in_parts
 from taosr_she.model.domain_file import choose_domain
 from taosr_she.model.policy import Policy, load_policy
 from taosr_she.model.sampling import Sampling
@@ -36,6 +36,7 @@ class Judge:
     sampling: Sampling
     seed: int = 0  # used if `sampling` has a temperature
     decision: Decision = WRITTEN  # how the label is derived from text and probabilities
+    mode: Mode = "reason"  # `label`: the label distribution alone, without a response
 
     @overload
     def __call__(self, pairs: PairLike, progress: Callable[[int], None] | None = None) -> Judgement: ...
@@ -66,7 +67,9 @@ class Judge:
         """The same, part by part, for more pairs than fit in memory. Pairs are read as they are needed."""
         if isinstance(pairs, str | bytes):
             raise TypeError("pairs are Pair objects or dicts with `query` and `title`, not text")
-        return judge_in_parts(self.policy, self.domain, map(self._read, pairs), self.sampling, self.seed, self.decision)
+        return judge_in_parts(
+            self.policy, self.domain, map(self._read, pairs), self.sampling, self.seed, self.decision, self.mode
+        )
 
     def _read(self, row: PairLike) -> Pair | Judgement:
         """The pair, or the judgement of an invalid row. A Pair is checked in the same way as a row."""
@@ -96,6 +99,7 @@ def load_judge(
     temperature: float = 0.0,
     seed: int = 0,
     decision: Decision | None = None,
+    mode: Mode = "reason",
 ) -> Judge:
     """A judge from a model folder, or by name: one of ours (docs/models.md), or a name on the Hugging Face hub.
 
@@ -109,13 +113,18 @@ def load_judge(
     `decision:`). Without the file, they are taken as written. `decision` is another rule; `Decision()` always takes
     them as written.
 
+    In `mode="label"` the model writes nothing: the label distribution is read in one short pass, many times faster, and
+    the steps are None. It needs a model whose domain has the label step first, or alone (docs/label-mode.md).
+
         judge = load_judge("runs/demo/stages/srpo/checkpoint")
         one = judge({"query": "red boots", "title": "Norvik trail boots, red"})
         print(one.label, one.expected_grade, one.steps)
 
-    Raises UserError if there is no such model, if it cannot be used, or if its domain is unknown.
+    Raises UserError if there is no such model, if it cannot be used, if its domain is unknown, or if it does not suit
+    the mode.
     """
     chosen = choose_domain(domain, model, force_domain)
+    check_mode(chosen, mode)
     policy = load_policy(model, device, dtype)
     rule = saved_decision(model, chosen) if decision is None else decision
-    return Judge(policy, chosen, Sampling(max_new_tokens=max_new_tokens, temperature=temperature), seed, rule)
+    return Judge(policy, chosen, Sampling(max_new_tokens=max_new_tokens, temperature=temperature), seed, rule, mode)

@@ -1,22 +1,29 @@
-"""Judgements of pairs by a loaded policy: prompt, response, steps and label, label distribution."""
+"""Judgements of pairs by a loaded policy, in two modes.
+
+`reason`: the model writes its response, steps and label; the label distribution is read where it writes the label.
+`label`: the label distribution alone, in one pass over the prompt and the header of the label step. It needs a domain
+with the label step first, because in any other the label depends on the steps before it.
+"""
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import NamedTuple, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
+from taosr_she.base.errors import UserError
 from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Pair
 from taosr_she.engine.speedups import speedups
 from taosr_she.judge.decision import WRITTEN, Decision
-from taosr_she.judge.judgement import Judgement, judgement, refusal
-from taosr_she.model.label_probs import label_tokens, read_labels
+from taosr_she.judge.judgement import Judgement, judgement, label_judgement, refusal
+from taosr_she.model.label_probs import label_distribution, label_tokens, read_labels
 from taosr_she.model.policy import Policy
 from taosr_she.model.responses import parse_rollouts
 from taosr_she.model.sampler import sample_groups
 from taosr_she.model.sampling import Sampling
 
 T = TypeVar("T")
+Mode = Literal["reason", "label"]
 
 PART_PAIRS = {"cpu": 64, "cuda": 256}
 """Number of pairs in a part of `judge_in_parts`, generated together. On a CPU, larger parts are not faster."""
@@ -26,7 +33,7 @@ class Judged(NamedTuple):
     """Judgements in the order of the pairs."""
 
     judgements: list[Judgement]
-    seconds: float  # time for the responses
+    seconds: float  # time for the responses, or in mode `label` for the distributions
 
 
 def greedy(max_new_tokens: int) -> Sampling:
@@ -42,12 +49,18 @@ def judge_pairs(
     batch_rows: int,
     seed: int = 0,
     decision: Decision = WRITTEN,
+    mode: Mode = "reason",
 ) -> Judged:
     """Judgements of all pairs, at most `batch_rows` responses generated at a time; `seed` counts when sampling.
 
     A pair whose prompt leaves no room for a response of `max_new_tokens` is not given to the model: its judgement has a
-    reason instead of a label, and the other pairs are judged. Raises UserError for a problem with the model.
+    reason instead of a label, and the other pairs are judged. In mode `label`, `sampling` and `seed` do not count, and
+    the judgements have no response and no step but the label. Raises UserError for a problem with the model, and in
+    mode `label` for a domain that does not have the label step first.
     """
+    check_mode(domain, mode)
+    if mode == "label":
+        return _by_label(policy, domain, pairs, batch_rows, decision)
     started = time.perf_counter()
     prompts = [policy.encode_prompt(domain, pair) for pair in pairs]
     room = None if policy.positions is None else policy.positions - sampling.max_new_tokens
@@ -83,14 +96,51 @@ def judge_in_parts(
     sampling: Sampling,
     seed: int = 0,
     decision: Decision = WRITTEN,
+    mode: Mode = "reason",
 ) -> Iterator[list[Judgement]]:
     """Judgements of all pairs in order, part by part. So memory is needed only for one part, and the caller can report
     progress. Pairs are read as they are needed. Items that are already judgements (refusals) keep their position."""
     size = part_size(policy)
     for number, part in enumerate(in_parts(pairs, size)):
         asked = [pair for pair in part if isinstance(pair, Pair)]
-        judged = iter(judge_pairs(policy, domain, asked, sampling, size, seed + number, decision).judgements)
+        judged = iter(judge_pairs(policy, domain, asked, sampling, size, seed + number, decision, mode).judgements)
         yield [next(judged) if isinstance(pair, Pair) else pair for pair in part]
+
+
+def check_mode(domain: Domain, mode: Mode) -> None:
+    """Raises UserError for an unknown mode, and for mode `label` with a domain whose label step is not the first."""
+    if mode not in ("reason", "label"):
+        raise UserError(f"mode '{mode}': expected reason or label")
+    if mode == "label" and domain.label_step != 0:
+        before = domain.label_step
+        raise UserError(
+            f"mode 'label' needs a domain with the label step first; in '{domain.name}', {before} "
+            f"step{'s come' if before > 1 else ' comes'} before it: train with `answer_first: true`, or distil a "
+            "student from this model (docs/label-mode.md)"
+        )
+
+
+def _by_label(policy: Policy, domain: Domain, pairs: Sequence[Pair], batch_rows: int, decision: Decision) -> Judged:
+    """Judgements from the label distributions alone. A prompt that leaves no room for the label is refused."""
+    started = time.perf_counter()
+    prompts = [policy.encode_prompt(domain, pair) for pair in pairs]
+    header = policy.encode_response(domain.label_header)[:-1]
+    tokens = label_tokens(policy, domain)
+    needed = len(header) + len(tokens.shared) + max(map(len, tokens.rests))
+    room = None if policy.positions is None else policy.positions - needed
+    asked = [i for i, prompt in enumerate(prompts) if room is None or len(prompt) <= room]
+    rows = label_distribution(policy, domain, [prompts[i] + header for i in asked], batch_rows)
+    found = dict(zip(asked, rows.tolist(), strict=True))
+    seconds = time.perf_counter() - started
+    judgements = []
+    for i, pair in enumerate(pairs):
+        if i in found:
+            probabilities = dict(zip(domain.codes, found[i], strict=True))
+            judgements.append(label_judgement(domain, pair.pair_id, probabilities, decision))
+        else:
+            reason = f"prompt too long: with the label it exceeds the model's {policy.positions} positions"
+            judgements.append(refusal(domain, pair.pair_id, reason))
+    return Judged(judgements, seconds)
 
 
 def part_size(policy: Policy) -> int:

@@ -57,8 +57,12 @@ def choose_domain(asked: str | Path | Domain | None, model: str | Path, force: b
 
 
 def difference(own: Domain, other: Domain) -> str | None:
-    """The first setting, such as `prompt.show_rules`, in which two domains differ; None if they are the same."""
-    return _difference(own.model_dump(mode="json"), other.model_dump(mode="json"))
+    """The first setting, such as `prompt.show_rules`, in which two domains differ; None if they are the same.
+
+    Tiers do not count: they are a use of the labels, and change nothing that a model learns.
+    """
+    mine, theirs = (domain.model_dump(mode="json", exclude={"tiers"}) for domain in (own, other))
+    return _difference(mine, theirs)
 
 
 def _difference(own: Any, other: Any, where: str = "") -> str | None:

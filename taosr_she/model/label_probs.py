@@ -109,7 +109,7 @@ def label_position(domain: Domain, policy: Policy, ids: list[int], response: Res
 
 def code_tokens(policy: Policy, domain: Domain) -> list[list[int]]:
     """The tokens of each label code after the label's header and a space."""
-    header = f"[{domain.steps[domain.label_step].key}]"
+    header = domain.label_header
     start = policy.encode_response(header)[:-1]
     codes = []
     for code in domain.codes:

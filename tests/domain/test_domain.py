@@ -109,8 +109,48 @@ def test_a_file_round_trip_and_unquoted_codes(tmp_path: Path) -> None:
     path = tmp_path / "shop.yaml"
     path.write_text(yaml.safe_dump(raw()), "utf-8")
     assert load_domain(path) == TAOBAO
-    path.write_text(yaml.safe_dump(raw(labels=labels(2, 1), rules=[{"id": "R1", "grade": 2, "text": "x"}])), "utf-8")
+    numbers = raw(labels=labels(2, 1), rules=[{"id": "R1", "grade": 2, "text": "x"}], tiers={"low": [1], "high": [2]})
+    path.write_text(yaml.safe_dump(numbers), "utf-8")
     assert load_domain(path).codes == ("2", "1")
+    assert load_domain(path).tiers == {"high": ("2",), "low": ("1",)}
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_best_tier_of_a_shipped_domain_is_what_counts_as_good(name: str) -> None:
+    shipped = load_domain(name)
+    assert shipped.tier_names == ("good", "mid", "bad")
+    assert set(shipped.tiers["good"]) == shipped.good_codes
+    assert [shipped.tier_of(code) for code in (shipped.codes[0], shipped.codes[-1], "?")] == ["good", "bad", None]
+
+
+def test_tiers_are_pieces_of_the_scale_in_whatever_order_the_file_has_them() -> None:
+    turned = TAOBAO.with_overrides({"tiers": {"no": ["2", "1"], "yes": ["4", "3"]}})
+    assert turned.tier_names == ("yes", "no")
+    told = "`tiers` must have every code once, in the order of the label scale"
+    for wrong in (
+        {"yes": ["4", "2"], "no": ["3", "1"]}, {"yes": ["4", "3"]}, {"yes": ["4", "3"], "no": ["3", "2", "1"]},
+        {"yes": ["4", "3"], "no": ["2", "9"]},
+        {"yes": ["3", "4"], "no": ["2", "1"]},
+    ):  # fmt: skip
+        with pytest.raises(UserError, match=told):
+            TAOBAO.with_overrides({"tiers": wrong})
+    with pytest.raises(UserError, match=r"tiers\.none: .*at least 1"):
+        TAOBAO.with_overrides({"tiers": {"yes": ["4", "3"], "no": ["2", "1"], "none": []}})
+
+
+def test_other_labels_have_no_tiers_unless_they_are_named(tmp_path: Path) -> None:
+    assert TAOBAO.with_overrides({"labels": labels(2, 1), "rules": []}).tiers == {}
+    path = tmp_path / "shop.yaml"
+    path.write_text(yaml.safe_dump({"base": "taobao", "labels": labels(2, 1), "rules": []}), "utf-8")
+    assert load_domain(path).tiers == {}
+    path.write_text(yaml.safe_dump({"base": "taobao", "tiers": {"a": ["4"], "b": ["3", "2", "1"]}}), "utf-8")
+    assert load_domain(path).tiers == {"a": ("4",), "b": ("3", "2", "1")}
+
+
+def test_only_tiers_of_ones_own_count_in_a_fingerprint() -> None:
+    assert "tiers" not in TAOBAO.computed() and "tiers" not in TAOBAO.with_overrides({"tiers": {}}).computed()
+    own = {"yes": ("4", "3"), "no": ("2", "1")}
+    assert TAOBAO.with_overrides({"tiers": own}).computed()["tiers"] == {"yes": ["4", "3"], "no": ["2", "1"]}
 
 
 def test_overrides() -> None:

@@ -14,7 +14,7 @@ def test_columns_of_a_file() -> None:
     domain = load_domain("taobao")
     found = judgement(domain, "p", parse_response(domain, TEXT), PROBABILITIES, 9)
     assert judgement_columns(domain, found) == {
-        "predicted": "4", "p_4": 0.5, "p_3": 0.25, "p_2": 0.25, "p_1": 0.0, "expected_grade": 3.25,
+        "predicted": "4", "p_4": 0.5, "p_3": 0.25, "p_2": 0.25, "p_1": 0.0, "expected_grade": 3.25, "tier": "good",
         "step_query": "boots", "step_product": "boots", "step_category": "same", "step_attributes": "color: match",
         "step_label": "4", "response": TEXT, "malformed": None,
     }  # fmt: skip
@@ -49,7 +49,7 @@ def test_a_label_in_a_malformed_response_does_not_count() -> None:
 )
 def test_a_grade_is_worth_its_code_or_its_rank(codes: str, values: tuple[float, ...]) -> None:
     labels = [{"code": code, "name": f"grade {code}"} for code in codes.split()]
-    domain = Domain.model_validate({**load_domain("taobao").model_dump(), "labels": labels, "rules": []})
+    domain = Domain.model_validate({**load_domain("taobao").model_dump(), "labels": labels, "rules": [], "tiers": {}})
     assert domain.grade_values == values
     for value, code in zip(values, domain.codes, strict=True):
         assert expected_grade(domain, {other: float(other == code) for other in domain.codes}) == value

@@ -24,7 +24,9 @@ CONTEXTS = [[5, 9, 3, 30, 7, 12], [4], [21, 6, 2], [8, 8, 8, 8]]
 
 def with_codes(*codes: str) -> Domain:
     raw = load_domain("taobao").model_dump()
-    return Domain.model_validate(raw | {"labels": [{"code": c, "name": f"name {c}"} for c in codes], "rules": []})
+    return Domain.model_validate(
+        raw | {"labels": [{"code": c, "name": f"name {c}"} for c in codes], "rules": [], "tiers": {}}
+    )
 
 
 @pytest.fixture

@@ -54,7 +54,7 @@ def test_any_text_round_trips(tiny: Policy, text: str) -> None:
 @pytest.mark.parametrize("codes", [("4", "3"), ("10", "1", "2"), ("Exact", "Partial"), ("A+", "A", "4.5")])
 def test_label_codes_are_one_token_though_the_texts_lack_them(codes: tuple[str, ...], small: TinyConfig) -> None:
     raw = load_domain("taobao").model_dump()
-    raw |= {"labels": [{"code": c, "name": f"name {c}"} for c in codes], "rules": []}
+    raw |= {"labels": [{"code": c, "name": f"name {c}"} for c in codes], "rules": [], "tiers": {}}
     tokenizer = train_tokenizer(["[label] blue"], Domain.model_validate(raw), small)
     encoded = [tokenizer(f"\n[label] {c}")["input_ids"] for c in codes]
     assert [len(ids) for ids in encoded] == [2] * len(codes)
