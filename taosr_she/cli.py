@@ -40,7 +40,7 @@ GROUPS: dict[str, tuple[str, tuple[Callable[..., None], ...]]] = {
         ),
     ),
 }  # fmt: skip
-RESUMABLE = {demo, run, select, model.fetch, bench.paper, bench.real}
+RESUMABLE = {demo, run, judge, select, model.fetch, bench.paper, bench.real}
 """Commands that resume when they are called again; the others start over."""
 
 

@@ -27,6 +27,20 @@ def check_file(option: str, out: Path, *inputs: Path) -> None:
     check_place(option, out, out.parent)
 
 
+def check_parts(option: str, out: Path, *inputs: Path) -> None:
+    """UserError unless a folder of parts can be written to `out`: its ending names the format of the parts."""
+    from taosr_she.data.formats import file_format
+    from taosr_she.judge.bulk.job import RECORD
+
+    file_format(out)
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{option} {out}: is a file; with --parts it is a folder, so name another or leave --parts out")
+    if out.is_dir() and any(out.iterdir()) and not (out / RECORD).is_file():
+        raise UserError(f"{option} {out}: is a folder with other files in it; name another")
+    not_an_input(option, out, *inputs)
+    check_place(option, out, out)
+
+
 def check_folder(option: str, out: Path) -> None:
     """UserError unless `out` is a folder to write in, or can become one."""
     if out.exists() and not out.is_dir():
@@ -50,6 +64,8 @@ def check_place(option: str, out: Path, folder: Path) -> None:
 def not_an_input(option: str, out: Path, *inputs: Path) -> None:
     """UserError if `out` is one of the inputs, under whatever name, because it would be overwritten."""
     for path in inputs:
+        if path.is_dir() and path.resolve() in out.resolve().parents:
+            raise UserError(f"{option} {out}: is in the folder of the input; choose another path")
         if out.exists() and path.exists() and out.samefile(path):
             raise UserError(f"{option} {out}: is the input; choose another path")
 

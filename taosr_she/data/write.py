@@ -106,20 +106,29 @@ def write_pairs(path: Path, pairs: Iterable[Pair], defuse: bool = False, columns
             pairs = list(pairs)
             parquet.write_table(arrow_table(pairs, columns or Columns.of(pairs)), part)
             return
-        with text_file(part, packed=path.name.lower().endswith(".gz")) as file:
+        with _text_file(part, packed=path.name.lower().endswith(".gz")) as file:
             if kind == "jsonl":
                 _write_jsonl(file, pairs)
             else:
                 pairs = list(pairs)
-                _write_csv(file, pairs, columns or Columns.of(pairs), "\t" if kind == "tsv" else ",", defuse)
+                write_csv(file, pairs, columns or Columns.of(pairs), kind, defuse)
 
 
 @contextmanager
-def text_file(path: Path, packed: bool) -> Iterator[IO[str]]:
-    """An open UTF-8 file, gzipped if `packed`."""
+def packed_file(path: Path, packed: bool) -> Iterator[IO[bytes]]:
+    """An open file, gzipped if `packed`."""
     with path.open("wb") as raw:
+        if not packed:
+            yield raw
+            return
         # The gzip header gets no name and no time; otherwise equal pairs would give different files.
-        binary = gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) if packed else raw
+        with gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) as file:
+            yield cast(IO[bytes], file)
+
+
+@contextmanager
+def _text_file(path: Path, packed: bool) -> Iterator[IO[str]]:
+    with packed_file(path, packed) as binary:
         text = io.TextIOWrapper(cast(io.BufferedWriter, binary), encoding="utf-8", newline="")
         yield text
         text.close()
@@ -133,7 +142,9 @@ def _write_jsonl(file: IO[str], pairs: Iterable[Pair]) -> None:
         file.write(dumps(kept) + "\n")
 
 
-def _write_csv(file: IO[str], pairs: Iterable[Pair], columns: Columns, delimiter: str, defuse: bool) -> None:
+def write_csv(file: IO[str], pairs: Iterable[Pair], columns: Columns, kind: str, defuse: bool) -> None:
+    """A header line and a line for each pair; `kind` is csv or tsv."""
+    delimiter = "\t" if kind == "tsv" else ","
     # With "\n" as line end, Python's writer would not quote a cell that contains a lone "\r".
     writer = csv.writer(file, delimiter=delimiter, lineterminator="\r\n")
     shown, names = _defused if defuse else str, columns.names

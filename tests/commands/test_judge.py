@@ -169,7 +169,13 @@ def test_ctrl_c_keeps_what_was_judged_and_says_so(model: Path, tmp_path: Path) -
     _, error = process.communicate(timeout=60)
     assert process.returncode == 130
     (line,) = error.splitlines()
-    assert line.startswith("taosr-she: stopped; ") and "of 4000 pairs were judged and are in" in line
+    assert line.startswith("taosr-she: stopped; ") and f"of 4000 pairs are judged and kept in {out}.parts; " in line
     judged = int(line.split("stopped; ")[1].split()[0])
-    assert len((tmp_path / "partial-judged.csv").read_text().splitlines()) >= judged + 1 > 64
-    assert not out.exists()
+    assert 64 <= judged < 4000 and not out.exists()
+    again = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    lines = again.stdout.splitlines()
+    kept = int(lines[0].removeprefix(f"{out}.parts: ").split()[0])
+    assert lines[0] == f"{out}.parts: {kept} of 4000 pairs are judged already" and kept >= judged
+    assert lines[1].startswith(f"judging {4000 - kept} pairs with ")
+    assert lines[-1].startswith(f"wrote 4000 judgements to {out} ")
+    assert len(out.read_text().splitlines()) > 4000 and not out.with_name("judged.csv.parts").exists()
