@@ -11,6 +11,7 @@ from taosr_she.data.write import Columns
 from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Pair
 from taosr_she.judge.bulk.job import (
+    RECORD,
     Checked,
     Job,
     fingerprint_input,
