@@ -41,6 +41,18 @@ def check_parts(option: str, out: Path, *inputs: Path) -> None:
     check_place(option, out, out)
 
 
+def check_tool_file(option: str, out: Path, name: str, *inputs: Path) -> None:
+    """UserError unless ratings in the format `name` can be written to `out`, under one of the format's endings."""
+    from taosr_she.data.tools import ENDINGS
+
+    if out.suffix.lower() not in ENDINGS[name]:
+        raise UserError(f"{option} {out}: --format {name} writes a file that ends in {' or '.join(ENDINGS[name])}")
+    if out.is_dir():
+        raise UserError(f"{option} {out}: is a folder; name a file in it")
+    not_an_input(option, out, *inputs)
+    check_place(option, out, out.parent)
+
+
 def check_folder(option: str, out: Path) -> None:
     """UserError unless `out` is a folder to write in, or can become one."""
     if out.exists() and not out.is_dir():

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from taosr_she.base.errors import UserError
 from taosr_she.base.terminal import terminal
-from taosr_she.commands.checks import check_file, check_parts, quarantine_of
+from taosr_she.commands.checks import check_file, check_parts, check_tool_file, quarantine_of
 from taosr_she.commands.options import (
     AsWrittenOption,
     ColumnOption,
@@ -16,9 +17,11 @@ from taosr_she.commands.options import (
     DeviceOption,
     EncodingOption,
     ForceDomainOption,
+    FormatOption,
     LayoutOption,
     LengthOption,
     ModelDomainOption,
+    RatingsOption,
     columns,
 )
 from taosr_she.commands.paths import path_argument, path_option
@@ -32,13 +35,17 @@ if TYPE_CHECKING:
 def judge(
     model: Annotated[str, typer.Argument(help="Model: a folder, a name from docs/models.md, or a hub name.")],
     pairs: Annotated[Path, path_argument("Pairs, a file or a folder of files; labels are not needed.")],
-    out: Annotated[Path, path_option("Output: .jsonl, .csv, .tsv or .parquet.")] = Path("judged.jsonl"),
+    out: Annotated[Path, path_option("Output: .jsonl, .csv, .tsv, .parquet, or the tool's file.")] = Path(
+        "judged.jsonl"
+    ),
     mode: Annotated[
         Literal["reason", "label"], typer.Option(help="reason: steps and label. label: the label alone, much faster.")
     ] = "reason",
     keep_parts: Annotated[
         bool, typer.Option("--parts", help="The output is a folder of parts, in the format that its ending names.")
     ] = False,
+    format: FormatOption = None,
+    ratings: RatingsOption = None,
     domain: ModelDomainOption = None,
     force_domain: ForceDomainOption = False,
     layout: LayoutOption = "auto",
@@ -50,6 +57,7 @@ def judge(
     as_written: AsWrittenOption = False,
 ) -> None:
     """Judge pairs: give each its label, probabilities, expected grade and steps. A killed job resumes."""
+    from taosr_she.data.tools import check_scale
     from taosr_she.domain.malformed import malformed_warning
     from taosr_she.judge.bulk.parts import LOCK, Parts, check_ours
     from taosr_she.judge.bulk.run import NoPairs, Order, begin, finish, judge_missing
@@ -61,15 +69,24 @@ def judge(
     from taosr_she.recipe.progress import Progress
 
     mapped = columns(column)
-    (check_parts if keep_parts else check_file)("--out", out, pairs)
+    if format is not None:
+        if keep_parts:
+            raise UserError(f"--parts: --format {format} is one file; leave --parts out")
+        check_tool_file("--out", out, format, pairs)
+    elif ratings is not None:
+        raise UserError("--ratings: belongs to --format; leave it out, or name a format")
+    else:
+        (check_parts if keep_parts else check_file)("--out", out, pairs)
     quarantine = quarantine_of(out)
     screen, shop = terminal(), choose_domain(domain, model, force_domain)
     check_mode(shop, mode)
     decision = WRITTEN if as_written else saved_decision(model, shop)
     order = Order(
         pairs, out, quarantine, model, shop, resolve_device(device).type, decision, mode, max_new_tokens, layout,
-        mapped, encoding, defuse, keep_parts,
+        mapped, encoding, defuse, keep_parts, format, ratings,
     )  # fmt: skip
+    if format is not None:
+        check_scale(format, order.scale)
     check_ours(order.folder)
     parts: Parts | None = None
     count = 0
@@ -121,8 +138,11 @@ def judge(
                 update(done, f"{rate:.{0 if rate >= 10 else 1}f} pairs/s, {malformed} malformed")
 
             judge_missing(begun, shop, judged, tell)
-        finish(order, parts)
+        written = finish(order, begun)
     total = parts.cut.pairs
     if warning := malformed_warning({**parts.reasons, None: total - malformed}):
         say(warning)
-    say(f"wrote {total} judgements to {out} ({malformed} malformed responses)")
+    if format is not None and written is not None:
+        say(written.told(out, format, order.scale))
+    else:
+        say(f"wrote {total} judgements to {out} ({malformed} malformed responses)")

@@ -131,6 +131,23 @@ def read_csv(path: Path, delimiter: str | None = None, encoding: str | None = No
         yield number, record if isinstance(record, ReadError) else _cells(header, record, delimiter)
 
 
+def read_words(path: Path, encoding: str | None = None) -> Iterator[tuple[int, list[str] | ReadError]]:
+    """Numbers and words of the lines of a text file that are not blank; `encoding` as in `read_jsonl`."""
+    number = 0
+    for line in _lines(path, newline=None, encoding=encoding):
+        if words := line.lstrip("\ufeff").split():
+            number += 1
+            if _escaped(line):
+                yield number, ReadError("wrong encoding", _NOT_IN_ENCODING, _readable(line.strip()))
+            else:
+                yield number, words
+
+
+def read_text(path: Path, encoding: str | None = None) -> str:
+    """The whole text of a file; `encoding` as in `read_jsonl`."""
+    return "".join(_lines(path, newline=None, encoding=encoding))
+
+
 class _Pushback:
     """Lines that can be put back. Without this, a broken record would consume the good ones after it."""
 

@@ -13,9 +13,11 @@ from taosr_she.base.strict_yaml import parse_yaml
 from taosr_she.data.columns import ColumnMap, choose_layout, column_map, shown_names
 from taosr_she.data.formats import ReadError, Row
 from taosr_she.data.join import find_join
+from taosr_she.data.judged import Texts, open_judged
 from taosr_she.data.known import Known
 from taosr_she.data.read import read_rows
 from taosr_she.data.rows import RATERS, BadRow, ReadPair, carried, pair_from_row
+from taosr_she.data.tools import ENDINGS as TOOLS
 from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Pair
 
@@ -58,6 +60,8 @@ class LoadResult:
     bad_prices: list[tuple[int, Any]]
     """Row number and cell of prices that cannot be read; these pairs have none."""
     tally: Tally
+    product_id: str | None
+    """The file's column of product ids."""
 
     @property
     def counts(self) -> dict[str, int]:
@@ -76,6 +80,7 @@ def load_pairs(
     split: str | None = None,
     responses: bool = False,
     encoding: str | None = None,
+    texts: Texts | None = None,
 ) -> LoadResult:
     """Pairs from a file or folder of any known format and layout, with labels as codes of the domain.
 
@@ -83,10 +88,11 @@ def load_pairs(
     fields or the file's columns; a list means any of them). `split` selects a split of a saved Hugging Face dataset. If
     two rows conflict, the first is kept. With `responses`, a row is a response to its pair, in the column `response`: a
     pair may occur several times, and a row without a response is rejected. `quarantine` is written as JSONL of `row,
-    reason, detail, raw`, even if it is empty. `encoding` is the encoding of text files that are not UTF-8.
+    reason, detail, raw`, even if it is empty. `encoding` is the encoding of text files that are not UTF-8. `texts` says
+    where the texts of queries and products are, for the layouts of search tools (`data.judged`), which have ids.
     Raises UserError for problems of the whole file: missing, empty, another format, a required column absent.
     """
-    stream = PairStream(path, domain, layout, columns, require_label, where, split, responses, encoding)
+    stream = PairStream(path, domain, layout, columns, require_label, where, split, responses, encoding, texts)
     pairs: list[Pair] = []
     rejected: list[Rejected] = []
     bad_prices: list[tuple[int, Any]] = []
@@ -99,7 +105,8 @@ def load_pairs(
                 bad_prices.append((found.row, found.bad_price))
     if quarantine is not None:
         write_jsonl(quarantine, map(quarantine_row, rejected))
-    return LoadResult(pairs, rejected, stream.tally.skipped, stream.layout, bad_prices, stream.tally)
+    tally, product_id = stream.tally, stream.columns.product_id
+    return LoadResult(pairs, rejected, tally.skipped, stream.layout, bad_prices, tally, product_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,19 +133,27 @@ class PairStream:
         split: str | None = None,
         responses: bool = False,
         encoding: str | None = None,
+        texts: Texts | None = None,
     ) -> None:
+        self._domain, self._require_label, self._responses = domain, require_label, responses
+        self.tally = Tally()
+        texts = texts or Texts()
+        texts.check(layout, path)
+        if layout in TOOLS:
+            found, self.columns = open_judged(path, layout, domain, texts, columns, encoding)
+            self.layout, self._where = layout, _Where(where or {}, self.columns)
+            self._rows = _look_ahead(path, found)[1]
+            return
         joined = find_join(path) if path.is_dir() else None
         if joined and layout == "auto":
             layout = joined
         wanted = _Where(where or {}, column_map(layout, columns)) if joined else None
         rows = read_rows(path, split, wanted.may_match if wanted else None, encoding)
         head, self._rows = _look_ahead(path, rows)
-        self.layout, self._mapped = choose_layout(layout, columns, head, str(path), require_label)
+        self.layout, self.columns = choose_layout(layout, columns, head, str(path), require_label)
         if responses and RESPONSE not in head:
             raise UserError(f"{path}: no column '{RESPONSE}'; the columns are {shown_names(head)}")
-        self._where = wanted or _Where(where or {}, self._mapped)
-        self._domain, self._require_label, self._responses = domain, require_label, responses
-        self.tally = Tally()
+        self._where = wanted or _Where(where or {}, self.columns)
 
     def checked(self, known: Known) -> Iterator[Accepted | Rejected]:
         """Every row but those that `where` excludes, compared with the `known` ones, which then include it."""
@@ -159,7 +174,7 @@ class PairStream:
             tally.labels[read.pair.label] += 1
             cell = None
             if read.bad_price and isinstance(row, dict):
-                cell = row.get(self._mapped.price or "")
+                cell = row.get(self.columns.price or "")
                 tally.bad_prices += 1
                 tally.bad_price = tally.bad_price or (number, cell)
             yield Accepted(number, read.pair, cell)
@@ -178,7 +193,7 @@ class PairStream:
             raise BadRow(row.reason, row.detail)
         if self._responses and not (isinstance(row.get(RESPONSE), str) and row[RESPONSE].strip()):
             raise BadRow("missing response", f"no text in the column '{RESPONSE}'")
-        return _with_code(pair_from_row(row, self._mapped), self._domain, self._require_label)
+        return _with_code(pair_from_row(row, self.columns), self._domain, self._require_label)
 
 
 def quarantine_row(rejected: Rejected) -> dict[str, Any]:

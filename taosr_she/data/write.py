@@ -4,7 +4,7 @@ import csv
 import gzip
 import io
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -144,13 +144,18 @@ def _write_jsonl(file: IO[str], pairs: Iterable[Pair]) -> None:
 
 def write_csv(file: IO[str], pairs: Iterable[Pair], columns: Columns, kind: str, defuse: bool) -> None:
     """A header line and a line for each pair; `kind` is csv or tsv."""
-    delimiter = "\t" if kind == "tsv" else ","
+    write, names = cells_writer(file, "\t" if kind == "tsv" else ",", defuse), columns.names
+    write(names)
+    for row in map(row_from_pair, pairs):
+        write([_cell(column, row.get(column)) for column in names])
+
+
+def cells_writer(file: IO[str], delimiter: str, defuse: bool) -> Callable[[list[str]], None]:
+    """A function that writes one line of CSV or TSV; `defuse` as in `write_pairs`."""
     # With "\n" as line end, Python's writer would not quote a cell that contains a lone "\r".
     writer = csv.writer(file, delimiter=delimiter, lineterminator="\r\n")
-    shown, names = _defused if defuse else str, columns.names
-    writer.writerow(map(shown, names))
-    rows = map(row_from_pair, pairs)
-    writer.writerows([shown(_cell(column, row.get(column))) for column in names] for row in rows)
+    shown = _defused if defuse else str
+    return lambda cells: writer.writerow(list(map(shown, cells)))
 
 
 def _defused(cell: str) -> str:

@@ -24,12 +24,14 @@ def check_rows(
     stream: PairStream,
     folder: Path,
     quarantine: Path,
+    fits: Callable[[Pair], None] = lambda pair: None,
     seen: Callable[[int], None] = lambda rows: None,
 ) -> Columns:
     """Read the stream, write its rejected rows to the quarantine and their numbers to the folder; `stream.tally` then
     has the numbers. Returns the columns of the pairs. What earlier rows said is kept on disk, in the folder.
 
-    `seen` receives the number of rows read so far.
+    `fits` may raise UserError for a pair that the output cannot hold; the row is then named. `seen` receives the number
+    of rows read so far.
     """
     columns = Columns()
     with closing(scratch(folder / KNOWN)) as base, replacing(folder / REJECTED) as part, part.open("w") as numbers:
@@ -40,6 +42,10 @@ def check_rows(
                     numbers.write(f"{found.row}\n")
                     yield quarantine_row(found)
                 else:
+                    try:
+                        fits(found.pair)
+                    except UserError as error:
+                        raise UserError(f"row {found.row}: {error}") from error
                     columns.add(found.pair)
                 if count % _EVERY == 0:
                     seen(count)

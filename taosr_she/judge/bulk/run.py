@@ -6,6 +6,9 @@ from pathlib import Path
 
 from taosr_she.base.errors import UserError
 from taosr_she.data.parts import join_parts, part_suffix
+from taosr_she.data.ratings import Ratings, ratings
+from taosr_she.data.read import read_pairs
+from taosr_she.data.tools import UNIT, Written, check_ids, document_id, write_judgements
 from taosr_she.data.validate import PairStream, Tally
 from taosr_she.data.write import Columns
 from taosr_she.domain.domain import Domain
@@ -50,6 +53,8 @@ class Order:
     encoding: str | None = None
     defuse: bool = False
     keep_parts: bool = False  # `out` is the folder of parts
+    format: str | None = None  # of a search tool (`data.tools`): `out` holds the labels as ratings
+    ratings: str | None = None  # what these mean (`data.ratings`)
 
     @property
     def folder(self) -> Path:
@@ -57,8 +62,15 @@ class Order:
         return self.out if self.keep_parts else self.out.with_name(f"{self.out.name}.parts")
 
     @property
+    def scale(self) -> Ratings:
+        """The ratings of `format`."""
+        return ratings(self.domain, self.ratings, unit=self.format in UNIT)
+
+    @property
     def suffix(self) -> str:
         """Ending of the parts."""
+        if self.format is not None:
+            return ".jsonl"
         return part_suffix(self.out, packed=self.keep_parts)
 
     def stream(self) -> PairStream:
@@ -82,6 +94,7 @@ class Begun:
 
     parts: Parts
     reader: PairReader
+    document: str | None  # the input's column of product ids
     tally: Tally | None  # of the input, if it was checked now
 
 
@@ -116,11 +129,15 @@ def _begin(order: Order, seen: Callable[[int], None]) -> Begun | None:
     batch = PART_PAIRS[order.device]
     cut = Cut(checked.pairs, BATCHES * batch, batch)
     parts = Parts(folder, order.suffix, cut, Columns(checked.columns), order.defuse)
-    return Begun(parts, PairReader(stream, folder), tally)
+    return Begun(parts, PairReader(stream, folder), stream.columns.product_id, tally)
 
 
 def _check(order: Order, stream: PairStream, seen: Callable[[int], None]) -> tuple[Tally, Checked]:
-    columns = check_rows(stream, order.folder, order.quarantine, seen)
+    def fits(pair: Pair) -> None:
+        if order.format is not None:
+            check_ids(order.format, pair.query_id, document_id(pair, stream.columns.product_id))
+
+    columns = check_rows(stream, order.folder, order.quarantine, fits, seen)
     tally = stream.tally
     if not tally.usable:
         raise NoPairs(tally, f"{order.pairs}: no usable pair (see {order.quarantine})")
@@ -164,12 +181,22 @@ def judge_missing(
         parts.finish(part, pairs, rows, taken[-1][0])
 
 
-def finish(order: Order, parts: Parts) -> None:
-    """Make the output from the parts, which are then removed unless they are the output."""
-    if not order.keep_parts:
+def finish(order: Order, begun: Begun) -> Written | None:
+    """Make the output from the parts, which are then removed unless they are the output. Returns what was written in
+    the format of a search tool."""
+    parts, written = begun.parts, None
+    if order.format is not None:
+        labelled = (
+            (pair, document_id(pair, begun.document), pair.extra["predicted"])
+            for path in parts.paths()
+            for pair in read_pairs(path)
+        )
+        written = write_judgements(order.out, order.format, labelled, order.scale, order.defuse)
+    elif not order.keep_parts:
         join_parts(order.out, parts.paths(), parts.columns, order.defuse)
     record_finished(order.folder)
     if not order.keep_parts:
         clear(order.folder)
     else:
         parts.tidy()
+    return written
