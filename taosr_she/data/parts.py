@@ -14,7 +14,7 @@ from taosr_she.data.write import Columns, packed_file, write_csv, write_dataset
 if TYPE_CHECKING:
     import pyarrow
 
-_GROUP_BYTES = 32 << 20  # of a row group in Parquet: parts are smaller, and readers like larger groups
+_GROUP_BYTES = 8 << 20  # of a row group in Parquet: parts are smaller, and readers like larger groups
 
 
 def part_suffix(out: Path, packed: bool = False) -> str:

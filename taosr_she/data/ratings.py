@@ -1,5 +1,6 @@
 """Ratings of search tools and the grades of a domain: which number stands for which code."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -37,6 +38,8 @@ class Ratings:
         'S'
         """
         found = float(text)
+        if math.isnan(found):
+            raise ValueError("no number")
         near = min(self.numbers, key=lambda number: abs(number - found))
         return self.numbers[near] if abs(near - found) <= _NEAR else None
 
