@@ -36,7 +36,7 @@ GROUPS: dict[str, tuple[str, tuple[Callable[..., None], ...]]] = {
         "Measure speed, and compare methods.",
         (
             bench.speed, bench.device, bench.precision, bench.parts, bench.profile, bench.threads, bench.paper,
-            bench.real,
+            bench.real, bench.bulk,
         ),
     ),
 }  # fmt: skip
