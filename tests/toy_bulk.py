@@ -21,7 +21,7 @@ def write_rows(path: Path, numbers: Sequence[int]) -> None:
 
 def answer(domain: Domain, pair: Pair) -> Judgement:
     """A judgement; that of every seventh pair is malformed, and one has probabilities that are no numbers."""
-    n = pair.extra["n"]
+    n = int(pair.extra["n"])
     code = domain.codes[n % len(domain.codes)]
     text = render_response(domain, dict.fromkeys(domain.step_keys, f"about {n}") | {"label": code})
     share = float("nan") if n == 5 else 1 / (3 + n)

@@ -63,11 +63,11 @@ class Written:
 
     def told(self, out: Path, name: str, ratings: Ratings) -> str:
         """One line for people."""
-        left = [f"{n} pairs {why}" for n, why in ((self.without, "without a label"), (self.repeated, "repeated")) if n]
-        out_of = f"; left out: {', '.join(left)}" if left else ""
+        left = [f"{n} {why}" for n, why in ((self.without, "without a label"), (self.repeated, "repeated")) if n]
+        omitted = f"; pairs left out: {', '.join(left)}" if left else ""
         return (
             f"wrote {self.judgements} ratings of {self.queries} queries to {out} as {name}, {ratings.shown} "
-            f"(rating=label){out_of}"
+            f"(rating=label){omitted}"
         )
 
 

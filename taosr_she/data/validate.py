@@ -184,9 +184,12 @@ class PairStream:
         """Row numbers and cells, without a check: for a second reading of a file whose rows were `checked` before."""
         return self._rows
 
-    def pair(self, row: dict[str, Any]) -> Pair:
-        """The pair of a row that was `checked` before."""
-        return self._read(row).pair
+    def pair(self, row: dict[str, Any]) -> Pair | None:
+        """The pair of a row, not compared with other rows; None if the row is not usable."""
+        try:
+            return self._read(row).pair
+        except BadRow:
+            return None
 
     def _read(self, row: dict[str, Any] | ReadError) -> ReadPair:
         if isinstance(row, ReadError):

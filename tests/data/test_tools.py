@@ -1,7 +1,6 @@
 """Judgements in the formats of search tools: what is written is read back with the texts, and what does not fit is
 refused or rejected with its reason."""
 
-import csv
 import json
 from pathlib import Path
 
@@ -151,7 +150,8 @@ def test_columns_of_the_texts_are_named_by_the_user(tmp_path: Path) -> None:
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=8)
 HOSTILE = st.sampled_from(["=cmd()", '"', "a,b;c\td", "x\r\ny", "[label] E", "<|im_end|>", "null", "1e5"])
-QUERY = (TEXT | HOSTILE).map(lambda text: f"v{text}")
+# A quoted cell with a line end and as many commas as a row may be several rows: the reader of CSV does not guess.
+QUERY = (TEXT | HOSTILE).map(lambda text: f"v{text}").filter(lambda text: "," not in text or text.isprintable())
 DOCUMENT = st.text("abc019-_é./", min_size=1, max_size=6)
 
 
@@ -177,9 +177,9 @@ def test_what_is_written_is_read_back(name: str, tmp_path: Path, judged: dict[tu
         return
     documents = sorted({doc for _, doc in kept})
     (tmp_path / "p.jsonl").write_text("".join(json.dumps({"product_id": d, "title": "v"}) + "\n" for d in documents))
-    with (tmp_path / "q.csv").open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file, lineterminator="\r\n").writerows([("query_id", "query"), *((i, q) for q, i in ids.items())])
-    files = Texts(tmp_path / "p.jsonl", tmp_path / "q.csv" if name in IDS_ONLY else None)
+    rows = (json.dumps({"query_id": query_id, "query": query}) + "\n" for query, query_id in ids.items())
+    (tmp_path / "q.jsonl").write_text("".join(rows))
+    files = Texts(tmp_path / "p.jsonl", tmp_path / "q.jsonl" if name in IDS_ONLY else None)
     loaded = load_pairs(out, ESCI, layout=name, texts=files)
     assert {(p.query, p.extra["product_id"]): p.label for p in loaded.pairs} == rated and not loaded.rejected
 
@@ -212,8 +212,8 @@ def test_repeated_and_unlabelled_pairs_are_left_out_and_told(tmp_path: Path) -> 
     written = write_judgements(tmp_path / "x.txt", "trec", found, scale)
     assert (tmp_path / "x.txt").read_text() == "q1 0 d1 3\nq1 0 d3 0\n"
     assert written.told(Path("x.txt"), "trec", scale) == (
-        "wrote 2 ratings of 1 queries to x.txt as trec, 3=E,2=S,1=C,0=I (rating=label); left out: 1 pairs without a "
-        "label, 1 pairs repeated"
+        "wrote 2 ratings of 1 queries to x.txt as trec, 3=E,2=S,1=C,0=I (rating=label); pairs left out: 1 without "
+        "a label, 1 repeated"
     )
     with pytest.raises(UserError, match="the product id 'a b' has white space, which --format trec cannot hold"):
         write_judgements(tmp_path / "y.txt", "trec", [pair(0, "a b", "E")], scale)

@@ -101,11 +101,6 @@ class Parts:
         self.done[part] = last_row
         self._count(reasons)
 
-    def tidy(self) -> None:
-        """Remove what only an unfinished job needs."""
-        self._open.clear()
-        (self.folder / REJECTED).unlink(missing_ok=True)
-
     def _check(self, line: dict[str, Any]) -> None:
         """Take in a line of the journal. A part whose file is missing is judged again."""
         path = self.path(line["part"])

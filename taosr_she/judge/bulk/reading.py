@@ -71,8 +71,8 @@ class PairReader:
             number, row = next(self._rows, (0, None))
             if number == self._rejected:
                 self._rejected = next(self._numbers, None)
-            elif isinstance(row, dict):
-                taken.append((number, self._stream.pair(row)))
+            elif isinstance(row, dict) and (pair := self._stream.pair(row)) is not None:
+                taken.append((number, pair))
             else:
                 raise UserError("the input has changed while it was judged; delete the folder of parts to start over")
         return taken
@@ -87,6 +87,5 @@ class PairReader:
 
 
 def _numbers(path: Path) -> Iterator[int]:
-    if path.exists():  # not in a folder whose parts are the output, when all are finished
-        with path.open() as file:
-            yield from map(int, file)
+    with path.open() as file:
+        yield from map(int, file)

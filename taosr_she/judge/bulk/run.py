@@ -187,7 +187,7 @@ def finish(order: Order, begun: Begun) -> Written | None:
     parts, written = begun.parts, None
     if order.format is not None:
         labelled = (
-            (pair, document_id(pair, begun.document), pair.extra["predicted"])
+            (pair, document_id(pair, begun.document), pair.extra.get("predicted"))
             for path in parts.paths()
             for pair in read_pairs(path)
         )
@@ -197,6 +197,4 @@ def finish(order: Order, begun: Begun) -> Written | None:
     record_finished(order.folder)
     if not order.keep_parts:
         clear(order.folder)
-    else:
-        parts.tidy()
     return written
