@@ -4,7 +4,7 @@
 measures judging and growth, `sft_speed` fine-tuning, `shapes` has the shapes of known models. `parts` is the ablation
 of the speed-ups, `profile` measures the kinds of operation, `threads` compares thread settings, `precision` float32
 with bfloat16 on a CPU, and `device` compares with `plain_step` on a GPU (`kernels` profiles the GPU). `machine`
-measures rates and memory, `results` writes tables.
+measures rates and memory, `bulk` kills a job of judging again and again, `results` writes tables.
 
 `paper/` compares all methods on the market, `real/` on real pairs. Both use `cells` (stages as processes),
 `statistics`, `predictions` (kept in a few kilobytes) and `archive` (the file in which they are kept). `serve/` compares

@@ -9,7 +9,7 @@ import typer
 
 from taosr_she.base.errors import UserError
 from taosr_she.base.terminal import terminal
-from taosr_she.commands.paths import path_option
+from taosr_she.commands.paths import path_argument, path_option
 
 
 def speed(
@@ -83,6 +83,33 @@ def parts(
     from taosr_she.bench.parts import measure_parts
 
     measure_parts(terminal(), out, steps)
+
+
+def bulk(
+    model: Annotated[str, typer.Argument(help="Model: a folder, or a name from docs/models.md.")],
+    pairs: Annotated[Path, path_argument("Pairs to judge.")],
+    out: Annotated[Path, path_option("Output of the job.")] = Path("bulk.jsonl"),
+    kills: Annotated[int, typer.Option(min=1, help="Number of times that the job is killed.")] = 5,
+    mode: Annotated[str, typer.Option(help="reason or label, as for judge.")] = "reason",
+) -> None:
+    """Judge pairs with a job that is killed again and again (kill -9): lives, memory, rate, and every pair once."""
+    from taosr_she.bench.bulk import killed_job
+    from taosr_she.model.domain_file import choose_domain
+
+    screen = terminal()
+    options = [model, str(pairs), "--mode", mode]
+    found = killed_job(
+        options, pairs, out, choose_domain(None, model), kills, lambda text: screen.print(text, soft_wrap=True)
+    )  # fmt: skip
+    peaks = [life.peak_mb for life in found.lives]
+    screen.print(
+        f"{found.pairs} pairs in {len(found.lives)} lives, {found.seconds:.0f} s, {found.pairs / found.seconds:.0f} "
+        f"pairs/s; every pair once, in order: {'yes' if found.once else 'NO'}; peak memory {min(peaks):.0f} to "
+        f"{max(peaks):.0f} MB",
+        soft_wrap=True,
+    )
+    if not found.once:
+        raise typer.Exit(1)
 
 
 def profile(

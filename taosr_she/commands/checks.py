@@ -27,6 +27,32 @@ def check_file(option: str, out: Path, *inputs: Path) -> None:
     check_place(option, out, out.parent)
 
 
+def check_parts(option: str, out: Path, *inputs: Path) -> None:
+    """UserError unless a folder of parts can be written to `out`: its ending names the format of the parts."""
+    from taosr_she.data.formats import file_format
+    from taosr_she.judge.bulk.job import RECORD
+
+    file_format(out)
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{option} {out}: is a file; with --parts it is a folder, so name another or leave --parts out")
+    if out.is_dir() and any(out.iterdir()) and not (out / RECORD).is_file():
+        raise UserError(f"{option} {out}: is a folder with other files in it; name another")
+    not_an_input(option, out, *inputs)
+    check_place(option, out, out)
+
+
+def check_tool_file(option: str, out: Path, name: str, *inputs: Path) -> None:
+    """UserError unless ratings in the format `name` can be written to `out`, under one of the format's endings."""
+    from taosr_she.data.tools import ENDINGS
+
+    if out.suffix.lower() not in ENDINGS[name]:
+        raise UserError(f"{option} {out}: --format {name} writes a file that ends in {' or '.join(ENDINGS[name])}")
+    if out.is_dir():
+        raise UserError(f"{option} {out}: is a folder; name a file in it")
+    not_an_input(option, out, *inputs)
+    check_place(option, out, out.parent)
+
+
 def check_folder(option: str, out: Path) -> None:
     """UserError unless `out` is a folder to write in, or can become one."""
     if out.exists() and not out.is_dir():
@@ -50,10 +76,14 @@ def check_place(option: str, out: Path, folder: Path) -> None:
 def not_an_input(option: str, out: Path, *inputs: Path) -> None:
     """UserError if `out` is one of the inputs, under whatever name, because it would be overwritten."""
     for path in inputs:
+        if path.is_dir() and path.resolve() in out.resolve().parents:
+            raise UserError(f"{option} {out}: is in the folder of the input; choose another path")
         if out.exists() and path.exists() and out.samefile(path):
             raise UserError(f"{option} {out}: is the input; choose another path")
 
 
 def quarantine_of(out: Path) -> Path:
     """The file for the rejected rows of an input: beside the output."""
-    return out.with_name(f"{out.name}.quarantine.jsonl")
+    from taosr_she.data.read import QUARANTINE
+
+    return out.with_name(f"{out.name}{QUARANTINE}")

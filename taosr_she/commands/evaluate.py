@@ -62,7 +62,7 @@ def evaluate(
     loaded = load_pairs(
         pairs, shop, layout=layout, columns=mapped, require_label=True, quarantine=quarantine, encoding=encoding
     )
-    say_loaded(screen, pairs, loaded, quarantine)
+    say_loaded(screen, pairs, loaded.tally, quarantine)
     if not loaded.pairs:
         raise UserError(f"{pairs}: no usable labelled pair (see {quarantine})")
     decision = WRITTEN if as_written else saved_decision(model, shop)

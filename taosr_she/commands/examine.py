@@ -98,7 +98,7 @@ def examine(
     loaded = load_pairs(
         responses, shop, layout=layout, columns=mapped, quarantine=quarantine, responses=True, encoding=encoding
     )
-    say_loaded(screen, responses, loaded, quarantine)
+    say_loaded(screen, responses, loaded.tally, quarantine)
     if not loaded.pairs:
         raise UserError(f"{responses}: no usable response (see {quarantine})")
     parsed = [parse_response(shop, pair.extra[RESPONSE]) for pair in loaded.pairs]

@@ -1,10 +1,12 @@
 """Options that several commands share, described in the same words everywhere."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Literal
 
 import typer
 
 from taosr_she.base.errors import UserError
+from taosr_she.commands.paths import path_option
 
 Overrides = Annotated[list[str] | None, typer.Argument(help="key.sub=value, e.g. seed=2", show_default=False)]
 DomainOption = Annotated[str, typer.Option("--domain", help="taobao, esci, wands, chorus, esci-typed, or a YAML file.")]
@@ -19,6 +21,20 @@ ForceDomainOption = Annotated[
     bool, typer.Option("--force-domain", help="Use --domain even if the model was trained for another one.")
 ]
 LayoutOption = Annotated[str, typer.Option("--layout", help="auto, plain, esci, esci-sample, chorus, wands, rair.")]
+ToolLayoutOption = Annotated[
+    str,
+    typer.Option(
+        "--layout",
+        help="auto, plain, esci, esci-sample, chorus, wands, rair; trec, quepid, opensearch, ranx (with --products).",
+    ),
+]
+ProductsOption = Annotated[
+    Path | None,
+    path_option("Products by id, for the layouts trec, quepid, opensearch and ranx, which have no texts."),
+]
+QueriesOption = Annotated[
+    Path | None, path_option("Queries by id, for the layouts trec and ranx, which have no texts.")
+]
 ColumnOption = Annotated[
     list[str] | None,
     typer.Option("--column", help="field=column, our field and the file's column: query=search_term. Repeatable."),
@@ -31,6 +47,18 @@ DefuseOption = Annotated[
     bool,
     typer.Option(
         "--defuse", help="In CSV and TSV, put a quote (') before cells that a spreadsheet would run as a formula."
+    ),
+]
+FormatOption = Annotated[
+    Literal["trec", "quepid", "opensearch", "ranx"] | None,
+    typer.Option("--format", help="Write the labels as ratings in the format of a search tool (docs/judging.md)."),
+]
+RatingsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--ratings",
+        help="Meaning of a search tool's ratings: 3=E,2=S,1=C,0=I, or codes. Default: 0 for the worst label, 1 for the "
+        "next, ...; opensearch: the same between 0 and 1.",
     ),
 ]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto (a GPU if there is one), cpu, cuda, cuda:0, ...")]

@@ -10,14 +10,14 @@ from rich.console import Console
 from taosr_she.base.errors import Stopped
 
 if TYPE_CHECKING:
-    from taosr_she.data.validate import LoadResult
+    from taosr_she.data.validate import Tally
 
 
-def say_loaded(screen: Console, path: Path, loaded: "LoadResult", quarantine: Path) -> None:
+def say_loaded(screen: Console, path: Path, tally: "Tally", quarantine: Path) -> None:
     """Print how many rows are usable, how many queries and which labels they have, and why the others are not."""
     from taosr_she.data.summary import summary
 
-    for line in summary(path, loaded, quarantine):
+    for line in summary(path, tally, quarantine):
         screen.print(line, soft_wrap=True)
 
 

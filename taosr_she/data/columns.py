@@ -107,7 +107,9 @@ LAYOUTS: dict[str, ColumnMap] = {
 def column_map(layout: str, columns: dict[str, str] | None = None) -> ColumnMap:
     """A known layout, with `columns` (our field -> the file's column) overriding it. UserError for unknown names."""
     if layout not in LAYOUTS:
-        raise UserError(f"unknown layout '{layout}'; choose one of auto, {', '.join(LAYOUTS)}")
+        raise UserError(
+            f"unknown layout '{layout}'; choose one of auto, {', '.join(LAYOUTS)}, trec, quepid, opensearch, ranx"
+        )
     try:
         return ColumnMap.model_validate(LAYOUTS[layout].model_dump() | (columns or {}))
     except ValidationError as error:

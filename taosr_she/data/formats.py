@@ -28,6 +28,10 @@ _MARKS = ((codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"), (cod
 _SEP = re.compile(r"""\ufeff?"?sep=(\t|[^\w"'\s])\1*"?""", re.IGNORECASE)
 
 
+class EmptyFile(UserError):
+    """A text file without a header."""
+
+
 @dataclass(frozen=True, slots=True)
 class ReadError:
     """A row that could not be read: a reason of `rows.REASONS`, the details, and the row as text."""
@@ -115,7 +119,7 @@ def read_csv(path: Path, delimiter: str | None = None, encoding: str | None = No
         lines.next()
         first = lines.peek()
     if first is None:
-        raise UserError(f"{path}: is empty; a header line with column names is needed")
+        raise EmptyFile(f"{path}: is empty; a header line with column names is needed")
     if delimiter is None:
         delimiter = max(",\t;", key=first.count)
     header = _header(path, lines, delimiter)
@@ -125,6 +129,23 @@ def read_csv(path: Path, delimiter: str | None = None, encoding: str | None = No
             continue
         number += 1
         yield number, record if isinstance(record, ReadError) else _cells(header, record, delimiter)
+
+
+def read_words(path: Path, encoding: str | None = None) -> Iterator[tuple[int, list[str] | ReadError]]:
+    """Numbers and words of the lines of a text file that are not blank; `encoding` as in `read_jsonl`."""
+    number = 0
+    for line in _lines(path, newline=None, encoding=encoding):
+        if words := line.lstrip("\ufeff").split():
+            number += 1
+            if _escaped(line):
+                yield number, ReadError("wrong encoding", _NOT_IN_ENCODING, _readable(line.strip()))
+            else:
+                yield number, words
+
+
+def read_text(path: Path, encoding: str | None = None) -> str:
+    """The whole text of a file; `encoding` as in `read_jsonl`."""
+    return "".join(_lines(path, newline=None, encoding=encoding))
 
 
 class _Pushback:
@@ -205,7 +226,7 @@ def _header(path: Path, lines: _Pushback, delimiter: str) -> list[str]:
     while record == []:
         record = _record(lines, delimiter)
     if record is None:
-        raise UserError(f"{path}: is empty; a header line with column names is needed")
+        raise EmptyFile(f"{path}: is empty; a header line with column names is needed")
     if isinstance(record, ReadError) or any("\0" in c or _escaped(c) for c in record):
         raise UserError(
             f"{path}: the first line is not a header of column names in UTF-8; is this a CSV or TSV file? Another "

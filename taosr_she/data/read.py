@@ -5,17 +5,21 @@ from pathlib import Path
 
 from taosr_she.base.errors import UserError
 from taosr_she.data.columns import LAYOUTS
-from taosr_she.data.formats import SUFFIXES, ReadError, Row
+from taosr_she.data.formats import SUFFIXES, EmptyFile, ReadError, Row, file_format
 from taosr_she.data.join import JOINS, Keep, find_join, read_file, read_joined
 from taosr_she.data.rows import BadRow, pair_from_row
 from taosr_she.data.tables import is_dataset, read_dataset
 from taosr_she.domain.pair import Pair
 
+QUARANTINE = ".quarantine.jsonl"
+"""Ending of a quarantine file, after the name of what was read or written."""
+
 
 def read_rows(
     path: Path, split: str | None = None, keep: Keep | None = None, encoding: str | None = None
 ) -> Iterator[Row]:
-    """(row number, cells or ReadError) of a file, a folder of WANDS or ESCI files, or a saved Hugging Face dataset.
+    """(row number, cells or ReadError) of a file, or of a folder: the files of WANDS or ESCI, a saved Hugging Face
+    dataset, or files of pairs (`folder_files`), whose rows are counted on from file to file.
 
     Rows are streamed: memory does not grow with the file, except for the queries and products of joined folders.
     `split` selects a split of a dataset. `keep` saves joined folders from loading the products of unwanted judgements.
@@ -31,11 +35,46 @@ def read_rows(
             raise UserError(f"{path}: no such file or folder; check the path")
         return read_file(path, encoding)
     layout = find_join(path)
-    if layout is None:
+    if layout is not None:
+        return read_joined(path, layout, keep, encoding)
+    return _read_files(folder_files(path), encoding)
+
+
+def folder_files(folder: Path) -> list[Path]:
+    """The files of a folder that are read as one file: those with a known ending, in the order of their names.
+
+    Hidden files, those that start with `_` (as Spark's and our own notes do), and quarantine files are not among them.
+    UserError if there are none.
+    """
+    files = [
+        file for file in sorted(folder.iterdir())
+        if not file.name.startswith((".", "_")) and not file.name.endswith(QUARANTINE) and _known(file)
+    ]  # fmt: skip
+    if not files:
         sets = "; ".join(f"{n}: {', '.join((j.main, *(s.file for s in j.sides)))}" for n, j in JOINS.items())
-        raise UserError(f"{path}: a folder, but neither a saved Hugging Face dataset nor one with the files of {sets}; "
-                        f"or name one file ({', '.join(SUFFIXES)})")  # fmt: skip
-    return read_joined(path, layout, keep, encoding)
+        raise UserError(
+            f"{folder}: a folder without files of pairs ({', '.join(SUFFIXES)}), and neither a saved Hugging Face "
+            f"dataset nor one with the files of {sets}"
+        )
+    return files
+
+
+def _known(file: Path) -> bool:
+    try:
+        return file.is_file() and bool(file_format(file))
+    except UserError:
+        return False
+
+
+def _read_files(files: list[Path], encoding: str | None) -> Iterator[Row]:
+    number = 0
+    for file in files:
+        try:
+            for _, row in read_file(file, encoding):
+                number += 1
+                yield number, row
+        except EmptyFile:  # a writer of parts may leave some without rows
+            continue
 
 
 def read_pairs(path: Path) -> list[Pair]:

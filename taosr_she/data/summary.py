@@ -1,33 +1,30 @@
-"""A summary of a loaded file for people: rows, queries, labels, and why rows were rejected."""
+"""A summary of a file that was read, for people: rows, queries, labels, and why rows were rejected."""
 
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from taosr_she.data.split import count_queries
-from taosr_she.data.validate import LoadResult
+from taosr_she.data.validate import Tally
 
 
-def summary(path: Path, loaded: LoadResult, quarantine: Path) -> Iterator[str]:
+def summary(path: Path, tally: Tally, quarantine: Path) -> Iterator[str]:
     """The lines to print."""
-    total = len(loaded.pairs) + len(loaded.rejected)
-    yield f"{path}: {len(loaded.pairs)} of {total} rows are usable"
-    if loaded.pairs:
-        yield f"  queries: {count_queries(loaded.pairs)}; labels: {_labels(loaded)}"
-    if loaded.bad_prices:
-        row, cell = loaded.bad_prices[0]
+    rejected = tally.rejected.total()
+    yield f"{path}: {tally.usable} of {tally.usable + rejected} rows are usable"
+    if tally.usable:
+        yield f"  queries: {tally.queries}; labels: {_labels(tally)}"
+    if tally.bad_price:
+        row, cell = tally.bad_price
         yield (
-            f"  unreadable prices: {len(loaded.bad_prices)} (row {row}: {str(cell)[:40]!r}); the pairs are kept "
+            f"  unreadable prices: {tally.bad_prices} (row {row}: {str(cell)[:40]!r}); the pairs are kept "
             "without a price, the cells in other columns"
         )
-    for reason, count in loaded.counts.items():
+    for reason, count in tally.rejected.most_common():
         yield f"  {count:>6}  {reason}"
-    if loaded.rejected:
+    if rejected:
         yield f"rejected rows with reasons: {quarantine}"
 
 
-def _labels(loaded: LoadResult) -> str:
-    counts = Counter(pair.label for pair in loaded.pairs)
-    without = counts.pop(None, 0)
-    counted = [f"{label}: {count}" for label, count in sorted(counts.items(), reverse=True)]
+def _labels(tally: Tally) -> str:
+    without = tally.labels[None]
+    counted = [f"{label}: {n}" for label, n in sorted(((x, n) for x, n in tally.labels.items() if x), reverse=True)]
     return ", ".join([*counted, *([f"none: {without}"] if without else [])])

@@ -13,8 +13,11 @@ from taosr_she.base.strict_yaml import parse_yaml
 from taosr_she.data.columns import ColumnMap, choose_layout, column_map, shown_names
 from taosr_she.data.formats import ReadError, Row
 from taosr_she.data.join import find_join
+from taosr_she.data.judged import Texts, open_judged
+from taosr_she.data.known import Known
 from taosr_she.data.read import read_rows
-from taosr_she.data.rows import RATERS, BadRow, ReadPair, carried, normal_query, pair_from_row
+from taosr_she.data.rows import RATERS, BadRow, ReadPair, carried, pair_from_row
+from taosr_she.data.tools import ENDINGS as TOOLS
 from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Pair
 
@@ -33,6 +36,19 @@ class Rejected:
     raw: dict[str, Any] | str  # the cells, or the text of a row that could not be read
 
 
+@dataclass(slots=True)
+class Tally:
+    """Numbers about the rows read so far."""
+
+    usable: int = 0
+    queries: int = 0  # of the usable rows, as splits count them
+    labels: Counter[str | None] = field(default_factory=Counter)
+    rejected: Counter[str] = field(default_factory=Counter)  # reason -> rows in quarantine
+    skipped: int = 0  # rows that `where` excludes
+    bad_prices: int = 0
+    bad_price: tuple[int, Any] | None = None  # row number and cell of the first price that cannot be read
+
+
 @dataclass(frozen=True, slots=True)
 class LoadResult:
     """The result of reading a file: `len(pairs) + len(rejected) + skipped` is its number of rows."""
@@ -43,11 +59,14 @@ class LoadResult:
     layout: str
     bad_prices: list[tuple[int, Any]]
     """Row number and cell of prices that cannot be read; these pairs have none."""
+    tally: Tally
+    product_id: str | None
+    """The file's column of product ids."""
 
     @property
     def counts(self) -> dict[str, int]:
         """Reason -> number of rows in quarantine, most frequent first."""
-        return dict(Counter(r.reason for r in self.rejected).most_common())
+        return dict(self.tally.rejected.most_common())
 
 
 def load_pairs(
@@ -61,6 +80,7 @@ def load_pairs(
     split: str | None = None,
     responses: bool = False,
     encoding: str | None = None,
+    texts: Texts | None = None,
 ) -> LoadResult:
     """Pairs from a file or folder of any known format and layout, with labels as codes of the domain.
 
@@ -68,56 +88,120 @@ def load_pairs(
     fields or the file's columns; a list means any of them). `split` selects a split of a saved Hugging Face dataset. If
     two rows conflict, the first is kept. With `responses`, a row is a response to its pair, in the column `response`: a
     pair may occur several times, and a row without a response is rejected. `quarantine` is written as JSONL of `row,
-    reason, detail, raw`, even if it is empty. `encoding` is the encoding of text files that are not UTF-8.
+    reason, detail, raw`, even if it is empty. `encoding` is the encoding of text files that are not UTF-8. `texts` says
+    where the texts of queries and products are, for the layouts of search tools (`data.judged`), which have ids.
     Raises UserError for problems of the whole file: missing, empty, another format, a required column absent.
     """
-    joined = find_join(path) if path.is_dir() else None
-    if joined and layout == "auto":
-        layout = joined
-    wanted = _Where(where or {}, column_map(layout, columns)) if joined else None
-    head, rows = _look_ahead(path, read_rows(path, split, wanted.may_match if wanted else None, encoding))
-    layout, mapped = choose_layout(layout, columns, head, str(path), require_label)
-    if responses and RESPONSE not in head:
-        raise UserError(f"{path}: no column '{RESPONSE}'; the columns are {shown_names(head)}")
-    wanted = wanted or _Where(where or {}, mapped)
-    result = _sort_out(rows, mapped, domain, require_label, wanted, layout, responses)
-    if quarantine is not None:
-        _write_quarantine(quarantine, result.rejected)
-    return result
-
-
-def _sort_out(
-    rows: Iterator[Row],
-    mapped: ColumnMap,
-    domain: Domain,
-    require_label: bool,
-    where: "_Where",
-    layout: str,
-    responses: bool,
-) -> LoadResult:
+    stream = PairStream(path, domain, layout, columns, require_label, where, split, responses, encoding, texts)
     pairs: list[Pair] = []
     rejected: list[Rejected] = []
-    skipped = 0
     bad_prices: list[tuple[int, Any]] = []
-    known = _Known(may_repeat=responses)
-    for number, row in rows:
-        if isinstance(row, ReadError):
-            rejected.append(Rejected(number, row.reason, row.detail, row.raw))
-        elif not where.matches(row):
-            skipped += 1
+    for found in stream.checked(Known(may_repeat=responses)):
+        if isinstance(found, Rejected):
+            rejected.append(found)
         else:
+            pairs.append(found.pair)
+            if found.bad_price is not None:
+                bad_prices.append((found.row, found.bad_price))
+    if quarantine is not None:
+        write_jsonl(quarantine, map(quarantine_row, rejected))
+    tally, product_id = stream.tally, stream.columns.product_id
+    return LoadResult(pairs, rejected, tally.skipped, stream.layout, bad_prices, tally, product_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A row that is a pair."""
+
+    row: int
+    pair: Pair
+    bad_price: Any = None  # the cell of a price that cannot be read
+
+
+class PairStream:
+    """The rows of a file or folder, read one at a time: each is a pair or is rejected. The parameters are those of
+    `load_pairs`, and so are the errors. A stream is read once."""
+
+    def __init__(
+        self,
+        path: Path,
+        domain: Domain,
+        layout: str = "auto",
+        columns: dict[str, str] | None = None,
+        require_label: bool = False,
+        where: dict[str, Any] | None = None,
+        split: str | None = None,
+        responses: bool = False,
+        encoding: str | None = None,
+        texts: Texts | None = None,
+    ) -> None:
+        self._domain, self._require_label, self._responses = domain, require_label, responses
+        self.tally = Tally()
+        texts = texts or Texts()
+        texts.check(layout, path)
+        if layout in TOOLS:
+            found, self.columns = open_judged(path, layout, domain, texts, columns, encoding)
+            self.layout, self._where = layout, _Where(where or {}, self.columns)
+            self._rows = _look_ahead(path, found)[1]
+            return
+        joined = find_join(path) if path.is_dir() else None
+        if joined and layout == "auto":
+            layout = joined
+        wanted = _Where(where or {}, column_map(layout, columns)) if joined else None
+        rows = read_rows(path, split, wanted.may_match if wanted else None, encoding)
+        head, self._rows = _look_ahead(path, rows)
+        self.layout, self.columns = choose_layout(layout, columns, head, str(path), require_label)
+        if responses and RESPONSE not in head:
+            raise UserError(f"{path}: no column '{RESPONSE}'; the columns are {shown_names(head)}")
+        self._where = wanted or _Where(where or {}, self.columns)
+
+    def checked(self, known: Known) -> Iterator[Accepted | Rejected]:
+        """Every row but those that `where` excludes, compared with the `known` ones, which then include it."""
+        tally = self.tally
+        for number, row in self._rows:
+            if isinstance(row, dict) and not self._where.matches(row):
+                tally.skipped += 1
+                continue
             try:
-                if responses and not (isinstance(row.get(RESPONSE), str) and row[RESPONSE].strip()):
-                    raise BadRow("missing response", f"no text in the column '{RESPONSE}'")
-                read = _with_code(pair_from_row(row, mapped), domain, require_label)
+                read = self._read(row)
                 known.add(read)
-                pairs.append(read.pair)
-                if read.bad_price:
-                    bad_prices.append((number, row.get(mapped.price or "")))
             except BadRow as bad:
-                rejected.append(Rejected(number, bad.reason, bad.detail, row))
-    where.check()
-    return LoadResult(pairs, rejected, skipped, layout, bad_prices)
+                tally.rejected[bad.reason] += 1
+                yield Rejected(number, bad.reason, bad.detail, row if isinstance(row, dict) else row.raw)
+                continue
+            tally.usable += 1
+            tally.queries = known.count
+            tally.labels[read.pair.label] += 1
+            cell = None
+            if read.bad_price and isinstance(row, dict):
+                cell = row.get(self.columns.price or "")
+                tally.bad_prices += 1
+                tally.bad_price = tally.bad_price or (number, cell)
+            yield Accepted(number, read.pair, cell)
+        self._where.check()
+
+    def rows(self) -> Iterator[tuple[int, dict[str, Any] | ReadError]]:
+        """Row numbers and cells, without a check: for a second reading of a file whose rows were `checked` before."""
+        return self._rows
+
+    def pair(self, row: dict[str, Any]) -> Pair | None:
+        """The pair of a row, not compared with other rows; None if the row is not usable."""
+        try:
+            return self._read(row).pair
+        except BadRow:
+            return None
+
+    def _read(self, row: dict[str, Any] | ReadError) -> ReadPair:
+        if isinstance(row, ReadError):
+            raise BadRow(row.reason, row.detail)
+        if self._responses and not (isinstance(row.get(RESPONSE), str) and row[RESPONSE].strip()):
+            raise BadRow("missing response", f"no text in the column '{RESPONSE}'")
+        return _with_code(pair_from_row(row, self.columns), self._domain, self._require_label)
+
+
+def quarantine_row(rejected: Rejected) -> dict[str, Any]:
+    """The row of the quarantine file."""
+    return {"row": rejected.row, "reason": rejected.reason, "detail": rejected.detail, "raw": carried(rejected.raw)}
 
 
 def _with_code(read: ReadPair, domain: Domain, require_label: bool) -> ReadPair:
@@ -149,40 +233,6 @@ def _with_raters(read: ReadPair, domain: Domain) -> ReadPair:
     tag = () if len(codes) < 2 else (UNANIMOUS if len(set(codes)) == 1 else DISPUTED,)
     tags = (*(t for t in pair.tags if t not in (UNANIMOUS, DISPUTED)), *tag)
     return replace(read, pair=replace(pair, extra=pair.extra | {RATERS: codes}, tags=tags))
-
-
-@dataclass
-class _Known:
-    """Ids, queries and labels of the pairs so far."""
-
-    may_repeat: bool = False
-    queries: dict[str, str] = field(default_factory=dict)  # query_id -> normal query
-    labels: dict[str, str] = field(default_factory=dict)  # identity -> label
-    unnamed: set[str] = field(default_factory=set)  # identities of pairs without an id of their own
-    ids: dict[str, str] = field(default_factory=dict)  # pair_id -> identity
-
-    def add(self, read: ReadPair) -> None:
-        """Record the pair, or raise BadRow if it contradicts or repeats an earlier one."""
-        pair, query = read.pair, normal_query(read.pair.query)
-        if self.queries.get(pair.query_id, query) != query:
-            detail = f"{pair.query_id} is the id of '{self.queries[pair.query_id][:80]}'"
-            raise BadRow("conflicting query id", detail)
-        label = self.labels.get(read.identity, pair.label)
-        if pair.label is not None and label != pair.label:
-            raise BadRow("same pair with another label", f"{pair.label} here, {label} earlier")
-        if read.named and pair.pair_id in self.ids and not self.may_repeat:
-            raise BadRow("duplicate pair id", f"{pair.pair_id} occurs earlier")
-        if self.ids.get(pair.pair_id, read.identity) != read.identity:
-            # References by people and the reasoning of the GSRM are looked up by the pair's id.
-            raise BadRow("conflicting pair id", f"{pair.pair_id} is the id of another query or product earlier")
-        if not read.named and read.identity in self.unnamed and not self.may_repeat:
-            raise BadRow("duplicate pair", f"the same query and product occur earlier (id {pair.pair_id})")
-        self.queries[pair.query_id] = query
-        self.ids.setdefault(pair.pair_id, read.identity)
-        if not read.named:
-            self.unnamed.add(read.identity)
-        if pair.label is not None:
-            self.labels[read.identity] = pair.label
 
 
 class _Where:
@@ -246,7 +296,3 @@ def _look_ahead(path: Path, rows: Iterator[Row]) -> tuple[list[str], Iterator[Ro
             f"{path}: no readable row (row {head[0][0]}: {first.reason}, {first.detail}); is it in this format?"
         )
     return list(columns), chain(head, rows)
-
-
-def _write_quarantine(path: Path, rejected: list[Rejected]) -> None:
-    write_jsonl(path, ({"row": r.row, "reason": r.reason, "detail": r.detail, "raw": carried(r.raw)} for r in rejected))

@@ -4,8 +4,9 @@ import csv
 import gzip
 import io
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     import pyarrow
 
 _ALWAYS = ("pair_id", "query_id", "query", "title")
-# Types of an extra column that Arrow stores unchanged.
-_NATIVE: tuple[set[type], ...] = (set(), {int}, {float}, {bool})
 _EMPTY = Pair("", "", "", Product(""))
 
 
@@ -31,7 +30,57 @@ _FORMULA = re.compile(r"[=+\-@＝＋－＠\t\r\n]")
 _NUMBER = re.compile(r"[-+]?\d+([.,]\d+)*([eE][-+]?\d+)?%?")
 
 
-def write_pairs(path: Path, pairs: Iterable[Pair], defuse: bool = False) -> None:
+class Columns:
+    """The columns of a table of pairs, found by looking at every pair once: first the plain ones, then every extra
+    column in order of appearance, with the types of its values."""
+
+    def __init__(self, extra: Mapping[str, Iterable[str]] | None = None) -> None:
+        self.extra = {column: set(kinds) for column, kinds in (extra or {}).items()}
+        """Extra column -> names of the Python types of its values; "large" for whole numbers beyond 64 bits."""
+
+    @classmethod
+    def of(cls, pairs: Iterable[Pair]) -> "Columns":
+        """The columns of these pairs."""
+        columns = cls()
+        for pair in pairs:
+            columns.add(pair)
+        return columns
+
+    def add(self, pair: Pair) -> None:
+        """Take the pair's columns into account."""
+        if pair.extra:
+            row = row_from_pair(pair)
+            for column in islice(row, len(row) - len(pair.extra), None):
+                kinds, value = self.extra.setdefault(column, set()), row[column]
+                if value is not None:
+                    kinds.add("large" if isinstance(value, int) and abs(value) >= 1 << 63 else type(value).__name__)
+
+    def declare(self, column: str, kind: type) -> None:
+        """Add an extra column whose values are all of one type; a column of that name keeps its place."""
+        self.extra[column] = {kind.__name__}
+
+    @property
+    def names(self) -> list[str]:
+        """All columns in order."""
+        return list(row_from_pair(_EMPTY) | dict.fromkeys(self.extra))
+
+    def arrow_schema(self) -> "pyarrow.Schema":
+        """The types of the columns in Parquet files and datasets."""
+        import pyarrow
+
+        plain = dict.fromkeys(row_from_pair(_EMPTY), pyarrow.string())
+        plain |= {"tags": pyarrow.list_(pyarrow.string()), "price": pyarrow.float64()}
+        native = {"int": pyarrow.int64(), "float": pyarrow.float64(), "bool": pyarrow.bool_()}
+
+        def stored(kinds: set[str]) -> pyarrow.DataType:
+            if not kinds:
+                return pyarrow.null()
+            return native.get(next(iter(kinds)), pyarrow.string()) if len(kinds) == 1 else pyarrow.string()
+
+        return pyarrow.schema(list((plain | {name: stored(kinds) for name, kinds in self.extra.items()}).items()))
+
+
+def write_pairs(path: Path, pairs: Iterable[Pair], defuse: bool = False, columns: Columns | None = None) -> None:
     """Write pairs. The name determines the format; a name without a suffix is a Hugging Face dataset folder.
 
     JSONL preserves everything and is streamed. In CSV and TSV all cells are text and an empty cell means no value, so
@@ -41,30 +90,45 @@ def write_pairs(path: Path, pairs: Iterable[Pair], defuse: bool = False) -> None
 
     With `defuse`, a CSV or TSV cell that a spreadsheet would run as a formula gets a single quote in front, which
     spreadsheets do not show. It is meant only for spreadsheets: other programs read the quote as part of the cell.
+
+    `columns` are those of the whole table if the pairs are a part of it. JSONL has no table: each line has its own.
     """
     if not path.suffix:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _write_dataset(path, pairs)
+        pairs = list(pairs)
+        write_dataset(path, arrow_table(pairs, columns or Columns.of(pairs)))
         return
     kind = file_format(path)
     with replacing(path) as part:
         if kind == "parquet":
             import pyarrow.parquet as parquet
 
-            parquet.write_table(_table(pairs), part)
+            pairs = list(pairs)
+            parquet.write_table(arrow_table(pairs, columns or Columns.of(pairs)), part)
             return
         with _text_file(part, packed=path.name.lower().endswith(".gz")) as file:
             if kind == "jsonl":
                 _write_jsonl(file, pairs)
             else:
-                _write_csv(file, pairs, "\t" if kind == "tsv" else ",", defuse)
+                pairs = list(pairs)
+                write_csv(file, pairs, columns or Columns.of(pairs), kind, defuse)
+
+
+@contextmanager
+def packed_file(path: Path, packed: bool) -> Iterator[IO[bytes]]:
+    """An open file, gzipped if `packed`."""
+    with path.open("wb") as raw:
+        if not packed:
+            yield raw
+            return
+        # The gzip header gets no name and no time; otherwise equal pairs would give different files.
+        with gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) as file:
+            yield cast(IO[bytes], file)
 
 
 @contextmanager
 def _text_file(path: Path, packed: bool) -> Iterator[IO[str]]:
-    with path.open("wb") as raw:
-        # The gzip header gets no name and no time; otherwise equal pairs would give different files.
-        binary = gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) if packed else raw
+    with packed_file(path, packed) as binary:
         text = io.TextIOWrapper(cast(io.BufferedWriter, binary), encoding="utf-8", newline="")
         yield text
         text.close()
@@ -78,24 +142,24 @@ def _write_jsonl(file: IO[str], pairs: Iterable[Pair]) -> None:
         file.write(dumps(kept) + "\n")
 
 
-def _write_csv(file: IO[str], pairs: Iterable[Pair], delimiter: str, defuse: bool) -> None:
-    rows = [row_from_pair(pair) for pair in pairs]
+def write_csv(file: IO[str], pairs: Iterable[Pair], columns: Columns, kind: str, defuse: bool) -> None:
+    """A header line and a line for each pair; `kind` is csv or tsv."""
+    write, names = cells_writer(file, "\t" if kind == "tsv" else ",", defuse), columns.names
+    write(names)
+    for row in map(row_from_pair, pairs):
+        write([_cell(column, row.get(column)) for column in names])
+
+
+def cells_writer(file: IO[str], delimiter: str, defuse: bool) -> Callable[[list[str]], None]:
+    """A function that writes one line of CSV or TSV; `defuse` as in `write_pairs`."""
     # With "\n" as line end, Python's writer would not quote a cell that contains a lone "\r".
     writer = csv.writer(file, delimiter=delimiter, lineterminator="\r\n")
-    columns = _columns(rows)
     shown = _defused if defuse else str
-    writer.writerow(map(shown, columns))
-    writer.writerows([shown(_cell(column, row.get(column))) for column in columns] for row in rows)
+    return lambda cells: writer.writerow(list(map(shown, cells)))
 
 
 def _defused(cell: str) -> str:
     return f"'{cell}" if _FORMULA.match(cell) and not _NUMBER.fullmatch(cell) else cell
-
-
-def _columns(rows: list[dict[str, Any]]) -> list[str]:
-    """The plain columns, then every extra column in order of appearance."""
-    plain = row_from_pair(_EMPTY)
-    return list(plain | {column: None for row in rows for column in row})
 
 
 def _cell(column: str, value: Any) -> str:
@@ -108,35 +172,31 @@ def _cell(column: str, value: Any) -> str:
     return repr(value) if column == "price" else dumps(value)
 
 
-def _table(pairs: Iterable[Pair]) -> "pyarrow.Table":
+def arrow_table(pairs: Iterable[Pair], columns: Columns) -> "pyarrow.Table":
+    """The pairs as a table with these columns."""
     import pyarrow
 
     rows = [row_from_pair(pair) for pair in pairs]
-    plain = row_from_pair(_EMPTY)
-    columns: dict[str, Any] = {}
-    for column in _columns(rows):
-        values = [row.get(column) for row in rows]
-        kinds = {type(v) for v in values if v is not None}
-        if column == "tags":
-            columns[column] = pyarrow.array(values, pyarrow.list_(pyarrow.string()))
-        elif column == "price":
-            columns[column] = pyarrow.array(values, pyarrow.float64())
-        elif column in plain or kinds not in _NATIVE or _large(values):
-            columns[column] = pyarrow.array([None if v is None else _cell(column, v) for v in values], pyarrow.string())
-        else:
-            columns[column] = pyarrow.array(values)
-    return pyarrow.table(columns)
+    schema = columns.arrow_schema()
+    arrays = []
+    for column in schema:
+        values = [row.get(column.name) for row in rows]
+        if pyarrow.types.is_string(column.type):
+            values = [None if v is None else _cell(column.name, v) for v in values]
+        arrays.append(pyarrow.array(values, column.type))
+    return pyarrow.Table.from_arrays(arrays, schema=schema)
 
 
-def _large(values: list[Any]) -> bool:
-    return any(isinstance(v, int) and abs(v) >= 1 << 63 for v in values)
-
-
-def _write_dataset(folder: Path, pairs: Iterable[Pair]) -> None:
-    import datasets
-
+def check_dataset(folder: Path) -> None:
+    """UserError if a folder of this name exists and is no dataset: it would be overwritten."""
     if folder.exists() and not is_dataset(folder):
         raise UserError(f"{folder}: exists and is not a Hugging Face dataset; choose another name")
-    table = _table(pairs)
+
+
+def write_dataset(folder: Path, table: "pyarrow.Table") -> None:
+    """Write a Hugging Face dataset folder. UserError as `check_dataset`."""
+    import datasets
+
+    check_dataset(folder)
     # Without this, `datasets` writes no file if there are no rows, and then cannot load the folder.
     datasets.Dataset(table).save_to_disk(str(folder), num_shards=None if table.num_rows else 1)

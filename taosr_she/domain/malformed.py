@@ -1,17 +1,18 @@
 """The warning about too many malformed responses: one line, the same for every command and stage."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 WARN_ABOVE = 0.2
 """Share of malformed responses above which there is a warning."""
 _HINT = "was the model trained for this domain, and is max_new_tokens large enough?"
 
 
-def malformed_warning(reasons: Iterable[str | None]) -> str | None:
+def malformed_warning(reasons: Iterable[str | None] | Mapping[str | None, int]) -> str | None:
     """One line if more than WARN_ABOVE of the responses are malformed, otherwise None.
 
-    `reasons` has an entry for each response: why it is malformed, or None if it is well formed.
+    `reasons` has an entry for each response: why it is malformed, or None if it is well formed;
+    or it has the number of responses for each of these.
 
     >>> malformed_warning(["cut off", None])[:74]
     'warning: 1 of 2 responses (50%) are malformed, most often: cut off (1); wa'

@@ -88,7 +88,8 @@ def expected_grade(domain: Domain, probabilities: Mapping[str, float]) -> float:
 
 def judgement_columns(domain: Domain, judged: Judgement) -> dict[str, Any]:
     """The columns of a judgement in a file: `predicted` (the label), `p_<code>` for every grade, `expected_grade`,
-    `tier` if the domain has tiers, `step_<key>` for every step, `response`, and `malformed` (the reason)."""
+    `tier` if the domain has tiers, `step_<key>` for every step, `rationale`, `response`, and `malformed` (the reason).
+    """
     probabilities = judged.probabilities or {}
     return {
         "predicted": judged.label,
@@ -96,6 +97,23 @@ def judgement_columns(domain: Domain, judged: Judgement) -> dict[str, Any]:
         "expected_grade": judged.expected_grade,
         **({"tier": judged.tier} if domain.tiers else {}),
         **{f"step_{key}": text for key, text in judged.steps.items()},
+        "rationale": rationale(domain, judged),
         "response": judged.response,
         "malformed": judged.reason,
     }
+
+
+def column_kinds(domain: Domain) -> dict[str, type]:
+    """The columns of a judgement with the type of their values."""
+    numbers = {"expected_grade", *(f"p_{code}" for code in domain.codes)}
+    return {name: float if name in numbers else str for name in judgement_columns(domain, refusal(domain, "", ""))}
+
+
+def rationale(domain: Domain, judged: Judgement) -> str | None:
+    """The reasoning for people: the steps but the label's, one a line, under their titles. None without reasoning."""
+    lines = [
+        f"{step.title}: {' '.join(text.split())}"
+        for step in domain.steps
+        if step.form != "label" and (text := judged.steps[step.key]) is not None
+    ]
+    return "\n".join(lines) or None

@@ -21,20 +21,20 @@ LOCK = "run.lock"
 
 
 @contextmanager
-def only_process(folder: Path) -> Iterator[None]:
+def only_process(folder: Path, name: str = LOCK, other: str = "another folder with out=") -> Iterator[None]:
     """Inside, no other process runs in this folder. Raises UserError that names the one that does.
+
+    `name` is the name of the file, `other` what the user can name instead of this folder.
 
     The system lets go of the lock when its process ends, however it ends, so a killed run leaves nothing to clear away.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOCK).open("a+", encoding="utf-8") as file:  # "w" would wipe out what the other one has written
+    with (folder / name).open("a+", encoding="utf-8") as file:  # "w" would wipe out what the other one has written
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
-            raise UserError(
-                f"{folder} is in use by {_holder(file.read())}; wait for it, or name another folder with out="
-            ) from None
+            raise UserError(f"{folder} is in use by {_holder(file.read())}; wait for it, or name {other}") from None
         except OSError as error:
             if error.errno not in NO_LOCKS:
                 raise

@@ -52,6 +52,18 @@ class Progress(AbstractContextManager["Progress"]):
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)
         self.log(text)
 
+    def counter(self, name: str, unit: str) -> Callable[[int], None]:
+        """A function `(done)` for work whose end is not known: a line at most every `quiet_seconds`."""
+        last = time.monotonic()
+
+        def update(done: int) -> None:
+            nonlocal last
+            if time.monotonic() - last >= self._quiet:
+                last = time.monotonic()
+                self.say(f"  {name}: {done} {unit}")
+
+        return update
+
     def stage(self, name: str, total: int) -> Callable[[int, str], None]:
         """A function `(done, note)` to call as the stage proceeds.
 

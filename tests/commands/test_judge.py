@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,30 @@ def test_the_models_own_decision_rule_is_used_and_said_and_can_be_left_out(
     assert code == 2 and "rule 'tiers' takes threshold, not none" in error and len(error.splitlines()) == 1
 
 
+def test_labels_are_written_for_a_search_tool(
+    model: Path, pairs: Path, tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The judge is a real one; its malformed responses are given labels, as a trained model would."""
+    from taosr_she.judge import pairs as judging
+
+    own = judging.judge_pairs
+
+    def labelled(policy: object, domain: Domain, batch: list[Pair], *rest: object, **options: object) -> object:
+        found = own(policy, domain, batch, *rest, **options)  # type: ignore[arg-type]
+        given = [replace(j, label=None if i == 1 else "ES"[i % 2]) for i, j in enumerate(found.judgements)]
+        return found._replace(judgements=given)
+
+    monkeypatch.setattr(judging, "judge_pairs", labelled)
+    out = tmp_path / "ratings.csv"
+    code, said, _ = cli("judge", model, pairs, "--out", out, "--format", "quepid", *SHORT)
+    assert code == 0 and out.read_text().splitlines()[0] == "query,docid,rating"
+    assert said.splitlines()[-1] == (
+        f"wrote 7 ratings of 4 queries to {out} as quepid, 3=E,2=S,1=C,0=I (rating=label); pairs left out: 1 without a "
+        "label"
+    )
+    assert not list(tmp_path.glob("*.parts")) and not list(tmp_path.glob(".*"))
+
+
 def test_another_domain_is_refused_until_the_user_insists(
     model: Path, pairs: Path, tmp_path: Path, cli: Cli, no_model: None
 ) -> None:
@@ -114,6 +139,20 @@ def test_a_model_that_says_no_domain_needs_one_named(
         (["pairs.jsonl", "--out", "pairs.jsonl/o.csv"], "--out pairs.jsonl/o.csv: pairs.jsonl is not a folder"),
         (["pairs.jsonl", "--out", "/proc/o.csv"], "--out /proc/o.csv: cannot write to /proc"),
         (["pairs.jsonl", "--out", "."], "--out .: is not a file name"),
+        (["pairs.jsonl", "--out", "o.csv", "--format", "html"], "'--format'"),
+        (
+            ["pairs.jsonl", "--out", "o.csv", "--format", "trec"],
+            "--format trec writes a file that ends in .txt or .trec",
+        ),
+        (["pairs.jsonl", "--out", "o.txt", "--format", "trec", "--parts"], "--parts: --format trec is one file"),
+        (["pairs.jsonl", "--out", "o.txt", "--format", "trec", "--ratings", "1=E"], "has no rating for S, C, I"),
+        (["pairs.jsonl", "--out", "o.txt", "--format", "trec", "--ratings", "1=E,0.5=S,2=C,0=I"], "are whole numbers"),
+        (["pairs.jsonl", "--ratings", "codes"], "--ratings: belongs to --format"),
+        (["pairs.jsonl", "--mode", "label"], "mode 'label' needs a domain with the label step first"),
+        (["pairs.jsonl", "--parts", "--out", "folder"], "folder: unknown file ending"),
+        (["pairs.jsonl", "--parts", "--out", "full.csv"], "full.csv: is a folder with other files in it"),
+        (["pairs.jsonl", "--parts", "--out", "pairs.jsonl"], "pairs.jsonl: is a file; with --parts it is a folder"),
+        (["full.csv", "--out", "full.csv/o.csv"], "full.csv/o.csv: is in the folder of the input"),
         (["pairs.jsonl", "--max-new-tokens", "0"], "'--max-new-tokens'"),
         (["pairs.jsonl", "--layout", "html"], "unknown layout 'html'"),
         (["pairs.jsonl", "--column", "query"], "--column query: expected field=column"),
@@ -132,8 +171,9 @@ def test_what_can_be_known_is_said_in_one_line_before_the_model_is_loaded(
     monkeypatch.chdir(pairs.parent)
     Path("linked.jsonl").symlink_to("pairs.jsonl")
     shutil.copy("pairs.jsonl", "x.jsonl.quarantine.jsonl")
-    Path("folder").mkdir()
-    Path("folder.csv").mkdir()
+    for folder in ("folder", "folder.csv", "full.csv"):
+        Path(folder).mkdir()
+    shutil.copy("pairs.jsonl", "full.csv/pairs.jsonl")
     Path("empty.jsonl").write_text("")
     Path("bad.jsonl").write_text('{"query": "", "title": "boots"}\n')
     before = pairs.read_bytes()
@@ -169,7 +209,13 @@ def test_ctrl_c_keeps_what_was_judged_and_says_so(model: Path, tmp_path: Path) -
     _, error = process.communicate(timeout=60)
     assert process.returncode == 130
     (line,) = error.splitlines()
-    assert line.startswith("taosr-she: stopped; ") and "of 4000 pairs were judged and are in" in line
+    assert line.startswith("taosr-she: stopped; ") and f"of 4000 pairs are judged and kept in {out}.parts; " in line
     judged = int(line.split("stopped; ")[1].split()[0])
-    assert len((tmp_path / "partial-judged.csv").read_text().splitlines()) >= judged + 1 > 64
-    assert not out.exists()
+    assert 64 <= judged < 4000 and not out.exists()
+    again = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    lines = again.stdout.splitlines()
+    kept = int(lines[0].removeprefix(f"{out}.parts: ").split()[0])
+    assert lines[0] == f"{out}.parts: {kept} of 4000 pairs are judged already" and kept >= judged
+    assert lines[1].startswith(f"judging {4000 - kept} pairs with ")
+    assert lines[-1].startswith(f"wrote 4000 judgements to {out} ")
+    assert len(out.read_text().splitlines()) > 4000 and not out.with_name("judged.csv.parts").exists()

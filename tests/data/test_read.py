@@ -7,7 +7,7 @@ from taosr_she.data.read import read_pairs, read_rows
 def test_what_is_not_there_or_not_data_is_one_clear_line(tmp_path) -> None:
     cases = {
         tmp_path / "gone.csv": "no such file or folder",
-        tmp_path: "a folder, but neither a saved Hugging Face dataset nor one with the files of wands: label.csv",
+        tmp_path: "a folder without files of pairs .*, and neither a saved Hugging Face dataset nor .* label.csv",
         tmp_path / "x.txt": "unknown file ending",
     }
     (tmp_path / "x.txt").write_text("a")

@@ -157,7 +157,7 @@ class PairsStage(Stage):
         for name in ("development", "test"):
             splits[name] = [p for p in splits.get(name, []) if not _matches(p, self.not_scored)]
         queries = {name: count_queries(kept) for name, kept in splits.items()}
-        for line in summary(Path(self.path), loaded, context.folder / "quarantine.jsonl"):
+        for line in summary(Path(self.path), loaded.tally, context.folder / "quarantine.jsonl"):
             context.progress.say(line)
         context.progress.say("  " + ", ".join(f"{n}: {len(splits[n])} pairs of {queries[n]} queries" for n in splits))
         splits["demonstration"] = splits["training"]
