@@ -62,7 +62,8 @@ def judge(
     from taosr_she.judge.bulk.parts import LOCK, Parts, check_ours
     from taosr_she.judge.bulk.run import NoPairs, Order, begin, finish, judge_missing
     from taosr_she.judge.decision import WRITTEN, saved_decision
-    from taosr_she.judge.pairs import check_mode, greedy, judge_pairs
+    from taosr_she.judge.mode import check_mode
+    from taosr_she.judge.pairs import greedy, judge_pairs
     from taosr_she.model.domain_file import choose_domain
     from taosr_she.model.policy import load_policy, resolve_device
     from taosr_she.recipe.lock import only_process

@@ -16,7 +16,10 @@ def test_columns_of_a_file() -> None:
     assert judgement_columns(domain, found) == {
         "predicted": "4", "p_4": 0.5, "p_3": 0.25, "p_2": 0.25, "p_1": 0.0, "expected_grade": 3.25, "tier": "good",
         "step_query": "boots", "step_product": "boots", "step_category": "same", "step_attributes": "color: match",
-        "step_label": "4", "response": TEXT, "malformed": None,
+        "step_label": "4",
+        "rationale": "Query understanding: boots\nProduct understanding: boots\nCategory match: same\n"
+        "Attribute match: color: match",
+        "response": TEXT, "malformed": None,
     }  # fmt: skip
 
 

@@ -29,7 +29,8 @@ from taosr_she.judge.bulk.parts import Cut, Parts, check_ours, clear
 from taosr_she.judge.bulk.reading import PairReader, check_rows
 from taosr_she.judge.decision import WRITTEN, Decision
 from taosr_she.judge.judgement import Judgement, column_kinds, judgement_columns
-from taosr_she.judge.pairs import PART_PAIRS, Mode
+from taosr_she.judge.mode import Mode
+from taosr_she.judge.pairs import PART_PAIRS
 
 BATCHES = 16
 """Number of batches in a part. A batch is what a kill may cost; parts are files, of which there should not be many."""
