@@ -50,7 +50,7 @@ class RealSetting:
 
 TYPED = {
     "kind": "pairs", "together": "near", "teacher": "catalogue",
-    "typed": {"queries": "../shared/data/queryner/queries.jsonl.gz", "exercises": 300},
+    "typed": {"queries": "../shared/data/queryner/queries.jsonl.gz", "exercises": 1000},
 }  # fmt: skip
 
 SETTINGS: dict[str, RealSetting] = {
