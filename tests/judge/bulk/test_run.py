@@ -71,7 +71,7 @@ def test_a_folder_of_files_is_read_as_one_and_a_folder_of_parts_is_one(order: Ma
         (lambda job, t: {"domain": DOMAIN.with_overrides({"prompt": {"instruction": "?"}})},
          "its domain differs in prompt.instruction"),
         (lambda job, t: {"max_new_tokens": 9}, "--max-new-tokens was 128, and is now 9"),
-        (lambda job, t: {"decision": Decision(rule="argmax")}, "the decision rule was text, and is now argmax"),
+        (lambda job, t: {"decision": Decision(rule="argmax")}, 'the decision rule was {{"rule": "text"}}, and is now {{"rule": "argmax"}}'),
         (lambda job, t: {"encoding": "cp1252"}, "--encoding was not given, and is now cp1252"),
         (lambda job, t: {"mode": "label"}, "--mode was reason, and is now label"),
         (lambda job, t: (job.folder / "_job.json").write_text("{"), "its record is damaged"),
