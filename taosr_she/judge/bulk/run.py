@@ -80,8 +80,9 @@ class Order:
 
     def job(self) -> Job:
         """What ties the folder of parts to this order."""
+        rule = dumps(self.decision.model_dump(mode="json", exclude_none=True))
         options = {
-            "--mode": self.mode, "--max-new-tokens": self.max_new_tokens, "the decision rule": dumps(self.decision.model_dump(mode="json", exclude_none=True)),
+            "--mode": self.mode, "--max-new-tokens": self.max_new_tokens, "the decision rule": rule,
             "--device": self.device, "--layout": self.layout, "--column": self.columns, "--encoding": self.encoding,
             "--defuse": self.defuse, "the format of the parts": self.suffix,
         }  # fmt: skip
