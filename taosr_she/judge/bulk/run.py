@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from taosr_she.base.errors import UserError
+from taosr_she.base.files import dumps
 from taosr_she.data.parts import join_parts, part_suffix
 from taosr_she.data.ratings import Ratings, ratings
 from taosr_she.data.read import read_pairs
@@ -80,8 +81,9 @@ class Order:
 
     def job(self) -> Job:
         """What ties the folder of parts to this order."""
+        rule = dumps(self.decision.model_dump(mode="json", exclude_none=True))
         options = {
-            "--mode": self.mode, "--max-new-tokens": self.max_new_tokens, "the decision rule": self.decision.name,
+            "--mode": self.mode, "--max-new-tokens": self.max_new_tokens, "the decision rule": rule,
             "--device": self.device, "--layout": self.layout, "--column": self.columns, "--encoding": self.encoding,
             "--defuse": self.defuse, "the format of the parts": self.suffix,
         }  # fmt: skip

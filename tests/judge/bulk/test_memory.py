@@ -56,8 +56,9 @@ def peak_mb(arguments: list[str]) -> float:
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("name", ["judged.parquet", "judged.csv"])
-def test_ten_times_the_pairs_take_no_more_memory(name: str, model: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "buffers_mb"), [("judged.parquet", 50), ("judged.csv", 25)])
+def test_ten_times_the_pairs_take_no_more_memory(name: str, buffers_mb: int, model: Path, tmp_path: Path) -> None:
+    """A writer of Parquet fills its buffers only with the longer file; from then on, they do not grow."""
     peaks = []
     for count in (4_000, 40_000):
         pairs = tmp_path / f"{count}.jsonl"
@@ -65,7 +66,7 @@ def test_ten_times_the_pairs_take_no_more_memory(name: str, model: Path, tmp_pat
         peaks.append(peak_mb(command(model, pairs, tmp_path / name)))
         assert len(read_pairs(tmp_path / name)) == count * 99 // 100
     print(f"{name}: {peaks[0]:.0f} MB for 4,000 pairs, {peaks[1]:.0f} MB for 40,000")
-    assert peaks[1] < peaks[0] + 25
+    assert peaks[1] < peaks[0] + buffers_mb
 
 
 @pytest.mark.timeout(900)
