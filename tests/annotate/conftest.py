@@ -48,9 +48,9 @@ def served(desk: Desk) -> Iterator[Served]:
     running.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def driver() -> Iterator:
-    """Playwright, which can run once in a process."""
+    """Playwright, which can run once at a time. While it is open, no other test can run an event loop."""
     if CHROMIUM is None:
         pytest.skip("no chromium on this machine: the annotation page is not looked at in a browser")
     from playwright.sync_api import sync_playwright
@@ -59,7 +59,7 @@ def driver() -> Iterator:
         yield playwright
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(driver) -> Iterator:
     opened = driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
     yield opened

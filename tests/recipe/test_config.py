@@ -30,7 +30,7 @@ def test_overrides_replace_values_at_any_depth() -> None:
         (["stages.srpo.settings.updates=0"], "greater than 0"),
         (
             ["stages.srpo.start=nowhere"],
-            "needs an earlier sft or label_sft or rejection or dpo or rl or distil stage called 'nowhere'",
+            "needs an earlier model or sft or label_sft or rejection or dpo or rl or distil stage called 'nowhere'",
         ),
         (["stages.grpo.kind=magic"], "magic"),
         (["seed"], "expected key=value"),
@@ -49,7 +49,7 @@ def test_overrides_replace_values_at_any_depth() -> None:
         (["stages.grpo=7"], "stage 'grpo' must be a mapping with `kind`"),
         (["stages.a/b={kind: market}"], "a stage cannot be called 'a/b'"),
         (["stages...={kind: market}"], "a stage cannot be called ''"),
-        (["stages.data2={}"], "stage 'data2' must be a mapping with `kind`, which is one of market, pairs, sft"),
+        (["stages.data2={}"], "stage 'data2' must be a mapping with `kind`, which is one of market, pairs, model, sft"),
         (["stages.evaluate.compare=[[sft, nobody]]"], "`compare` names 'nobody', which is not among majority, tfidf"),
         (["stages.evaluate.compare=[[sft, sft]]"], "`compare` sets 'sft' against itself"),
         (["stages.evaluate.models=[sft, sft]"], "'sft' occurs twice in `models`, `label_mode` and `baselines`"),

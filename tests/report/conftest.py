@@ -230,7 +230,7 @@ def shared_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_run(tmp_path_factory.mktemp("report") / "run")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while it is open, no other test can run an event loop
 def browser() -> Iterator:
     if CHROMIUM is None:
         pytest.skip("no chromium on this machine: the report is not looked at in a browser")
