@@ -348,6 +348,7 @@ def test_the_lead_sees_and_settles(desk: Desk, link, served: Served, browser) ->
     assert [(a.verdict, a.correction) for a in settled] == [("wrong", "near")]
     assert majority_verdicts(desk.store.select())[place].value == "wrong"
     page.click("#settle button:has-text('Undo')")
+    page.wait_for_selector("#settle :text('settled as wrong')", state="detached")
     page.wait_for_selector("#settle .case")
     assert majority_verdicts(desk.store.select())[place].value is None
     page.fill("#name", "cleo")
