@@ -29,6 +29,8 @@ ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
+SAVED = "#saving[data-waiting='0']"
+"""What the page shows when everything is saved."""
 
 
 def plain_item(number: int, **changes: Any) -> Item:
@@ -108,3 +110,19 @@ class Server:
         assert self.process is not None
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
+
+
+def opened(browser, server: "Served | Server", token: str, **context):
+    page = browser.new_context(**context).new_page()
+    page.set_default_timeout(20_000)
+    page.goto(f"{server.url}/#{token}")
+    page.wait_for_selector(".step[aria-current]")
+    return page
+
+
+def opened_lead(browser, server: "Served | Server", token: str):
+    page = browser.new_context().new_page()
+    page.goto(f"{server.url}/lead#{token}")
+    page.wait_for_selector("#people table")
+    page.wait_for_selector("#agreement > *")
+    return page
