@@ -101,6 +101,7 @@ class ProductField(Strict):
 class PromptSpec(Strict):
     """How a pair becomes a prompt."""
 
+    later: ClassVar[dict[str, Any]] = {"hide": ()}
     instruction: str = ""
     """First paragraph; also the system turn of chat models."""
     show_labels: bool = True
@@ -115,8 +116,22 @@ class PromptSpec(Strict):
     """Maximum number of characters; longer queries are cut."""
     fields: tuple[ProductField, ...] = (ProductField(name="title", heading="Title"),)
     """Product fields in order; empty ones are left out of the prompt."""
+    hide: tuple[str, ...] = ()
+    """Names of `fields` that the model does not read, because short prompts are cheaper. People still see them."""
     answer_heading: str = "Answer:"
     """Last line of the prompt."""
+
+    @property
+    def read_fields(self) -> tuple[ProductField, ...]:
+        """The fields that the model reads."""
+        return tuple(field for field in self.fields if field.name not in self.hide)
+
+    @model_validator(mode="after")
+    def _check_hidden(self) -> "PromptSpec":
+        names = [field.name for field in self.fields]
+        if unknown := [name for name in self.hide if name not in names]:
+            raise ValueError(f"`hide` names '{unknown[0]}', but the fields are {', '.join(names)}")
+        return self
 
 
 class CatalogueSpec(Strict):

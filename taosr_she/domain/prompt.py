@@ -57,7 +57,7 @@ def render_pair(domain: Domain, pair: Pair, special_tokens: Iterable[str] = ()) 
     spec = domain.prompt
     specials = tuple(special_tokens)
     lines = [f"{spec.query_heading}: {_shown(pair.query, spec.max_query_chars, specials)}"]
-    for field in spec.fields:
+    for field in spec.read_fields:
         value = _shown(_field_text(pair.product, field), field.max_chars, specials)
         if value:
             lines.append(f"{field.heading}: {value}")

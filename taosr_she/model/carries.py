@@ -32,7 +32,7 @@ def check_carries(policy: "Policy", domain: Domain, prompt: Callable[[Pair], lis
             raise UserError(f"{_named(policy)} cannot write the response format: {why}; use another model")
     first, other = [*domain.step_keys, *domain.codes][:2]
     asked = [prompt(_pair(query, title)) for query, title in ((first, first), (other, first), (first, other))]
-    titled = any(field.name == "title" for field in domain.prompt.fields)
+    titled = any(field.name == "title" for field in domain.prompt.read_fields)
     if asked[0] == asked[1] or (titled and asked[0] == asked[2]):
         raise UserError(f"{_named(policy)} drops the text of the pair: all prompts are the same; use another model")
 

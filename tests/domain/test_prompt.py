@@ -7,6 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
 
+from taosr_she.base.errors import UserError
 from taosr_she.domain.domain import load_domain
 from taosr_she.domain.pair import Pair, Product
 from taosr_she.domain.prompt import neutralise, render_pair, render_prompt, render_system
@@ -168,3 +169,12 @@ def test_a_prompt_can_show_some_attributes_in_an_order_of_its_own() -> None:
     domain = load_domain("esci").with_overrides({"prompt": {"fields": fields}})
     pair = Pair("p", "q", "shoe", Product("Shoe", attributes={"color": "red", "weight": "9", "size": "42"}))
     assert "Attributes: size: 42; color: red\n" in render_pair(domain, pair)
+
+
+def test_hidden_fields_are_not_in_the_prompt() -> None:
+    shown = load_domain("chorus")
+    hidden = shown.with_overrides({"prompt": {"hide": ["description"]}})
+    pair = Pair("1", "q", "usb hub", Product(title="Hub", description="Four ports"))
+    assert "Four ports" in render_pair(shown, pair) and "Four ports" not in render_pair(hidden, pair)
+    with pytest.raises(UserError, match="hide.*price.*title, brand, attributes, description"):
+        shown.with_overrides({"prompt": {"hide": ["price"]}})

@@ -9,9 +9,14 @@ FOLDS = 5
 MODEL = "smollm2-135m"
 SEED = 11
 """Seed of every recipe. Folds replace seeds: each fold trains on other pairs, in another order."""
-NARROW = {"prompt": {"instruction": "", "show_labels": False, "show_rules": False, "show_format": False}}
-"""A short prompt: the model learns grades, rules and format from the demonstrations."""
-MATCHING: dict[str, Any] = {"count": 2500}
+NARROW = {
+    "prompt": {
+        "instruction": "", "show_labels": False, "show_rules": False, "show_format": False, "hide": ["description"],
+    }
+}  # fmt: skip
+"""A short prompt: the model learns grades, rules and format from the demonstrations. Without the description, prompts
+have 22% (Chorus) and 31% (ESCI) fewer tokens, and training takes as much less time."""
+MATCHING: dict[str, Any] = {"count": 2000}
 """Made-up queries (`data.matching`), without which the model learns the labels by heart (docs/log.md)."""
 SFT: dict[str, Any] = {
     "epochs": 1, "batch_size": 8, "accumulate": 2, "learning_rate": 1.0e-4, "max_length": 384, "save_every": 50,

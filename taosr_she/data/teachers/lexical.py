@@ -93,7 +93,7 @@ def _conclusions(domain: Domain, pair: Pair) -> dict[str, str]:
 def _read(domain: Domain, pair: Pair) -> _Reading:
     query = _cut(pair.query, domain.prompt.max_query_chars)
     asked = terms(query, pair.locale, MAX_TERMS)
-    shown = {field.name: _cut(_text(pair.product, field.name), field.max_chars) for field in domain.prompt.fields}
+    shown = {field.name: _cut(_text(pair.product, field.name), field.max_chars) for field in domain.prompt.read_fields}
     title = shown.get("title", "")
     kind = f"{title} ; {shown.get('category', '')}"
     return _Reading(
