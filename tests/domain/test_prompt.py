@@ -176,5 +176,5 @@ def test_hidden_fields_are_not_in_the_prompt() -> None:
     hidden = shown.with_overrides({"prompt": {"hide": ["description"]}})
     pair = Pair("1", "q", "usb hub", Product(title="Hub", description="Four ports"))
     assert "Four ports" in render_pair(shown, pair) and "Four ports" not in render_pair(hidden, pair)
-    with pytest.raises(UserError, match="hide.*price.*title, brand, attributes, description"):
+    with pytest.raises(UserError, match=r"`hide` names .price."):
         shown.with_overrides({"prompt": {"hide": ["price"]}})
