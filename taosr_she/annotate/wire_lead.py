@@ -73,6 +73,30 @@ class Agreement(Wire):
     all_steps: str
 
 
+class CritiqueMeasure(Wire):
+    """One measure of the items that show critiques and of those that keep them back. None: no verdict to measure, or
+    (ends of the 95% interval) fewer than two pairs."""
+
+    name: Literal["right", "with_gsrm", "seconds"]
+    shown: float | None
+    shown_ends: tuple[float, float] | None
+    shown_count: int
+    kept: float | None
+    kept_ends: tuple[float, float] | None
+    kept_count: int
+    difference: float | None
+    """Shown minus kept back."""
+    difference_ends: tuple[float, float] | None
+
+
+class CritiqueEffect(Wire):
+    """`GET /api/lead/critiques`: whether critiques help. The counts are those of items that somebody judged."""
+
+    shown_items: int
+    kept_items: int
+    measures: list[CritiqueMeasure]
+
+
 class Voice(Wire):
     """What one person said about a step."""
 

@@ -59,6 +59,19 @@ function agreementOf(found) {
   ];
 }
 
+const MEASURES = { right: "agree with gold or settled verdicts", with_gsrm: "agree with the GSRM", seconds: "median seconds a verdict" };
+
+function critiquesOf(found) {
+  if (!found.measures.length) return [make("p", { class: "quiet" }, "no verdict on an item with critiques yet: queue examined responses with --critiques 0.5")];
+  const cell = (value, ends, show) => (value === null ? NONE : `${show(value)}${ends ? ` [${show(ends[0])}, ${show(ends[1])}]` : ""}`);
+  const signed = (show) => (value) => `${value < 0 ? "−" : "+"}${show(Math.abs(value))}`;
+  return [table(["verdicts", "critique shown", "kept back", "difference"], found.measures.map((row) => {
+    const show = row.name === "seconds" ? (value) => value.toFixed(1) : (value) => `${(100 * value).toFixed(1)}%`;
+    return [MEASURES[row.name], `${cell(row.shown, row.shown_ends, show)} of ${row.shown_count}`, `${cell(row.kept, row.kept_ends, show)} of ${row.kept_count}`,
+      cell(row.difference, row.difference_ends, signed(show))];
+  })), make("p", { class: "quiet" }, `${found.shown_items} items show the GSRM's critiques, ${found.kept_items} keep them back; chance decided which. In brackets: 95% intervals over pairs.`)];
+}
+
 function settleOf(found) {
   if (!found.total) return [make("p", { class: "quiet" }, "none")];
   return [make("p", { class: "quiet" }, `${found.total} steps; the first ${found.disagreements.length} are shown`), ...found.disagreements.map(caseOf)];
@@ -127,6 +140,7 @@ async function refresh() {
   await part("people", "/api/lead/overview", peopleOf);
   await part("settle", "/api/lead/disagreements", settleOf);
   await part("agreement", "/api/lead/agreement", agreementOf);
+  await part("critiques", "/api/lead/critiques", critiquesOf);
 }
 
 async function begin() {
