@@ -20,7 +20,7 @@ import numpy as np
 
 from taosr_she.annotate.desk import Desk
 from taosr_she.annotate.items import load_item
-from taosr_she.annotate.wire_lead import CritiqueEffect, CritiqueMeasure
+from taosr_she.annotate.wire_lead import CritiqueEffect, CritiqueMeasure, CritiqueName
 from taosr_she.examine.hybrid import RIGHT
 from taosr_she.examine.majority import SETTLED
 
@@ -47,7 +47,7 @@ class Judged:
 def critique_effect(desk: Desk) -> CritiqueEffect:
     """The comparison; `measures` is empty if nobody has judged an item with critiques."""
     judged = desk.read(lambda connection: judged_steps(desk, connection))
-    measures: tuple[tuple[str, Callable[[Judged], float | None], Middle], ...] = (
+    measures: tuple[tuple[CritiqueName, Callable[[Judged], float | None], Middle], ...] = (
         ("right", lambda j: j.right, np.mean),
         ("with_gsrm", lambda j: j.with_gsrm, np.mean),
         ("seconds", lambda j: j.seconds, np.median),
@@ -97,7 +97,7 @@ def _latest(said: list[Any]) -> str | None:
 
 
 def _measure(
-    name: str, judged: Sequence[Judged], value: Callable[[Judged], float | None], middle: Middle
+    name: CritiqueName, judged: Sequence[Judged], value: Callable[[Judged], float | None], middle: Middle
 ) -> CritiqueMeasure | None:
     """One measure of both halves with intervals; None if neither half has it."""
     known = [(j.pair_id, j.shown, float(v)) for j in judged if (v := value(j)) is not None]

@@ -40,11 +40,19 @@ class PersonRow(Wire):
     """Verdicts on steps that the GSRM examined, and how many of them differ from it: what the person changed."""
 
 
+class Imported(Wire):
+    """Somebody whose records came from elsewhere: they have no link and have answered nothing here."""
+
+    name: str
+    records: int
+
+
 class Overview(Wire):
     """`GET /api/lead/overview`."""
 
     reasons: list[ReasonRow]
     people: list[PersonRow]
+    imported: list[Imported]
 
 
 class PeopleAgree(Wire):
@@ -73,11 +81,14 @@ class Agreement(Wire):
     all_steps: str
 
 
+CritiqueName = Literal["right", "with_gsrm", "seconds"]
+
+
 class CritiqueMeasure(Wire):
     """One measure of the items that show critiques and of those that keep them back. None: no verdict to measure, or
     (ends of the 95% interval) fewer than two pairs."""
 
-    name: Literal["right", "with_gsrm", "seconds"]
+    name: CritiqueName
     shown: float | None
     shown_ends: tuple[float, float] | None
     shown_count: int

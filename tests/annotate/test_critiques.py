@@ -92,10 +92,12 @@ def test_folded_until_i_look_or_have_judged(desk: Desk, link, served: Served, br
     assert page.locator(".step[data-step=product] .peek").count() == 0, "no critique of this step"
     page.keyboard.press("1")
     page.keyboard.press("2")  # wrong: an editor is open
+    assert text("category") is None, "not while I say what is right"
     page.keyboard.press("e")
     assert "<img src=x" in text("category") and page.locator(".editor").count() == 1
     assert page.evaluate("window.broken") is None
     page.keyboard.press("Escape")
+    assert "<img src=x" in text("category")
     for key in "11":
         page.keyboard.press(key)
     page.wait_for_selector("#item[data-item='12']")

@@ -106,6 +106,7 @@ function act(place, what) {
   } else if (step.text !== null) {
     const before = step.said;
     const keys = judge(place, what, "", [], before);
+    step.peeked ??= false; // what the GSRM would say must not lead the right conclusion either
     if (what === "wrong") { draw(); edit(place, keys, before); } else moveOn();
   }
 }
@@ -116,7 +117,6 @@ function judge(place, verdict, conclusion, keys, before, note = item().steps[pla
   const step = shown.steps[place];
   const key = newKey();
   step.said = { key, verdict, conclusion, note };
-  delete step.peeked; // what the GSRM would say is open after a verdict
   const act = keys.length ? history.find((one) => one.keys === keys) : null;
   keys.push(key);
   if (!act) history.push({ item: shown.id, step: step.key, keys, before });
@@ -167,6 +167,7 @@ function note(place) {
 // To the next step without a verdict; to the next item when there is none.
 function moveOn() {
   const steps = item().steps;
+  delete steps[here].peeked; // from now on it is open
   const order = [...steps.keys()].map((n) => (here + 1 + n) % steps.length);
   const next = order.find((n) => steps[n].asked && !steps[n].said);
   if (next === undefined) return nextItem();

@@ -35,7 +35,8 @@ function progressOf(overview) {
 }
 
 function peopleOf(overview) {
-  if (!overview.people.length) return [make("p", { class: "quiet" }, "nobody has a link yet")];
+  const others = overview.imported.length ? table(["imported", "records"], overview.imported.map((row) => [data(row.name), String(row.records)])) : null;
+  if (!overview.people.length) return [make("p", { class: "quiet" }, "nobody has a link yet"), others];
   return [table(["person", "items", "verdicts", "seconds a verdict", "abstains", "gold right", "differs from GSRM", "last", "link"], overview.people.map((row) => [
     make("span", {}, data(row.name), row.role === "lead" ? " (lead)" : "", row.active ? "" : " (link withdrawn)"),
     String(row.items_done), String(row.steps_judged), row.seconds === null ? NONE : row.seconds.toFixed(1), percent(row.abstained),
@@ -43,7 +44,7 @@ function peopleOf(overview) {
     row.last ? row.last.slice(0, 16).replace("T", " ") : NONE,
     row.active ? make("span", {}, make("button", { type: "button", onclick: () => invite(row.name, row.role) }, "New link"), " ",
       make("button", { type: "button", class: "plain", onclick: () => withdraw(row.name) }, "Withdraw")) : "",
-  ])), make("p", { class: "quiet" }, "Seconds, abstentions and differences are those of the latest 500 verdicts. Times are UTC.")];
+  ])), make("p", { class: "quiet" }, "Seconds, abstentions and differences are those of the latest 500 verdicts. Times are UTC."), others];
 }
 
 function agreementOf(found) {

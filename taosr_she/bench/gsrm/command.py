@@ -35,10 +35,10 @@ def gsrm(console: Console, out: Path, docs: Path, seeds: Sequence[int], workers:
 
     page = docs / "examination.md"
     check_page(page)
-    chosen = {SFT: _choose(SFT, [], out, workers, say)}
-    for row in ROWS:
-        if row != SFT:
-            chosen[row] = _choose(row, [chosen[SFT]], out, workers, say)
+    chosen: dict[str, Settings] = {}
+    for name, row in ROWS.items():
+        alike = [other for other in chosen if ROWS[other].stage["kind"] == row.stage["kind"]]
+        chosen[name] = _choose(name, chosen.get(SFT), out, workers, say) if row.grid else chosen[alike[0]]
     recipes = {
         seed: gsrm_recipe(seed, {row: [settings] for row, settings in chosen.items()}, chosen[SFT], out)
         for seed in seeds
@@ -103,10 +103,10 @@ def table(results: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _choose(row: str, start: list[Settings], out: Path, workers: int, say: Callable[[str], None]) -> Settings:
+def _choose(row: str, start: Settings | None, out: Path, workers: int, say: Callable[[str], None]) -> Settings:
     """The settings of the row with the best first-error F1 on the development seed; what is missing there is run."""
     grid = list(ROWS[row].grid)
-    recipe = gsrm_recipe(DEVELOPMENT_SEED, {row: grid}, start[0] if start else grid[0], out)
+    recipe = gsrm_recipe(DEVELOPMENT_SEED, {row: grid}, start or grid[0], out)
     failures = run_cells(cells_of([recipe]), workers, say)
     if failures:
         raise UserError(f"choosing settings needs every run: {failures[0].cell}: {failures[0].line}")
@@ -117,11 +117,12 @@ def _choose(row: str, start: list[Settings], out: Path, workers: int, say: Calla
 
 
 def _tried(out: Path) -> dict[str, list[dict[str, Any]]]:
-    """Row -> every setting tried on the development seed with its first-error F1."""
+    """Row -> every setting that was tried for it on the development seed, with its first-error F1."""
     keys = load_domain("taobao").step_keys
     return {
-        row: [{"settings": s, SHOWN[0]: first_error_f1(_stage(out, row, s), keys)} for s in ROWS[row].grid]
-        for row in ROWS
+        name: [{"settings": s, SHOWN[0]: first_error_f1(_stage(out, name, s), keys)} for s in row.grid]
+        for name, row in ROWS.items()
+        if row.grid
     }
 
 
