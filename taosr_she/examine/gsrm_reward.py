@@ -23,7 +23,6 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from taosr_she.base.errors import UserError
 from taosr_she.domain.pair import Pair
 from taosr_she.domain.response import Response
 from taosr_she.examine.gsrm import GSRM
@@ -109,16 +108,6 @@ def distinct(cases: Iterable[Examined]) -> list[Examined]:
         texts = tuple(" ".join(step.text.split()) if step else None for step in case.response.steps)
         seen.setdefault((case.pair.pair_id, texts), case)
     return list(seen.values())
-
-
-def check_cases(stage: str, cases: Sequence[Examined]) -> None:
-    """UserError unless people found some responses right and some wrong: otherwise nothing can be learnt from them."""
-    flawed = sum(0.0 in case.verdicts for case in cases)
-    if not cases:
-        raise UserError(f"stage '{stage}': no response to a training pair has a step that people judged")
-    if flawed in (0, len(cases)):
-        which = "no judged response has" if flawed == 0 else "every judged response has"
-        raise UserError(f"stage '{stage}': {which} a wrong step, so a GSRM cannot learn to tell them apart")
 
 
 def _agreeing(people: np.ndarray, gsrm: np.ndarray) -> np.ndarray:

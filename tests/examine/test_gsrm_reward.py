@@ -7,13 +7,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from taosr_she.base.errors import UserError
 from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Annotation, Pair, Product
 from taosr_she.domain.response import parse_response
 from taosr_she.examine.gsrm import GSRM, GSRMConfig
 from taosr_she.examine.gsrm_data import Examined, judged_responses
-from taosr_she.examine.gsrm_reward import REWARDS, ReasoningReward, check_cases, distinct
+from taosr_she.examine.gsrm_reward import REWARDS, ReasoningReward, distinct
 from taosr_she.examine.verdicts import CODE
 from taosr_she.model.policy import Policy
 
@@ -117,11 +116,7 @@ def test_responses_that_people_judged_are_put_together_again(domain: Domain) -> 
     np.testing.assert_array_equal(part.verdicts, (NAN, NAN, 0, NAN, 0))
 
 
-def test_a_text_counts_once_and_one_sided_cases_are_refused(domain: Domain) -> None:
+def test_a_text_counts_once(domain: Domain) -> None:
     right, flawed = case(domain, (1, 1, 1, 1, 1)), case(domain, (1, 1, 0, 1, 1), category="near")
     again = case(domain, (1, 1, 1, 1, 1), category=" same ")
     assert distinct([right, flawed, again]) == [right, flawed]
-    check_cases("better", [right, flawed])
-    for cases, why in (([], "no response"), ([right], "no judged response has"), ([flawed], "every judged response")):
-        with pytest.raises(UserError, match=f"stage 'better': {why}"):
-            check_cases("better", cases)

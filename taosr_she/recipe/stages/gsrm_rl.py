@@ -76,6 +76,10 @@ class GSRMRLStage(Stage):
         examined_policy = context.policy(self.policy)
         cases = judged_cases(context, self, data, examined_policy)
         pairs = list({case.pair.pair_id: case.pair for case in cases}.values())
+        flawed = sum(0.0 in case.verdicts for case in cases)
+        context.progress.say(
+            f"{context.name}: {len(cases)} judged responses to {len(pairs)} pairs, {flawed} with a wrong step"
+        )
         trained = context.policy(self.start)
         # Nothing is remembered: the weights change with every update.
         learner = GSRM(trained, domain, before.config.model_copy(update={"votes": 1, "cache_size": 0}), seed)
@@ -96,7 +100,7 @@ class GSRMRLStage(Stage):
         report["training"] = {
             "examples": len(cases),
             "pairs": len(pairs),
-            "flawed": sum(0.0 in c.verdicts for c in cases),
+            "flawed": flawed,
         }
         write_json(context.folder / REPORT, report)
         own = report["examiners"]["gsrm"]["metrics"]
@@ -124,7 +128,7 @@ def judged_cases(context: Context, stage: GSRMRLStage, data: DataFolder, policy:
     """Responses to annotated training pairs with people's verdicts on their steps: those that people judged themselves,
     and those of the policy which people's references judge. Each text of a pair once."""
     from taosr_she.examine.gsrm_data import examined_rollouts, judged_responses
-    from taosr_she.examine.gsrm_reward import check_cases, distinct
+    from taosr_she.examine.gsrm_reward import distinct
     from taosr_she.model.responses import sample_responses
 
     domain, annotations = context.domain, data.annotations()
@@ -142,5 +146,6 @@ def judged_cases(context: Context, stage: GSRMRLStage, data: DataFolder, policy:
         context.tell_malformed((r.reason for r in responses), stage.policy)
         cases += examined_rollouts(domain, of, responses, Verifier(domain, annotations).examine(of, responses), {})
     cases = distinct(cases)
-    check_cases(context.name, cases)
+    if not cases:
+        raise UserError(f"stage '{context.name}': no response to a training pair has a step that people judged")
     return cases
