@@ -16,6 +16,7 @@ from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from taosr_she.annotate.answers import said_of, take_in
+from taosr_she.annotate.critiques import critique_effect
 from taosr_she.annotate.desk import Desk
 from taosr_she.annotate.export import EXPORTS, export_to
 from taosr_she.annotate.lead import agreement, disagreements, overview, settle
@@ -27,6 +28,7 @@ from taosr_she.annotate.shown import guideline, shown_item, step_shapes
 from taosr_she.annotate.wire import Answers, Items, Problem, Saved, Start
 from taosr_she.annotate.wire_lead import (
     Agreement,
+    CritiqueEffect,
     Disagreements,
     Done,
     FormerPerson,
@@ -111,6 +113,10 @@ def create_app(desk: Desk, guideline_text: str = "", lease: float = LEASE_SECOND
     @app.get("/api/lead/agreement")
     def lead_agreement(person: Annotated[Person, Depends(the_lead)]) -> Agreement:
         return agreement(desk, domain)
+
+    @app.get("/api/lead/critiques")
+    def lead_critiques(person: Annotated[Person, Depends(the_lead)]) -> CritiqueEffect:
+        return critique_effect(desk)
 
     @app.get("/api/lead/disagreements")
     def lead_disagreements(person: Annotated[Person, Depends(the_lead)]) -> Disagreements:

@@ -7,18 +7,25 @@ from pathlib import Path
 
 from rich.console import Console
 
+from taosr_she.annotate.critiques import critique_effect
 from taosr_she.annotate.desk import Desk
 from taosr_she.annotate.items import add_items
 from taosr_she.annotate.people import add_person, all_people, remove_person
 from taosr_she.annotate.policies import EXAMINED, POLICIES, UNEXAMINED
 from taosr_she.annotate.pool import GOLD_SHARE
 from taosr_she.annotate.queue import Queued, reference_items, response_items
+from taosr_she.annotate.tables import tables
+from taosr_she.annotate.wire_lead import CritiqueMeasure
 from taosr_she.base.errors import UserError
 from taosr_she.data.validate import load_pairs
 from taosr_she.domain.domain import Domain, load_domain
-from taosr_she.examine.store import read_all
+from taosr_she.examine.store import AnnotationStore, open_annotations, read_all
 
 DEFAULT_GOLD_SHARE = 0.05
+MEASURES = {
+    "right": "agree with gold or settled verdicts", "with_gsrm": "agree with the GSRM",
+    "seconds": "median seconds a verdict",
+}  # fmt: skip
 
 
 def fill_queue(
@@ -34,6 +41,7 @@ def fill_queue(
     gold: str | None,
     gold_share: float | None,
     seed: int,
+    critiques: float = 0.0,
 ) -> None:
     """Add the responses (or, for `references`, the pairs) of a file to the queue of a store."""
     domain = load_domain(domain_name)
@@ -49,11 +57,13 @@ def fill_queue(
     if references:
         if gold is not None:
             raise UserError("--gold is for responses: people's references are compared with each other")
+        if critiques:
+            raise UserError("--critiques is for responses: whoever gives references must not see what a model says")
         queued = reference_items(domain, loaded.pairs, policy or UNEXAMINED, steps, limit, double, seed)
     else:
         known = read_all(gold) if gold is not None else []
         shares = policy or (EXAMINED if _examined(domain, loaded.pairs) else UNEXAMINED)
-        queued = response_items(domain, loaded.pairs, shares, steps, limit, double, known, seed)
+        queued = response_items(domain, loaded.pairs, shares, steps, limit, double, known, seed, critiques)
     if not queued.items:
         raise UserError(f"{path}: nothing in it can be asked; is --domain {domain_name} right?")
     with Desk(store) as desk:
@@ -69,6 +79,42 @@ def fill_queue(
         console.print(f"{len(queued.items) - new} were there already and stay as they are")
     if queued.unreadable or queued.repeated:
         console.print(f"left out: {queued.unreadable} responses without a section, {queued.repeated} repeated ones")
+
+
+def tell_critiques(console: Console, source: str) -> None:
+    """Whether critiques help, of a store whose page shows them; nothing for other stores and for files."""
+    from sqlalchemy import inspect
+
+    opened = open_annotations(source)
+    if not isinstance(opened, AnnotationStore):
+        return
+    with opened:
+        has_page = inspect(opened.engine).has_table(tables().items.name)  # a store without a page stays without
+    if not has_page:
+        return
+    with Desk(source, create=False) as desk:
+        effect = critique_effect(desk)
+    if effect.measures:
+        console.print(f"critiques: {effect.shown_items} judged items show them, {effect.kept_items} keep them back")
+    for measure in effect.measures:
+        console.print(f"{MEASURES[measure.name]}: {_compared(measure)}", highlight=False)
+
+
+def _compared(measure: CritiqueMeasure) -> str:
+    share = measure.name != "seconds"
+
+    def said(value: float | None, ends: tuple[float, float] | None, sign: str = "") -> str:
+        if value is None:
+            return "nothing to measure"
+        scale, unit = (100, "%") if share else (1, "")
+        numbers = [f"{format(scale * number, f'{sign}.1f')}{unit}" for number in (value, *(ends or ()))]
+        return numbers[0] + (f" [{numbers[1]}, {numbers[2]}]" if ends else "")
+
+    return (
+        f"{said(measure.shown, measure.shown_ends)} of {measure.shown_count} where shown, "
+        f"{said(measure.kept, measure.kept_ends)} of {measure.kept_count} where kept back; difference "
+        f"{said(measure.difference, measure.difference_ends, '+')}"
+    )
 
 
 def give_links(
@@ -144,7 +190,10 @@ def _told(queued: Queued) -> str:
     by_reason = Counter("gold" if item.gold else item.reason for item in queued.items)
     twice = sum(item.wanted == 2 for item in queued.items)
     parts = [f"{reason} {count}" for reason, count in by_reason.most_common()]
-    return ", ".join([*parts, *([f"{twice} of them for two people"] if twice else [])])
+    shown, kept = (sum(item.offered == how for item in queued.items) for how in ("shown", "kept"))
+    more = [f"{twice} of them for two people"] if twice else []
+    more += [f"{shown} show critiques and {kept} keep them back"] if shown + kept else []
+    return ", ".join([*parts, *more])
 
 
 def read_shares(options: Sequence[str] | None) -> dict[str, float] | None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 ItemKind = Literal["verdict", "reference"]
+Offered = Literal["", "shown", "kept"]
 ADD_CHUNK = 500  # items in a transaction
 EVERYBODY = 1_000_000  # a gold item is given to each annotator
 
@@ -36,6 +37,8 @@ class Item:
     gold: Mapping[str, str] = field(default_factory=dict)  # step -> correct | wrong, where known beforehand
     reason: str = "random"  # the policy that chose it
     wanted: int = 1  # annotators
+    critiques: Mapping[str, str] = field(default_factory=dict)  # step -> what it should say by the GSRM, where known
+    offered: Offered = ""  # whether people see the critiques, or they are kept back for comparison; "": neither
 
     def text(self, place: int) -> str | None:
         """The text of the step at this place of the schema."""
@@ -72,6 +75,8 @@ def load_item(row: Any) -> Item:
         gold=json.loads(row.gold),
         reason=row.reason,
         wanted=row.wanted,
+        critiques=content.get("critiques", {}),
+        offered=content.get("offered", ""),
     )
 
 
@@ -110,7 +115,7 @@ def _row(item: Item) -> dict[str, Any]:
         "pool": GOLD if item.gold else WORK,
         "pair_id": item.pair.pair_id,
         "response_id": item.response_id,
-        "content": dumps(content),
+        "content": dumps(content | _critiques(item)),
         "asked": dumps(list(item.asked)),
         "gold": dumps(dict(item.gold)),
         "reason": GOLD if item.gold else item.reason,
@@ -118,3 +123,8 @@ def _row(item: Item) -> dict[str, Any]:
         "taken": 0,
         "open": 1,
     }
+
+
+def _critiques(item: Item) -> dict[str, Any]:
+    """What an item with critiques keeps besides."""
+    return {"critiques": dict(item.critiques), "offered": item.offered} if item.offered else {}

@@ -21,6 +21,7 @@ from taosr_she.annotate.wire_lead import (
     Agreement,
     Disagreement,
     Disagreements,
+    Imported,
     Overview,
     PeopleAgree,
     PersonRow,
@@ -44,7 +45,7 @@ SHOWN = 50  # disagreements at a time
 
 def overview(desk: Desk) -> Overview:
     """Progress by policy, and every person's work."""
-    return desk.read(lambda connection: _overview(desk, connection))
+    return desk.read(lambda connection: _overview(desk, connection, desk.store.by_annotator()))
 
 
 def agreement(desk: Desk, domain: Domain) -> Agreement:
@@ -90,7 +91,7 @@ def settle(desk: Desk, domain: Domain, lead: str, answers: list[Answer]) -> Save
     return take_in(desk, domain, person, answers, lease=0.0)
 
 
-def _overview(desk: Desk, connection: "Connection") -> Overview:
+def _overview(desk: Desk, connection: "Connection", records: Mapping[str, int]) -> Overview:
     from sqlalchemy import func, select
 
     items, a = desk.tables.items, desk.tables.assignments
@@ -114,7 +115,13 @@ def _overview(desk: Desk, connection: "Connection") -> Overview:
         for reason, pool, count, wanted in connection.execute(counted).all()
     ]  # fmt: skip
     people = [_person(desk, connection, p.name, p.role, p.active) for p in all_people(desk)]
-    return Overview(reasons=sorted(reasons, key=lambda row: row.reason), people=people)
+    here = {p.name for p in all_people(desk)}
+    imported = [
+        Imported(name=plain(name), records=count)
+        for name, count in records.items()
+        if name not in here and not name.startswith(SETTLED)
+    ]
+    return Overview(reasons=sorted(reasons, key=lambda row: row.reason), people=people, imported=imported)
 
 
 def _person(desk: Desk, connection: "Connection", name: str, role: Any, active: bool) -> PersonRow:

@@ -98,6 +98,8 @@ POLICIES: dict[str, Score] = {
     "disagreement": disagreement, "uncertain": uncertain, "critical": critical, "tail": tail, "random": at_random,
 }  # fmt: skip
 BY_GSRM = ("disagreement", "uncertain", "critical")
+CONTROL = "random"
+"""The policy by which the others can be compared: nobody is shown anything that could lead them."""
 
 
 def choose(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from taosr_she.annotate.items import Item, response_id
-from taosr_she.annotate.policies import Candidates, choose
+from taosr_she.annotate.policies import CONTROL, Candidates, choose
 from taosr_she.base.errors import UserError
 from taosr_she.data.validate import RESPONSE
 from taosr_she.domain.domain import Domain
@@ -39,11 +39,13 @@ def response_items(
     double: float = 0.0,
     gold: Sequence[Annotation] = (),
     seed: int = 0,
+    critiques: float = 0.0,
 ) -> Queued:
     """Items of responses (column `response` in each pair's `extra`), in the order in which people get them.
 
     A share `double` of them is wanted from two people. Responses about whose steps `gold` has annotations become gold
-    items, beside the queue. Steps (default: all) that a response lacks are not asked.
+    items, beside the queue. Steps (default: all) that a response lacks are not asked. A random share `critiques` of
+    the items with a critique shows it (see `_with_critiques`). Raises UserError if there are none.
     """
     found: dict[tuple[str, str], tuple[Pair, Response]] = {}
     unreadable = 0
@@ -86,7 +88,10 @@ def response_items(
     chosen = choose(domain, among, shares, limit, seed)
     queue = [replace(items[work[place]], reason=reason) for place, reason in chosen]
     golden = [item for item in items if item.gold and item.asked]
-    return Queued([*_doubled(queue, double, seed), *golden], len(pairs) - unreadable - len(found), unreadable)
+    made = [*_doubled(queue, double, seed), *golden]
+    if critiques:
+        made = _with_critiques(domain, made, [pair for pair, _ in listed], critiques, seed)
+    return Queued(made, len(pairs) - unreadable - len(found), unreadable)
 
 
 def reference_items(
@@ -116,6 +121,34 @@ def _doubled(items: list[Item], double: float, seed: int) -> list[Item]:
     rng = Random(f"double {seed}")
     picked = set(rng.sample(range(len(items)), round(double * len(items))))
     return [replace(item, wanted=2) if n in picked else item for n, item in enumerate(items)]
+
+
+def _with_critiques(
+    domain: Domain, items: Sequence[Item], pairs: Sequence[Pair], share: float, seed: int
+) -> list[Item]:
+    """The items with the GSRM's critiques: a random `share` of them shows them, the others keep them back.
+
+    Never an item of the control policy, whose verdicts nothing may have led. A critique belongs to the pair: the GSRM
+    writes what each step should say before it sees a response.
+    """
+    known = {
+        pair.pair_id: {key: str(said) for key in domain.step_keys if (said := pair.extra.get(f"critique_{key}"))}
+        for pair in pairs
+    }
+    if not any(known.values()):
+        raise UserError(
+            "--critiques: no response has a critique of a GSRM (columns critique_<step>); examine the file first: "
+            "taosr-she examine FILE --gsrm CHECKPOINT"
+        )
+    made = []
+    for item in items:
+        asked = {key: text for key, text in known[item.pair.pair_id].items() if key in item.asked}
+        if not asked or (item.reason == CONTROL and not item.gold):
+            made.append(item)
+            continue
+        chance = Random(f"critique {seed} {item.pair.pair_id} {item.response_id}").random()
+        made.append(replace(item, critiques=asked, offered="shown" if chance < share else "kept"))
+    return made
 
 
 def _gold(domain: Domain, listed: Sequence[tuple[Pair, Response]], gold: Sequence[Annotation]) -> list[dict[str, str]]:

@@ -58,6 +58,7 @@ def _step(item: Item, key: str, place: int, said: Mapping[str, Sequence[Any]]) -
         asked=key in item.asked,
         said=last
         and Said(key=last.key, verdict=last.verdict, conclusion=plain(last.conclusion), note=plain(last.note)),
+        critique=plain(item.critiques[key]) if item.offered == "shown" and key in item.critiques else None,
     )
 
 

@@ -159,6 +159,8 @@ class ShownStep(Wire):
     text: str | None
     asked: bool
     said: Said | None
+    critique: str | None
+    """What the step should say by the GSRM; None where the item does not show it."""
 
 
 class ShownItem(Wire):

@@ -40,11 +40,19 @@ class PersonRow(Wire):
     """Verdicts on steps that the GSRM examined, and how many of them differ from it: what the person changed."""
 
 
+class Imported(Wire):
+    """Somebody whose records came from elsewhere: they have no link and have answered nothing here."""
+
+    name: str
+    records: int
+
+
 class Overview(Wire):
     """`GET /api/lead/overview`."""
 
     reasons: list[ReasonRow]
     people: list[PersonRow]
+    imported: list[Imported]
 
 
 class PeopleAgree(Wire):
@@ -71,6 +79,33 @@ class Agreement(Wire):
     """Person -> share of their items on which they agree with the majority of at least two others."""
     notes: list[str]
     all_steps: str
+
+
+CritiqueName = Literal["right", "with_gsrm", "seconds"]
+
+
+class CritiqueMeasure(Wire):
+    """One measure of the items that show critiques and of those that keep them back. None: no verdict to measure, or
+    (ends of the 95% interval) fewer than two pairs."""
+
+    name: CritiqueName
+    shown: float | None
+    shown_ends: tuple[float, float] | None
+    shown_count: int
+    kept: float | None
+    kept_ends: tuple[float, float] | None
+    kept_count: int
+    difference: float | None
+    """Shown minus kept back."""
+    difference_ends: tuple[float, float] | None
+
+
+class CritiqueEffect(Wire):
+    """`GET /api/lead/critiques`: whether critiques help. The counts are those of items that somebody judged."""
+
+    shown_items: int
+    kept_items: int
+    measures: list[CritiqueMeasure]
 
 
 class Voice(Wire):

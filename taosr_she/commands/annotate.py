@@ -38,13 +38,36 @@ def queue(
     gold_share: Annotated[
         float | None, typer.Option(min=0, max=1, help="Share of gold in each annotator's items.", show_default="0.05")
     ] = None,
+    critiques: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Share of the items that show the GSRM's critiques, folded; the others keep them back, to compare. "
+            "Never items chosen by `random`.",
+        ),
+    ] = 0.0,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
 ) -> None:
     """Add responses or pairs to what annotators get. Adding the same again changes nothing."""
     from taosr_she.annotate.command import fill_queue, read_shares
 
     shares = read_shares(policy)
-    fill_queue(terminal(), store, path, domain, shares, step or [], limit, double, references, gold, gold_share, seed)
+    fill_queue(
+        terminal(),
+        store,
+        path,
+        domain,
+        shares,
+        step or [],
+        limit,
+        double,
+        references,
+        gold,
+        gold_share,
+        seed,
+        critiques,
+    )
 
 
 def link(

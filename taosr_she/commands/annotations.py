@@ -50,10 +50,15 @@ def export(
 
 
 def agreement(store: StoreArgument, domain: DomainOption = "taobao") -> None:
-    """Show how well annotators agree, and who differs from the others. Also reads a JSONL file of annotations."""
+    """Show how well annotators agree, and who differs from the others. Also reads a JSONL file of annotations.
+
+    Of a store whose annotation page shows critiques, also whether they help.
+    """
+    from taosr_she.annotate.command import tell_critiques
     from taosr_she.examine.command import show_agreement
 
     show_agreement(terminal(), store, domain)
+    tell_critiques(terminal(), store)
 
 
 def _annotation_layout(layout: str, *more: str) -> Any:

@@ -166,6 +166,23 @@ def real(
     measure_real(terminal(), out, docs, only or [], fold or [], row or [], render, threads)
 
 
+def gsrm(
+    out: Annotated[Path, path_option("Folder for the runs. Finished cells in it are kept.")] = Path("runs/gsrm"),
+    docs: Annotated[Path, path_option("Folder with examination.md and results/.")] = Path("docs"),
+    seed: Annotated[
+        list[int] | None, typer.Option(help="Report seeds. Repeatable. Default: those of the docs.")
+    ] = None,
+    workers: Annotated[
+        int, typer.Option(min=1, help="Number of processes, each with one thread.", show_default="number of cores")
+    ] = os.cpu_count() or 1,
+) -> None:
+    """Compare SFT's GSRM with GSRMs trained further by reinforcement learning, on the market and held-out people."""
+    from taosr_she.bench.gsrm.command import gsrm as measure_gsrm
+    from taosr_she.bench.gsrm.rows import SEEDS
+
+    measure_gsrm(terminal(), out, docs, seed or SEEDS, workers)
+
+
 def serve(
     out: Annotated[Path, path_option("Folder for serve.json and serve.md.")] = Path("speed"),
     model: Annotated[

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from taosr_she.base.errors import UserError
-from taosr_she.evaluate.intervals import intervals_of
+from taosr_she.evaluate.intervals import SHIFTED, centred, intervals_of, percentiles
+from taosr_she.examine.verdicts import first_wrong
 
 PRIMARY = "first_error_f1"
 BINS = 10
@@ -53,6 +54,39 @@ def examiner_intervals(
 
     NaN with fewer than two pairs. Resamples in which a metric is undefined are left out.
     """
+    drawn = resampled_metrics(step_keys, truth, values, pair_ids, resamples, seed)
+    if len(set(pair_ids)) < 2:
+        return {name: (np.nan, np.nan) for name in drawn}
+    return intervals_of(examiner_metrics(step_keys, truth, values), drawn, level)
+
+
+def examiner_differences(
+    step_keys: Sequence[str],
+    truth: np.ndarray,
+    a: np.ndarray,
+    b: np.ndarray,
+    pair_ids: Sequence[str],
+    resamples: int = 1000,
+    seed: int = 0,
+) -> dict[str, tuple[float, float, float]]:
+    """Metric -> (b - a, low, high) of two examiners of the same responses: the 95% percentile interval of the paired
+    bootstrap over pairs. NaN ends with fewer than two pairs."""
+    of_a, of_b = (examiner_metrics(step_keys, truth, values) for values in (a, b))
+    drawn_a, drawn_b = (resampled_metrics(step_keys, truth, values, pair_ids, resamples, seed) for values in (a, b))
+    found = {}
+    for name in of_a:
+        difference, drawn = of_b[name] - of_a[name], drawn_b[name] - drawn_a[name]
+        if name in SHIFTED:
+            drawn = centred(drawn, difference)
+        ends = percentiles(drawn, 0.95) if len(set(pair_ids)) > 1 else (np.nan, np.nan)
+        found[name] = (difference, *ends)
+    return found
+
+
+def resampled_metrics(
+    step_keys: Sequence[str], truth: np.ndarray, values: np.ndarray, pair_ids: Sequence[str], resamples: int, seed: int
+) -> dict[str, np.ndarray]:
+    """Metric -> (resamples,) values over resampled pairs. The same seed and pairs give the same resamples."""
     pair_index: dict[str, int] = {}
     rows = np.array([pair_index.setdefault(pair_id, len(pair_index)) for pair_id in pair_ids])
     columns = _columns(step_keys, truth, values)
@@ -61,11 +95,19 @@ def examiner_intervals(
         np.add.at(by_pair[name], rows, column)
     pairs = len(pair_index)
     draws = np.random.default_rng(seed).multinomial(pairs, np.full(pairs, 1 / pairs), size=resamples).astype(float)
-    drawn = _metrics(step_keys, {name: draws @ column for name, column in by_pair.items()})
-    sums = {name: column.sum(axis=0) for name, column in columns.items()}
-    if pairs < 2:
-        return {name: (np.nan, np.nan) for name in drawn}
-    return intervals_of({name: float(value) for name, value in _metrics(step_keys, sums).items()}, drawn, level)
+    return _metrics(step_keys, {name: draws @ column for name, column in by_pair.items()})
+
+
+def processbench_f1(flawed: np.ndarray | float, clean: np.ndarray | float) -> np.ndarray:
+    """Harmonic mean of the accuracies on flawed and on clean responses, in their unit; 0 where both are 0, NaN where
+    one is unknown (ProcessBench, arXiv 2412.06559, section 3).
+
+    >>> float(processbench_f1(50.2, 71.5).round(1))
+    59.0
+    """
+    flawed, clean = np.asarray(flawed), np.asarray(clean)
+    both = flawed + clean
+    return np.where(both == 0, 0.0, _ratio(2 * flawed * clean, both))
 
 
 def reliability(truth: np.ndarray, values: np.ndarray) -> list[dict[str, float]]:
@@ -127,7 +169,7 @@ def _columns(step_keys: Sequence[str], truth: np.ndarray, values: np.ndarray) ->
     row, column = known.nonzero()
     np.add.at(gap, (row, _bins(values[known])), values[known] - right[row, column])
     whole = known.all(axis=1)
-    first, named = _first(~right), _first(~judged_right)
+    first, named = first_wrong(~right), first_wrong(~judged_right)
     flawed = whole & (first < steps)
     return {
         "true": (~np.isnan(truth)).astype(float),  # K
@@ -146,9 +188,8 @@ def _metrics(step_keys: Sequence[str], sums: Columns) -> Columns:
     known, agree = sums["known"], sums["agree"]
     flawed = _ratio(sums["named"][..., 0], sums["flawed"][..., 0])
     clean = _ratio(sums["passed"][..., 0], sums["clean"][..., 0])
-    both = flawed + clean
     return {
-        PRIMARY: np.where(both == 0, 0.0, _ratio(2 * flawed * clean, both)),
+        PRIMARY: processbench_f1(flawed, clean),
         "first_error_flawed": flawed,
         "first_error_clean": clean,
         "accuracy": _ratio(agree.sum(axis=-1), known.sum(axis=-1)),
@@ -156,11 +197,6 @@ def _metrics(step_keys: Sequence[str], sums: Columns) -> Columns:
         "ece": _ratio(np.abs(sums["gap"]).sum(axis=-1), known.sum(axis=-1)),
         "known": _ratio(known.sum(axis=-1), sums["true"].sum(axis=-1)),
     }
-
-
-def _first(wrong: np.ndarray) -> np.ndarray:
-    """(N,) index of the first True of each row (N, K); K where there is none."""
-    return np.where(wrong.any(axis=1), wrong.argmax(axis=1), wrong.shape[1])
 
 
 def _bins(values: np.ndarray) -> np.ndarray:

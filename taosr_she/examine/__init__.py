@@ -7,7 +7,8 @@ People: `verifier` answers from annotations. `store` (over `database`) keeps the
 combines several people, `agreement` measures how well they agree.
 
 Reward models: `gsrm` is the generative one (settings in `gsrm_config`, its form in `gsrm_prompt`, its training data in
-`gsrm_data` with the errors of `corruptions`). `gsrm_endpoint` is the same behind an OpenAI-compatible endpoint (its
+`gsrm_data` with the errors of `corruptions`, its reward when it is trained by reinforcement learning in `gsrm_reward`,
+its examples in a report in `gsrm_shown`). `gsrm_endpoint` is the same behind an OpenAI-compatible endpoint (its
 chat in `gsrm_chat`), `scalar` the baseline with one number.
 
 `noisy` flips verdicts at a given rate. `hybrid` combines people and a GSRM. `foreign` checks your own examiner, named

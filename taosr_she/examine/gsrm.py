@@ -25,7 +25,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -85,6 +85,14 @@ def compared_steps(domain: Domain, config: GSRMConfig) -> tuple[bool, ...]:
 
 _Key = tuple[str, Shown]  # pair_id and what the GSRM reads of the response
 _Reasoning = list[list[int]]  # `votes` token lists, end token left out
+
+
+class _Row(NamedTuple):
+    """A response to examine, as it is shown, and the reasonings to examine it by."""
+
+    pair: Pair
+    shown: Shown
+    reasonings: _Reasoning
 
 
 class GSRM:
@@ -159,32 +167,54 @@ class GSRM:
         """Responses that differ only in white space have the same key."""
         return pair.pair_id, shown_steps(self.domain, response, self.config.max_step_chars, self.form.special_tokens)
 
+    def examine_after(
+        self, pairs: Sequence[Pair], responses: Sequence[Response], reasonings: Sequence[list[int]]
+    ) -> np.ndarray:
+        """Verdicts (B, K) for B responses, each after a given reasoning (token ids without the end) instead of its own.
+
+        Nothing is generated or remembered: this is what a reasoning is worth, for reinforcement learning.
+        """
+        rows = [
+            _Row(pair, self._key(pair, response)[1], [own])
+            for pair, response, own in zip(pairs, responses, reasonings, strict=True)
+        ]
+        shape = (len(rows), len(self.domain.steps))
+        return np.array(self._values(rows), dtype=np.float32).reshape(shape)
+
     def _examine_new(self, new: dict[_Key, Pair]) -> dict[_Key, tuple[float, ...]]:
         """K values for each new response; NaN if no reasoning has a conclusion for the step."""
         pairs = {pair.pair_id: pair for key, pair in new.items() if any(key[1])}
-        prompts = {pair_id: self.form.prompt(pair) for pair_id, pair in pairs.items()}
         reasonings = self._reason(pairs) if self.config.critique else {pair_id: [[]] for pair_id in pairs}
+        rows = [_Row(pair, shown, reasonings.get(pair_id, [])) for (pair_id, shown), pair in new.items()]
+        return dict(zip(new, self._values(rows), strict=True))
+
+    def _values(self, rows: Sequence[_Row]) -> list[tuple[float, ...]]:
+        """K values for each row: the mean over its reasonings."""
         compared = compared_steps(self.domain, self.config)
-        values = {key: [0.0] * len(self.domain.steps) for key in new}
+        values = [[0.0] * len(self.domain.steps) for _ in rows]
         if not all(compared):
-            rows: list[tuple[_Key, list[int], Check]] = []
-            for key, pair in new.items():
-                for own in reasonings[key[0]] if any(key[1]) else ():
-                    before = prompts[key[0]] + own
-                    rows.append((key, before, self.form.fitting_check(key[1], len(before), pair)))
-            read = self._read([(before, check) for _, before, check in rows])
-            for (key, _, check), verdicts in zip(rows, read, strict=True):
+            prompts = {row.pair.pair_id: self.form.prompt(row.pair) for row in rows if any(row.shown)}
+            asked: list[tuple[int, list[int], Check]] = []
+            for b, row in enumerate(rows):
+                for own in row.reasonings if any(row.shown) else ():
+                    before = prompts[row.pair.pair_id] + own
+                    asked.append((b, before, self.form.fitting_check(row.shown, len(before), row.pair)))
+            read = self._read([(before, check) for _, before, check in asked])
+            for (b, _, check), verdicts in zip(asked, read, strict=True):
                 for k, verdict in zip(check.asked, verdicts, strict=True):
-                    values[key][k] += verdict / self.config.votes
-        conclusions = {pair_id: self._conclusions(own) for pair_id, own in reasonings.items()} if any(compared) else {}
-        for key, row in values.items():
+                    values[b][k] += verdict / len(rows[b].reasonings)
+        known: dict[tuple[tuple[int, ...], ...], list[list[str | None]]] = {}
+        for row, value in zip(rows, values, strict=True) if any(compared) else ():
+            reasonings = tuple(map(tuple, row.reasonings))  # one for all responses of a pair: read once
+            if reasonings not in known:
+                known[reasonings] = self._conclusions(row.reasonings)
             for k, spec in enumerate(self.domain.steps):
-                text = key[1][k]
+                text = row.shown[k]
                 if compared[k] and text is not None:
-                    said = [own[k] for own in conclusions[key[0]] if own[k] is not None]
+                    said = [own[k] for own in known[reasonings] if own[k] is not None]
                     shown = canonical(self.domain, spec, text)
-                    row[k] = sum(one == shown for one in said) / len(said) if said else math.nan
-        return {key: tuple(row) for key, row in values.items()}
+                    value[k] = sum(one == shown for one in said) / len(said) if said else math.nan
+        return [tuple(value) for value in values]
 
     def _conclusions(self, reasoning: _Reasoning) -> list[list[str | None]]:
         """Canonical conclusions of every step, for each vote; None for a step that it does not speak of."""

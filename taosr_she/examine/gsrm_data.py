@@ -24,6 +24,7 @@ from taosr_she.examine.corruptions import CORRUPTIONS, Steps, Words, corrupt
 from taosr_she.examine.gsrm import GSRMConfig, compared_steps
 from taosr_she.examine.gsrm_prompt import Check, GSRMForm, shown_steps
 from taosr_she.examine.verdicts import Verdicts
+from taosr_she.examine.verifier import Verifier
 from taosr_she.model.example import IGNORE, Example, answer
 from taosr_she.model.policy import Policy
 
@@ -73,6 +74,24 @@ def examined_rollouts(
         if not all(map(math.isnan, known)):
             examined.append(Examined(pair, response, known, _conclusions(domain, pair, right), "rollout"))
     return examined
+
+
+def judged_responses(domain: Domain, pairs: Iterable[Pair], annotations: Sequence[Annotation]) -> list[Examined]:
+    """The responses that people judged step by step, put together from their records.
+
+    A step without a record is missing in the response, and unknown: nobody has looked at it.
+    """
+    by_id = {pair.pair_id: pair for pair in pairs}
+    judged: dict[tuple[str, str], dict[str, str]] = {}
+    for a in annotations:
+        if a.response_id and a.pair_id in by_id and a.step in domain.step_keys:
+            judged.setdefault((a.pair_id, a.response_id), {}).setdefault(a.step, " ".join(a.conclusion.split()))
+    texts = ["\n".join(f"[{key}] {said[key]}" for key in domain.step_keys if key in said) for said in judged.values()]
+    of, responses = [by_id[pair_id] for pair_id, _ in judged], [parse_response(domain, text) for text in texts]
+    found = Verifier(domain, annotations).examine(of, responses)
+    for row, response in zip(found.values, responses, strict=True):
+        row[[step is None for step in response.steps]] = math.nan
+    return examined_rollouts(domain, of, responses, found, {})
 
 
 def clean_references(domain: Domain, pairs: Iterable[Pair], right: Conclusions) -> list[Examined]:

@@ -48,6 +48,22 @@ def majority_verdicts(annotations: Iterable[Annotation]) -> dict[TextPlace, Opin
     return _opinions(verdicts, lambda a: (a.pair_id, a.step, normal_text(a.conclusion)), lambda a: a.verdict)
 
 
+def decided(domain: Domain, annotations: Iterable[Annotation]) -> dict[str, tuple[int, int]]:
+    """Step -> (references and judged texts that a majority decides, those that stay unknown: ties and abstentions), in
+    schema order; steps about which nobody spoke are left out."""
+    listed = list(annotations)
+    opinions: list[tuple[str, Opinion]] = [
+        *((step, opinion) for (_, step), opinion in majority_references(domain, listed).items()),
+        *((step, opinion) for (_, step, _), opinion in majority_verdicts(listed).items()),
+    ]
+    found = {}
+    for key in domain.step_keys:
+        of_step = [opinion.value is not None for step, opinion in opinions if step == key]
+        if of_step:
+            found[key] = (sum(of_step), len(of_step) - sum(of_step))
+    return found
+
+
 def voices(
     annotations: Iterable[Annotation], place: Callable[[Annotation], Place]
 ) -> dict[Place, dict[str, Annotation]]:

@@ -128,6 +128,13 @@ class AnnotationStore:
         query = select(func.count()).select_from(self._table).where(*self._conditions(pair_id, step, annotator, kind))
         return self._read(query)[0][0]
 
+    def by_annotator(self) -> dict[str, int]:
+        """Annotator -> number of their records, by name."""
+        from sqlalchemy import func, select
+
+        name = self._table.c.annotator
+        return dict(self._read(select(name, func.count()).group_by(name).order_by(name)))  # type: ignore[arg-type]
+
     def select(
         self,
         pair_id: str | None = None,

@@ -20,6 +20,8 @@ class Verdicts:
 
     values: np.ndarray
     sources: np.ndarray
+    outcomes: np.ndarray | None = None
+    """(B,) float32, from an examiner that also decides what a whole response earns; None: its label decides."""
 
 
 Critiques = tuple[str | None, ...]
@@ -38,6 +40,11 @@ class Examiner(Protocol):
     """Whatever finds verdicts. `pairs` and `responses` have B entries each."""
 
     def examine(self, pairs: Sequence[Pair], responses: Sequence[Response]) -> Verdicts: ...
+
+
+def first_wrong(wrong: np.ndarray) -> np.ndarray:
+    """(N,) index of the first True of each row (N, K); K where there is none."""
+    return np.where(wrong.any(axis=1), wrong.argmax(axis=1), wrong.shape[1])
 
 
 OutcomeBy = Literal["label", "raters"]

@@ -10,20 +10,32 @@ from markupsafe import Markup
 from taosr_she.base.errors import UserError
 from taosr_she.domain.annotation import read_annotations
 from taosr_she.examine.agreement import ALL_STEPS, AnnotatorReport, annotator_report, pair_agreement
-from taosr_she.examine.hybrid import BAR
+from taosr_she.examine.hybrid import BAR, RIGHT
 from taosr_she.examine.majority import MACHINE
 from taosr_she.report.examination_plots import reliability_chart, sources_chart
 from taosr_she.report.load import RunData, StageData, read_json
-from taosr_she.report.names import MISSING, Names, number
+from taosr_she.report.names import MISSING, Names, number, signed
+from taosr_she.report.plots import Series, line_chart
+from taosr_she.report.responses import cut
 from taosr_she.report.scores import Row, metric_row
 
-EXAMINERS = {"gsrm": "GSRM", "scalar_reward_model": "Scalar reward model", "always_correct": "Always correct"}
+EXAMINERS = {
+    "gsrm": "GSRM", "start": "GSRM at the start", "scalar_reward_model": "Scalar reward model",
+    "always_correct": "Always correct",
+}  # fmt: skip
+KINDS = ("gsrm", "gsrm_rl")
+"""Kinds of stage that train a GSRM."""
 DETAILS = {
     "gsrm": "generative reward model",
+    "start": "before reinforcement learning",
     "scalar_reward_model": "control: one number, thresholded",
     "always_correct": "control: finds nothing",
 }
-COLOURS = {"gsrm": "by-gsrm", "scalar_reward_model": "by-scalar", "always_correct": "sb"}
+COLOURS = {"gsrm": "by-gsrm", "start": "by-machine", "scalar_reward_model": "by-scalar", "always_correct": "sb"}
+KIND_WORDS = {
+    "found": "First error found", "other": "Another step named", "missed": "Error missed",
+    "invented": "Error invented", "passed": "Rightly passed",
+}  # fmt: skip
 NO_MERIT = ("first_error_flawed", "first_error_clean", "known")
 """Each of these is perfect for an examiner that always says the same."""
 ORDER = ("human", "machine", "gsrm", "scalar", "outcome", "unknown")
@@ -44,8 +56,29 @@ class Examiner:
 
 
 @dataclass(frozen=True)
+class ShownStep:
+    """A step that the GSRM examined."""
+
+    title: str
+    text: str  # of the response; empty if the section is missing
+    mark: str  # right | wrong | unknown, by the GSRM
+    verdict: str  # "wrong, P 0.21; people: right"
+    critique: str  # what the step should say by the GSRM; empty if it is silent
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A response that the GSRM examined."""
+
+    kind: str  # what became of its first error, in words
+    query: str
+    product: str
+    steps: list[ShownStep]
+
+
+@dataclass(frozen=True)
 class GSRMCard:
-    """One `gsrm` stage: quality of the GSRM and its controls on the annotations of held-out people."""
+    """One stage that trained a GSRM: quality of the GSRM and its controls on the annotations of held-out people."""
 
     name: str
     pairs: int
@@ -55,6 +88,9 @@ class GSRMCard:
     rows: list[Row]
     used_by: list[str]  # sentences on the training stages that it examined, with their bar
     notes: list[str]
+    change: str  # of the first-error F1 by reinforcement learning: "+3.1 [+1.0, +5.2]"; or empty
+    reward: Markup | None  # curve of the reward of its reasoning, of a stage that trained it so
+    shown: list[Shown]  # responses that it examined, with its critiques
 
 
 @dataclass(frozen=True)
@@ -127,7 +163,7 @@ def examination(run: RunData, names: Names) -> Examination:
     watched = [stage for stage in run.of_kind("rl") if any(MONITORED in row for row in stage.metrics)]
     data = [stage for stage in run.stages if stage.kind in ("market", "pairs")]
     return Examination(
-        gsrms=[card for stage in run.of_kind("gsrm") if (card := _card(run, stage, names))],
+        gsrms=[card for stage in run.stages if stage.kind in KINDS and (card := _card(run, stage, names))],
         steps=[(key, names.step(key)) for key in keys],
         sources=columns,
         legend=[source for source in ORDER if source in found],
@@ -163,9 +199,49 @@ def _card(run: RunData, stage: StageData, names: Names) -> GSRMCard | None:
             rows=[row for row in rows if row is not None and not _all_known(row)],
             used_by=_used_by(run, stage, names),
             notes=report.get("notes") or [],
+            change=_change(report),
+            reward=_reward(stage),
+            shown=[_shown(example, names) for example in report.get("examples") or ()],
         )
-    except (KeyError, TypeError) as error:
-        raise UserError(f"{path}: not what a `gsrm` stage writes ({error!r}); run the stage again") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path}: not what a `{stage.kind}` stage writes ({error!r}); run the stage again") from error
+
+
+def _change(report: dict[str, Any]) -> str:
+    """What reinforcement learning changed in the first-error F1, in percentage points, with its interval."""
+    difference, low, high = (report.get("differences") or {}).get("start", {}).get("first_error_f1") or (None,) * 3
+    if difference is None:
+        return ""
+    ends = f" [{signed(100 * low, 1)}, {signed(100 * high, 1)}]" if low is not None and high is not None else ""
+    return signed(100 * difference, 1) + ends
+
+
+def _reward(stage: StageData) -> Markup | None:
+    """The curve of a stage that trained a GSRM by reinforcement learning."""
+    rows = [(row["step"], value) for row in stage.metrics if (value := number(row.get("reward"))) is not None]
+    if stage.kind != "gsrm_rl" or not rows:
+        return None
+    line = Series(stage.name, COLOURS["gsrm"], [step for step, _ in rows], [value for _, value in rows])
+    return line_chart("Reward", "mean over the reasonings", "update", [line], share=False).svg
+
+
+def _shown(example: dict[str, Any], names: Names) -> Shown:
+    return Shown(
+        kind=KIND_WORDS[example["kind"]],
+        query=cut(example["query"]),
+        product=cut(example["product"]),
+        steps=[_shown_step(step, names) for step in example["steps"]],
+    )
+
+
+def _shown_step(step: dict[str, Any], names: Names) -> ShownStep:
+    gsrm, people = number(step["gsrm"]), number(step["people"])
+    said, theirs = ("unknown" if v is None else "right" if v >= RIGHT else "wrong" for v in (gsrm, people))
+    certainty = f", P {gsrm:.2f}" if gsrm not in (None, 0.0, 1.0) else ""
+    return ShownStep(
+        title=names.step(step["step"]), text=cut(step["text"] or ""), mark=said,
+        verdict=f"{said}{certainty}; people: {theirs}", critique=cut(step["critique"] or ""),
+    )  # fmt: skip
 
 
 def _all_known(row: Row) -> bool:

@@ -2,7 +2,7 @@
 
 // Responses: one kind at a time.
 const buttons = [...document.querySelectorAll("[data-filter]")];
-const responses = [...document.querySelectorAll(".response")];
+const responses = [...document.querySelectorAll("#responses .response")];
 for (const button of buttons) {
   button.addEventListener("click", () => {
     const kind = button.dataset.filter;

@@ -10,7 +10,7 @@ from taosr_she.model.names import BOXED, check_available
 
 RUNS = Path("runs")
 """Folder of the runs, as for `taosr-she run`."""
-EXAMINERS = ("gsrm", "scalar_reward_model")
+EXAMINERS = ("gsrm", "gsrm_rl", "scalar_reward_model")
 """Kinds of stage whose checkpoint examines responses and judges no pairs."""
 
 

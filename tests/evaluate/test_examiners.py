@@ -8,9 +8,11 @@ import pytest
 from taosr_she.base.errors import UserError
 from taosr_she.evaluate.examiners import (
     always_correct,
+    examiner_differences,
     examiner_intervals,
     examiner_metrics,
     fit_scalar_control,
+    processbench_f1,
     reliability,
     scalar_control,
 )
@@ -51,6 +53,38 @@ def loop_metrics(truth: np.ndarray, values: np.ndarray) -> dict[str, float]:
         "ece": sum(abs(sum(gaps)) for gaps in bins.values()) / len(every),
         "known": len(every) / int((~np.isnan(truth)).sum()),
     }  # fmt: skip
+
+
+def test_published_rows_of_processbench() -> None:
+    """Its table 3, GSM8K: accuracy on erroneous and on correct samples, and the F1 printed beside them."""
+    published = {
+        "Skywork-PRM-1.5B": (50.2, 71.5, 59.0), "GPT-4o-0806": (70.0, 91.2, 79.2),
+        "Qwen2.5-7B-Instruct": (40.6, 33.2, 36.5), "Qwen2.5-Math-7B-Instruct": (15.5, 100.0, 26.8),
+    }  # fmt: skip
+    for model, (error, correct, f1) in published.items():
+        assert round(float(processbench_f1(error, correct)), 1) == f1, model
+    # The same through verdicts: 207 erroneous and 193 correct samples, as GSM8K has, with GPT-4o's accuracies.
+    truth, values = np.ones((400, 3)), np.ones((400, 3))
+    truth[:207, 1] = 0
+    values[:145, 1] = 0  # 145 of 207: 70.0
+    values[207:224, 2] = 0  # 176 of 193 pass: 91.2
+    assert round(100 * examiner_metrics(KEYS, truth, values)["first_error_f1"], 1) == 79.2
+
+
+def test_differences_are_paired_over_pairs() -> None:
+    truth, values = examined()
+    worse = np.where(np.random.default_rng(1).random(values.shape) < 0.3, 1 - values, values)
+    pairs = [f"p{n // 2}" for n in range(len(truth))]
+    found = examiner_differences(KEYS, truth, worse, values, pairs, 400)
+    of_both = [examiner_metrics(KEYS, truth, v) for v in (worse, values)]
+    for name, (difference, low, high) in found.items():
+        assert difference == pytest.approx(of_both[1][name] - of_both[0][name])
+        assert low <= difference <= high, name
+    assert found["accuracy"][1] > 0
+    same = examiner_differences(KEYS, truth, values, values, pairs, 50)
+    assert all(row == (0.0, 0.0, 0.0) for row in same.values())
+    alone = examiner_differences(KEYS, truth, worse, values, ["p"] * len(truth), 50)
+    assert all(math.isnan(low) and math.isnan(high) for _, low, high in alone.values())
 
 
 def test_metrics_equal_loops() -> None:

@@ -78,6 +78,7 @@ def test_a_run_ends_with_the_table_and_the_report(whole: tuple[Path, str, float]
         "dpo",
         "scalar_reward_model",
         "gsrm",
+        "gsrm_rl",
         "hybrid",
         "evaluate",
     ):
@@ -139,14 +140,14 @@ def test_a_finished_run_is_kept_and_a_changed_stage_runs_anew_with_what_depends_
 ) -> None:
     out, _, _ = whole
     before = {p: p.stat().st_mtime_ns for p in (out / "stages").rglob("stage.json")}
-    assert finish(start(out)).count("done before, kept") == 15
+    assert finish(start(out)).count("done before, kept") == 16
     assert before == {p: p.stat().st_mtime_ns for p in (out / "stages").rglob("stage.json")}
     command = [
         sys.executable, "-m", "taosr_she.cli", "run", *SMALL, f"out={out}", "stages.srpo.settings.learning_rate=3e-4",
         "--dry-run",
     ]  # fmt: skip
-    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-15:]
-    assert [line.split()[2] for line in lines] == ["kept", "kept", "kept", "runs", *["kept"] * 9, "runs", "runs"]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-16:]
+    assert [line.split()[2] for line in lines] == ["kept", "kept", "kept", "runs", *["kept"] * 10, "runs", "runs"]
 
 
 @pytest.mark.slow

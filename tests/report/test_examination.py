@@ -184,3 +184,52 @@ def test_columns_of_sources_fill_the_chart(updates: int) -> None:
         heights[bar.get("x", "")] = heights.get(bar.get("x", ""), 0) + float(bar.get("height", 0))
     assert len(heights) == min(updates, MAX_COLUMNS)
     assert all(height == pytest.approx(180 - 10 - 26, abs=0.2) for height in heights.values())
+
+
+def trained_further(run: Path) -> None:
+    """A stage that trained the GSRM by reinforcement learning, with two examples of what it examined."""
+    folder = run / "stages/better"
+    folder.mkdir()
+    (folder / "stage.json").write_text(json.dumps({"kind": "gsrm_rl", "seconds": 1.0, "fingerprint": "x"}))
+    recipe = json.loads((run / "recipe.yaml").read_text())
+    recipe["stages"]["better"] = {"kind": "gsrm_rl"}
+    (run / "recipe.yaml").write_text(json.dumps(recipe))
+    rows = [{"step": n, "reward": 0.5 + n / 10} for n in (1, 2, 3)]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    def example(kind: str, critique: str | None) -> dict[str, Any]:
+        step = {"step": "category", "text": "<i>same</i>", "people": 1.0, "gsrm": 0.25, "critique": critique}
+        return {"kind": kind, "pair_id": "p", "query": "<script>alert(1)</script>", "product": "boot", "steps": [step]}
+
+    report = {
+        "step_keys": list(STEPS), "pairs": 20, "responses": 40, "notes": [],
+        "examiners": {"gsrm": examiner(0.85, 0.1), "start": examiner(0.8, 0.1), "always_correct": examiner(0.0, 0.3)},
+        "differences": {"start": {"first_error_f1": [0.05, 0.01, 0.09]}},
+        "examples": [example("invented", "near"), example("found", None)],
+    }  # fmt: skip
+    (folder / "examiners.json").write_text(json.dumps(report))
+
+
+def test_a_gsrm_trained_further_is_shown_beside_its_start_with_its_critiques(run: Path) -> None:
+    trained_further(run)
+    before, card = read(run).gsrms
+    assert (before.change, before.reward, before.shown) == ("", None, [])
+    assert [e.name for e in card.examiners] == ["GSRM", "GSRM at the start", "Always correct"]
+    assert card.change == "+5.0 [+1.0, +9.0]" and card.reward is not None
+    assert [one.kind for one in card.shown] == ["Error invented", "First error found"]
+    step = card.shown[0].steps[0]
+    assert (step.mark, step.verdict, step.critique) == ("wrong", "wrong, P 0.25; people: right", "near")
+    page = build_report(run).read_text("utf-8")
+    assert "2 responses with the critiques of better" in page and "critique: near" in page and "no critique" in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page and "&lt;i&gt;same&lt;/i&gt;" in page
+    assert "changed the first-error F1 by +5.0 [+1.0, +9.0] percentage points" in page
+
+
+def test_an_unknown_kind_of_example_is_refused_in_one_line(run: Path) -> None:
+    trained_further(run)
+    path = run / "stages/better/examiners.json"
+    report = json.loads(path.read_text())
+    report["examples"][0]["kind"] = "guessed"
+    path.write_text(json.dumps(report))
+    with pytest.raises(UserError, match="not what a `gsrm_rl` stage writes"):
+        read(run)

@@ -106,6 +106,7 @@ function act(place, what) {
   } else if (step.text !== null) {
     const before = step.said;
     const keys = judge(place, what, "", [], before);
+    step.peeked ??= false; // what the GSRM would say must not lead the right conclusion either
     if (what === "wrong") { draw(); edit(place, keys, before); } else moveOn();
   }
 }
@@ -166,6 +167,7 @@ function note(place) {
 // To the next step without a verdict; to the next item when there is none.
 function moveOn() {
   const steps = item().steps;
+  delete steps[here].peeked; // from now on it is open
   const order = [...steps.keys()].map((n) => (here + 1 + n) % steps.length);
   const next = order.find((n) => steps[n].asked && !steps[n].said);
   if (next === undefined) return nextItem();
@@ -295,7 +297,7 @@ const KEYS = {
   4: () => item()?.kind === "verdict" && act(here, "cannot_tell"),
   c: () => act(here, "correct"), w: () => act(here, "wrong"), s: () => act(here, "unsure"), t: () => act(here, "cannot_tell"),
   j: () => step(1), ArrowDown: () => step(1), k: () => step(-1), ArrowUp: () => step(-1),
-  n: () => item() && note(here), u: undo, z: undo, x: leave, g: () => showDialog("guideline"), "?": () => showDialog("keys"),
+  n: () => item() && note(here), e: () => document.querySelector(".step[aria-current] .peek")?.click(), u: undo, z: undo, x: leave, g: () => showDialog("guideline"), "?": () => showDialog("keys"),
   o: () => { for (const button of document.querySelectorAll("button.fold")) button.click(); },
 };
 
@@ -330,7 +332,7 @@ function escape() {
 function helpOf() {
   const rows = [["1 or c", "correct"], ["2 or w", "wrong, then the right conclusion"], ["3 or s", "unsure"],
     ["4 or t", "can't tell: what is shown does not decide it"], ["j, k or ↓, ↑", "next step, step before"], ["u or z", "undo, as often as you like"],
-    ["n", "note"], ["o", "all of long texts"], ["x", "leave the item: somebody else gets it"], ["g", "rules and guideline"], ["?", "this list"]];
+    ["n", "note"], ["e", "what the GSRM would say, where that is offered"], ["o", "all of long texts"], ["x", "leave the item: somebody else gets it"], ["g", "rules and guideline"], ["?", "this list"]];
   return [make("h2", { id: "keys-title" }, "Keys"), make("table", {}, make("tbody", {}, ...rows.map(([key, does]) =>
     make("tr", {}, make("th", { scope: "row" }, make("kbd", {}, key)), make("td", {}, does))))),
   make("p", { class: "quiet" }, "A verdict is saved at once and the next step follows. Where you give your own conclusions: 1 conclude, 2 unsure, 3 can't tell.")];

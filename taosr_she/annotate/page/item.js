@@ -39,6 +39,18 @@ function nameOf(shape, text) {
   return name ? make("span", { class: "quiet" }, ` ${name}`) : null;
 }
 
+// What the GSRM would say of a step: folded until I look or have judged, so that it does not lead me.
+function critiqueOf(step, said) {
+  const text = make("span", {}, " ", data(step.critique), step.critique === step.text ? make("span", { class: "quiet" }, " (the same)") : null);
+  const button = make("button", { type: "button", class: "plain peek", onclick: () => { step.peeked = text.hidden; unfold(); } }, make("kbd", {}, "e"), " GSRM");
+  function unfold() {
+    text.hidden = !(step.peeked ?? Boolean(said));
+    button.setAttribute("aria-expanded", String(!text.hidden));
+  }
+  unfold();
+  return make("p", { class: "given critique" }, button, text);
+}
+
 // One step: its text, what may be concluded, my verdict, and buttons for it. `act(name)` does what a key would.
 export function stepOf(item, step, shape, place, said, act) {
   const missing = step.text === null;
@@ -58,6 +70,7 @@ export function stepOf(item, step, shape, place, said, act) {
   item.kind === "reference" ? null
     : missing ? make("p", { class: "quiet missing" }, "missing in this response")
       : make("p", { class: "text" }, data(step.text), nameOf(shape, step.text)),
+  step.critique === null ? null : critiqueOf(step, said),
   said?.conclusion ? make("p", { class: "given" }, make("span", { class: "quiet" }, item.kind === "reference" ? "yours: " : "right: "),
     data(said.conclusion)) : null,
   said?.note ? make("p", { class: "given" }, make("span", { class: "quiet" }, "note: "), data(said.note)) : null,

@@ -35,7 +35,8 @@ function progressOf(overview) {
 }
 
 function peopleOf(overview) {
-  if (!overview.people.length) return [make("p", { class: "quiet" }, "nobody has a link yet")];
+  const others = overview.imported.length ? table(["imported", "records"], overview.imported.map((row) => [data(row.name), String(row.records)])) : null;
+  if (!overview.people.length) return [make("p", { class: "quiet" }, "nobody has a link yet"), others];
   return [table(["person", "items", "verdicts", "seconds a verdict", "abstains", "gold right", "differs from GSRM", "last", "link"], overview.people.map((row) => [
     make("span", {}, data(row.name), row.role === "lead" ? " (lead)" : "", row.active ? "" : " (link withdrawn)"),
     String(row.items_done), String(row.steps_judged), row.seconds === null ? NONE : row.seconds.toFixed(1), percent(row.abstained),
@@ -43,7 +44,7 @@ function peopleOf(overview) {
     row.last ? row.last.slice(0, 16).replace("T", " ") : NONE,
     row.active ? make("span", {}, make("button", { type: "button", onclick: () => invite(row.name, row.role) }, "New link"), " ",
       make("button", { type: "button", class: "plain", onclick: () => withdraw(row.name) }, "Withdraw")) : "",
-  ])), make("p", { class: "quiet" }, "Seconds, abstentions and differences are those of the latest 500 verdicts. Times are UTC.")];
+  ])), make("p", { class: "quiet" }, "Seconds, abstentions and differences are those of the latest 500 verdicts. Times are UTC."), others];
 }
 
 function agreementOf(found) {
@@ -57,6 +58,19 @@ function agreementOf(found) {
       found.outliers.includes(name) ? make("span", { class: "out" }, "stands out") : ""])) : null,
     ...found.notes.map((note) => make("p", { class: "quiet" }, note)),
   ];
+}
+
+const MEASURES = { right: "agree with gold or settled verdicts", with_gsrm: "agree with the GSRM", seconds: "median seconds a verdict" };
+
+function critiquesOf(found) {
+  if (!found.measures.length) return [make("p", { class: "quiet" }, "no verdict on an item with critiques yet: queue examined responses with --critiques 0.5")];
+  const cell = (value, ends, show) => (value === null ? NONE : `${show(value)}${ends ? ` [${show(ends[0])}, ${show(ends[1])}]` : ""}`);
+  const signed = (show) => (value) => `${value < 0 ? "−" : "+"}${show(Math.abs(value))}`;
+  return [table(["verdicts", "critique shown", "kept back", "difference"], found.measures.map((row) => {
+    const show = row.name === "seconds" ? (value) => value.toFixed(1) : (value) => `${(100 * value).toFixed(1)}%`;
+    return [MEASURES[row.name], `${cell(row.shown, row.shown_ends, show)} of ${row.shown_count}`, `${cell(row.kept, row.kept_ends, show)} of ${row.kept_count}`,
+      cell(row.difference, row.difference_ends, signed(show))];
+  })), make("p", { class: "quiet" }, `${found.shown_items} items show the GSRM's critiques, ${found.kept_items} keep them back; chance decided which. In brackets: 95% intervals over pairs.`)];
 }
 
 function settleOf(found) {
@@ -127,6 +141,7 @@ async function refresh() {
   await part("people", "/api/lead/overview", peopleOf);
   await part("settle", "/api/lead/disagreements", settleOf);
   await part("agreement", "/api/lead/agreement", agreementOf);
+  await part("critiques", "/api/lead/critiques", critiquesOf);
 }
 
 async function begin() {

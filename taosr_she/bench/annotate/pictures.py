@@ -6,6 +6,7 @@ The shop is made up. Everything on the pictures happens in a real page on a real
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -46,6 +47,10 @@ STEPS = (
     "brand: partial; material: match; price: match",
     "3 (R12)",
 )
+CRITIQUES = {
+    "query": STEPS[0], "product": STEPS[1], "category": "same",
+    "attributes": "brand: partial; material: conflict; price: match", "label": "2",
+}  # fmt: skip
 BAG = Pair(
     "bag", "bag", "حقيبة ظهر جلد حمراء", Product("norvik red leather backpack", price=60, attributes={"اللون": "أحمر"})
 )
@@ -59,7 +64,7 @@ BAG_STEPS = (
 
 
 def take_pictures(folder: Path) -> None:
-    """Write wide.png, narrow.png, dark.png and lead.png."""
+    """Write wide.png, narrow.png, dark.png, critique.png and lead.png."""
     from playwright.sync_api import sync_playwright
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -85,12 +90,18 @@ def take_pictures(folder: Path) -> None:
             picture("wide", "ada", 1280, 760, _wrong_attributes)
             picture("narrow", "ben", 390, 800, _right_to_left, has_touch=True)
             picture("dark", "cleo", 1280, 760, lambda page: page.keyboard.press("g"), color_scheme="dark")
-            picture("lead", "lea", 1280, 1100, lambda page: None)
+            picture("lead", "lea", 1280, 1100, lambda page: page.wait_for_selector("#critiques table"))
+            picture("critique", "dan", 1280, 760, _unfolded_critique)
             browser.close()
 
 
 def _wrong_attributes(page: Any) -> None:
     for key in "1112":
+        page.keyboard.press(key)
+
+
+def _unfolded_critique(page: Any) -> None:
+    for key in "111e":
         page.keyboard.press(key)
 
 
@@ -117,18 +128,23 @@ def _people_at_work(store: Path) -> dict[str, str]:
                     pairs[demonstration.pair_id], domain.step_keys, response_id=f"r{n}", steps=steps,
                     examined={key: rng.random() ** 0.3 for key in domain.step_keys},
                     reason=("critical", "uncertain", "random")[n % 3], wanted=1 + (n % 3 == 0),
+                    critiques={"category": "same"}, offered=("shown", "kept", "")[n % 3],
                 )
             )  # fmt: skip
         add_items(desk, items)
-        tokens = {name: add_person(desk, name) for name in ("ada", "ben", "cleo")} | {
+        tokens = {name: add_person(desk, name) for name in ("ada", "ben", "cleo", "dan")} | {
             "lea": add_person(desk, "lea", "lead")
         }
         for name, slips in (("ada", 0.05), ("ben", 0.08), ("cleo", 0.12)):
             for number, item in hand_out(desk, name, 25).items():
                 _judge(desk, domain, name, number, item, slips)
-        for name, pair, steps in (("ada", BOOT, STEPS), ("ben", BAG, BAG_STEPS), ("cleo", BOOT, STEPS)):
+        boot = Item(BOOT, domain.step_keys, steps=STEPS)
+        for name, item in (
+            ("ada", boot), ("ben", Item(BAG, domain.step_keys, steps=BAG_STEPS)), ("cleo", boot),
+            ("dan", replace(boot, critiques=CRITIQUES, offered="shown")),
+        ):  # fmt: skip
             desk.write(lambda connection: connection.exec_driver_sql("update annotate_items set open = 0"))
-            add_items(desk, [Item(pair, domain.step_keys, response_id=f"shown to {name}", steps=steps)])
+            add_items(desk, [replace(item, response_id=f"shown to {name}")])
             hand_out(desk, name, 1)
         desk.write(
             lambda connection: connection.exec_driver_sql("update annotate_items set open = 1 where taken < wanted")

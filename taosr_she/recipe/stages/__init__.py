@@ -1,8 +1,8 @@
 """One file per kind of stage: a class with its settings, its inputs, its outputs, and its run.
 
 Data: `market`, `pairs`, `select`. A model as it is: `model`. Training: `sft`, `label_sft` (no reasoning),
-`rejection`, `dpo`, `rl`, `distil`, `gsrm`, `scalar_reward_model`. Measuring: `evaluate`. To add a kind, write one file
-and add one line to KINDS; a recipe names a kind outside this package by import path (docs/extending.md).
+`rejection`, `dpo`, `rl`, `distil`, `gsrm`, `gsrm_rl`, `scalar_reward_model`. Measuring: `evaluate`. To add a kind,
+write one file and add one line to KINDS; a recipe names a kind outside this package by import path (docs/extending.md).
 """
 
 import inspect
@@ -13,6 +13,7 @@ from taosr_she.recipe.stages.distil import DistilStage
 from taosr_she.recipe.stages.dpo import DPOStage
 from taosr_she.recipe.stages.evaluate import EvaluateStage
 from taosr_she.recipe.stages.gsrm import GSRMStage
+from taosr_she.recipe.stages.gsrm_rl import GSRMRLStage
 from taosr_she.recipe.stages.label_sft import LabelSFTStage
 from taosr_she.recipe.stages.market import MarketStage
 from taosr_she.recipe.stages.model import ModelStage
@@ -34,6 +35,7 @@ KINDS: dict[str, type[Stage]] = {
     "dpo": DPOStage,
     "scalar_reward_model": ScalarRewardModelStage,
     "gsrm": GSRMStage,
+    "gsrm_rl": GSRMRLStage,
     "rl": RLStage,
     "distil": DistilStage,
     "evaluate": EvaluateStage,

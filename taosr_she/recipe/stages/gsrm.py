@@ -1,6 +1,6 @@
 """The generative stepwise reward model (GSRM): trained on people's verdicts, measured on other people's."""
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import numpy as np
 from pydantic import Field
@@ -19,6 +19,7 @@ from taosr_she.evaluate.examiners import (
     scalar_control,
 )
 from taosr_she.examine.gsrm_config import GSRMConfig
+from taosr_she.examine.gsrm_shown import shown_examples
 from taosr_she.examine.verifier import Verifier
 from taosr_she.model.sampling import Sampling
 from taosr_she.recipe.context import Context
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
 REPORT = "examiners.json"
 """Read by the report and the bar: metrics of the GSRM and of its controls on held-out people."""
+VERDICTS = "held_out_verdicts.json"
+"""The verdicts that the report is computed from, of people and of every examiner: what a benchmark pools over seeds."""
 
 
 class GSRMStage(Stage):
@@ -138,11 +141,43 @@ def training_set(context: Context, stage: GSRMStage, data: DataFolder, policy: "
     return rollouts + corrupted + compared
 
 
+class Measured(Protocol):
+    """What a stage says about the responses on which its GSRM is measured."""
+
+    @property
+    def report_group_size(self) -> int: ...
+
+    @property
+    def sampling(self) -> Sampling: ...
+
+    @property
+    def resamples(self) -> int: ...
+
+
 def measure(context: Context, stage: GSRMStage, data: DataFolder, policy: "Policy", gsrm: "GSRM") -> dict[str, Any]:
     """The GSRM and its controls on rollouts of the start policy to the pairs that held-out people annotated."""
+    sampled, responses, truth = held_out_responses(context, stage, data, policy, stage.start)
+    said = gsrm.examine_with_critiques(sampled, responses)
+    examiners = {"gsrm": said.verdicts.values, "always_correct": always_correct(truth)}
+    notes = []
+    if stage.scalar_reward_model:
+        try:
+            examiners["scalar_reward_model"] = _scalar(context, stage, data, policy, sampled, responses)
+        except UserError as error:  # a control that cannot be fitted is reported, and does not stop the GSRM
+            notes.append(f"The scalar reward model is left out as a control: {error}.")
+            context.progress.say(f"{context.name}: {notes[-1]}")
+    report = examiners_report(context, stage, sampled, truth, examiners)
+    shown = shown_examples(context.domain, sampled, responses, truth, said, context.recipe.seed)
+    return report | {"notes": notes, "examples": shown}
+
+
+def held_out_responses(
+    context: Context, stage: Measured, data: DataFolder, policy: "Policy", model: str
+) -> tuple[list[Pair], list[Response], np.ndarray]:
+    """Responses of the policy, which is called `model`, to the pairs that held-out people annotated: pairs (B),
+    responses (B), and what these people say of their steps (B, K)."""
     from taosr_she.model.responses import sample_responses
 
-    domain, keys = context.domain, context.domain.step_keys
     held_out = data.held_out()
     annotated = {a.pair_id for a in held_out}
     pairs = [p for p in data.pairs("development") if p.pair_id in annotated]
@@ -152,25 +187,26 @@ def measure(context: Context, stage: GSRMStage, data: DataFolder, policy: "Polic
             "is not used"
         )
     sampled, responses, _ = sample_responses(
-        policy, domain, pairs, stage.report_group_size, stage.sampling, context.recipe.seed + 1, SAMPLE_ROWS
+        policy, context.domain, pairs, stage.report_group_size, stage.sampling, context.recipe.seed + 1, SAMPLE_ROWS
     )
-    context.tell_malformed((r.reason for r in responses), stage.start)
-    truth = Verifier(domain, held_out).examine(sampled, responses).values
-    examiners = {"gsrm": gsrm.examine(sampled, responses).values, "always_correct": always_correct(truth)}
-    notes = []
-    if stage.scalar_reward_model:
-        try:
-            examiners["scalar_reward_model"] = _scalar(context, stage, data, policy, sampled, responses)
-        except UserError as error:  # a control that cannot be fitted is reported, and does not stop the GSRM
-            notes.append(f"The scalar reward model is left out as a control: {error}.")
-            context.progress.say(f"{context.name}: {notes[-1]}")
-    ids = [p.pair_id for p in sampled]
+    context.tell_malformed((r.reason for r in responses), model)
+    return sampled, responses, Verifier(context.domain, held_out).examine(sampled, responses).values
+
+
+def examiners_report(
+    context: Context, stage: Measured, sampled: list[Pair], truth: np.ndarray, examiners: dict[str, np.ndarray]
+) -> dict[str, Any]:
+    """The content of REPORT: metrics, intervals and calibration of the verdicts (B, K) of every examiner. Writes
+    VERDICTS."""
+    keys, ids, seed = context.domain.step_keys, [p.pair_id for p in sampled], context.recipe.seed
+    said = {name: values.tolist() for name, values in examiners.items()}
+    write_json(context.folder / VERDICTS, {"pair_ids": ids, "people": truth.tolist(), "examiners": said})
     return {
-        "step_keys": list(keys), "pairs": len(pairs), "responses": len(responses), "notes": notes,
+        "step_keys": list(keys), "pairs": len(set(ids)), "responses": len(ids), "notes": [],
         "examiners": {
             name: {
                 "metrics": examiner_metrics(keys, truth, values),
-                "intervals": examiner_intervals(keys, truth, values, ids, stage.resamples, context.recipe.seed),
+                "intervals": examiner_intervals(keys, truth, values, ids, stage.resamples, seed),
                 "reliability": reliability(truth, values),
             }
             for name, values in examiners.items()

@@ -1,7 +1,7 @@
 """Data from a file of labelled pairs."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
@@ -27,12 +27,15 @@ from taosr_she.data.validate import is_any, load_pairs
 from taosr_she.domain.annotation import row_from_annotation
 from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Annotation, Pair, Product
-from taosr_she.examine.majority import MACHINE
+from taosr_she.examine.majority import MACHINE, decided
 from taosr_she.examine.store import read_all
 from taosr_she.recipe.context import Context
 from taosr_she.recipe.data_folder import DataFolder
 from taosr_she.recipe.stage import Stage
 from taosr_she.recipe.typed_pairs import TypedConfig, TypedPairs
+
+SHOWN_PEOPLE = 8
+"""Maximum number of annotators that are named in the output of the stage."""
 
 
 class Fold(Strict):
@@ -171,6 +174,9 @@ class PairsStage(Stage):
             raise UserError(
                 f"{masked(self.annotations)}: no annotation belongs to a pair of {self.path}: compare the pair_ids"
             )
+        for name in said:
+            for line in _told_people(context.domain, said[name]):
+                context.progress.say(f"  {name}: {line}")
         if typed is not None:
             splits["demonstration"] = splits["training"] + list(typed.exercises)
             said = {name: found + typed.said_of(splits[name]) for name, found in said.items()}
@@ -264,6 +270,16 @@ def _demonstrations(
 def _said_of(pairs: list[Pair], annotations: list[Annotation]) -> list[Annotation]:
     wanted = {p.pair_id for p in pairs}
     return [a for a in annotations if a.pair_id in wanted]
+
+
+def _told_people(domain: Domain, said: list[Annotation]) -> Iterator[str]:
+    """Who annotated a split, and how much of it a majority decides."""
+    if not said:
+        return
+    names = sorted({a.annotator for a in said})
+    shown = ", ".join(names) if len(names) <= SHOWN_PEOPLE else f"{len(names)} people"
+    steps = (f"{step} {sure} decided, {open_} unknown" for step, (sure, open_) in decided(domain, said).items())
+    yield f"annotations by {shown}: {'; '.join(steps)}"
 
 
 def _references(

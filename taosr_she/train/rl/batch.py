@@ -61,7 +61,7 @@ def credit_rollouts(
         responses.append(response)
         steps[b, : len(row)] = torch.tensor(token_steps(domain, policy.tokenizer, row, response))
     verdicts = examiner.examine(pairs, responses)
-    outcome = outcomes(pairs, responses, outcome_by)
+    outcome = outcomes(pairs, responses, outcome_by) if verdicts.outcomes is None else verdicts.outcomes
     weight = None if weights is None else torch.tensor([weights[pair.label] for pair in pairs])
     by_step = step_advantages(
         credit, torch.from_numpy(verdicts.values), torch.from_numpy(outcome), rollouts.group.cpu(), domain.label_step,
