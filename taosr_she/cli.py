@@ -40,11 +40,11 @@ GROUPS: dict[str, tuple[str, tuple[Callable[..., None], ...]]] = {
         "Measure speed, and compare methods.",
         (
             bench.speed, bench.device, bench.precision, bench.parts, bench.profile, bench.threads, bench.paper,
-            bench.real, bench.serve, bench.annotate, bench.bulk,
+            bench.real, bench.online, bench.serve, bench.annotate, bench.bulk,
         ),
     ),
 }  # fmt: skip
-RESUMABLE = {demo, run, judge, select, model.fetch, annotate.serve, bench.paper, bench.real}
+RESUMABLE = {demo, run, judge, select, model.fetch, annotate.serve, bench.paper, bench.real, bench.online}
 """Commands that resume when they are called again; the others start over."""
 
 

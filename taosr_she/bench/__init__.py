@@ -8,5 +8,6 @@ measures rates and memory, `bulk` kills a job of judging again and again, `resul
 
 `paper/` compares all methods on the market, `real/` on real pairs. Both use `cells` (stages as processes),
 `statistics`, `predictions` (kept in a few kilobytes) and `archive` (the file in which they are kept). `serve/` compares
-the service with a plain one, and lets it soak; `annotate/` measures the annotation page.
+the service with a plain one, and lets it soak; `annotate/` measures the annotation page. `online/` compares which
+questions to people are worth asking during a training.
 """

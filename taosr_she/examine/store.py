@@ -153,6 +153,13 @@ class AnnotationStore:
         chunks = _chunks(list(dict.fromkeys(_place(*place) for place in places)))
         return [a for chunk in chunks for a in self._fetch(column.in_(chunk), self._table.c.reference == 0)]
 
+    def of_pairs(self, pair_ids: Collection[str]) -> list[Annotation]:
+        """All records of these pairs, references and verdicts; those of one pair in the order in which they were last
+        given."""
+        column = self._table.c.pair_id
+        chunks = _chunks(list(dict.fromkeys(pair_ids)))
+        return [a for chunk in chunks for a in self._fetch(column.in_(chunk))]
+
     def shared(self) -> list[Annotation]:
         """The records about which agreement can be computed: on a reference of a step of a pair, or on a text of it,
         of which more than one annotator spoke. In the order in which they were last given."""
