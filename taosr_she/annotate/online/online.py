@@ -22,6 +22,8 @@ from taosr_she.examine.verdicts import Verdicts
 from taosr_she.examine.verifier import Verifier
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from taosr_she.annotate.desk import Desk
     from taosr_she.annotate.online.simulated import Simulated
     from taosr_she.train.rl.batch import CreditedBatch
@@ -60,6 +62,7 @@ class Online:
         self._ledger = Ledger(domain)
         self._said: Said = {}
         self._held: Held = {}
+        self._mark: tuple[int, int] | None = None  # of the store when it was last read
         self._row: dict[str, Any] = {}
 
     def examine(self, pairs: Sequence[Pair], responses: Sequence[Response]) -> Verdicts:
@@ -115,8 +118,19 @@ class Online:
             return self._replay.heard(update) or Heard()
         assert self.desk is not None
         held = self.people.act(update, self._held) if self.people else {}
+        mark = self.desk.store.latest(), self.desk.read(self._history)
+        if mark == self._mark:
+            return Heard(held=held)
+        self._mark = mark
         heard = news(self._said, self.desk.store.of_pairs([p for p in self._pairs if p not in self._never]))
         return Heard(heard.said, heard.gone, held)
+
+    def _history(self, connection: "Connection") -> int:
+        """The number of answers ever given: an undo leaves no record, but is one of them."""
+        from sqlalchemy import func, select
+
+        assert self.desk is not None
+        return connection.execute(select(func.count()).select_from(self.desk.tables.answers)).scalar_one()
 
     def _ask(self, update: int, batch: "CreditedBatch") -> Asked:
         if self._replay is not None:

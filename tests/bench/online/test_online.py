@@ -24,8 +24,10 @@ def made_up(seeds: tuple[int, ...] = (31, 32, 33)) -> Cells:
         level += 0.06 if rule == CHOSEN else 0.0
         cells[cell] = {
             str(seed): {
-                "steps_all_right": 0.4 + level + 0.01 * seed + (len(cell) * seed) % 5 * 1e-3, "first_error_f1": 0.5 + level + (len(cell) + seed) % 3 * 1e-3,
-                "answered": 70, "changed": 9,
+                "steps_all_right": 0.4 + level + 0.01 * seed + (len(cell) * seed) % 5 * 1e-3,
+                "first_error_f1": 0.5 + level + (len(cell) + seed) % 3 * 1e-3,
+                "answered": 70,
+                "changed": 9,
                 "waited": 4.5,
             }
             for seed in seeds
