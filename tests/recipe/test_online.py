@@ -116,6 +116,7 @@ def test_people_are_asked_and_heard_while_it_trains(whole: Path) -> None:
     said = said_in(whole / "stages" / "asked" / "online.jsonl")
     assert {a.annotator for a in said} <= {"ada", "ben", "cleo"} and not probes & {a.pair_id for a in said}
     assert sum(row["probe_verdicts"] for row in rows) > 0
+    assert "Asked during the training" in (whole / "report.html").read_text("utf-8")
     with Desk(whole / "online-asked.db") as desk:
         assert set(desk.store.select()) == set(said)
 
