@@ -39,7 +39,8 @@ class OnlineConfig(Strict):
     """The record (`online.jsonl`) of an earlier training, instead of a store: each update hears what that one heard."""
     policies: dict[str, float] = Field(default={"disagreement": 0.5, "uncertain": 0.4, "random": 0.1}, min_length=1)
     """How questions are chosen, and each policy's share: disagreement, uncertain, critical, tail, random (as for
-    `taosr-she annotate queue`)."""
+    `taosr-she annotate queue`). `uncertain` finds nothing with a GSRM of one vote that compares closed steps: it is
+    always sure."""
     unit: Literal["response", "step"] = "response"
     """`response`: the policies choose responses, and ask about each of their steps that nobody knows. `step`: they
     choose single steps."""

@@ -17,6 +17,7 @@ from taosr_she.bench.online.settings import (
     RULES,
     SAMPLING,
     SFT,
+    VOTES,
 )
 from taosr_she.recipe.config import Recipe
 
@@ -28,7 +29,7 @@ def cell_names() -> list[str]:
 
 def online_recipe(seed: int, cells: Iterable[str], out: Path) -> Recipe:
     """The stages of these cells and what they read."""
-    gsrm = {"kind": "gsrm", "sampling": SAMPLING, "settings": GSRM, "resamples": RESAMPLES}
+    gsrm = {"kind": "gsrm", "sampling": SAMPLING, "gsrm": VOTES, "settings": GSRM, "resamples": RESAMPLES}
     stages: dict[str, Any] = {
         "data": {"kind": "market", "market": MARKET},
         "sft": {"kind": "sft", "settings": SFT},

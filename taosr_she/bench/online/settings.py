@@ -35,11 +35,14 @@ SAMPLING = {"max_new_tokens": 80}
 DOMAIN = NARROW
 SFT: dict[str, Any] = {"epochs": 3, "batch_size": 16, "learning_rate": 3.0e-3}
 GSRM: dict[str, Any] = {"epochs": 4, "batch_size": 16, "learning_rate": 3.0e-4}
+VOTES = {"votes": 4}
+"""With one vote a GSRM that compares conclusions is never uncertain."""
 RL: dict[str, Any] = {
     "updates": 100, "pairs_per_update": 8, "group_size": 8, "schedule": "linear", "learning_rate": 1.0e-4,
     "credit": {"rule": "srpo"}, "sampling": SAMPLING, "keep_rollouts_every": 100,
 }  # fmt: skip
 PEOPLE: dict[str, Any] = {"delay": [2, 6], "at_once": 6}
 """Ada, Ben and Cleo of the market, with their errors and blind spots."""
-ONLINE: dict[str, Any] = {"each_update": 16, "open": 64, "max_age": 20, "people": PEOPLE}
+ONLINE: dict[str, Any] = {"each_update": 4, "open": 64, "max_age": 20, "people": PEOPLE}
+"""About one of an update's eight pairs, so that a rule has something to choose from."""
 RESAMPLES = 200
