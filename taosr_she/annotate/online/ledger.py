@@ -41,6 +41,11 @@ class Ledger:
         return self._count("open")
 
     @property
+    def open_items(self) -> tuple[str, ...]:
+        """Items with a question that waits for an answer, by digest, oldest first."""
+        return tuple(dict.fromkeys(q.item for q in self._questions.values() if q.state == "open"))
+
+    @property
     def spent(self) -> int:
         """Questions that were asked, without those that were withdrawn."""
         return self._count("open") + self._count("answered")

@@ -107,6 +107,12 @@ class Online:
         self._after(update)
         return {f"online_{name}": value for name, value in self._row.items()}
 
+    def finish(self) -> None:
+        """The training has ended: nobody new is asked what is still open. Close the record and the store."""
+        if self.desk is not None:
+            withdraw(self.desk, self._ledger.open_items)
+        self.close()
+
     def close(self) -> None:
         """Close the record and the store."""
         self._record.close()

@@ -119,7 +119,7 @@ class RLStage(Stage):
             summary["endpoint"] = who.endpoint.account()[2]
             who.endpoint.close()
         if who.online is not None:
-            who.online.close()
+            who.online.finish()
             summary["online"] = online_summary(context.folder / "metrics.jsonl")
         return summary | {"examined_by": mode, "hit_rate": hits}
 

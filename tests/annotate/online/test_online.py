@@ -131,6 +131,14 @@ def test_old_questions_leave_the_pool_and_late_answers_still_count(training, tmp
         assert hand_out(t.desk, "bob", 50)  # the next questions
 
 
+def test_after_the_end_nobody_new_is_asked(training, tmp_path: Path) -> None:
+    with training(tmp_path, each_update=8, **RANDOM) as t:
+        t.update(1)
+        held = hand_out(t.desk, "ann", 1)
+        t.online.finish()
+        assert hand_out(t.desk, "bob", 5) == {} and hand_out(t.desk, "ann", 5).keys() == held.keys()
+
+
 def test_the_newest_questions_come_first(training, tmp_path: Path, domain) -> None:
     with training(tmp_path, each_update=4, unit="step", **RANDOM) as t:
         t.update(1)
