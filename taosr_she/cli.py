@@ -40,11 +40,13 @@ GROUPS: dict[str, tuple[str, tuple[Callable[..., None], ...]]] = {
         "Measure speed, and compare methods.",
         (
             bench.speed, bench.device, bench.precision, bench.parts, bench.profile, bench.threads, bench.paper,
-            bench.real, bench.gsrm, bench.serve, bench.annotate, bench.bulk,
+            bench.real, bench.gsrm, bench.online, bench.serve, bench.annotate, bench.bulk,
         ),
     ),
 }  # fmt: skip
-RESUMABLE = {demo, run, judge, select, model.fetch, annotate.serve, bench.paper, bench.real, bench.gsrm}
+RESUMABLE = {
+    demo, run, judge, select, model.fetch, annotate.serve, bench.paper, bench.real, bench.gsrm, bench.online,
+}  # fmt: skip
 """Commands that resume when they are called again; the others start over."""
 
 

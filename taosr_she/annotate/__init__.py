@@ -6,5 +6,5 @@ people say (`conclusion` checks what they conclude). `people` have links with to
 `progress` how far they are, `lead` what the lead sees, `critiques` whether critiques help, `export` the files.
 
 `app` is the HTTP service, `wire` and `wire_lead` its messages, `protect` its headers and limits; `page/` has the page's
-files, without a build step. `command` is what `taosr-she annotate` does.
+files, without a build step. `command` is what `taosr-she annotate` does. `online/` asks people during a training.
 """

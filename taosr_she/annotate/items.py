@@ -50,16 +50,23 @@ def response_id(pair_id: str, text: str) -> str:
     return f"r{hashlib.blake2b(f'{len(pair_id)}:{pair_id}{text}'.encode(), digest_size=8).hexdigest()}"
 
 
-def add_items(desk: Desk, items: Sequence[Item], seed: int = 0) -> int:
-    """Put items at the end of the queue, in this order; returns how many were new.
+def add_items(desk: Desk, items: Sequence[Item], seed: int = 0, first: bool = False) -> int:
+    """Put items at the end of the queue, in this order, or with `first` before all others; returns how many were new.
 
     An item that is already there (same kind, pair, response and asked steps) stays as it is.
     """
     new = 0
     for start in range(0, len(items), ADD_CHUNK):
         chunk = items[start : start + ADD_CHUNK]
-        new += desk.write(lambda connection, chunk=chunk: _add(desk, connection, chunk, seed))  # type: ignore[misc]
+        new += desk.write(lambda connection, chunk=chunk: _add(desk, connection, chunk, seed, first))  # type: ignore[misc]
     return new
+
+
+def digest_of(item: Item) -> str:
+    """What makes two items the same: kind, pair, response and asked steps."""
+    parts = [item.kind, item.pair.pair_id, item.response_id, *item.asked]
+    joined = "".join(f"{len(part)}:{part}" for part in parts)
+    return hashlib.blake2b(joined.encode(), digest_size=16).hexdigest()
 
 
 def load_item(row: Any) -> Item:
@@ -89,7 +96,7 @@ def load_items(desk: Desk, connection: "Connection", ids: Iterable[int]) -> dict
     return {row.id: load_item(row) for row in found}
 
 
-def _add(desk: Desk, connection: "Connection", chunk: Sequence[Item], seed: int) -> int:
+def _add(desk: Desk, connection: "Connection", chunk: Sequence[Item], seed: int, first: bool) -> int:
     from sqlalchemy import func, select
 
     items = desk.tables.items
@@ -100,17 +107,17 @@ def _add(desk: Desk, connection: "Connection", chunk: Sequence[Item], seed: int)
     for number, row in enumerate(fresh, start=last + 1):
         # Gold items: not in the order of the file, which people could know.
         row["place"] = number if row["pool"] == WORK else Random(f"{seed} {row['digest']}").getrandbits(40)
+        if first:  # numbers grow, so later ones come before earlier ones; those added together keep their order
+            row["place"] = number - 2 * last - len(fresh) - 1
     if fresh:
         connection.execute(items.insert(), fresh)
     return len(fresh)
 
 
 def _row(item: Item) -> dict[str, Any]:
-    parts = [item.kind, item.pair.pair_id, item.response_id, *item.asked]
-    joined = "".join(f"{len(part)}:{part}" for part in parts)
     content = {"pair": row_from_pair(item.pair), "steps": list(item.steps), "examined": dict(item.examined)}
     return {
-        "digest": hashlib.blake2b(joined.encode(), digest_size=16).hexdigest(),
+        "digest": digest_of(item),
         "kind": item.kind,
         "pool": GOLD if item.gold else WORK,
         "pair_id": item.pair.pair_id,

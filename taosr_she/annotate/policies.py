@@ -85,13 +85,13 @@ def critical(domain: Domain, among: Candidates, rng: Random) -> np.ndarray:
 
 
 def tail(domain: Domain, among: Candidates, rng: Random) -> np.ndarray:
-    """(B,) 1 for pairs with the tag `tail`."""
-    return np.array([float(TAIL in pair.tags) for pair in among.pairs])
+    """(B,) 1 for pairs with the tag `tail`, if anything is asked."""
+    return np.array([float(TAIL in pair.tags) for pair in among.pairs]) * among.asked.any(axis=1)
 
 
 def at_random(domain: Domain, among: Candidates, rng: Random) -> np.ndarray:
-    """(B,) random numbers, none of them 0."""
-    return np.array([1 - rng.random() for _ in among.pairs])
+    """(B,) random numbers, 0 only where nothing is asked."""
+    return np.array([1 - rng.random() for _ in among.pairs]) * among.asked.any(axis=1)
 
 
 POLICIES: dict[str, Score] = {
@@ -107,11 +107,10 @@ def choose(
 ) -> list[tuple[int, str]]:
     """(index, policy) of the chosen candidates, in the order of the queue: at every point of it, each policy has about
     its share. A policy takes its best candidate that is left; ties are broken at random. Where a policy finds nothing
-    more that is worth asking, the others go on. Raises UserError for a policy that can find nothing at all.
+    more that is worth asking, the others go on.
     """
     if not among.pairs:
         return []
-    _check(among, shares)
     rng = Random(f"queue {seed}")
     order = {}
     for name in shares:
@@ -135,7 +134,10 @@ def choose(
     return chosen
 
 
-def _check(among: Candidates, shares: Mapping[str, float]) -> None:
+def check_policies(among: Candidates, shares: Mapping[str, float]) -> None:
+    """Raises UserError for a policy that can find nothing at all among the candidates of a file."""
+    if not among.pairs:
+        return
     for name in shares:
         if name in BY_GSRM and np.isnan(among.verdicts).all():
             raise UserError(

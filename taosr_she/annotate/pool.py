@@ -9,11 +9,12 @@ the number of the item, so nobody can tell which.
 """
 
 import time
+from collections.abc import Sequence
 from random import Random
 from typing import TYPE_CHECKING, Any
 
 from taosr_she.annotate.desk import Desk
-from taosr_she.annotate.items import Item, load_items
+from taosr_she.annotate.items import Item, add_items, digest_of, load_items
 from taosr_she.annotate.tables import DONE, GOLD, HELD, LAPSED, LEFT, WORK
 
 if TYPE_CHECKING:
@@ -89,6 +90,24 @@ def take(desk: Desk, connection: "Connection", person: str, item: int, state: st
     connection.execute(assignments.update().where(*mine).values(state=state, until=until))
     _count(desk, connection, item, (state in (HELD, DONE)) - (former in (HELD, DONE)))
     return former
+
+
+def offer(desk: Desk, items: Sequence[Item]) -> None:
+    """Put items into the pool before all others; those that were withdrawn are offered again."""
+    from sqlalchemy import case
+
+    table = desk.tables.items
+    add_items(desk, items, first=True)
+    withdrawn = (table.c.digest.in_([digest_of(item) for item in items]), table.c.wanted == 0)
+    again = table.update().where(*withdrawn).values(wanted=1, open=case((table.c.taken < 1, 1), else_=0))
+    desk.write(lambda connection: connection.execute(again))
+
+
+def withdraw(desk: Desk, digests: Sequence[str]) -> None:
+    """Offer these items (`digest_of`) to nobody any more. Who holds one can still answer it, and that counts."""
+    table = desk.tables.items
+    named = table.c.digest.in_(list(digests))
+    desk.write(lambda connection: connection.execute(table.update().where(named).values(wanted=0, open=0)))
 
 
 def _held(desk: Desk, connection: "Connection", person: str) -> list[Any]:

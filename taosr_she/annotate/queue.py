@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from taosr_she.annotate.items import Item, response_id
-from taosr_she.annotate.policies import CONTROL, Candidates, choose
+from taosr_she.annotate.policies import CONTROL, Candidates, check_policies, choose
 from taosr_she.base.errors import UserError
 from taosr_she.data.validate import RESPONSE
 from taosr_she.domain.domain import Domain
@@ -85,6 +85,7 @@ def response_items(
         items.append(item)
     work = [b for b, item in enumerate(items) if not item.gold and item.asked]
     among = Candidates([listed[b][0] for b in work], [listed[b][1] for b in work], examined[work], asked[work])
+    check_policies(among, shares)
     chosen = choose(domain, among, shares, limit, seed)
     queue = [replace(items[work[place]], reason=reason) for place, reason in chosen]
     golden = [item for item in items if item.gold and item.asked]
@@ -111,6 +112,7 @@ def reference_items(
     unique = list({pair.pair_id: pair for pair in pairs}.values())
     unknown = np.full((len(unique), len(domain.steps)), np.nan)
     among = Candidates(unique, [None] * len(unique), unknown, np.ones_like(unknown, dtype=bool))
+    check_policies(among, shares)
     chosen = choose(domain, among, shares, limit, seed)
     items = [Item(_bare(domain, unique[b]), asked, "reference", reason=reason) for b, reason in chosen]
     return Queued(_doubled(items, double, seed), len(pairs) - len(unique), 0)

@@ -76,7 +76,7 @@ def tables() -> Tables:
         Column("gold", Text(), nullable=False),  # JSON: step -> correct | wrong; {} for work
         Column("reason", String(32), nullable=False),  # the policy that chose it
         Column("place", number, nullable=False),  # order in the queue
-        Column("wanted", Integer(), nullable=False),  # people who should annotate it
+        Column("wanted", Integer(), nullable=False),  # people who should annotate it; 0: withdrawn
         Column("taken", Integer(), nullable=False),  # people who hold it or are done
         Column("open", SmallInteger(), nullable=False),  # 1 while taken < wanted
         Index("annotate_items_in_order", "pool", "open", "place"),

@@ -6,7 +6,8 @@ of the speed-ups, `profile` measures the kinds of operation, `threads` compares 
 with bfloat16 on a CPU, and `device` compares with `plain_step` on a GPU (`kernels` profiles the GPU). `machine`
 measures rates and memory, `bulk` kills a job of judging again and again, `results` writes tables.
 
-`paper/` compares all methods on the market, `real/` on real pairs, `gsrm/` ways to train a GSRM. They use `cells`
-(stages as processes), `statistics`, `predictions` (kept in a few kilobytes) and `archive` (the file in which they are
-kept). `serve/` compares the service with a plain one, and lets it soak; `annotate/` measures the annotation page.
+`paper/` compares all methods on the market, `real/` on real pairs, `gsrm/` ways to train a GSRM, and `online/` which
+questions to people are worth asking during a training. They use `cells` (stages as processes), `statistics`,
+`predictions` (kept in a few kilobytes) and `archive` (the file in which they are kept). `serve/` compares the service
+with a plain one, and lets it soak; `annotate/` measures the annotation page.
 """

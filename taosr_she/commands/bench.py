@@ -227,3 +227,22 @@ def annotate(
     from taosr_she.bench.annotate.command import measure_annotate
 
     measure_annotate(terminal(), out, items, judged, verdicts, batch)
+
+
+def online(
+    out: Annotated[Path, path_option("Folder for the runs. Finished cells in it are kept.")] = Path("runs/online"),
+    docs: Annotated[Path, path_option("Folder with online.md and results/.")] = Path("docs"),
+    seed: Annotated[list[int] | None, typer.Option(help="Report seeds to run. Repeatable. Default: all.")] = None,
+    only: Annotated[list[str] | None, typer.Option(help="Cells to run, such as random-80. Repeatable.")] = None,
+    development: Annotated[
+        bool, typer.Option("--development", help="Run the development seed and only print its tables.")
+    ] = False,
+    render: Annotated[bool, typer.Option("--render", help="Only write the page, from finished cells.")] = False,
+    workers: Annotated[
+        int, typer.Option(min=1, help="Number of processes, each with one thread.", show_default="number of cores")
+    ] = os.cpu_count() or 1,
+) -> None:
+    """Compare which questions are worth asking people during a training, on the market with simulated people."""
+    from taosr_she.bench.online.command import online as measure_online
+
+    measure_online(terminal(), out, docs, seed or [], only or [], development, render, workers)

@@ -160,6 +160,19 @@ class AnnotationStore:
         chunks = _chunks(list(dict.fromkeys(_place(*place) for place in places)))
         return [a for chunk in chunks for a in self._fetch(column.in_(chunk), self._table.c.reference == 0)]
 
+    def of_pairs(self, pair_ids: Collection[str]) -> list[Annotation]:
+        """All records of these pairs, references and verdicts; those of one pair in the order in which they were last
+        given."""
+        column = self._table.c.pair_id
+        chunks = _chunks(list(dict.fromkeys(pair_ids)))
+        return [a for chunk in chunks for a in self._fetch(column.in_(chunk))]
+
+    def latest(self) -> int:
+        """A number that grows whenever a record is kept; 0 without any record."""
+        from sqlalchemy import func, select
+
+        return self._read(select(func.max(self._table.c.id)))[0][0] or 0
+
     def shared(self) -> list[Annotation]:
         """The records about which agreement can be computed: on a reference of a step of a pair, or on a text of it,
         of which more than one annotator spoke. In the order in which they were last given."""

@@ -8,7 +8,7 @@
 `majority` defines the majority of annotators. Everything else is unknown.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 
@@ -69,6 +69,17 @@ class Verifier:
         self._asked += len(responses)
         self._answered += (~np.isnan(values)).sum(axis=0)
         return Verdicts(values, sources)
+
+    def renew(self, pair_ids: Collection[str], annotations: Sequence[Annotation]) -> None:
+        """From now on, these annotations are all that is known about these pairs. Not for a verifier on a store, which
+        looks up what it needs."""
+        references, verdicts = self._listed
+        for place in [place for place in references if place[0] in pair_ids]:
+            del references[place]
+        for text in [text for text in verdicts if text[0] in pair_ids]:
+            del verdicts[text]
+        references.update(majority_references(self.domain, annotations))
+        verdicts.update(majority_verdicts(annotations))
 
     def hit_rate(self) -> dict[str, float]:
         """Step key -> share of the responses examined so far whose step was known; empty before the first one."""

@@ -17,6 +17,8 @@ from taosr_she.model.domain_file import difference
 from taosr_she.recipe.stage import Stage
 from taosr_she.recipe.stages import KINDS, find_kind
 from taosr_she.recipe.stages.evaluate import EvaluateStage
+from taosr_she.recipe.stages.gsrm import GSRMStage
+from taosr_she.recipe.stages.market import MarketStage
 from taosr_she.recipe.stages.rl import RLStage
 from taosr_she.recipe.track import TrackerName
 
@@ -102,6 +104,7 @@ class Recipe(Strict):
         """Raises UserError for a stage that would otherwise only fail when it runs."""
         for name, stage in self.stages.items():
             stage.check(name, domain)
+            self._check_online(name, stage)
             if isinstance(stage, EvaluateStage):
                 for measured in stage.label_mode:
                     try:
@@ -116,6 +119,27 @@ class Recipe(Strict):
                     f"stage '{name}': the GSRM '{gsrm}' reads responses of another domain, which differs in {where}: "
                     "train a GSRM that starts from the same stage"
                 )
+
+    def _check_online(self, name: str, stage: Stage) -> None:
+        """People who answer during training are simulated only by the market; answers are those of such a training."""
+        if isinstance(stage, GSRMStage):
+            for asked in stage.answers:
+                other = self.stages[asked]
+                if not isinstance(other, RLStage) or other.examination.online is None:
+                    raise UserError(
+                        f"stage '{name}': answers: '{asked}' asks nobody; name an `rl` stage with `examination.online`"
+                    )
+        if not isinstance(stage, RLStage) or stage.examination.online is None:
+            return
+        if stage.examination.online.people is None:
+            return
+        data = self.stages[stage.data]
+        if not isinstance(data, MarketStage):
+            raise UserError(
+                f"stage '{name}': online.people are simulated by the market, which knows what is right, but "
+                f"'{stage.data}' is of kind `{data.kind}`: leave out `people`; real ones answer at `taosr-she "
+                "annotate serve`"
+            )
 
     def load_domain(self) -> Domain:
         """The domain with this run's overrides."""

@@ -1,13 +1,16 @@
 """Who examines the rollouts of a training stage: its settings, and the examiner put together from them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from taosr_she.annotate.online.config import OnlineConfig
 from taosr_she.base.config import Strict
 from taosr_she.base.errors import UserError
 from taosr_she.base.files import read_object
+from taosr_she.domain.pair import Pair
 from taosr_she.examine.foreign import Foreign, examiner_class
 from taosr_she.examine.gsrm_endpoint import EndpointGSRM, EndpointGSRMConfig
 from taosr_she.examine.hybrid import BAR, Hybrid, check_bar
@@ -16,7 +19,11 @@ from taosr_she.examine.verdicts import Examiner
 from taosr_she.examine.verifier import Verifier
 from taosr_she.recipe.context import Context
 from taosr_she.recipe.data_folder import DataFolder
+from taosr_she.recipe.online import people_online
 from taosr_she.train.rl.monitor import Monitor, MonitorConfig
+
+if TYPE_CHECKING:
+    from taosr_she.annotate.online.online import Online
 
 RENAMED_MODES = {"judge_only": "gsrm_only", "scalar": "scalar_reward_model"}
 """Former name of a mode -> its name now."""
@@ -29,7 +36,7 @@ FORMER_ANSWERS = "judge-answers.jsonl"
 class Examination(Strict):
     """Who examines the steps of rollouts."""
 
-    later: ClassVar[dict[str, Any]] = {"examiner": None, "examiner_options": {}}
+    later: ClassVar[dict[str, Any]] = {"examiner": None, "examiner_options": {}, "online": None}
     renamed: ClassVar[dict[str, str]] = {"judge": "gsrm", "scalar": "scalar_reward_model"}
     mode: Literal["human_first", "gsrm_only", "human_only", "agree", "scalar_reward_model"] | None = None
     """`human_first`: people if they have annotated, else the GSRM. `gsrm_only`, `human_only`. `agree`: unknown if
@@ -51,6 +58,9 @@ class Examination(Strict):
     here."""
     override_bar: bool = False
     """Use a GSRM below the bar anyway, with a warning."""
+    online: OnlineConfig | None = None
+    """Ask people during the training about its rollouts, and prefer their verdicts from then on (docs/online.md). With
+    mode `human_first` or `human_only`."""
     monitor: MonitorConfig = MonitorConfig()
     """When to warn that GSRM and people disagree."""
     flip: float = Field(default=0.0, ge=0, le=1)
@@ -80,7 +90,19 @@ class Examination(Strict):
             raise ValueError(f"mode `{self.mode}` needs a `gsrm` stage or an `endpoint`, or an `examiner`")
         if self.flip and self.mode == "scalar_reward_model":
             raise ValueError("`flip` flips verdicts on steps; mode `scalar_reward_model` has none")
+        if self.online is not None:
+            self._check_online(self.online)
         return self
+
+    def _check_online(self, online: OnlineConfig) -> None:
+        if self.resolved_mode not in ("human_first", "human_only"):
+            raise ValueError(f"`online` prefers people's verdicts; mode `{self.resolved_mode}` does not")
+        if self.resolved_mode == "human_only" and online.by_gsrm is not None:
+            raise ValueError(
+                f"online: policy `{online.by_gsrm}` needs a GSRM's verdicts: name one, or use `policies: {{random: 1}}`"
+            )
+        if self.flip:
+            raise ValueError("`flip` would also flip what people say during the training: use it without `online`")
 
     @property
     def has_reward_model(self) -> bool:
@@ -101,10 +123,13 @@ class Examiners:
     monitor: Monitor | None
     endpoint: EndpointGSRM | None = None
     """The GSRM, if it is behind an endpoint: it saves its answers, and must be closed."""
+    online: "Online | None" = None
+    """The people who are asked during the training; it must be closed."""
 
 
-def examiners(context: Context, how: Examination, data: DataFolder) -> Examiners:
-    """Build them; `data` is the stage's data. Raises UserError for a GSRM below the bar."""
+def examiners(context: Context, how: Examination, data: DataFolder, pairs: Sequence[Pair] = ()) -> Examiners:
+    """Build them; `data` is the stage's data, `pairs` those that it trains on. Raises UserError for a GSRM below the
+    bar."""
     domain, mode = context.domain, how.resolved_mode
     if mode == "scalar_reward_model":
         from taosr_she.examine.scalar import ScalarExaminer
@@ -112,7 +137,8 @@ def examiners(context: Context, how: Examination, data: DataFolder) -> Examiners
         assert how.scalar_reward_model is not None
         scalar = ScalarExaminer(context.checkpoint(how.scalar_reward_model), domain, context.recipe.device)
         return Examiners(scalar, None)
-    examiner: Examiner = Verifier(domain, data.annotations())
+    online = people_online(context, how.online, data, pairs) if how.online is not None else None
+    examiner: Examiner = online or Verifier(domain, data.annotations())
     monitor = endpoint = None
     if mode != "human_only":
         gsrm = _gsrm(context, how)
@@ -121,7 +147,7 @@ def examiners(context: Context, how: Examination, data: DataFolder) -> Examiners
         monitor = Monitor(Verifier(domain, data.probe()), domain.label_step, how.monitor)
     if how.flip:
         examiner = Noisy(examiner, domain, how.flip, context.recipe.seed)
-    return Examiners(examiner, monitor, endpoint)
+    return Examiners(examiner, monitor, endpoint, online)
 
 
 def _gsrm(context: Context, how: Examination) -> Examiner:

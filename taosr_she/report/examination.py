@@ -106,6 +106,18 @@ class SourceColumn:
 
 
 @dataclass(frozen=True)
+class Asked:
+    """What people were asked during one training, and what they answered."""
+
+    name: str
+    asked: int
+    answered: int
+    withdrawn: int
+    changed: int
+    waited: str  # updates
+
+
+@dataclass(frozen=True)
 class Warned:
     """The monitors' warnings of one training stage."""
 
@@ -144,6 +156,7 @@ class Examination:
     steps: list[tuple[str, str]]  # key, title
     sources: list[SourceColumn]
     legend: list[str]  # sources that occur
+    asked: list[Asked]
     watched: list[str]  # training stages with a monitor
     warnings: list[Warned]
     people: list[People]
@@ -151,7 +164,7 @@ class Examination:
     @property
     def needed(self) -> bool:
         """A run whose verdicts all come from one annotator needs no section."""
-        return bool(self.gsrms or self.people or {"gsrm", "scalar"} & set(self.legend))
+        return bool(self.gsrms or self.people or self.asked or {"gsrm", "scalar"} & set(self.legend))
 
 
 def examination(run: RunData, names: Names) -> Examination:
@@ -167,6 +180,7 @@ def examination(run: RunData, names: Names) -> Examination:
         steps=[(key, names.step(key)) for key in keys],
         sources=columns,
         legend=[source for source in ORDER if source in found],
+        asked=[_asked(stage, names) for stage in trained if stage.summary.get("online")],
         watched=[names.model(stage.name) for stage in watched],
         warnings=[warned for stage in watched if (warned := _warned(stage, names)).lines],
         people=[people for stage in data if (people := _people(run, stage, names))],
@@ -293,6 +307,13 @@ def _column(stage: StageData, names: Names) -> SourceColumn:
 def _mean(rows: Sequence[dict[str, float]]) -> dict[str, float]:
     """Mean share of every source, in the order of ORDER."""
     return {source: sum(row.get(source, 0.0) for row in rows) / len(rows) for source in ORDER}
+
+
+def _asked(stage: StageData, names: Names) -> Asked:
+    found = stage.summary["online"]
+    counts = {name: int(found[name]) for name in ("asked", "answered", "withdrawn", "changed")}
+    waited = number(found["waited"])
+    return Asked(names.model(stage.name), **counts, waited="–" if waited is None else f"{waited:.1f}")
 
 
 def _warned(stage: StageData, names: Names) -> Warned:

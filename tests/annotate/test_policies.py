@@ -7,7 +7,16 @@ import numpy as np
 import pytest
 from annotation_page import DOMAIN
 
-from taosr_she.annotate.policies import Candidates, at_random, choose, critical, disagreement, tail, uncertain
+from taosr_she.annotate.policies import (
+    Candidates,
+    at_random,
+    check_policies,
+    choose,
+    critical,
+    disagreement,
+    tail,
+    uncertain,
+)
 from taosr_she.annotate.queue import reference_items, response_items
 from taosr_she.base.errors import UserError
 from taosr_she.domain.pair import Annotation, Pair, Product
@@ -79,9 +88,9 @@ def test_shares_hold_at_every_point_of_the_queue_and_nothing_comes_twice() -> No
 def test_a_policy_that_can_find_nothing_says_what_is_missing() -> None:
     among = candidates([("a", text(), [NAN] * 5)])
     with pytest.raises(UserError, match="--policy critical: no response has a verdict of a GSRM"):
-        choose(DOMAIN, among, {"critical": 1.0}, None, 0)
+        check_policies(among, {"critical": 1.0})
     with pytest.raises(UserError, match="--policy tail: no pair has the tag 'tail'"):
-        choose(DOMAIN, among, {"tail": 1.0}, None, 0)
+        check_policies(among, {"tail": 1.0})
 
 
 def rows(*said: tuple[str, str], **more) -> list[Pair]:

@@ -24,6 +24,7 @@ from taosr_she.examine.verifier import Verifier
 from taosr_she.model.sampling import Sampling
 from taosr_she.recipe.context import Context
 from taosr_she.recipe.data_folder import DataFolder
+from taosr_she.recipe.online import answers_of
 from taosr_she.recipe.stage import SAMPLE_ROWS, Stage
 from taosr_she.train.sft.settings import SFTSettings
 from taosr_she.train.sft.train import train_sft
@@ -49,8 +50,15 @@ class GSRMStage(Stage):
         "a generative stepwise reward model: it writes a critique and a verdict for each step of a response"
     )
     renamed: ClassVar[dict[str, str]] = {"scalar": "scalar_reward_model"}
+    later: ClassVar[dict[str, Any]] = {"continues": None, "answers": ()}
     start: str = "sft"
     """Name of the stage whose checkpoint the GSRM examines and starts from."""
+    continues: str | None = None
+    """Name of an earlier `gsrm` stage, whose training is continued: its weights are the start, and `start` is only
+    examined."""
+    answers: tuple[str, ...] = ()
+    """Names of earlier `rl` stages with `examination.online`: what people said during them is added to the
+    annotations."""
     data: str = "data"
     """Name of the data stage."""
     group_size: int = Field(default=4, gt=0)
@@ -74,7 +82,9 @@ class GSRMStage(Stage):
 
     def reads(self) -> list[tuple[str, str]]:
         control = [("scalar_reward_model", self.scalar_reward_model)] if self.scalar_reward_model else []
-        return [("data", self.data), ("checkpoint", self.start), *control]
+        further = [("gsrm", self.continues)] if self.continues else []
+        asked = [("checkpoint", name) for name in self.answers]
+        return [("data", self.data), ("checkpoint", self.start), *further, *asked, *control]
 
     def run(self, context: Context) -> dict[str, Any]:
         """Train the GSRM, then write `examiners.json`."""
@@ -84,11 +94,11 @@ class GSRMStage(Stage):
         data, domain, seed = context.data(self.data), context.domain, context.recipe.seed
         policy = context.policy(self.start)
         examined = training_set(context, self, data, policy)
-        examples = gsrm_examples(policy, domain, examined, self.gsrm)
+        pupil = context.policy(self.continues or self.start)
+        examples = gsrm_examples(pupil, domain, examined, self.gsrm)
         update = context.progress.stage(context.name, self.settings.total_steps(len(examples)))
         gsrm_policy = train_sft(
-            context.policy(self.start),
-            examples, self.settings, seed, context.folder,
+            pupil, examples, self.settings, seed, context.folder,
             lambda row: update(int(row["step"]), f"loss {row['loss']:.3f}"),
         )  # fmt: skip
         gsrm = GSRM(gsrm_policy, domain, self.gsrm, seed)
@@ -116,7 +126,8 @@ def training_set(context: Context, stage: GSRMStage, data: DataFolder, policy: "
     )
     from taosr_she.model.responses import sample_responses
 
-    domain, seed, annotations = context.domain, context.recipe.seed, data.annotations()
+    domain, seed = context.domain, context.recipe.seed
+    annotations = data.annotations() + answers_of(context, stage.answers)
     annotated = {a.pair_id for a in annotations}
     pairs = [p for p in data.pairs("training") if p.pair_id in annotated]
     if not pairs:

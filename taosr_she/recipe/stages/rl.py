@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import model_validator
 
 from taosr_she.base.errors import UserError
+from taosr_she.data.fingerprint import fingerprint_file
 from taosr_she.data.read import read_pairs
 from taosr_she.domain.malformed import malformed_share_warning
 from taosr_she.domain.pair import Pair
@@ -68,7 +69,9 @@ class RLStage(Stage):
     def files(self) -> dict[str, str]:
         legs = [leg.resolve(self.settings) for leg in self.curriculum]
         names = [settings.credit.rule for settings in (self.settings, *legs)]
-        return code_fingerprints([*names, *([self.examination.examiner] if self.examination.examiner else [])])
+        code = code_fingerprints([*names, *([self.examination.examiner] if self.examination.examiner else [])])
+        replay = self.examination.online.replay if self.examination.online else None
+        return code | ({replay: fingerprint_file(Path(replay))} if replay and Path(replay).is_file() else {})
 
     def run(self, context: Context) -> dict[str, Any]:
         """Train from the start stage's checkpoint on the training split."""
@@ -80,8 +83,9 @@ class RLStage(Stage):
         if not pairs:
             raise UserError(f"stage '{context.name}': stage '{self.pairs or self.data}' has no training pairs")
         policy = context.policy(self.start)
-        who = examiners(context, self.examination, context.data(self.data))
         curriculum = curriculum_of(context, self, pairs) if self.curriculum else None
+        everything = [*pairs, *(pair for leg in curriculum.legs for pair in leg.pairs)] if curriculum else pairs
+        who = examiners(context, self.examination, context.data(self.data), everything)
         updates = curriculum.updates if curriculum else self.settings.updates
         update = context.progress.stage(context.name, updates)
         told_malformed = False
@@ -107,13 +111,16 @@ class RLStage(Stage):
 
         summary = train_step_credit(
             policy, context.domain, pairs, who.examiner, self.settings, context.recipe.seed, context.folder, on_update,
-            who.monitor, curriculum, watch_of(context, self), self.collapse,
+            who.monitor, curriculum, watch_of(context, self), self.collapse, who.online,
         )  # fmt: skip
         mode = self.examination.resolved_mode
         hits = hit_rate(context.folder / "metrics.jsonl") if mode in ("human_first", "human_only") else {}
         if who.endpoint is not None:
             summary["endpoint"] = who.endpoint.account()[2]
             who.endpoint.close()
+        if who.online is not None:
+            who.online.finish()
+            summary["online"] = online_summary(context.folder / "metrics.jsonl")
         return summary | {"examined_by": mode, "hit_rate": hits}
 
 
@@ -127,6 +134,17 @@ def watch_of(context: Context, stage: RLStage) -> Watch | None:
         raise UserError(f"stage '{context.name}': `watch` needs development pairs; '{stage.data}' has none")
     truth = Verifier(context.domain, data.truth())
     return Watch(stage.watch, context.domain, pairs, truth, stage.settings.sample_rows)
+
+
+def online_summary(metrics: Path) -> dict[str, float | None]:
+    """Questions asked, answered, withdrawn, verdicts that differed from the GSRM's, and the mean age of an answer in
+    updates; over the whole training, from the metrics."""
+    rows = [json.loads(line) for line in metrics.read_text("utf-8").splitlines()]
+    totals: dict[str, float | None] = {
+        name: sum(row[f"online_{name}"] for row in rows) for name in ("asked", "answered", "withdrawn", "changed")
+    }
+    waited = sum(row["online_answered"] * row["online_waited"] for row in rows if row["online_answered"])
+    return totals | {"waited": waited / totals["answered"] if totals["answered"] else None}
 
 
 def hit_rate(metrics: Path) -> dict[str, float]:

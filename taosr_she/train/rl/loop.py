@@ -30,6 +30,7 @@ from taosr_she.model.sampler import sample_groups
 from taosr_she.train.rl.batch import CreditedBatch, credit_rollouts
 from taosr_she.train.rl.collapse import CollapseConfig, collapse_signs
 from taosr_she.train.rl.curriculum import Curriculum, Leg
+from taosr_she.train.rl.listener import Listener
 from taosr_she.train.rl.metrics import batch_metrics
 from taosr_she.train.rl.monitor import Monitor
 from taosr_she.train.rl.refill import CreditedGroups, refilled
@@ -56,13 +57,15 @@ def train_step_credit(
     curriculum: Curriculum | None = None,
     watch: Watch | None = None,
     collapse: CollapseConfig | None = None,
+    listener: Listener | None = None,
 ) -> dict[str, Any]:
     """Train `policy` in place on labelled pairs; writes `metrics.jsonl`, `rollouts/`, `state.pt` and `checkpoint/`.
 
     `policy` must have the start weights, in float32. With `settings.lora` they are frozen and an adapter is trained.
     Returns a summary. `on_update` receives each row of metrics, to which `monitor` adds its own. With a `curriculum`,
     pairs and settings come from its stages, and each row names its stage. A `watch` evaluates on development pairs
-    every few updates. `collapse` detects that too few labels are given, and may stop the run with a UserError.
+    every few updates. A `listener` is told before and after every update. `collapse` detects that too few labels are
+    given, and may stop the run with a UserError.
     """
     collapse = collapse or CollapseConfig()
     legs = curriculum.legs if curriculum else [Leg(pairs, settings)]
@@ -81,6 +84,8 @@ def train_step_credit(
     metrics = MetricsFile(folder / METRICS, finished)
     if monitor is not None:
         monitor.resume(metrics.kept)
+    if listener is not None:
+        listener.resume(finished)
     tokens = int(metrics.last.get("tokens", 0))
     rows = list(metrics.kept)
     if watch is not None:
@@ -91,7 +96,9 @@ def train_step_credit(
         leg = curriculum.next_leg(rows) if curriculum else legs[0]
         if leg is None:
             break
-        row = one_update(policy, reference, domain, leg, examiner, seed, update, optimizer, folder, monitor)
+        if listener is not None:
+            listener.before(update + 1)
+        row = one_update(policy, reference, domain, leg, examiner, seed, update, optimizer, folder, monitor, listener)
         tokens += row.pop("new_tokens")
         row = as_read(row | {"tokens": tokens})
         if curriculum:
@@ -158,6 +165,7 @@ def one_update(
     optimizer: torch.optim.Optimizer,
     folder: Path,
     monitor: Monitor | None,
+    listener: Listener | None = None,
 ) -> dict[str, Any]:
     """Sample, examine, credit, update once. Returns the row of metrics."""
     settings = leg.settings
@@ -198,7 +206,9 @@ def one_update(
     row |= update_stats | {"lr": lr, "seconds": clock.total}
     row |= {f"seconds_{name}": seconds for name, seconds in clock.parts.items()}
     row["tokens_per_second"] = row["new_tokens"] / clock.total
-    return row if monitor is None else row | monitor.observe(batch)
+    if monitor is not None:
+        row |= monitor.observe(batch)
+    return row if listener is None else row | listener.after(update + 1, batch)
 
 
 class Clock:
