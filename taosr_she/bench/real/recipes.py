@@ -8,6 +8,7 @@ from typing import Any
 from taosr_she.bench.real.rows import ROWS, RealRow
 from taosr_she.bench.real.settings import (
     FOLDS,
+    GSRM,
     MATCHING,
     MODEL,
     NARROW,
@@ -18,6 +19,7 @@ from taosr_she.bench.real.settings import (
     SFT,
     WARM_UP,
     RealSetting,
+    curriculum,
 )
 from taosr_she.domain.domain import Domain, load_domain
 from taosr_she.recipe.config import Recipe
@@ -28,6 +30,8 @@ EVALUATE = "evaluate_"
 RESAMPLES = 100  # the tables bootstrap over the queries of all folds themselves
 DECISION = {"rule": "auto", "metric": "macro_f1"}
 """Each row chooses its own decision rule on the development pairs of the fold."""
+DIVERSE, DIFFICULT = "diverse", "difficult"
+"""Stages that select the pairs of the full system."""
 LABELS, ZERO = "labels", "zero"
 """Stages of the models without reasoning; reasoning is learnt from the first."""
 
@@ -56,6 +60,10 @@ def real_recipe(name: str, fold: int, rows: Iterable[str], base: Path, threads: 
         }  # fmt: skip
     if kinds - {"classic", "zero", "labels"}:
         stages["sft"] = {"kind": "sft", "start": LABELS, "settings": SFT}
+    if any(ROWS[row].gsrm for row in rows):
+        stages["gsrm"] = GSRM | {"kind": "gsrm", "sampling": {"max_new_tokens": setting.max_new_tokens}}
+    if any(ROWS[row].selected for row in rows):
+        stages |= _selection(setting)
     for row in rows:
         if ROWS[row].kind in ("dpo", "rl"):
             stages[row] = _stage(setting, ROWS[row])
@@ -92,5 +100,23 @@ def _stage(setting: RealSetting, row: RealRow) -> dict[str, Any]:
     sampling = {"max_new_tokens": setting.max_new_tokens}
     if row.kind == "dpo":
         return {"kind": "dpo", "group_size": 2, "per_pair": 1, "sampling": sampling, "settings": PREFERENCES}
-    settings = RL | setting.rl | {"credit": row.credit, "sampling": sampling}
-    return {"kind": "rl", "settings": settings}
+    stage: dict[str, Any] = {"kind": "rl", "settings": RL | setting.rl | {"credit": row.credit, "sampling": sampling}}
+    if row.gsrm:
+        stage["examination"] = {"gsrm": "gsrm", "override_bar": True}  # a GSRM below the bar is a result here
+    if row.selected:
+        stage |= {"pairs": DIFFICULT, "curriculum": curriculum(stage["settings"]["updates"])}
+    return stage
+
+
+def _selection(setting: RealSetting) -> dict[str, Any]:
+    """Diversity goes by texts and costs no tokens, so difficulty is measured on what it leaves."""
+    sampling = {"max_new_tokens": setting.max_new_tokens}
+    difficulty = {"rollouts": 2, "sampling": sampling, "pass_low": 0.0, "pass_high": 1.0}
+    diversity = {"budget": 1 / 3}
+    return {
+        DIVERSE: {"kind": "select", "selection": {"difficulty": None, "diversity": diversity, "seed": SEED}},
+        DIFFICULT: {
+            "kind": "select", "pairs": DIVERSE,
+            "selection": {"difficulty": difficulty, "diversity": None, "seed": SEED},
+        },
+    }  # fmt: skip

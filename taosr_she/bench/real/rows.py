@@ -17,6 +17,10 @@ class RealRow:
     training. The others: stage kinds."""
     credit: dict[str, Any] = field(default_factory=dict)
     """Credit options (rl)."""
+    gsrm: bool = False
+    """Whether a GSRM examines the steps that nobody knows (rl)."""
+    selected: bool = False
+    """Whether it trains on diverse pairs, in order of difficulty (rl)."""
 
 
 ROWS: dict[str, RealRow] = {
@@ -33,4 +37,8 @@ ROWS: dict[str, RealRow] = {
                        credit={"rule": "process"}),
     "srpo": RealRow("SRPO", "The outcome plus the step's own advantage; verdicts from people and a program.", "rl",
                     credit={"rule": "srpo"}),
+    "hybrid": RealRow("SRPO, hybrid", "The same, and a GSRM where neither people nor the program know.", "rl",
+                      credit={"rule": "srpo"}, gsrm=True),
+    "full": RealRow("Full system", "Hybrid, on diverse pairs, in order of difficulty.", "rl",
+                    credit={"rule": "srpo"}, gsrm=True, selected=True),
 }  # fmt: skip

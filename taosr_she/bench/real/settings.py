@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from taosr_she.bench.paper.settings import CURRICULUM
+
 FOLDS = 5
 """Folds by query: every pair is in one test fold."""
 MODEL = "smollm2-135m"
@@ -25,11 +27,23 @@ SFT: dict[str, Any] = {
 WARM_UP = SFT
 """The same for the label alone, before the steps."""
 RL: dict[str, Any] = {
-    "updates": 40, "pairs_per_update": 8, "group_size": 8, "learning_rate": 1.0e-5, "schedule": "linear",
+    "updates": 24, "pairs_per_update": 8, "group_size": 8, "learning_rate": 1.0e-5, "schedule": "linear",
     "balance": True,
 }  # fmt: skip
 """Balances pairs by label. Without it, GRPO and SRPO both end up giving only the most frequent label (docs/log.md)."""
+GSRM: dict[str, Any] = {
+    "group_size": 1, "corrupted": 500, "corrupted_demonstrations": 500, "report_group_size": 1, "measured_by": "known",
+    "gsrm": {"critique": False, "closed_steps": "read"}, "settings": SFT,
+}  # fmt: skip
+"""People speak of labels and of few query steps, and a program of a part of the others, so a GSRM can be measured only
+by both. It reads the steps in one pass, because of time on two cores."""
 PREFERENCES: dict[str, Any] = {"epochs": 1, "batch_size": 16, "learning_rate": 5.0e-6, "max_length": 384}
+
+
+def curriculum(updates: int) -> list[dict[str, Any]]:
+    """The market's curriculum in so many updates, as evenly as they can be divided."""
+    legs = len(CURRICULUM)
+    return [leg | {"updates": updates * (n + 1) // legs - updates * n // legs} for n, leg in enumerate(CURRICULUM)]
 
 
 @dataclass(frozen=True)

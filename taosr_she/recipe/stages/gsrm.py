@@ -8,7 +8,7 @@ from pydantic import Field
 from taosr_she.base.errors import UserError
 from taosr_she.base.files import write_json
 from taosr_she.data.demonstration import fitted
-from taosr_she.domain.pair import Pair
+from taosr_she.domain.pair import Annotation, Pair
 from taosr_she.domain.response import Response
 from taosr_she.evaluate.examiners import (
     always_correct,
@@ -50,7 +50,7 @@ class GSRMStage(Stage):
         "a generative stepwise reward model: it writes a critique and a verdict for each step of a response"
     )
     renamed: ClassVar[dict[str, str]] = {"scalar": "scalar_reward_model"}
-    later: ClassVar[dict[str, Any]] = {"continues": None, "answers": ()}
+    later: ClassVar[dict[str, Any]] = {"continues": None, "answers": (), "measured_by": "people"}
     start: str = "sft"
     """Name of the stage whose checkpoint the GSRM examines and starts from."""
     continues: str | None = None
@@ -69,6 +69,9 @@ class GSRMStage(Stage):
     """If steps are read: number of such examples from demonstrations with the right label; they teach to compare."""
     report_group_size: int = Field(default=2, gt=0)
     """Number of responses of the start policy sampled for each pair that held-out people annotated."""
+    measured_by: Literal["people", "known"] = "people"
+    """Who says what is right on the development pairs: `people` alone, or all that is `known`: people's annotations and
+    labels, and a program's references for other steps. For data in which people speak of labels and of little else."""
     sampling: Sampling = Sampling()
     """Length limit and temperature of the responses."""
     gsrm: GSRMConfig = GSRMConfig()
@@ -167,7 +170,8 @@ class Measured(Protocol):
 
 def measure(context: Context, stage: GSRMStage, data: DataFolder, policy: "Policy", gsrm: "GSRM") -> dict[str, Any]:
     """The GSRM and its controls on rollouts of the start policy to the pairs that held-out people annotated."""
-    sampled, responses, truth = held_out_responses(context, stage, data, policy, stage.start)
+    held_out = data.held_out() if stage.measured_by == "people" else data.truth()
+    sampled, responses, truth = held_out_responses(context, stage, data, held_out, policy, stage.start)
     said = gsrm.examine_with_critiques(sampled, responses)
     examiners = {"gsrm": said.verdicts.values, "always_correct": always_correct(truth)}
     notes = []
@@ -183,13 +187,12 @@ def measure(context: Context, stage: GSRMStage, data: DataFolder, policy: "Polic
 
 
 def held_out_responses(
-    context: Context, stage: Measured, data: DataFolder, policy: "Policy", model: str
+    context: Context, stage: Measured, data: DataFolder, held_out: list[Annotation], policy: "Policy", model: str
 ) -> tuple[list[Pair], list[Response], np.ndarray]:
-    """Responses of the policy, which is called `model`, to the pairs that held-out people annotated: pairs (B),
-    responses (B), and what these people say of their steps (B, K)."""
+    """Responses of the policy, which is called `model`, to the development pairs about which the held-out annotations
+    speak: pairs (B), responses (B), and what these say of their steps (B, K)."""
     from taosr_she.model.responses import sample_responses
 
-    held_out = data.held_out()
     annotated = {a.pair_id for a in held_out}
     pairs = [p for p in data.pairs("development") if p.pair_id in annotated]
     if not pairs:

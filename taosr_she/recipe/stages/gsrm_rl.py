@@ -112,7 +112,7 @@ class GSRMRLStage(Stage):
         self, context: Context, data: DataFolder, policy: "Policy", gsrm: "GSRM", before: "GSRM"
     ) -> dict[str, Any]:
         """The GSRM, the one it started from and a control, on the same responses."""
-        sampled, responses, truth = held_out_responses(context, self, data, policy, self.policy)
+        sampled, responses, truth = held_out_responses(context, self, data, data.held_out(), policy, self.policy)
         said = gsrm.examine_with_critiques(sampled, responses)
         values = {"gsrm": said.verdicts.values, "start": before.examine(sampled, responses).values}
         ids, keys, seed = [p.pair_id for p in sampled], context.domain.step_keys, context.recipe.seed

@@ -15,7 +15,8 @@ from taosr_she.data.write import write_pairs
 from taosr_she.domain.pair import Pair, Product
 
 MARKS = "<!-- from real.json: begin -->\n<!-- from real.json: end -->"
-FEW = ("majority", "tfidf", "labels", "sft", "dpo", "grpo", "srpo")
+# The full system is left out: the tiny model, hardly trained here, is right about no pair, so no band has any.
+FEW = ("majority", "tfidf", "labels", "sft", "dpo", "grpo", "srpo", "hybrid")
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             "kind": "pairs", "path": str(tmp_path / "pairs.jsonl"), "teacher": "lexical",
             "split": {"training": 0.5, "development": 0.2, "test": 0.3},
         },
-        max_new_tokens=140, rl={"updates": 2, "pairs_per_update": 4, "group_size": 4},
+        max_new_tokens=140, rl={"updates": 3, "pairs_per_update": 4, "group_size": 4},
     )  # fmt: skip
     for module in (settings, recipes, results, kept, command):
         monkeypatch.setattr(module, "SETTINGS", {"toy": toy})
@@ -48,6 +49,8 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(recipes, "WARM_UP", {"epochs": 1, "batch_size": 8, "learning_rate": 1e-3})
     monkeypatch.setattr(recipes, "SFT", {"epochs": 4, "batch_size": 8, "learning_rate": 5e-3})
     monkeypatch.setattr(recipes, "MATCHING", {"count": 40})
+    gsrm = settings.GSRM | {"corrupted": 20, "corrupted_demonstrations": 20, "settings": {"learning_rate": 1e-3}}
+    monkeypatch.setattr(recipes, "GSRM", gsrm)
     for row in list(ROWS):
         if row not in FEW:
             monkeypatch.delitem(ROWS, row)
