@@ -14,6 +14,7 @@ from random import Random
 from typing import Any
 
 import httpx
+import pytest
 import uvicorn
 
 from taosr_she.annotate.app import create_app
@@ -126,3 +127,13 @@ def opened_lead(browser, server: "Served | Server", token: str):
     page.wait_for_selector("#people table")
     page.wait_for_selector("#agreement > *")
     return page
+
+
+def axe_violations(page) -> list[tuple[str, list[str]]]:
+    """What axe-core finds on the page: the rule, and where it is broken."""
+    package = pytest.importorskip(
+        "axe_playwright_python", reason="axe-core is missing: pip install axe-playwright-python"
+    )
+    page.evaluate((Path(package.__file__).parent / "axe.min.js").read_text("utf-8"))
+    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
+    return [(violation["id"], [node["html"][:200] for node in violation["nodes"]]) for violation in found]

@@ -5,7 +5,7 @@ from random import Random
 from statistics import median
 
 import pytest
-from annotation_page import DOMAIN, SAVED, Served, opened, opened_lead, plain_item
+from annotation_page import DOMAIN, SAVED, Served, axe_violations, opened, opened_lead, plain_item
 
 from taosr_she.annotate.answers import take_in
 from taosr_she.annotate.critiques import critique_effect
@@ -85,6 +85,7 @@ def test_folded_until_i_look_or_have_judged(desk: Desk, link, served: Served, br
     page.keyboard.press("e")
     assert text("query") == "category: boots; color: red" and "(the same)" in page.inner_text("[data-step=query]")
     assert button.get_attribute("aria-expanded") == "true"
+    assert not axe_violations(page)
     page.keyboard.press("e")
     assert text("query") is None
     page.keyboard.press("1")

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from annotation_page import DOMAIN, SAVED, Served, opened, opened_lead, plain_item
+from annotation_page import DOMAIN, SAVED, Served, axe_violations, opened, opened_lead, plain_item
 
 from taosr_she.annotate.desk import Desk
 from taosr_she.annotate.items import add_items
@@ -97,15 +97,8 @@ OTHERS = [pytest.param(*one, marks=pytest.mark.slow) for one in ((390, "light"),
 
 @pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), *OTHERS])
 def test_axe_finds_nothing(desk: Desk, link, served: Served, browser, scheme: str, width: int) -> None:
-    package = pytest.importorskip(
-        "axe_playwright_python", reason="axe-core is missing: pip install axe-playwright-python"
-    )
-    axe = (Path(package.__file__).parent / "axe.min.js").read_text("utf-8")
-
     def check(page, where: str) -> None:
-        page.evaluate(axe)
-        found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
-        assert not [(v["id"], [n["html"][:200] for n in v["nodes"]]) for v in found], where
+        assert not axe_violations(page), where
 
     page = opened(browser, served, link("ann"), color_scheme=scheme, viewport={"width": width, "height": 800})
     check(page, "an item")
