@@ -15,7 +15,7 @@ TITLES = {
     "random": "at random", "uncertain": "the GSRM is uncertain", "disagreement": "policy and GSRM disagree",
     "critical": "critical steps",
 }  # fmt: skip
-BUDGETS = (80, 160, 320)
+BUDGETS = (120, 240, 480)
 """Questions that may be asked in a training: each one doubles the one before."""
 PLAIN = "plain"
 """The same training without questions."""
@@ -43,6 +43,6 @@ RL: dict[str, Any] = {
 }  # fmt: skip
 PEOPLE: dict[str, Any] = {"delay": [2, 6], "at_once": 6}
 """Ada, Ben and Cleo of the market, with their errors and blind spots."""
-ONLINE: dict[str, Any] = {"each_update": 4, "open": 64, "max_age": 20, "people": PEOPLE}
-"""About one of an update's eight pairs, so that a rule has something to choose from."""
+ONLINE: dict[str, Any] = {"each_update": 8, "open": 64, "max_age": 20, "people": PEOPLE}
+"""About two of an update's eight pairs: a rule has something to choose from, and answers come early."""
 RESAMPLES = 200
