@@ -21,6 +21,7 @@ from taosr_she.commands.say import said_when_stopped
 from taosr_she.commands.select import select
 from taosr_she.commands.serve import serve
 from taosr_she.commands.version import versions
+from taosr_she.ranks.launch import joined, only_one
 
 app = typer.Typer(
     name="taosr-she", help="Step-examined relevance: train and measure models that judge query-product pairs in steps.",
@@ -46,6 +47,8 @@ GROUPS: dict[str, tuple[str, tuple[Callable[..., None], ...]]] = {
 }  # fmt: skip
 RESUMABLE = {demo, run, judge, select, model.fetch, annotate.serve, bench.paper, bench.real}
 """Commands that resume when they are called again; the others start over."""
+SPLIT = {demo, run, evaluate, judge, examine, select}
+"""Commands that split their work over the processes that torchrun has started."""
 
 
 def _stoppable(command: Callable[..., None]) -> Callable[..., None]:
@@ -54,6 +57,8 @@ def _stoppable(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def stoppable(*arguments: Any, **options: Any) -> None:
+        if command not in SPLIT:
+            only_one(command.__name__.rstrip("_"))
         with said_when_stopped(lambda: how):
             command(*arguments, **options)
 
@@ -93,7 +98,8 @@ report missing input files themselves, and a file missing from the package is ou
 def main() -> None:
     """Entry point: a user's mistake is one line on standard error and exit code 2; Ctrl-C one line and 130."""
     try:
-        code = app(prog_name="taosr-she", standalone_mode=False)
+        with joined():
+            code = app(prog_name="taosr-she", standalone_mode=False)
     except UsageError as error:
         raise SystemExit(_say(_usage(error), 2)) from None
     except UserError as error:

@@ -15,6 +15,7 @@ from taosr_she.domain.spans import decode_response, token_steps
 from taosr_she.examine.verdicts import Examiner, OutcomeBy, Verdicts, outcomes
 from taosr_she.model.policy import Policy
 from taosr_she.model.sampler import Rollouts
+from taosr_she.ranks.work import deal, processes
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,42 @@ class CreditedBatch:
         """(B,) bool: whether any advantage in the rollout's group is not zero."""
         groups = self.rollouts.group.cpu()  # 0 to n - 1
         return signal(self.step_advantages, groups)[groups]
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """What the loss needs of B rollouts: without texts, it is sent to another process."""
+
+    prompts: list[list[int]]
+    rollouts: Rollouts
+    advantages: torch.Tensor  # (B, T)
+    at: torch.Tensor | None = None  # (B,) position of each label, as in `update_policy`
+
+
+def share_rows(learnt: Learnt, rows: torch.Tensor) -> list[tuple[Learnt, torch.Tensor]]:
+    """The rollouts `rows` for each process, and their places in what it gets; the rows of a group stay together."""
+    if processes() == 1:
+        return [(learnt, rows)]
+    r, sizes = learnt.rollouts, learnt.rollouts.mask.sum(dim=1)
+    group = r.group.tolist()
+    cost = {g: len(learnt.prompts[g]) for g in {group[b] for b in rows.tolist()}}
+    for b in rows.tolist():
+        cost[group[b]] += int(sizes[b])
+    found = []
+    for own in deal(sorted(cost, key=lambda g: (-cost[g], g))):
+        place = {g: n for n, g in enumerate(own)}
+        chosen = [b for b in rows.tolist() if group[b] in place]
+        part = Rollouts(
+            ids=r.ids[chosen],
+            mask=r.mask[chosen],
+            logprobs=r.logprobs[chosen],
+            finished=r.finished[chosen],
+            group=torch.tensor([place[group[b]] for b in chosen], dtype=torch.long),
+        )
+        at = None if learnt.at is None else learnt.at[chosen]
+        prompts = [learnt.prompts[g] for g in own]
+        found.append((Learnt(prompts, part, learnt.advantages[chosen], at), torch.arange(len(chosen))))
+    return found
 
 
 def credit_rollouts(
