@@ -40,8 +40,8 @@ GROUPS: dict[str, tuple[str, tuple[Callable[..., None], ...]]] = {
     "bench": (
         "Measure speed, and compare methods.",
         (
-            bench.speed, bench.device, bench.precision, bench.parts, bench.profile, bench.threads, bench.paper,
-            bench.real, bench.serve, bench.annotate, bench.bulk,
+            bench.speed, bench.device, bench.precision, bench.parts, bench.profile, bench.threads, bench.processes,
+            bench.paper, bench.real, bench.serve, bench.annotate, bench.bulk,
         ),
     ),
 }  # fmt: skip

@@ -1,5 +1,7 @@
 """Copies of rank 0's models in the other processes; changed weights are found and sent before the next use.
 
+Other objects (a tokenizer, a domain) are sent once, and must not change.
+
 A weight has changed if its memory or torch's version counter has. Every operation in place counts there, except for
 fused optimizers, whose steps are counted by a hook. The first update of every training checks in addition that the
 copies have moved (`train/rl/start_check.py`).
@@ -10,7 +12,7 @@ import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from weakref import WeakKeyDictionary, finalize
+from weakref import finalize
 
 import torch
 from torch import Tensor, nn
@@ -36,10 +38,10 @@ class TensorShape:
 
 @dataclass(frozen=True)
 class Change:
-    """What has changed in a model. The values of the tensors `places` follow the message."""
+    """What has changed in a model or other object. The values of the tensors `places` follow the message."""
 
     number: int
-    skeleton: bytes | None  # the model without the values of its tensors, if it is new or has other tensors
+    skeleton: bytes | None  # the object without the values of its tensors, if it is new or has other tensors
     shapes: tuple[TensorShape, ...]  # of all tensors of a new one
     places: tuple[int, ...]
     flags: Flags | None
@@ -47,9 +49,9 @@ class Change:
 
 @dataclass
 class Changes:
-    """Of the models that are used next, and the numbers of those that are gone."""
+    """Of the objects that are used next, and the numbers of those that are gone."""
 
-    models: list[Change] = field(default_factory=list)
+    objects: list[Change] = field(default_factory=list)
     gone: list[int] = field(default_factory=list)
 
 
@@ -68,8 +70,8 @@ class Sender:
 
     def __init__(self) -> None:
         self._hook = register_optimizer_step_post_hook(_count)
-        self._numbers: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
-        self._sent: dict[int, _Sent] = {}
+        self._numbers: dict[int, int] = {}  # id of an object that lives -> its number
+        self._sent: dict[int, _Sent | None] = {}
         self._gone: list[int] = []
         self._next = 0
 
@@ -77,25 +79,30 @@ class Sender:
         """Count no more steps of optimizers."""
         self._hook.remove()
 
-    def number(self, model: nn.Module) -> int:
-        """The number by which the others know this model."""
-        if model not in self._numbers:
-            self._numbers[model] = self._next
-            finalize(model, self._forget, self._next)
+    def number(self, thing: object) -> int:
+        """The number by which the others know this object."""
+        if id(thing) not in self._numbers:
+            self._numbers[id(thing)] = self._next
+            finalize(thing, self._forget, id(thing), self._next).atexit = False
             self._next += 1
-        return self._numbers[model]
+        return self._numbers[id(thing)]
 
-    def changes(self, models: Sequence[nn.Module]) -> tuple[Changes, list[Tensor]]:
-        """What the others must change before they use these models, and the tensors whose values to send.
-
-        Raises UserError for a model that cannot be copied.
+    def changes(self, things: Sequence[object]) -> tuple[Changes, list[Tensor]]:
+        """What the others must change before they use these models and other objects, and the tensors whose values to
+        send. Raises UserError for one that cannot be copied.
         """
         changes, tensors = Changes(gone=self._gone), []
         self._gone = []
-        for number, model in {self.number(model): model for model in models}.items():
-            change, changed = self._change(number, model)
+        for number, thing in {self.number(thing): thing for thing in things}.items():
+            if isinstance(thing, nn.Module):
+                change, changed = self._change(number, thing)
+            elif number not in self._sent:
+                change, changed = Change(number, _take_apart(thing)[0], (), (), None), []
+                self._sent[number] = None
+            else:
+                continue
             if change is not None:
-                changes.models.append(change)
+                changes.objects.append(change)
                 tensors += changed
         return changes, tensors
 
@@ -117,8 +124,10 @@ class Sender:
         known.marks, known.flags = marks, flags
         return Change(number, None, (), tuple(changed), told), [known.tensors[place] for place in changed]
 
-    def _forget(self, number: int) -> None:
-        if self._sent.pop(number, None) is not None:
+    def _forget(self, identity: int, number: int) -> None:
+        del self._numbers[identity]
+        if number in self._sent:
+            del self._sent[number]
             self._gone.append(number)
 
 
@@ -127,30 +136,30 @@ def _count(optimizer: torch.optim.Optimizer, *_: Any) -> None:
 
 
 class Receiver:
-    """The side of the other processes, which have their models on `device`, or on a CPU where rank 0 has."""
+    """The side of the other processes, which have their tensors on `device`, or on a CPU where rank 0 has."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
-        self._models: dict[int, nn.Module] = {}
+        self._things: dict[int, Any] = {}
         self._tensors: dict[int, list[Tensor]] = {}
 
-    def model(self, number: int) -> nn.Module:
+    def thing(self, number: int) -> Any:
         """The copy with this number."""
-        return self._models[number]
+        return self._things[number]
 
     def prepare(self, changes: Changes) -> list[Tensor]:
         """Make what is new; returns the tensors whose values come next."""
         for number in changes.gone:
-            self._models.pop(number, None)
+            self._things.pop(number, None)
             self._tensors.pop(number, None)
         awaited = []
-        for change in changes.models:
+        for change in changes.objects:
             if change.skeleton is not None:
                 tensors = [self._empty(shape) for shape in change.shapes]
-                self._models[change.number] = _Unpickler(io.BytesIO(change.skeleton), tensors).load()
+                self._things[change.number] = _Unpickler(io.BytesIO(change.skeleton), tensors).load()
                 self._tensors[change.number] = tensors
             if change.flags is not None:
-                _set_flags(self._models[change.number], change.flags)
+                _set_flags(self._things[change.number], change.flags)
             awaited += [self._tensors[change.number][place] for place in change.places]
         return awaited
 
@@ -186,14 +195,14 @@ class _Unpickler(pickle.Unpickler):
         return self._tensors[pid]
 
 
-def _take_apart(model: nn.Module) -> tuple[bytes, list[Tensor]]:
+def _take_apart(thing: object) -> tuple[bytes, list[Tensor]]:
     file = io.BytesIO()
     pickler = _Pickler(file)
     try:
-        pickler.dump(model)
+        pickler.dump(thing)
     except (pickle.PicklingError, TypeError, AttributeError) as error:
         raise UserError(
-            f"{type(model).__name__} cannot be copied to other processes ({error}): run it in one process"
+            f"{type(thing).__name__} cannot be copied to other processes ({error}): run it in one process"
         ) from error
     return file.getvalue(), pickler.tensors
 

@@ -1,7 +1,8 @@
 """Work on models, split over the processes of a run. With one process, a function is only called.
 
-A function that is split takes models, then its share, then options. It must be importable by name, and depends on
-nothing but its arguments, autocast and the speed-ups, which hold in all processes.
+A function that is split takes the objects of which every process keeps a copy (models, a tokenizer, a domain), then its
+share, then options. It must be importable by name, and depends on nothing but its arguments, autocast and the
+speed-ups, which hold in all processes.
 """
 
 import traceback
@@ -25,10 +26,10 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Task:
-    """What a process is to do: `call(*models, share, *options)`."""
+    """What a process is to do: `call(*kept, share, *options)`."""
 
     call: Callable[..., Any]
-    models: tuple[int | None, ...]
+    kept: tuple[int | None, ...]
     arguments: tuple[Any, ...]
     changes: "Changes"
     autocast: tuple[tuple[str, Any], ...]  # device types with autocast, and its type there
@@ -81,24 +82,24 @@ def deal(items: Sequence[Item]) -> list[list[Item]]:
     return [list(items[r::n]) for r in range(n)]
 
 
-def split(call: Callable[..., Result], models: Sequence[Any], shares: Sequence[Any], *options: Any) -> list[Result]:
-    """`call(*models, share, *options)` for each share, one in each process; the results in the order of the shares.
+def split(call: Callable[..., Result], kept: Sequence[Any], shares: Sequence[Any], *options: Any) -> list[Result]:
+    """`call(*kept, share, *options)` for each share, one in each process; the results in the order of the shares.
 
     There are `processes()` shares. Raises the UserError of any process, and Lost if one has ended.
     """
     lead = _lead.get()
     if lead is None:
         (share,) = shares
-        return [call(*models, share, *options)]
-    return _work(lead, call, models, [(share, *options) for share in shares])
+        return [call(*kept, share, *options)]
+    return _work(lead, call, kept, [(share, *options) for share in shares])
 
 
-def everywhere(call: Callable[..., Result], models: Sequence[Any], *arguments: Any) -> list[Result]:
-    """`call(*models, *arguments)` in all processes; the results by rank."""
+def everywhere(call: Callable[..., Result], kept: Sequence[Any], *arguments: Any) -> list[Result]:
+    """`call(*kept, *arguments)` in all processes; the results by rank."""
     lead = _lead.get()
     if lead is None:
-        return [call(*models, *arguments)]
-    return _work(lead, call, models, [arguments] * lead.group.size)
+        return [call(*kept, *arguments)]
+    return _work(lead, call, kept, [arguments] * lead.group.size)
 
 
 def add_gradients(model: Any) -> None:
@@ -128,19 +129,19 @@ def _add_gradients(model: Any, places: Sequence[int]) -> None:
 
 
 def _work(
-    lead: Lead, call: Callable[..., Result], models: Sequence[Any], arguments: Sequence[tuple[Any, ...]]
+    lead: Lead, call: Callable[..., Result], kept: Sequence[Any], arguments: Sequence[tuple[Any, ...]]
 ) -> list[Result]:
     group = lead.group
-    changes, tensors = lead.sender.changes([model for model in models if model is not None])
-    numbers = tuple(None if model is None else lead.sender.number(model) for model in models)
+    changes, tensors = lead.sender.changes([thing for thing in kept if thing is not None])
+    numbers = tuple(None if thing is None else lead.sender.number(thing) for thing in kept)
     lead.busy = True
     others = range(1, group.size)
     for r in others:
         group.send(Task(call, numbers, arguments[r], changes, _autocast(), _off()), r)
-    if changes.models:
+    if changes.objects:
         _raise_failure([group.receive(r) for r in others])
         group.broadcast(tensors)
-    mine = _attempt(partial(call, *models, *arguments[0]))
+    mine = _attempt(partial(call, *kept, *arguments[0]))
     results = [mine, *(_Done(message) for message in (group.receive(r) for r in others))]
     lead.busy = False
     if mine.error is not None:
@@ -177,9 +178,9 @@ def follow(group: Group, receiver: "Receiver") -> None:
     token = _group.set(group)
     try:
         while (task := group.receive(0, IDLE)) is not None:
-            if task.changes.models or task.changes.gone:
+            if task.changes.objects or task.changes.gone:
                 awaited = _told(partial(receiver.prepare, task.changes))
-                if task.changes.models:
+                if task.changes.objects:
                     group.send(awaited if isinstance(awaited, Failure) else None, 0)
                     if isinstance(awaited, Failure):
                         continue
@@ -192,12 +193,12 @@ def follow(group: Group, receiver: "Receiver") -> None:
 def _do(task: Task, receiver: "Receiver") -> Any:
     import torch
 
-    models = [None if number is None else receiver.model(number) for number in task.models]
+    kept = [None if number is None else receiver.thing(number) for number in task.kept]
     with ExitStack() as stack:
         for device, dtype in task.autocast:
             stack.enter_context(torch.autocast(device, dtype=dtype))
         stack.enter_context(without(*task.off))
-        return task.call(*models, *task.arguments)
+        return task.call(*kept, *task.arguments)
 
 
 def _told(call: Callable[[], Any]) -> Any:

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +17,7 @@ from taosr_she.domain.spans import decode_response, token_steps
 from taosr_she.examine.verdicts import Examiner, OutcomeBy, Verdicts, outcomes
 from taosr_she.model.policy import Policy
 from taosr_she.model.sampler import Rollouts
-from taosr_she.ranks.work import deal, processes
+from taosr_she.ranks.work import deal, processes, split
 
 
 @dataclass(frozen=True)
@@ -91,12 +93,13 @@ def credit_rollouts(
     mask, ids = rollouts.mask.cpu(), rollouts.ids.cpu()
     pairs = [group_pairs[g] for g in rollouts.group.tolist()]
     steps = torch.full(ids.shape, -1, dtype=torch.long)
-    responses = []
-    for b, finished in enumerate(rollouts.finished.tolist()):
-        row = ids[b][mask[b]].tolist()
-        response = parse_response(domain, decode_response(policy.tokenizer, row), finished)
-        responses.append(response)
-        steps[b, : len(row)] = torch.tensor(token_steps(domain, policy.tokenizer, row, response))
+    rows = [(ids[b][mask[b]].tolist(), finished) for b, finished in enumerate(rollouts.finished.tolist())]
+    numbers = deal(range(len(rows)))
+    found = split(_parsed, [policy.tokenizer, domain], [[rows[b] for b in share] for share in numbers])
+    parsed = dict(zip(chain(*numbers), chain(*found), strict=True))
+    responses = [parsed[b][0] for b in range(len(rows))]
+    for b, (_, of_tokens) in parsed.items():
+        steps[b, : len(of_tokens)] = torch.tensor(of_tokens)
     verdicts = examiner.examine(pairs, responses)
     outcome = outcomes(pairs, responses, outcome_by)
     weight = None if weights is None else torch.tensor([weights[pair.label] for pair in pairs])
@@ -107,3 +110,12 @@ def credit_rollouts(
     return CreditedBatch(
         pairs, rollouts, responses, steps, verdicts, outcome, by_step, token_advantages(by_step, steps)
     )
+
+
+def _parsed(tokenizer: Any, domain: Domain, rows: Sequence[tuple[list[int], bool]]) -> list[tuple[Response, list[int]]]:
+    """The response of each row of tokens, and the step of each of its tokens."""
+    found = []
+    for row, finished in rows:
+        response = parse_response(domain, decode_response(tokenizer, row), finished)
+        found.append((response, token_steps(domain, tokenizer, row, response)))
+    return found
