@@ -1,4 +1,4 @@
-"""The same results from two processes as from one."""
+"""The same results from several processes as from one."""
 
 import copy
 import json
@@ -61,21 +61,21 @@ def shop() -> tuple[Policy, list[Pair]]:
     return policy, market.pairs["training"]
 
 
-@pytest.fixture(scope="module")
-def two() -> Iterator[None]:
-    """Everything that a test does inside is split over two processes."""
-    with led(2):
+@pytest.fixture(scope="module", params=[2, pytest.param(4, marks=pytest.mark.slow)])
+def several(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Everything that a test does inside is split over processes."""
+    with led(request.param):
         yield
 
 
 @pytest.fixture
-def both(shop: tuple[Policy, list[Pair]]) -> Callable[[Callable[[Policy], Any]], tuple[Any, Any]]:
+def both(several: None, shop: tuple[Policy, list[Pair]]) -> Callable[[Callable[[Policy], Any]], tuple[Any, Any]]:
     """What a function of a fresh policy gives alone and with the other process."""
     from taosr_she.ranks import work
 
     def run(function: Callable[[Policy], Any]) -> tuple[Any, Any]:
         lead = work._lead.get()
-        assert lead is not None and processes() == 2
+        assert lead is not None and processes() > 1
         token = work._lead.set(None)
         alone = function(copied(shop[0]))
         work._lead.reset(token)
@@ -113,7 +113,7 @@ def assert_near(alone: Policy, together: Policy, start: Policy, share: float) ->
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 @pytest.mark.parametrize("architecture", ["qwen3", "gpt2", "gemma2"])
-def test_rollouts(two: None, architecture: str, temperature: float) -> None:
+def test_rollouts(several: None, architecture: str, temperature: float) -> None:
     """Each row has the random numbers of its own, whichever process samples it."""
     policy = random_policy(architecture)
     sampling = Sampling(max_new_tokens=9, temperature=temperature)
@@ -125,7 +125,7 @@ def test_rollouts(two: None, architecture: str, temperature: float) -> None:
         torch.testing.assert_close(getattr(alone, name), getattr(together, name), atol=1e-4, rtol=1e-4)
 
 
-def test_more_processes_than_prompts(two: None) -> None:
+def test_more_processes_than_prompts(several: None) -> None:
     policy, sampling = random_policy("llama"), Sampling(max_new_tokens=4)
     assert len(sample_groups(policy, PROMPTS[:1], 2, sampling, 1).ids) == 2
     assert isinstance(sample_groups(policy, [], 2, sampling, 1), Rollouts)
@@ -186,13 +186,14 @@ def test_judgements(both: Any, shop: Any) -> None:
         )
 
 
-def test_a_copy_is_equal_after_every_kind_of_change(two: None, shop: Any) -> None:
+def test_a_copy_is_equal_after_every_kind_of_change(several: None, shop: Any) -> None:
     policy = copied(shop[0])
     model, seen = policy.model, []
 
     def compared() -> None:
-        mine, theirs = everywhere(bits, [model])
-        assert mine[:4] == theirs[:4] and all(torch.equal(a, b) for a, b in zip(mine[4], theirs[4], strict=True))
+        mine, *others = everywhere(bits, [model])
+        for theirs in others:
+            assert mine[:4] == theirs[:4] and all(torch.equal(a, b) for a, b in zip(mine[4], theirs[4], strict=True))
         seen.append(mine)
 
     def moved_by(optimizer: torch.optim.Optimizer) -> None:
@@ -222,7 +223,7 @@ def test_a_copy_is_equal_after_every_kind_of_change(two: None, shop: Any) -> Non
     assert seen[-3][0] and seen[-2][1] != seen[-4][1] and len(seen[-1][4]) < len(seen[-2][4])
 
 
-def test_a_model_that_is_gone_is_gone_everywhere(two: None) -> None:
+def test_a_model_that_is_gone_is_gone_everywhere(several: None) -> None:
     from taosr_she.ranks import work
 
     lead = work._lead.get()
@@ -238,17 +239,18 @@ def test_a_model_that_is_gone_is_gone_everywhere(two: None) -> None:
     assert not lead.sender._gone
 
 
-def test_an_error_of_any_process_is_one_error_here(two: None) -> None:
+def test_an_error_of_any_process_is_one_error_here(several: None) -> None:
+    shares = deal(range(8))
     for only in (0, 1):
         with pytest.raises(UserError, match=f"no, says process {only}"):
-            split(failing, [], deal(range(4)), only)
+            split(failing, [], shares, only)
     with pytest.raises(RuntimeError, match="ZeroDivisionError"):
-        split(failing, [], [[5], [11]], 1)
-    assert split(failing, [], deal(range(4)), 9) == [[0, 2], [1, 3]]
+        split(failing, [], [*shares[:-1], [11]], 9)
+    assert split(failing, [], shares, 9) == shares
 
 
 def test_stale_weights_in_another_process_are_noticed(
-    two: None, shop: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    several: None, shop: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As if a change were missed: the sampler there would never follow."""
     policy, change, sent = copied(shop[0]), Sender._change, set()
