@@ -58,7 +58,7 @@ class Decoding:
 
 
 Chunk = tuple[torch.Tensor, ...]
-"""For the R rollouts with the numbers `rows` (R,), on the CPU: rows, ids (R, T), logprobs (R, T), lengths (R,),
+"""For the R rollouts at the places `rows` (R,), on the CPU: rows, ids (R, T), logprobs (R, T), lengths (R,),
 finished (R,), and logits of the watched tokens (R, T, W)."""
 
 
@@ -71,16 +71,17 @@ def sample_groups(
     max_rows: int = 512,
     watched: Sequence[int] = (),
     heard: Callable[[list[int], list[int]], None] | None = None,
+    numbers: Sequence[int] | None = None,
 ) -> Rollouts:
     """Generate `group_size` responses to each prompt (token ids).
 
     At most `max_rows` responses (but at least one group) are generated at a time, prompts of similar length together.
-    The random numbers of row b depend only on (seed, b), not on its neighbours, on `max_rows`, or on finished rows. The
-    same call gives the same rollouts. The raw logits of the tokens `watched` are kept at every position. `heard` is
-    called after every step with the numbers of the rows that go on and their new tokens; without it, the prompts are
-    split over the processes of the run. Raises UserError if a prompt
-    leaves no room for a response, if the model keeps no keys and values (pure state space models) or gives other
-    answers in a batch, and if its output is not finite.
+    The random numbers of row b depend only on (seed, b), not on its neighbours, on `max_rows`, or on finished rows;
+    `numbers` count there instead of the positions of the prompts. The same call gives the same rollouts. The raw logits
+    of the tokens `watched` are kept at every position. `heard` is called after every step with the numbers of the rows
+    that go on and their new tokens; without it, the prompts are split over the processes of the run. Raises UserError
+    if a prompt leaves no room for a response, if the model keeps no keys and values (pure state space models) or gives
+    other answers in a batch, and if its output is not finite.
     """
     if "past_key_values" not in inputs(type(policy.model).forward):
         raise UserError(f"{type(policy.model).__name__} keeps no keys and values: use a model with attention")
@@ -97,7 +98,8 @@ def sample_groups(
     lengths = torch.zeros(rows, dtype=torch.long)
     finished = torch.zeros(rows, dtype=torch.bool)
     seen = torch.zeros(rows, sampling.max_new_tokens, len(watched))
-    numbered = sorted(enumerate(prompts), key=lambda one: len(one[1]))
+    places = range(len(prompts))
+    numbered = sorted(zip(places, numbers or places, prompts, strict=True), key=lambda one: len(one[2]))
     how = Decoding(group_size, sampling, seed, max_rows, tuple(watched), policy.end_ids, policy.pad_id)
     if heard is None:
         parts = split(_sample, [policy.model], deal(numbered), how)
@@ -121,11 +123,11 @@ def sample_groups(
 
 def _sample(
     model: Any,
-    numbered: Sequence[tuple[int, list[int]]],
+    numbered: Sequence[tuple[int, int, list[int]]],
     how: Decoding,
     heard: Callable[[list[int], list[int]], None] | None = None,
 ) -> list[Chunk]:
-    """Rollouts of prompts with their numbers, in the order of their lengths; some prompts at a time."""
+    """Rollouts of prompts with their places and numbers, in the order of their lengths; some prompts at a time."""
     size, found = how.group_size, []
     step = max(1, how.max_rows // size)
     if unshareable(model) and one_prompt_at_a_time(model):
@@ -133,9 +135,10 @@ def _sample(
     with evaluating(model), torch.inference_mode(), sdpa_kernel(ATTENTION):
         for start in range(0, len(numbered), step):
             chosen = numbered[start : start + step]
-            rows = torch.tensor([p * size + g for p, _ in chosen for g in range(size)])
+            rows = torch.tensor([p * size + g for p, _, _ in chosen for g in range(size)])
+            drawn_by = [n * size + g for _, n, _ in chosen for g in range(size)]
             with generating(model, len(rows)):
-                found.append(_sample_chunk(model, [prompt for _, prompt in chosen], rows, how, heard))
+                found.append(_sample_chunk(model, [prompt for *_, prompt in chosen], rows, drawn_by, how, heard))
     return found
 
 
@@ -160,7 +163,7 @@ def sampler_logprobs(
 
 def _forced(model: Any, prompts: list[list[int]], ids: torch.Tensor, mask: torch.Tensor, how: Decoding) -> torch.Tensor:
     with evaluating(model), torch.inference_mode(), sdpa_kernel(ATTENTION):
-        logprobs = _sample_chunk(model, prompts, torch.arange(len(ids)), how, forced=ids)[2]
+        logprobs = _sample_chunk(model, prompts, torch.arange(len(ids)), range(len(ids)), how, forced=ids)[2]
     return logprobs.clone().masked_fill(~mask, 0.0)
 
 
@@ -168,16 +171,18 @@ def _sample_chunk(
     model: Any,
     prompts: list[list[int]],
     rows: torch.Tensor,
+    drawn_by: Sequence[int],
     how: Decoding,
     heard: Callable[[list[int], list[int]], None] | None = None,
     forced: torch.Tensor | None = None,
 ) -> Chunk:
-    """The R rollouts with the numbers `rows`, or the responses `forced` (R, T).
+    """The R rollouts at the places `rows`, with random numbers by the numbers `drawn_by`; or the responses `forced`
+    (R, T).
 
     After a row's end the results hold whatever was sampled until the row left the batch.
     """
     device, sampling, steps = model.get_input_embeddings().weight.device, how.sampling, how.sampling.max_new_tokens
-    uniforms = row_uniforms(rows.tolist(), steps, how.seed).to(device)
+    uniforms = row_uniforms(drawn_by, steps, how.seed).to(device)
     given = None if forced is None else forced.to(device)
     end_ids = torch.tensor(how.end_ids, device=device)
     ids = torch.full((len(rows), steps), how.pad_id, device=device)

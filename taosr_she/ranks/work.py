@@ -82,6 +82,12 @@ def deal(items: Sequence[Item]) -> list[list[Item]]:
     return [list(items[r::n]) for r in range(n)]
 
 
+def cut(items: Sequence[Item]) -> list[list[Item]]:
+    """As `deal`, in one piece each: for items that gain from their neighbours, such as pairs of one query."""
+    n, length = processes(), len(items)
+    return [list(items[length * r // n : length * (r + 1) // n]) for r in range(n)]
+
+
 def split(call: Callable[..., Result], kept: Sequence[Any], shares: Sequence[Any], *options: Any) -> list[Result]:
     """`call(*kept, share, *options)` for each share, one in each process; the results in the order of the shares.
 
@@ -157,13 +163,19 @@ class _Done:
 
 
 def _attempt(call: Callable[[], Any]) -> _Done:
-    """An error waits until the others have answered, so that no answer of theirs is taken for a later one."""
+    """Run the share of rank 0, in which nothing is split again.
+
+    An error waits until the others have answered, so that no answer of theirs is taken for a later one.
+    """
+    token = _lead.set(None)
     try:
         return _Done(call())
     except Lost:
         raise
     except Exception as error:
         return _Done(None, error)
+    finally:
+        _lead.reset(token)
 
 
 def _raise_failure(answers: Sequence[Any]) -> None:

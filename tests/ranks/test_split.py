@@ -176,7 +176,16 @@ def test_judgements(both: Any, shop: Any) -> None:
         return judge_pairs(policy, DOMAIN, shop[1], greedy(10), 8).judgements
 
     alone, together = both(judged)
+    for a, b in zip(alone, together, strict=True):
+        assert (a.pair_id, a.response, a.steps, a.tokens) == (b.pair_id, b.response, b.steps, b.tokens)
+        assert a.probabilities == (b.probabilities and pytest.approx(b.probabilities, rel=1e-4))
+    sampling = Sampling(max_new_tokens=8)
+    alone, together = both(lambda policy: judge_pairs(policy, DOMAIN, shop[1], sampling, 4, seed=3).judgements)
     assert [j.response for j in alone] == [j.response for j in together]
+    first = DOMAIN.label_alone()
+    alone, together = both(lambda policy: judge_pairs(policy, first, shop[1], sampling, 4, mode="label").judgements)
+    for a, b in zip(alone, together, strict=True):
+        assert a.probabilities == pytest.approx(b.probabilities, rel=1e-4)
     contexts = [shop[0].encode_prompt(DOMAIN, p) for p in shop[1]]
     a, b = both(lambda policy: label_distribution(policy, DOMAIN, contexts, 4))
     np.testing.assert_allclose(a, b, rtol=1e-4)

@@ -13,6 +13,9 @@ from typing import Any
 import pytest
 from toy_ranks import free_port
 
+from taosr_she.data.write import write_pairs
+from taosr_she.domain.pair import Pair, Product
+
 OURS = "taosr-she: "
 SMALL = ["smoke", "stages.data.market.demonstration_pairs=400", "stages.grpo.settings.updates=10"]
 LIMIT = 20.0
@@ -100,6 +103,27 @@ def test_a_killed_process_ends_all_with_one_line_and_one_process_goes_on(tmp_pat
     assert end(run) == [] and run.returncode == 0
     assert [row["step"] for row in rows(out, "grpo")] == list(range(1, 11))
     assert "grpo: resumes" in (out / "run.log").read_text()
+
+
+@pytest.mark.slow
+def test_judging_and_evaluating(saved: Path, tmp_path: Path) -> None:
+    """The same files: each process judges batches that one process would judge too."""
+    pairs = [
+        Pair(f"p{i}", f"q{i // 4}", f"red shoes {i // 4}", Product(f"shoes of color {i}"), label="1234"[i % 4])
+        for i in range(256)
+    ]
+    write_pairs(tmp_path / "pairs.jsonl", pairs)
+    found = {}
+    for processes in (2, 1):
+        out = tmp_path / str(processes)
+        where = (saved, tmp_path / "pairs.jsonl", "--max-new-tokens", 8, "--domain", "taobao", "--out")
+        for run in (
+            begin("judge", *where, out / "judged.jsonl", processes=processes),
+            begin("evaluate", *where, out / "evaluation", processes=processes),
+        ):
+            assert end(run) == [] and run.returncode == 0
+        found[processes] = [(out / name).read_bytes() for name in ("judged.jsonl", "evaluation/predictions.jsonl")]
+    assert found[2] == found[1] and len(found[1][0].splitlines()) == 256
 
 
 @pytest.mark.slow
