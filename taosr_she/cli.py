@@ -41,7 +41,7 @@ GROUPS: dict[str, tuple[str, tuple[Callable[..., None], ...]]] = {
         "Measure speed, and compare methods.",
         (
             bench.speed, bench.device, bench.precision, bench.parts, bench.profile, bench.threads, bench.processes,
-            bench.paper, bench.real, bench.serve, bench.annotate, bench.bulk,
+            bench.scale, bench.paper, bench.real, bench.serve, bench.annotate, bench.bulk,
         ),
     ),
 }  # fmt: skip

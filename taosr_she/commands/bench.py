@@ -146,6 +146,13 @@ def processes(
     measure_processes(terminal(), out, count, rounds, steps)
 
 
+def scale(out: Annotated[Path, path_option("Folder for scale.json and scale.md.")] = Path("speed")) -> None:
+    """Compute what judging and training cost from one core to 1,000 GPUs, from measured rates; runs no model."""
+    from taosr_she.bench.scale import measure_scale
+
+    measure_scale(terminal(), out)
+
+
 def paper(
     out: Annotated[Path, path_option("Folder for the runs. Finished cells in it are kept.")] = Path("runs/paper"),
     docs: Annotated[Path, path_option("Folder of results.md and results/.")] = Path("docs"),
