@@ -42,18 +42,11 @@ def joined() -> Iterator[None]:
 
 
 def _device(who: Launched) -> str:
-    """The device of this process. SystemExit, with one line from the first process without one, if GPUs are short."""
+    """The GPU of this process; the CPU if there are more processes than GPUs."""
     import torch
 
-    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if not gpus:
+    if who.local_rank >= (torch.cuda.device_count() if torch.cuda.is_available() else 0):
         return "cpu"
-    if who.local_size > gpus:
-        if who.local_rank == gpus:
-            _say(
-                f"{who.local_size} processes on a machine with {gpus} GPUs; start one for each: --nproc-per-node {gpus}"
-            )
-        raise SystemExit(2)
     torch.cuda.set_device(who.local_rank)
     return f"cuda:{who.local_rank}"
 

@@ -136,7 +136,9 @@ def _count(optimizer: torch.optim.Optimizer, *_: Any) -> None:
 
 
 class Receiver:
-    """The side of the other processes, which have their tensors on `device`, or on a CPU where rank 0 has."""
+    """The side of the other processes, which have their tensors on `device`, or on a CPU where rank 0 has.
+
+    UserError for tensors that rank 0 has on a GPU, if this process has none."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -164,6 +166,8 @@ class Receiver:
         return awaited
 
     def _empty(self, of: TensorShape) -> Tensor:
+        if of.on_gpu and self._device.type == "cpu":
+            raise UserError("more processes than GPUs on a machine: start one for each GPU, or use device=cpu")
         device = self._device if of.on_gpu else torch.device("cpu")
         empty = torch.empty(of.shape, dtype=of.dtype, device=device)
         return nn.Parameter(empty, requires_grad=of.trained) if of.parameter else empty

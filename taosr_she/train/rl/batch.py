@@ -51,7 +51,9 @@ class Learnt:
 
 
 def share_rows(learnt: Learnt, rows: torch.Tensor) -> list[tuple[Learnt, torch.Tensor]]:
-    """The rollouts `rows` for each process, and their places in what it gets; the rows of a group stay together."""
+    """The rollouts `rows` for each process, and their places in what it gets; the rows of a group stay together.
+
+    The costliest group first, each goes to the process with the fewest tokens so far."""
     if processes() == 1:
         return [(learnt, rows)]
     r, sizes = learnt.rollouts, learnt.rollouts.mask.sum(dim=1)
@@ -59,8 +61,11 @@ def share_rows(learnt: Learnt, rows: torch.Tensor) -> list[tuple[Learnt, torch.T
     cost = {g: len(learnt.prompts[g]) for g in {group[b] for b in rows.tolist()}}
     for b in rows.tolist():
         cost[group[b]] += int(sizes[b])
+    shares: list[list[int]] = [[] for _ in range(processes())]
+    for g in sorted(cost, key=lambda g: (-cost[g], g)):
+        min(shares, key=lambda share: sum(cost[other] for other in share)).append(g)
     found = []
-    for own in deal(sorted(cost, key=lambda g: (-cost[g], g))):
+    for own in shares:
         place = {g: n for n, g in enumerate(own)}
         chosen = [b for b in rows.tolist() if group[b] in place]
         part = Rollouts(
