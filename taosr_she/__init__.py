@@ -11,7 +11,8 @@ every step. From Python:
 Rooms, from the ground up (a room imports only rooms below it):
 
 1. `base` (errors, configs, files) and `engine` (tokens in, logits out)
-2. `domain` (labels, steps, rules, prompt, response), `credit` (verdicts to advantages to loss) and `endpoint`
+2. `domain` (labels, steps, rules, prompt, response), `credit` (verdicts to advantages to loss), `endpoint` and `ranks`
+   (one run in several processes)
 3. `data` (pairs in and out, the market, teachers) and `model` (loading, sampling)
 4. `judge` (pairs in, judgements out)
 5. `examine` (finds the verdict of every step)

@@ -21,6 +21,7 @@ from taosr_she.commands.say import said_when_stopped
 from taosr_she.commands.select import select
 from taosr_she.commands.serve import serve
 from taosr_she.commands.version import versions
+from taosr_she.ranks.launch import joined, only_one
 
 app = typer.Typer(
     name="taosr-she", help="Step-examined relevance: train and measure models that judge query-product pairs in steps.",
@@ -39,8 +40,8 @@ GROUPS: dict[str, tuple[str, tuple[Callable[..., None], ...]]] = {
     "bench": (
         "Measure speed, and compare methods.",
         (
-            bench.speed, bench.device, bench.precision, bench.parts, bench.profile, bench.threads, bench.paper,
-            bench.real, bench.gsrm, bench.online, bench.serve, bench.annotate, bench.bulk,
+            bench.speed, bench.device, bench.precision, bench.parts, bench.profile, bench.threads, bench.processes,
+            bench.scale, bench.paper, bench.real, bench.gsrm, bench.online, bench.serve, bench.annotate, bench.bulk,
         ),
     ),
 }  # fmt: skip
@@ -48,6 +49,8 @@ RESUMABLE = {
     demo, run, judge, select, model.fetch, annotate.serve, bench.paper, bench.real, bench.gsrm, bench.online,
 }  # fmt: skip
 """Commands that resume when they are called again; the others start over."""
+SPLIT = {demo, run, evaluate, judge, examine, select}
+"""Commands that split their work over the processes that torchrun has started."""
 
 
 def _stoppable(command: Callable[..., None]) -> Callable[..., None]:
@@ -56,6 +59,8 @@ def _stoppable(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def stoppable(*arguments: Any, **options: Any) -> None:
+        if command not in SPLIT:
+            only_one(command.__name__.rstrip("_"))
         with said_when_stopped(lambda: how):
             command(*arguments, **options)
 
@@ -95,7 +100,8 @@ report missing input files themselves, and a file missing from the package is ou
 def main() -> None:
     """Entry point: a user's mistake is one line on standard error and exit code 2; Ctrl-C one line and 130."""
     try:
-        code = app(prog_name="taosr-she", standalone_mode=False)
+        with joined():
+            code = app(prog_name="taosr-she", standalone_mode=False)
     except UsageError as error:
         raise SystemExit(_say(_usage(error), 2)) from None
     except UserError as error:

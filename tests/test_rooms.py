@@ -8,7 +8,7 @@ import taosr_she
 
 FLOORS = (
     {"base", "engine"},
-    {"credit", "domain", "endpoint"},
+    {"credit", "domain", "endpoint", "ranks"},
     {"data", "model"},
     {"judge"},
     {"examine"},
@@ -19,11 +19,18 @@ FLOORS = (
     {"bench"},
     {"commands"},
     {"cli"},
-    {"reference"},
+    {"reference", "__main__"},
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 HOUSE = Path(taosr_she.__file__).parent
-ALONE = {"engine": set(), "credit": {"base"}, "base": set(), "endpoint": {"base"}, "domain": {"base"}}
+ALONE = {
+    "engine": set(),
+    "ranks": {"base", "engine"},
+    "credit": {"base"},
+    "base": set(),
+    "endpoint": {"base"},
+    "domain": {"base"},
+}
 """Rooms that know nothing but these."""
 
 

@@ -132,6 +132,27 @@ def threads(
     measure_threads(terminal(), out, steps)
 
 
+def processes(
+    out: Annotated[Path, path_option("Folder for processes.json and processes.md.")] = Path("speed"),
+    count: Annotated[
+        int, typer.Option(min=2, help="Number of processes, and threads of one.", show_default="number of cores")
+    ] = max(2, os.cpu_count() or 2),
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds of each side, in turn.")] = 2,
+    steps: Annotated[int, typer.Option(min=1, help="Measured steps of each round.")] = 5,
+) -> None:
+    """Compare a training step in one process with several threads and in several processes, on the CPU."""
+    from taosr_she.bench.processes import measure_processes
+
+    measure_processes(terminal(), out, count, rounds, steps)
+
+
+def scale(out: Annotated[Path, path_option("Folder for scale.json and scale.md.")] = Path("speed")) -> None:
+    """Compute what judging and training cost from one core to 1,000 GPUs, from measured rates; runs no model."""
+    from taosr_she.bench.scale import measure_scale
+
+    measure_scale(terminal(), out)
+
+
 def paper(
     out: Annotated[Path, path_option("Folder for the runs. Finished cells in it are kept.")] = Path("runs/paper"),
     docs: Annotated[Path, path_option("Folder of results.md and results/.")] = Path("docs"),

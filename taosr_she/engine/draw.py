@@ -21,19 +21,27 @@ def row_uniforms(rows: Sequence[int], length: int, seed: int) -> torch.Tensor:
 
 
 def draw(
-    logits: torch.Tensor, uniforms: torch.Tensor, temperature: float, top_k: int = 0, top_p: float = 1.0
+    logits: torch.Tensor,
+    uniforms: torch.Tensor,
+    temperature: float,
+    top_k: int = 0,
+    top_p: float = 1.0,
+    given: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """One token per row: ids (R,) and log-probabilities (R,) from logits (R, V) and uniforms (R,).
 
     Log-probabilities are those of the full softmax at this temperature, before top-k and top-p. Temperature 0 takes the
-    most probable token, with its log-probability at temperature 1.
+    most probable token, with its log-probability at temperature 1. The tokens `given` (R,) are taken instead of drawn.
     """
     scores = logits.float()
     if temperature > 0 and temperature != 1:
         scores = scores / temperature
     top = scores.amax(dim=-1, keepdim=True)
     weights = (scores - top).exp_()
-    if temperature == 0:
+    if given is not None:
+        tokens = given[:, None]
+        total = weights.sum(dim=-1, keepdim=True)
+    elif temperature == 0:
         tokens = scores.argmax(dim=-1, keepdim=True)
         total = weights.sum(dim=-1, keepdim=True)
     elif top_k == 0 and top_p == 1:

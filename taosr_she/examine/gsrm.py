@@ -25,7 +25,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -44,8 +44,9 @@ from taosr_she.engine.logprobs import logits_at
 from taosr_she.examine.gsrm_config import GSRMConfig
 from taosr_she.examine.gsrm_prompt import Check, GSRMForm, Shown, shown_steps
 from taosr_she.examine.verdicts import CODE, Critiques, Examination, Verdicts
-from taosr_she.model.policy import Policy, load_policy
+from taosr_she.model.policy import Policy, evaluating, load_policy
 from taosr_she.model.sampler import ATTENTION, Sampling, sample_groups
+from taosr_she.ranks.work import deal, split
 
 CONFIG_FILE = "gsrm.json"
 """File next to the GSRM's weights with its examination settings."""
@@ -249,21 +250,37 @@ class GSRM:
             found |= fresh
         return found
 
-    @torch.inference_mode()
     def _read(self, rows: Sequence[tuple[list[int], Check]]) -> list[list[float]]:
         """P(correct) / (P(correct) + P(wrong)) at every slot; rows of like length are run together."""
         read: list[list[float]] = [[] for _ in rows]
-        order = sorted(range(len(rows)), key=lambda i: len(rows[i][0]) + len(rows[i][1].ids))
-        with self.policy.evaluating(), sdpa_kernel(ATTENTION):
-            for start in range(0, len(order), self.config.batch_rows):
-                chosen = order[start : start + self.config.batch_rows]
-                sequences = [rows[i][0] + rows[i][1].ids for i in chosen]
-                slots = [(n, len(rows[i][0]) + slot) for n, i in enumerate(chosen) for slot in rows[i][1].slots]
-                row, position = torch.tensor(slots).T
-                logits = logits_at(self.policy.model, sequences, row, position)
-                values = torch.sigmoid(logits[:, self.form.correct[0]] - logits[:, self.form.wrong[0]])
-                if not bool(values.isfinite().all()):
-                    raise UserError("the GSRM's output is not finite: its training diverged; lower the learning rate")
-                for (n, _), value in zip(slots, values.tolist(), strict=True):
-                    read[chosen[n]].append(value)
+        shares = deal(sorted(range(len(rows)), key=lambda i: len(rows[i][0]) + len(rows[i][1].ids)))
+        asked = [
+            [(rows[i][0] + rows[i][1].ids, [len(rows[i][0]) + slot for slot in rows[i][1].slots]) for i in share]
+            for share in shares
+        ]
+        words = self.form.correct[0], self.form.wrong[0]
+        found = split(_probabilities, [self.policy.model], asked, words, self.config.batch_rows)
+        for share, values in zip(shares, found, strict=True):
+            for i, row in zip(share, values, strict=True):
+                read[i] = row
         return read
+
+
+@torch.inference_mode()
+def _probabilities(
+    model: Any, rows: Sequence[tuple[list[int], list[int]]], words: tuple[int, int], batch_rows: int
+) -> list[list[float]]:
+    """For each sequence with its places: P(first word) / (P(first) + P(second)) after every place."""
+    read: list[list[float]] = [[] for _ in rows]
+    with evaluating(model), sdpa_kernel(ATTENTION):
+        for start in range(0, len(rows), batch_rows):
+            chosen = rows[start : start + batch_rows]
+            places = [(n, place) for n, (_, of_row) in enumerate(chosen) for place in of_row]
+            row, position = torch.tensor(places).T
+            logits = logits_at(model, [sequence for sequence, _ in chosen], row, position)
+            values = torch.sigmoid(logits[:, words[0]] - logits[:, words[1]])
+            if not bool(values.isfinite().all()):
+                raise UserError("the GSRM's output is not finite: its training diverged; lower the learning rate")
+            for (n, _), value in zip(places, values.tolist(), strict=True):
+                read[start + n].append(value)
+    return read

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from taosr_she.domain.response import Response
 from taosr_she.examine.verdicts import CODE, Verdicts
 from taosr_she.model.loading import load_parts
 from taosr_she.model.policy import Policy, resolve_device
+from taosr_she.ranks.work import deal, split
 
 
 class ScalarExaminer:
@@ -46,7 +48,6 @@ class ScalarExaminer:
         values = np.repeat(scores[:, None], len(self.domain.steps), axis=1)
         return Verdicts(values, np.full(values.shape, CODE["scalar"], dtype=np.int8))
 
-    @torch.inference_mode()
     def scores(self, pairs: Sequence[Pair], responses: Sequence[Response]) -> np.ndarray:
         """(B,) float32 in (0, 1). A response counts as ended even if it was cut off at the length limit."""
         rows = [
@@ -57,16 +58,22 @@ class ScalarExaminer:
         # a group's small standard deviation turns into a signal.
         different = sorted(set(rows), key=len)
         found: dict[tuple[int, ...], float] = {}
-        for start in range(0, len(different), self.batch_rows):
-            chosen = different[start : start + self.batch_rows]
-            found |= zip(chosen, self._score(chosen), strict=True)
+        shares = deal(different)
+        scores = split(_scores, [self._scorer.model], shares, self._scorer.pad_id, self.batch_rows)
+        for share, of_share in zip(shares, scores, strict=True):
+            found |= zip(share, of_share, strict=True)
         return np.array([found[row] for row in rows], dtype=np.float32)
 
-    def _score(self, rows: Sequence[tuple[int, ...]]) -> list[float]:
-        """Scores of token rows, the longest of them last; padded on the right, as in training."""
-        scorer, width = self._scorer, len(rows[-1])
-        ids = torch.tensor([[*row, *[scorer.pad_id] * (width - len(row))] for row in rows], device=scorer.device)
-        mask = torch.tensor([[t < len(row) for t in range(width)] for row in rows], device=scorer.device)
-        logits = scorer.model(input_ids=ids, attention_mask=mask, use_cache=False).logits  # (rows, 1)
-        scores: list[float] = logits[:, 0].float().sigmoid().tolist()
-        return scores
+
+@torch.inference_mode()
+def _scores(model: Any, rows: Sequence[tuple[int, ...]], pad_id: int, batch_rows: int) -> list[float]:
+    """Scores of token rows, in the order of their lengths; padded on the right, as in training."""
+    scores: list[float] = []
+    for start in range(0, len(rows), batch_rows):
+        chosen = rows[start : start + batch_rows]
+        width = len(chosen[-1])
+        ids = torch.tensor([[*row, *[pad_id] * (width - len(row))] for row in chosen], device=model.device)
+        mask = torch.tensor([[t < len(row) for t in range(width)] for row in chosen], device=model.device)
+        logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits  # (rows, 1)
+        scores += logits[:, 0].float().sigmoid().tolist()
+    return scores

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Pair
@@ -22,13 +22,15 @@ from taosr_she.model.policy import Policy
 from taosr_she.model.responses import parse_rollouts, pieces
 from taosr_she.model.sampler import sample_groups
 from taosr_she.model.sampling import Sampling
+from taosr_she.ranks.work import cut, processes, split
 
 T = TypeVar("T")
 Written = Callable[[int, str], None]
 """Called with the number of a pair and the next piece of its response."""
 
 PART_PAIRS = {"cpu": 64, "cuda": 256}
-"""Number of pairs in a part of `judge_in_parts`, generated together. On a CPU, larger parts are not faster."""
+"""Number of pairs in a part of `judge_in_parts`, generated together, of each process. On a CPU, larger parts are not
+faster."""
 
 
 class Judged(NamedTuple):
@@ -59,10 +61,52 @@ def judge_pairs(
     A pair whose prompt leaves no room for a response of `max_new_tokens` is not given to the model: its judgement has a
     reason instead of a label, and the other pairs are judged. In mode `label`, `sampling` and `seed` do not count, and
     the judgements have no response and no step but the label. `written` is called with the number of a pair and the
-    next piece of its response while the model writes. Raises UserError for a problem with the model, and in mode
+    next piece of its response while the model writes. Under torchrun, each process judges a part of the pairs, from
+    prompt to judgement, but with `written` only this one. Raises UserError for a problem with the model, and in mode
     `label` for a domain that does not have the label step first.
     """
     check_mode(domain, mode)
+    if written is not None or processes() == 1:
+        return _judged(policy, domain, pairs, sampling, batch_rows, seed, decision, mode, written)
+    started = time.perf_counter()
+    for pair in pairs[:1]:
+        policy.encode_prompt(domain, pair)  # here it is checked that the tokenizer carries domain and pair
+    shares = cut(list(enumerate(pairs)))
+    kept, options = [policy.model, policy.tokenizer, domain], (sampling, batch_rows, seed, decision, mode)
+    found = [judgement for share in split(_share, kept, shares, *options) for judgement in share]
+    return Judged(found, time.perf_counter() - started)
+
+
+def _share(
+    model: Any,
+    tokenizer: Any,
+    domain: Domain,
+    share: Sequence[tuple[int, Pair]],
+    sampling: Sampling,
+    batch_rows: int,
+    seed: int,
+    decision: Decision,
+    mode: Mode,
+) -> list[Judgement]:
+    """The judgements of pairs with their numbers, which decide about the random numbers."""
+    policy = Policy(model, tokenizer, model.get_input_embeddings().weight.device, domain, _checked=[domain])
+    numbers, pairs = [number for number, _ in share], [pair for _, pair in share]
+    return _judged(policy, domain, pairs, sampling, batch_rows, seed, decision, mode, None, numbers).judgements
+
+
+def _judged(
+    policy: Policy,
+    domain: Domain,
+    pairs: Sequence[Pair],
+    sampling: Sampling,
+    batch_rows: int,
+    seed: int,
+    decision: Decision,
+    mode: Mode,
+    written: Written | None = None,
+    numbers: Sequence[int] | None = None,
+) -> Judged:
+    """As `judge_pairs`, in this process."""
     if mode == "label":
         return _by_label(policy, domain, pairs, batch_rows, decision)
     started = time.perf_counter()
@@ -73,7 +117,8 @@ def judge_pairs(
     put = [prompts[i] for i in asked]
     watched = tokens.firsts if speedups().labels_in_decoding else None
     heard = None if written is None else pieces(policy, lambda row, text: written(asked[row], text))
-    rollouts = sample_groups(policy, put, 1, sampling, seed, batch_rows, watched or (), heard)
+    own = None if numbers is None else [numbers[i] for i in asked]
+    rollouts = sample_groups(policy, put, 1, sampling, seed, batch_rows, watched or (), heard, own)
     seconds = time.perf_counter() - started
     responses = parse_rollouts(policy, domain, rollouts)
     rows = read_labels(policy, domain, tokens, put, rollouts, responses, batch_rows)
@@ -146,8 +191,8 @@ def _at(written: Written, places: Sequence[int], number: int, text: str) -> None
 
 
 def part_size(policy: Policy) -> int:
-    """Number of pairs in a part, for the policy's device."""
-    return PART_PAIRS.get(policy.device.type, PART_PAIRS["cuda"])
+    """Number of pairs in a part, for the policy's device, in all processes together."""
+    return PART_PAIRS.get(policy.device.type, PART_PAIRS["cuda"]) * processes()
 
 
 def in_parts(items: Iterable[T], size: int) -> Iterator[list[T]]:

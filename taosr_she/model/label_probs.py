@@ -1,7 +1,7 @@
 """The label distribution: the model's probabilities of the labels at the position of the label."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -11,8 +11,9 @@ from taosr_she.domain.domain import Domain
 from taosr_she.domain.response import Response
 from taosr_she.domain.spans import token_ends
 from taosr_she.engine.shared_prefix import next_logits, shared_logprobs
-from taosr_she.model.policy import Policy
+from taosr_she.model.policy import Policy, evaluating
 from taosr_she.model.sampler import Rollouts
+from taosr_she.ranks.work import deal, split
 
 
 class LabelTokens(NamedTuple):
@@ -82,19 +83,27 @@ def label_distribution(
     together.
     """
     tokens = label_tokens(policy, domain)
-    firsts = tokens.firsts
-    step = max(1, batch_rows // (1 if firsts else len(domain.codes)))
-    order = sorted(range(len(contexts)), key=lambda i: len(contexts[i]))
+    shares = deal(sorted(range(len(contexts)), key=lambda i: len(contexts[i])))
     scores = np.zeros((len(contexts), len(domain.codes)))
-    with policy.evaluating():
-        for start in range(0, len(order), step):
-            rows = order[start : start + step]
-            chosen = [contexts[i] + tokens.shared for i in rows]
-            if firsts:
-                scores[rows] = _first_token_scores(policy, chosen, firsts)
-            else:
-                scores[rows] = _whole_code_scores(policy, chosen, tokens.rests)
+    asked = [[contexts[i] + tokens.shared for i in share] for share in shares]
+    for rows, found in zip(shares, split(_scores, [policy.model], asked, tokens, batch_rows), strict=True):
+        scores[rows] = found
     return _normalised(scores)
+
+
+@torch.inference_mode()
+def _scores(model: Any, contexts: Sequence[list[int]], tokens: LabelTokens, batch_rows: int) -> np.ndarray:
+    """(N, L) logarithms of the codes' probabilities, up to a constant per row."""
+    firsts, scores = tokens.firsts, np.zeros((len(contexts), len(tokens.rests)))
+    step = max(1, batch_rows // (1 if firsts else len(tokens.rests)))
+    with evaluating(model):
+        for start in range(0, len(contexts), step):
+            chosen = contexts[start : start + step]
+            if firsts:
+                scores[start : start + step] = _first_token_scores(model, chosen, firsts)
+            else:
+                scores[start : start + step] = _whole_code_scores(model, chosen, tokens.rests)
+    return scores
 
 
 def label_position(domain: Domain, policy: Policy, ids: list[int], response: Response) -> int:
@@ -139,20 +148,20 @@ def _normalised(scores: np.ndarray) -> np.ndarray:
     return normalised
 
 
-def _first_token_scores(policy: Policy, contexts: list[list[int]], firsts: list[int]) -> np.ndarray:
-    logits = next_logits(policy.model, contexts)
+def _first_token_scores(model: Any, contexts: Sequence[list[int]], firsts: list[int]) -> np.ndarray:
+    logits = next_logits(model, contexts)
     scores: np.ndarray = logits[:, firsts].double().cpu().numpy()
     return scores
 
 
-def _whole_code_scores(policy: Policy, contexts: list[list[int]], codes: list[list[int]]) -> np.ndarray:
+def _whole_code_scores(model: Any, contexts: Sequence[list[int]], codes: list[list[int]]) -> np.ndarray:
     """Log-probabilities (N, L) of whole codes. If a code continues another ("10" continues "1"), its probability is
     subtracted from the shorter code; otherwise the shorter code would always win."""
-    n, width = len(contexts), max(map(len, codes))
-    ids = torch.tensor([code + [0] * (width - len(code)) for code in codes], device=policy.device).repeat(n, 1)
-    mask = torch.tensor([[t < len(code) for t in range(width)] for code in codes], device=policy.device).repeat(n, 1)
-    group = torch.arange(n, device=policy.device).repeat_interleave(len(codes))
-    logprobs, _ = shared_logprobs(policy.model, contexts, group, ids, mask)
+    n, width, device = len(contexts), max(map(len, codes)), model.get_input_embeddings().weight.device
+    ids = torch.tensor([code + [0] * (width - len(code)) for code in codes], device=device).repeat(n, 1)
+    mask = torch.tensor([[t < len(code) for t in range(width)] for code in codes], device=device).repeat(n, 1)
+    group = torch.arange(n, device=device).repeat_interleave(len(codes))
+    logprobs, _ = shared_logprobs(model, contexts, group, ids, mask)
     begun = logprobs.double().sum(dim=1).view(n, len(codes)).exp().cpu().numpy()
     exact = begun.copy()
     by_length = sorted(range(len(codes)), key=lambda i: len(codes[i]))

@@ -44,13 +44,9 @@ class Policy:
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
-        """Put the model in eval mode, and restore its mode afterwards."""
-        was_training = self.model.training
-        self.model.eval()
-        try:
+        """As the function of that name, for its model."""
+        with evaluating(self.model):
             yield
-        finally:
-            self.model.train(was_training)
 
     @property
     def end_ids(self) -> tuple[int, ...]:
@@ -121,6 +117,17 @@ class Policy:
     def _start(self) -> list[int]:
         bos = self.tokenizer.bos_token_id
         return [bos] if bos is not None and self.tokenizer("")["input_ids"][:1] == [bos] else []
+
+
+@contextmanager
+def evaluating(model: torch.nn.Module) -> Iterator[None]:
+    """Put the model in eval mode, and restore its mode afterwards."""
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)
 
 
 def resolve_device(name: str) -> torch.device:

@@ -19,6 +19,7 @@ from taosr_she.base.secret import masked_values
 from taosr_she.base.strict_yaml import dump_yaml
 from taosr_she.domain.domain import Domain
 from taosr_she.model.domain_file import save_domain
+from taosr_she.ranks.work import everywhere, local_processes, processes
 from taosr_she.recipe.card import write_card
 from taosr_she.recipe.config import Recipe
 from taosr_she.recipe.context import Context
@@ -160,11 +161,11 @@ def describe_plan(recipe: Recipe, redo: Sequence[str] = ()) -> str:
 
 
 def set_threads(threads: int) -> None:
-    """Limit torch to this number of CPU threads; 0 leaves its choice."""
+    """Limit torch to this number of CPU threads on this machine, in all processes of the run; 0 leaves its choice."""
     if threads:
         import torch
 
-        torch.set_num_threads(threads)
+        everywhere(torch.set_num_threads, [], max(1, threads // local_processes()))
 
 
 def environment(recipe: Recipe) -> dict[str, Any]:
@@ -181,6 +182,7 @@ def environment(recipe: Recipe) -> dict[str, Any]:
         "cpus": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "gpu": gpu,
+        **({"processes": processes()} if processes() > 1 else {}),
         "seed": recipe.seed,
     }
 

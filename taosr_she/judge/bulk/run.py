@@ -32,6 +32,7 @@ from taosr_she.judge.decision import WRITTEN, Decision
 from taosr_she.judge.judgement import Judgement, column_kinds, judgement_columns
 from taosr_she.judge.mode import Mode
 from taosr_she.judge.pairs import PART_PAIRS
+from taosr_she.ranks.work import processes
 
 BATCHES = 16
 """Number of batches in a part. A batch is what a kill may cost; parts are files, of which there should not be many."""
@@ -176,8 +177,9 @@ def judge_missing(
         taken = begun.reader.take(cut.length(part))
         pairs = [pair for _, pair in taken]
         rows = parts.opened(part)
-        for start in range(len(rows), len(pairs), cut.batch):
-            batch = pairs[start : start + cut.batch]
+        together = cut.batch * processes()  # a batch for each process
+        for start in range(len(rows), len(pairs), together):
+            batch = pairs[start : start + together]
             rows += parts.add(part, [judgement_columns(domain, found) for found in judge(batch)])
             count += len(batch)
             judged(count)

@@ -102,7 +102,7 @@ class DistilStage(Stage):
         update = context.progress.stage(context.name, settings.total_steps(len(examples)))
         policy = train_sft(
             policy, examples, settings, seed, context.folder,
-            lambda row: update(int(row["step"]), f"loss {row['loss']:.3f}"), soft.backward(),
+            lambda row: update(int(row["step"]), f"loss {row['loss']:.3f}"), soft.loss(),
         )  # fmt: skip
         counts = json.loads((context.folder / FACTS).read_text("utf-8"))
         return {

@@ -13,6 +13,7 @@ from taosr_she.engine.labelled import labelled_logits
 from taosr_she.engine.logprobs import chosen_logprobs
 from taosr_she.engine.precision import computing
 from taosr_she.model.label_probs import label_tokens
+from taosr_she.train.sft.loop import Loss
 
 if TYPE_CHECKING:
     from taosr_she.model.policy import Policy
@@ -58,9 +59,9 @@ class SoftExamples:
         place = len(prompt) + self._header + self._shared
         return SoftExample([*prompt, *response], tuple(target), len(prompt), place)
 
-    def backward(self) -> Any:
+    def loss(self) -> Loss:
         """The loss of these examples, for `train_sft`."""
-        return partial(soft_backward, firsts=self.firsts, temperature=self._temperature)
+        return Loss(partial(soft_backward, firsts=self.firsts, temperature=self._temperature), len)
 
 
 def softened(probabilities: Sequence[float], temperature: float) -> list[float]:
@@ -77,16 +78,16 @@ def soft_backward(
     model: Any,
     batches: Sequence[Sequence[SoftExample]],
     precision: str,
+    count: int,
     firsts: Sequence[int],
     temperature: float,
 ) -> float:
     """Add the gradient of the loss over all the batches, one batch after another; returns the loss.
 
-    It is the mean over examples of -T^2 * sum of target * log softmax(logits / T) at the label, plus the mean over
-    examples of the mean -log p of the other tokens of the response. The softmax is over the whole vocabulary: what the
-    student writes there must be a code.
+    It is the sum over examples, divided by `count`, of -T^2 * sum of target * log softmax(logits / T) at the label plus
+    the mean -log p of the other tokens of the response. The softmax is over the whole vocabulary: what the student
+    writes there must be a code.
     """
-    count = sum(map(len, batches))
     total = 0.0
     for batch in batches:
         with computing(model, precision):

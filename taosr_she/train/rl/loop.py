@@ -1,8 +1,9 @@
-"""The step-credit loop: sample groups, examine their steps, credit them, update. One device, plain PyTorch.
+"""The step-credit loop: sample groups, examine their steps, credit them, update. Plain PyTorch.
 
 Rollouts come from the current policy, so with one epoch per batch the old policy is the current one, and no extra
 forward pass is needed. Groups without signal are dropped before the update. A killed run resumes from its last state
-with the same numbers, because everything random depends only on the seed and the update number.
+with the same numbers, because everything random depends only on the seed and the update number. Under torchrun,
+sampling and gradients are split over the processes, and everything else happens here, in rank 0.
 """
 
 import logging
@@ -27,7 +28,8 @@ from taosr_she.model.adapter import trained
 from taosr_she.model.label_probs import label_position, label_tokens
 from taosr_she.model.policy import Policy, load_policy, put_adapter, save_policy, save_trained
 from taosr_she.model.sampler import sample_groups
-from taosr_she.train.rl.batch import CreditedBatch, credit_rollouts
+from taosr_she.ranks.work import add_gradients, split
+from taosr_she.train.rl.batch import CreditedBatch, Learnt, credit_rollouts, share_rows
 from taosr_she.train.rl.collapse import CollapseConfig, collapse_signs
 from taosr_she.train.rl.curriculum import Curriculum, Leg
 from taosr_she.train.rl.listener import Listener
@@ -37,6 +39,7 @@ from taosr_she.train.rl.refill import CreditedGroups, refilled
 from taosr_she.train.rl.rollout_log import write_rollouts
 from taosr_she.train.rl.schedule import balanced_pairs_for_update, learning_rate, pairs_for_update, sampling_seed
 from taosr_she.train.rl.settings import StepCreditSettings
+from taosr_she.train.rl.start_check import StartCheck
 from taosr_she.train.rl.watch import Watch
 from taosr_she.train.state import MetricsFile, as_read, load_state, rows_lead_to, save_state, saved_updates
 
@@ -67,7 +70,7 @@ def train_step_credit(
     every few updates. A `listener` is told before and after every update. `collapse` detects that too few labels are
     given, and may stop the run with a UserError.
     """
-    collapse = collapse or CollapseConfig()
+    collapse, check = collapse or CollapseConfig(), StartCheck(folder)
     legs = curriculum.legs if curriculum else [Leg(pairs, settings)]
     if settings.lora is not None:
         put_adapter(policy, settings.lora, seed, folder)
@@ -98,7 +101,9 @@ def train_step_credit(
             break
         if listener is not None:
             listener.before(update + 1)
-        row = one_update(policy, reference, domain, leg, examiner, seed, update, optimizer, folder, monitor, listener)
+        row = one_update(
+            policy, reference, domain, leg, examiner, seed, update, optimizer, folder, monitor, listener, check
+        )
         tokens += row.pop("new_tokens")
         row = as_read(row | {"tokens": tokens})
         if curriculum:
@@ -166,6 +171,7 @@ def one_update(
     folder: Path,
     monitor: Monitor | None,
     listener: Listener | None = None,
+    check: StartCheck | None = None,
 ) -> dict[str, Any]:
     """Sample, examine, credit, update once. Returns the row of metrics."""
     settings = leg.settings
@@ -195,7 +201,7 @@ def one_update(
         group["lr"] = lr
     with clock.part("update"):
         at = label_places(policy, domain, batch) if settings.loss.label_entropy else None
-        update_stats = update_policy(policy, reference, prompts, batch, settings, optimizer, at)
+        update_stats = update_policy(policy, reference, prompts, batch, settings, optimizer, at, check)
     if update % settings.keep_rollouts_every == 0 or update + 1 == settings.updates:
         write_rollouts(folder / "rollouts" / f"{update:05d}.parquet", update, batch, policy)
     # Metrics of the original batch: the refilled one is selected for signal, which would inflate reward and signal.
@@ -236,10 +242,12 @@ def update_policy(
     settings: StepCreditSettings,
     optimizer: torch.optim.Optimizer,
     at: torch.Tensor | None = None,
+    check: StartCheck | None = None,
 ) -> dict[str, float]:
     """Optimizer steps on the groups with signal. If there are none, nothing changes and the row has `loss` 0.
 
-    `at` (B,) is the position of each label, for `label_entropy`: every rollout with a label then takes part."""
+    `at` (B,) is the position of each label, for `label_entropy`: every rollout with a label then takes part. `check`
+    looks at the first of all updates."""
     rollouts = batch.rollouts
     train = batch.rows_with_signal if at is None else batch.rows_with_signal | (at >= 0)
     rows = torch.nonzero(train).flatten()
@@ -251,15 +259,22 @@ def update_policy(
     denominator = float(mask.sum()) if settings.loss.normalise == "token" else float(len(mask))
     totals: dict[str, float] = {}
     epochs = []
-    for _ in range(settings.epochs_per_batch):
+    models = [policy.model, None if reference is None else reference.model]
+    parts = share_rows(Learnt(prompts, rollouts, batch.advantages, at), rows)
+    for epoch in range(settings.epochs_per_batch):
         totals = {"loss": 0.0, "entropy": 0.0, "kl": 0.0, "clipped": 0.0, "tokens": 0.0}
-        for part in microbatches(rows, prompts, batch, settings.tokens_per_microbatch, shares(policy.model)):
-            for key, value in backward(policy, reference, prompts, batch, part, settings, denominator, at).items():
+        for found in split(learn, models, parts, settings, denominator):
+            for key, value in found.items():
                 totals[key] += value
+        add_gradients(policy.model)
         norm = torch.nn.utils.clip_grad_norm_(trained(policy.model), settings.grad_clip)
+        if check is not None and epoch == 0 and norm > 0:
+            check.before(policy, prompts, batch, rows, settings)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         epochs.append(float(norm))
+    if check is not None:
+        check.after(policy)
     return {
         "loss": totals["loss"],
         "grad_norm": epochs[-1],
@@ -269,35 +284,46 @@ def update_policy(
     }
 
 
+def learn(
+    model: Any, reference: Any, share: tuple[Learnt, torch.Tensor], settings: StepCreditSettings, denominator: float
+) -> dict[str, float]:
+    """Add the gradient of a share of the rows' part of the loss, micro-batch by micro-batch. Returns sums for the
+    metrics."""
+    learnt, rows = share
+    totals: dict[str, float] = {}
+    if not len(rows):
+        return totals
+    for part in microbatches(rows, learnt.prompts, learnt, settings.tokens_per_microbatch, shares(model)):
+        for key, value in backward(model, reference, learnt, part, settings, denominator).items():
+            totals[key] = totals.get(key, 0.0) + value
+    return totals
+
+
 def backward(
-    policy: Policy,
-    reference: Policy | None,
-    prompts: list[list[int]],
-    batch: CreditedBatch,
+    model: Any,
+    reference: Any,
+    learnt: Learnt,
     rows: torch.Tensor,
     settings: StepCreditSettings,
     denominator: float,
-    at: torch.Tensor | None = None,
 ) -> dict[str, float]:
-    """Add the gradient of these rollouts' part of the loss. Returns sums for the metrics.
-
-    `at` as in `update_policy`."""
-    device = policy.device
-    rollouts = batch.rollouts
+    """Add the gradient of these rollouts' part of the loss. Returns sums for the metrics."""
+    device = model.get_input_embeddings().weight.device
+    prompts, rollouts, at = learnt.prompts, learnt.rollouts, learnt.at
     length = int(rollouts.mask[rows].sum(dim=1).max())
     ids = rollouts.ids[rows, :length].to(device)
     mask = rollouts.mask[rows, :length].to(device)
     group = rollouts.group[rows].to(device)
     temperature = settings.sampling.temperature
-    with computing(policy.model, settings.precision):
-        logp, entropy = shared_logprobs(policy.model, prompts, group, ids, mask, temperature, with_entropy=True)
+    with computing(model, settings.precision):
+        logp, entropy = shared_logprobs(model, prompts, group, ids, mask, temperature, with_entropy=True)
         reference_logp = None
         if reference is not None:
-            with torch.no_grad(), adapter_off(reference.model):
-                reference_logp, _ = shared_logprobs(reference.model, prompts, group, ids, mask, temperature)
+            with torch.no_grad(), adapter_off(reference):
+                reference_logp, _ = shared_logprobs(reference, prompts, group, ids, mask, temperature)
     on_policy = settings.epochs_per_batch == 1
     assert entropy is not None
-    advantages = batch.advantages[rows, :length].to(device)
+    advantages = learnt.advantages[rows, :length].to(device)
     if at is not None:
         weight = settings.loss.label_entropy
         advantages = advantages + entropy_bonus(logp.detach(), entropy, at[rows].to(device), weight)
@@ -329,7 +355,7 @@ def label_places(policy: Policy, domain: Domain, batch: CreditedBatch) -> torch.
 
 
 def microbatches(
-    rows: torch.Tensor, prompts: list[list[int]], batch: CreditedBatch, budget: int, shared: bool = True
+    rows: torch.Tensor, prompts: list[list[int]], batch: CreditedBatch | Learnt, budget: int, shared: bool = True
 ) -> list[torch.Tensor]:
     """Split rows into parts whose padded size is within the token budget; rows of similar length go together.
 

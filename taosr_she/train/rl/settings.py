@@ -12,7 +12,7 @@ from taosr_she.model.sampling import Sampling
 
 
 class StepCreditSettings(Strict):
-    """Reinforcement learning with credit on steps, on one device."""
+    """Reinforcement learning with credit on steps."""
 
     later: ClassVar[dict[str, Any]] = {"balance": False, "outcome_by": "label", "lora": None}
     updates: int = Field(default=100, gt=0)
@@ -50,7 +50,7 @@ class StepCreditSettings(Strict):
     tokens_per_microbatch: int = Field(default=16384, gt=0)
     """Token budget of one forward and backward pass, including prompts and padding. Lower it if memory runs out."""
     sample_rows: int = Field(default=512, gt=0)
-    """Maximum number of rollouts that are generated at the same time."""
+    """Maximum number of rollouts that a process generates at the same time."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """`bfloat16` is autocast over float32 weights. `auto` uses it on a GPU and, for models with at least 5 million
     weights, on a CPU that multiplies bfloat16 (avx512_bf16, amx_bf16)."""

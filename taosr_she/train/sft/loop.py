@@ -1,16 +1,17 @@
-"""SFT on our own packed pass: plain PyTorch on one device, with logits only for the tokens that are trained on.
+"""SFT on our own packed pass: plain PyTorch, with logits only for the tokens that are trained on.
 
 The loss of a step is the mean over all its labelled tokens, however they are spread over batches. Dropout is off, as in
 the step-credit loop, but for that of an adapter. Everything follows from the seed and the step, so a killed run resumes
-with the same numbers.
+with the same numbers. Under torchrun, the examples of a step are split over the processes.
 """
 
 import logging
 import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
@@ -20,6 +21,7 @@ from taosr_she.engine.lora import adapter_dropout
 from taosr_she.engine.precision import computing
 from taosr_she.model.example import IGNORE, Example
 from taosr_she.model.policy import Policy
+from taosr_she.ranks.work import add_gradients, deal, rank, split
 from taosr_she.train.sft.order import batch_order
 from taosr_she.train.sft.settings import SFTSettings
 from taosr_she.train.state import MetricsFile, load_state, rows_lead_to, save_state, saved_updates
@@ -28,10 +30,15 @@ METRICS = "metrics.jsonl"
 log = logging.getLogger(__name__)
 
 
-class Backward(Protocol):
-    """Adds the gradient of the loss over all the batches, one batch after another, and returns the loss."""
+@dataclass(frozen=True)
+class Loss:
+    """A loss that is a mean, over the tokens or the examples of a step."""
 
-    def __call__(self, model: Any, batches: Sequence[Sequence[Any]], precision: str) -> float: ...
+    backward: Callable[..., float]
+    """`backward(model, batches, precision, count)` adds the gradient of the batches, one after another, and returns
+    their loss; `count` is what the sum is divided by."""
+    count: Callable[[Sequence[Any]], int]
+    """Number of tokens or examples that the mean is over."""
 
 
 def train_by_own_pass(
@@ -41,11 +48,11 @@ def train_by_own_pass(
     seed: int,
     folder: Path,
     on_step: Callable[[dict[str, float]], None] | None,
-    learn: Backward | None = None,
+    loss_of: Loss | None = None,
 ) -> None:
     """Train `policy.model` in place; writes `metrics.jsonl` and, every `save_every` steps, `state.pt`.
 
-    `learn` replaces the loss on labels, `backward`, for examples of another kind, which have `ids`."""
+    `loss_of` replaces the loss on labels, for examples of another kind, which have `ids`."""
     model = policy.model.eval()
     optimizer = make_optimizer(model, settings)
     finished, saved = 0, saved_updates(folder)
@@ -62,8 +69,7 @@ def train_by_own_pass(
         for group in optimizer.param_groups:
             group["lr"] = rate
         chosen = [examples[i] for i in order[step * size : (step + 1) * size]]
-        with adapter_dropout(model, seed * 1_000_003 + step):
-            loss = one_step(model, chosen, settings, optimizer, learn)
+        loss = one_step(model, chosen, settings, optimizer, loss_of or ON_LABELS, seed * 1_000_003 + step)
         if not math.isfinite(loss):
             raise UserError(f"SFT: the loss is {loss} at step {step + 1}: lower 'learning_rate'")
         row = {"step": step + 1, "loss": loss, "lr": rate, "seconds": round(time.monotonic() - zero, 3)}
@@ -81,24 +87,48 @@ def one_step(
     examples: Sequence[Any],
     settings: SFTSettings,
     optimizer: torch.optim.Optimizer,
-    learn: Backward | None = None,
+    loss_of: Loss | None = None,
+    drawn_by: int = 0,
 ) -> float:
-    """One optimizer step on all the examples, `batch_size` of them at a time; returns their loss before the step.
+    """One optimizer step on all the examples, `batch_size` of them at a time in each process; returns their loss before
+    the step. The adapter's dropout is drawn by `drawn_by` and the number of the process.
 
     If the loss is not finite, the caller ends the training.
     """
-    size = settings.batch_size
-    batches = [examples[i : i + size] for i in range(0, len(examples), size)]
-    loss = (learn or backward)(model, batches, settings.precision)
+    loss_of = loss_of or ON_LABELS
+    count = loss_of.count(examples)
+    options = (loss_of.backward, settings.batch_size, settings.precision, count, drawn_by)
+    loss = sum(split(_learn, [model], deal(examples), *options))
+    add_gradients(model)
     torch.nn.utils.clip_grad_norm_(model.parameters(), settings.grad_clip)
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     return loss
 
 
-def backward(model: Any, batches: Sequence[Sequence[Example]], precision: str) -> float:
-    """Add the gradient of the mean over all labelled tokens of the batches, one batch after another; returns it."""
-    count = sum(label != IGNORE for batch in batches for e in batch for label in e.labels[1:])
+def _learn(
+    model: Any,
+    examples: Sequence[Any],
+    backward: Callable[..., float],
+    size: int,
+    precision: str,
+    count: int,
+    drawn_by: int,
+) -> float:
+    """Add the gradient of some of the examples of a step."""
+    batches = [examples[i : i + size] for i in range(0, len(examples), size)]
+    with adapter_dropout(model, drawn_by + (rank() << 40)):
+        return backward(model, batches, precision, count)
+
+
+def labelled_tokens(examples: Sequence[Example]) -> int:
+    """Number of tokens that the examples teach."""
+    return sum(label != IGNORE for e in examples for label in e.labels[1:])
+
+
+def backward(model: Any, batches: Sequence[Sequence[Example]], precision: str, count: int) -> float:
+    """Add the gradient of the sum over all labelled tokens of the batches, divided by `count`, one batch after another;
+    returns it."""
     total = 0.0
     for batch in batches:
         read = [e for e in batch if any(label != IGNORE for label in e.labels[1:])]
@@ -113,6 +143,10 @@ def backward(model: Any, batches: Sequence[Sequence[Example]], precision: str) -
         loss.backward()
         total += float(loss.detach())
     return total
+
+
+ON_LABELS = Loss(backward, labelled_tokens)
+"""The mean of -log p over all labelled tokens."""
 
 
 def make_optimizer(model: torch.nn.Module, settings: SFTSettings) -> torch.optim.Optimizer:

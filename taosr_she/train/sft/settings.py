@@ -14,14 +14,14 @@ class SFTSettings(TrainerSettings):
 
     later: ClassVar[dict[str, Any]] = {"engine": "trl", "lora": None}
     engine: Literal["own", "trl"] = "own"
-    """`own`: packed batches on one device, with logits only for the trained tokens, without dropout. `trl`: TRL's
+    """`own`: packed batches, with logits only for the trained tokens, without dropout. `trl`: TRL's
     SFTTrainer, which is slower and can recompute activations."""
     epochs: int = Field(default=3, gt=0)
     """Number of passes over the demonstrations."""
     batch_size: int = Field(default=32, gt=0)
-    """Number of examples in one forward and backward pass; lower it if memory runs out."""
+    """Number of examples in one forward and backward pass of a process; lower it if memory runs out."""
     accumulate: int = Field(default=1, gt=0)
-    """Number of batches summed into one optimizer step."""
+    """Number of batches summed into one optimizer step, in all processes together."""
     learning_rate: float = Field(default=1e-3, gt=0)
     """Peak learning rate of AdamW. A pretrained model needs a much lower one: about 1e-5."""
     lr_schedule: Literal["cosine", "linear", "constant"] = "cosine"

@@ -15,7 +15,7 @@ from taosr_she.train.sft.settings import SFTSettings
 
 if TYPE_CHECKING:
     from taosr_she.model.policy import Policy
-    from taosr_she.train.sft.loop import Backward
+    from taosr_she.train.sft.loop import Loss
 
 FACTS = "sft.json"
 """File in a stage's folder: identity of the training, numbers of examples and steps, and whether it is finished."""
@@ -28,11 +28,11 @@ def train_sft(
     seed: int,
     folder: Path,
     on_step: Callable[[dict[str, float]], None] | None = None,
-    learn: "Backward | None" = None,
+    loss_of: "Loss | None" = None,
 ) -> "Policy":
     """Train `policy.model`, or with `settings.lora` an adapter on it, in place on the labels of `examples`.
 
-    Examples are `Example`s; with another loss, `learn`, anything with `ids` and `labels`, on our own engine.
+    Examples are `Example`s; with another loss, `loss_of`, anything with `ids` and `labels`, on our own engine.
 
     Writes `folder/metrics.jsonl` (one row per step: `step, loss, lr, seconds`), `folder/checkpoint` (a Hugging Face
     model folder) and `folder/sft.json` (counts). If it is called again after a kill, with the same arguments and the
@@ -78,7 +78,7 @@ def train_sft(
         (folder / STATE).unlink(missing_ok=True)
         folder.mkdir(parents=True, exist_ok=True)
         write_json(facts_path, {**facts, "finished": False})
-    train = partial(train_by_own_pass, learn=learn) if settings.engine == "own" else train_by_trl
+    train = partial(train_by_own_pass, loss_of=loss_of) if settings.engine == "own" else train_by_trl
     if settings.lora is not None:
         put_adapter(policy, settings.lora, seed, folder)
     train(policy, kept, settings, seed, folder, on_step)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from taosr_she.base.errors import UserError, disk_errors
+from taosr_she.ranks.work import processes
 from taosr_she.train.settings import TrainerSettings
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ def arguments(
         # TRL 1.16 itself sets the old name of this option, whose renaming transformers 5.23 announces.
         warnings.filterwarnings("ignore", "`gradient_checkpointing` is deprecated", FutureWarning)
         config = kind(**(shared | own))
+    if processes() > 1:
+        config._n_gpu = min(config.n_gpu, 1)  # the other GPUs belong to the other processes of the run
     if config.n_gpu > 1:
         raise UserError(f"{what}: training uses one GPU, but several are visible: set CUDA_VISIBLE_DEVICES=0")
     return config

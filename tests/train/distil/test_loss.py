@@ -74,7 +74,7 @@ def test_loss_and_gradient_are_those_of_the_formula(
     """Whether in one batch or in several."""
     model, examples = make_policy(architecture).model, rows()
     batches = [examples[i : i + size] for i in range(0, len(examples), size)]
-    found = soft_backward(model, batches, "float32", FIRSTS, temperature)
+    found = soft_backward(model, batches, "float32", sum(map(len, batches)), FIRSTS, temperature)
     ours = [p.grad for p in model.parameters()]
     model.zero_grad(set_to_none=True)
     expected = by_hand(model, examples, FIRSTS, temperature)
@@ -118,7 +118,7 @@ def trained(folder: Path, settings: DistilSettings) -> Policy:
     policy = student()
     soft = SoftExamples(policy, DOMAIN, settings.temperature, settings.human)
     examples = [soft.example(policy.encode_prompt(DOMAIN, p), teacher(p), p.label) for p in PAIRS]
-    return train_sft(policy, examples, settings, 1, folder, learn=soft.backward())
+    return train_sft(policy, examples, settings, 1, folder, loss_of=soft.loss())
 
 
 @pytest.mark.parametrize("temperature", [1.0, 2.0])

@@ -10,7 +10,7 @@ import torch
 
 from taosr_she.model.example import IGNORE, Example, answer
 from taosr_she.model.policy import Policy
-from taosr_she.train.sft.loop import backward, learning_rate
+from taosr_she.train.sft.loop import backward, labelled_tokens, learning_rate
 from taosr_she.train.sft.settings import SFTSettings
 from taosr_she.train.sft.train import train_sft
 
@@ -42,7 +42,8 @@ def test_loss_and_gradients_are_those_of_a_padded_forward(
 ) -> None:
     """Whether in one batch or in several: the mean runs over the tokens of all."""
     model, chosen = make_policy(architecture).model, examples()
-    found = backward(model, [chosen[i : i + size] for i in range(0, len(chosen), size)], "float32")
+    batches = [chosen[i : i + size] for i in range(0, len(chosen), size)]
+    found = backward(model, batches, "float32", labelled_tokens(chosen))
     ours = [p.grad for p in model.parameters()]
     model.zero_grad(set_to_none=True)
     expected = plain_loss(model, chosen)
@@ -55,7 +56,7 @@ def test_bfloat16_stays_near_float32(make_policy: Callable[..., Policy]) -> None
     model, chosen = make_policy("llama").model, examples()
     losses, gradients = [], []
     for precision in ("float32", "bfloat16"):
-        losses.append(backward(model, [chosen], precision))
+        losses.append(backward(model, [chosen], precision, labelled_tokens(chosen)))
         gradients.append(torch.cat([p.grad.flatten() for p in model.parameters()]))
         model.zero_grad(set_to_none=True)
     assert losses[1] == pytest.approx(losses[0], rel=0.02) and losses[1] != losses[0]
@@ -64,7 +65,7 @@ def test_bfloat16_stays_near_float32(make_policy: Callable[..., Policy]) -> None
 
 def test_a_batch_without_labels_changes_nothing(make_policy: Callable[..., Policy]) -> None:
     model = make_policy("llama").model
-    assert backward(model, [examples()[-1:]], "float32") == 0.0
+    assert labelled_tokens(examples()[-1:]) == 0 and backward(model, [examples()[-1:]], "float32", 0) == 0.0
     assert all(p.grad is None for p in model.parameters())
 
 
