@@ -45,7 +45,7 @@ class OnlineConfig(Strict):
     """`response`: the policies choose responses, and ask about each of their steps that nobody knows. `step`: they
     choose single steps."""
     each_update: int = Field(default=8, gt=0, le=400)
-    """Maximum number of questions in one update."""
+    """Maximum number of questions in one update; of a response with more, only the first steps are asked."""
     open: int = Field(default=64, gt=0)
     """Maximum number of questions without an answer; with as many, nothing is asked until some are answered."""
     max_age: int = Field(default=20, gt=0)

@@ -48,24 +48,23 @@ def choose_questions(
         values, asked = values[rows], asked[rows] & np.tile(each, (len(pairs), 1))
     among = Candidates([pairs[b] for b in rows], [responses[b] for b in rows], values, asked)
     found: dict[int, Item] = {}
-    here: set[tuple[str, ...]] = set()  # what is asked now
+    taken: set[tuple[str, ...]] = set()  # what is asked now
     for place, reason in choose(domain, among, config.shares, None, seed):
         b = rows[place]
         pair = pairs[b]
-        steps: list[str] = []
-        for spec, step, wanted in zip(domain.steps, responses[b].steps, asked[place], strict=True):
-            if step is None or not wanted or len(steps) == room:
-                continue
-            what = (pair.pair_id, spec.key, "" if spec.kind == "closed" else normal_text(step.text))
-            if what not in here:
-                here.add(what)
-                steps.append(spec.key)
+        new = {
+            spec.key: (pair.pair_id, spec.key, "" if spec.kind == "closed" else normal_text(step.text))
+            for spec, step, wanted in zip(domain.steps, responses[b].steps, asked[place], strict=True)
+            if step is not None and wanted
+        }
+        steps = [key for key, what in new.items() if what not in taken][: config.each_update]
+        if len(steps) > room:  # a response is asked as a whole, or later
+            break
         if steps:
+            taken |= {new[key] for key in steps}
             item = found.get(b) or _item(domain, pair, responses[b], values[place], reason)
             found[b] = replace(item, asked=tuple(k for k in domain.step_keys if k in item.asked or k in steps))
             room -= len(steps)
-        if not room:
-            break
     return list(found.values())
 
 

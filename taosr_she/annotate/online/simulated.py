@@ -35,7 +35,8 @@ class Simulated:
     def act(self, update: int, held: Held) -> Held:
         """Answer what is due before this update and take new items; `held` is what was returned the last time."""
         now: Held = {}
-        for person in self.config.people:
+        first = update % len(self.config.people)  # they take turns in coming first
+        for person in (*self.config.people[first:], *self.config.people[:first]):
             mine = {int(number): since for number, since in held.get(person.name, {}).items()}
             items = self.desk.read(lambda connection, mine=mine: load_items(self.desk, connection, mine))  # type: ignore[misc]
             for number, item in items.items():
