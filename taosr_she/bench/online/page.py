@@ -6,7 +6,7 @@ from typing import Any
 
 from taosr_she.base.errors import UserError
 from taosr_she.base.files import write_text
-from taosr_she.bench.online.settings import METRICS, PLAIN, TITLES
+from taosr_she.bench.online.settings import CHOSEN, METRICS, PLAIN, TITLES
 
 BEGIN = "<!-- from online.json: begin -->"
 END = "<!-- from online.json: end -->"
@@ -26,7 +26,7 @@ def write_page(results: dict[str, Any], page: Path) -> None:
     head = (
         f"Produced by `{results['command']}` (taosr_she {results['version']}, {results['machine']}). Means over seeds "
         "with 95% intervals (Student's t); differences are paired by seed. Share of test pairs with all steps right, "
-        "and F1 in percent."
+        f"and F1 in percent. The rule that was chosen on the development seed: {TITLES[CHOSEN]}."
     )
     body = "\n\n".join([head, table_text(results["table"]), differences_text(results["differences"])])
     write_text(page, f"{before}{BEGIN}\n\n{body}\n\n{END}{after}")
