@@ -21,7 +21,8 @@ from taosr_she.commands.say import said_when_stopped
 from taosr_she.commands.select import select
 from taosr_she.commands.serve import serve
 from taosr_she.commands.version import versions
-from taosr_she.ranks.launch import joined, only_one
+from taosr_she.ranks.group import Lost
+from taosr_she.ranks.launch import joined, leave, only_one
 
 app = typer.Typer(
     name="taosr-she", help="Step-examined relevance: train and measure models that judge query-product pairs in steps.",
@@ -104,6 +105,8 @@ def main() -> None:
             code = app(prog_name="taosr-she", standalone_mode=False)
     except UsageError as error:
         raise SystemExit(_say(_usage(error), 2)) from None
+    except Lost as error:
+        leave(_say(str(error), 2))
     except UserError as error:
         raise SystemExit(_say(str(error), 2)) from None
     except OSError as error:

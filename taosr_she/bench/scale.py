@@ -36,8 +36,10 @@ FIGURES = {
     "response": Figure(69, "tokens", "measured", "the demo's responses in SmolLM2's tokens (docs/serving.md)"),
     "bytes in": Figure(271, "bytes", "measured", "a pair of the demo's test.jsonl"),
     "bytes out": Figure(218, "bytes", "measured", "a judgement with steps in Parquet, same pairs"),
-    "prompt": Figure(860e-6, "s", "measured", "CPU time to write and tokenise a prompt with its rules, one core"),
+    "prompt": Figure(92e-6, "s", "measured", "CPU time of a prompt, rules tokenised once (docs/scale.md), one core"),
     "record": Figure(26e-6, "s", "measured", "CPU time to make a judgement and its columns, one core"),
+    "read": Figure(92e-6, "s", "measured", "CPU time to read and check a row, which `judge` does twice, one core"),
+    "sent": Figure(24e-6, "s", "measured", "CPU time to pickle a pair and a judgement to another process, one core"),
     # One core, models of a million weights, prompts of 23 tokens
     "core, reasons": Figure(326, "pairs/s", "measured", "tiny reasoner (docs/label-mode.md)"),
     "core, student": Figure(1134, "pairs/s", "measured", "tiny student, mode label (docs/label-mode.md)"),
@@ -121,8 +123,8 @@ def bandwidth_share() -> float:
 
 
 def judging(shape: Shape, reasons: bool, rows: int = 256) -> dict[str, float]:
-    """A judgement on one H100: operations, bytes that decoding reads, seconds, and seconds if one core beside the GPU
-    prepares and records it."""
+    """A judgement on one H100: operations, bytes that decoding reads, seconds of the GPU, and seconds of a process that
+    also reads, prepares and records it, one after the other, as ours does."""
     own, rules, response = value("pair"), value("rules"), value("response")
     operations = shape.operations(own, rules, 1)
     seconds = operations / (value("rate") * value("share"))
@@ -132,8 +134,8 @@ def judging(shape: Shape, reasons: bool, rows: int = 256) -> dict[str, float]:
         step = 2 * shape.weights + (rules + rows * (own + response / 2)) * shape.kept
         read = step * response / rows
         seconds += read / (value("bandwidth") * bandwidth_share())
-    fed = max(seconds, value("prompt") + value("record"))
-    return {"operations": operations, "bytes": read, "seconds": seconds, "with one core": fed}
+    job = seconds + value("read") + value("prompt") + value("record")
+    return {"operations": operations, "bytes": read, "seconds": seconds, "job": job}
 
 
 def training(gpus: int) -> dict[str, float]:
@@ -182,10 +184,12 @@ def measure_scale(console: Console, out: Path) -> None:
 
 def limits(ways: dict[str, dict[str, float]]) -> dict[str, float]:
     """Where one part can no longer keep up with the others."""
-    label = ways["Qwen3-0.6B's shape, mode label (a student)"]["seconds"]
+    label, reasons = (ways[f"Qwen3-0.6B's shape, {how}"] for how in ("mode label (a student)", "with reasons"))
+    lead = value("read") + value("sent") + value("record")
+    each = value("prompt")
     return {
-        "cores that prepare prompts for one GPU in mode label (0.6B)": value("prompt") / label,
-        "GPUs for which one process can record judgements in mode label (0.6B)": label / value("record"),
+        "GPUs for which rank 0 can read and record, mode label, 0.6B": (label["seconds"] + each) / lead,
+        "the same with reasons": (reasons["seconds"] + each) / lead,
         "weights of a model that rank 0 can train whole": value("memory") * 0.8 / 16,
         "weights of a model that a GPU can hold beside an adapter": value("memory") * 0.8 / 4,
         "hours between failures of 1,000 GPUs": value("between failures") / 1000,
@@ -203,15 +207,15 @@ def tables(result: dict[str, Any]) -> str:
         hours = BILLION / rate / HOUR
         lines.append(f"| {name} | {rate:,.0f} | {hours:,.0f} | {span(hours / 1000)} |")
     lines += [
-        "", "A judgement and a billion pairs on H100s (derived); the hours are with one core beside each GPU:", "",
-        "| | operations | bytes read in decoding | pairs/s of a GPU | with one core | GPU hours | "
+        "", "A judgement and a billion pairs on H100s (derived); the hours are with one job for each GPU:", "",
+        "| | operations | bytes read in decoding | pairs/s of a GPU | of a job | GPU hours | "
         + " | ".join(f"{n:,} GPU{'s' * (n > 1)}" for n in SIZES) + " |",
         "| --- |" + " ---: |" * (5 + len(SIZES)),
     ]  # fmt: skip
     for name, way in result["judging"].items():
-        hours = BILLION * way["with one core"] / HOUR
+        hours = BILLION * way["job"] / HOUR
         read = f"{way['bytes']:.2g}" if way["bytes"] else "–"
-        rates = " | ".join(f"{1 / way[key]:,.0f}" for key in ("seconds", "with one core"))
+        rates = " | ".join(f"{1 / way[key]:,.0f}" for key in ("seconds", "job"))
         times = " | ".join(span(hours / n) for n in SIZES)
         lines.append(f"| {name} | {way['operations']:.2g} | {read} | {rates} | {hours:,.0f} | {times} |")
     lines += [

@@ -17,6 +17,7 @@ from taosr_she.engine.speedups import speedups
 from taosr_she.judge.decision import WRITTEN, Decision
 from taosr_she.judge.judgement import Judgement, judgement, label_judgement, refusal
 from taosr_she.judge.mode import Mode, check_mode
+from taosr_she.model.head import Head
 from taosr_she.model.label_probs import label_distribution, label_tokens, read_labels
 from taosr_she.model.policy import Policy
 from taosr_she.model.responses import parse_rollouts, pieces
@@ -69,10 +70,9 @@ def judge_pairs(
     if written is not None or processes() == 1:
         return _judged(policy, domain, pairs, sampling, batch_rows, seed, decision, mode, written)
     started = time.perf_counter()
-    for pair in pairs[:1]:
-        policy.encode_prompt(domain, pair)  # here it is checked that the tokenizer carries domain and pair
     shares = cut(list(enumerate(pairs)))
-    kept, options = [policy.model, policy.tokenizer, domain], (sampling, batch_rows, seed, decision, mode)
+    kept = [policy.model, policy.tokenizer, domain]
+    options = (policy.head(domain), sampling, batch_rows, seed, decision, mode)
     found = [judgement for share in split(_share, kept, shares, *options) for judgement in share]
     return Judged(found, time.perf_counter() - started)
 
@@ -82,6 +82,7 @@ def _share(
     tokenizer: Any,
     domain: Domain,
     share: Sequence[tuple[int, Pair]],
+    head: Head | None,
     sampling: Sampling,
     batch_rows: int,
     seed: int,
@@ -89,7 +90,7 @@ def _share(
     mode: Mode,
 ) -> list[Judgement]:
     """The judgements of pairs with their numbers, which decide about the random numbers."""
-    policy = Policy(model, tokenizer, model.get_input_embeddings().weight.device, domain, _checked=[domain])
+    policy = Policy(model, tokenizer, model.get_input_embeddings().weight.device, domain, heads=[(domain, head)])
     numbers, pairs = [number for number, _ in share], [pair for _, pair in share]
     return _judged(policy, domain, pairs, sampling, batch_rows, seed, decision, mode, None, numbers).judgements
 

@@ -1,9 +1,9 @@
 """The language model: loading any Hugging Face causal LM, building the tiny embedded one, sampling and scoring.
 
-`policy` combines model and tokenizer and turns pairs into token ids (`chat` through a chat template). `domain_file`
-saves the domain with the weights. `tiny` builds a small model and its tokenizer from the run's own text. Unusable
-models are refused before the work starts: `folder` checks the files, `loading` loads them, `carries` checks what a
-tokenizer loses, `batches` whether a model can run rows in a batch.
+`policy` combines model and tokenizer and turns pairs into token ids (`chat` through a chat template, `head` without
+tokenising the rules again). `domain_file` saves the domain with the weights. `tiny` builds a small model and its
+tokenizer from the run's own text. Unusable models are refused before the work starts: `folder` checks the files,
+`loading` loads them, `carries` checks what a tokenizer loses, `batches` whether a model can run rows in a batch.
 
 `names` lists the pretrained models that have a name here and `fetch` downloads them. `gguf_head` reads the header of a
 GGUF file, `gguf_import` converts the file to a model folder.

@@ -12,7 +12,7 @@ import torch
 from taosr_she.base.errors import UserError
 from taosr_she.base.files import replacing_folder
 from taosr_she.domain.domain import Domain
-from taosr_she.domain.pair import Pair
+from taosr_she.domain.pair import Pair, Product
 from taosr_she.domain.prompt import render_pair, render_prompt, render_system
 from taosr_she.engine.lora import has_adapter
 from taosr_she.engine.precision import count_weights, in_bfloat16
@@ -21,6 +21,7 @@ from taosr_she.model.carries import check_carries
 from taosr_she.model.chat import Chat
 from taosr_she.model.domain_file import save_domain, saved_domain
 from taosr_she.model.folder import base_of, is_adapter
+from taosr_she.model.head import PROBES, Head, find_head
 from taosr_she.model.loading import load_parts, load_tokenizer, no_progress_bars
 from taosr_she.model.lora import LoraConfig
 
@@ -34,7 +35,8 @@ class Policy:
     device: torch.device
     domain: Domain | None = None  # the domain it was trained for; None if unknown
     source: str | None = None  # folder or hub name of its weights; None if they were made here
-    _checked: list[Domain] = field(default_factory=list, repr=False, compare=False)  # their responses come through
+    heads: list[tuple[Domain, Head | None]] = field(default_factory=list, repr=False, compare=False)
+    """Domains whose responses and pairs the tokenizer carries, with the head of their prompts."""
 
     def to(self, device: str) -> "Policy":
         """This policy, moved to `device` ("auto": the GPU if there is one)."""
@@ -79,18 +81,31 @@ class Policy:
         Raises UserError if the tokenizer or its chat template does not preserve the domain's responses or the pair,
         which is checked once for each domain.
         """
-        if not any(domain is known for known in self._checked):
-            check_carries(self, domain, partial(self._prompt, domain))
-            self._checked.append(domain)
-        return self._prompt(domain, pair)
+        return self._prompt(domain, pair, self.head(domain))
+
+    def head(self, domain: Domain) -> Head | None:
+        """What all prompts of the domain begin with. Raises UserError as `encode_prompt`."""
+        for known, head in self.heads:
+            if known is domain:
+                return head
+        check_carries(self, domain, partial(self._prompt, domain))
+        probes = [Pair("probe", "probe", query, Product(title=query[::-1])) for query in PROBES]
+        self.heads.append((domain, find_head(self.tokenizer, [self._text(domain, pair) for pair in probes])))
+        return self.heads[-1][1]
 
     def encode_response(self, text: str) -> list[int]:
         """Token ids of a response and the end token. Names of special tokens in the text are encoded as plain text."""
         return [*self._encode(text, split_special_tokens=True), self.tokenizer.eos_token_id]
 
-    def _prompt(self, domain: Domain, pair: Pair) -> list[int]:
+    def _prompt(self, domain: Domain, pair: Pair, head: Head | None = None) -> list[int]:
+        text, start = self._text(domain, pair), [] if self.tokenizer.chat_template else self._start
+        if head is None or not text.startswith(head.text):
+            return start + self._encode(text)
+        return start + head.ids + self._encode(text[len(head.text) :])
+
+    def _text(self, domain: Domain, pair: Pair) -> str:
         if not self.tokenizer.chat_template:
-            return self._start + self._encode(render_prompt(domain, pair, self._control_strings))
+            return render_prompt(domain, pair, self._control_strings)
         system, user = render_system(domain), render_pair(domain, pair, self._control_strings)
         if not system:
             turns = [("user", user)]
@@ -98,7 +113,7 @@ class Policy:
             turns = [("system", system), ("user", user)]
         else:
             turns = [("user", f"{system}\n\n{user}")]
-        return self._encode(self._chat.text(turns))
+        return self._chat.text(turns)
 
     def _encode(self, text: str, **options: bool) -> list[int]:
         ids: list[int] = self.tokenizer(text, add_special_tokens=False, verbose=False, **options)["input_ids"]

@@ -6,10 +6,13 @@ processes that do not run them.
 
 import os
 import pickle
+import socket
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from multiprocessing.connection import Client, Connection, Listener
 from typing import TYPE_CHECKING, Any
 
 from taosr_she.base.errors import UserError
@@ -20,8 +23,6 @@ if TYPE_CHECKING:
 HANGS = timedelta(hours=2)
 """How long a process waits for one that is at work. One that has ended is noticed at once, because its connections
 close; this bound is for one that hangs, or whose machine has lost its network."""
-IDLE = timedelta(days=365)
-"""How long a process waits for its next share."""
 BUCKET = 1 << 24
 """Number of values that are sent at a time."""
 ENDED = "ended"
@@ -56,7 +57,12 @@ def launched(environment: Mapping[str, str] = os.environ) -> Launched | None:
 
 
 class Group:
-    """This process and its connections to the others. Every method blocks until its message has gone through."""
+    """This process and its connections to the others. Every method blocks until its message has gone through.
+
+    Messages go through a plain connection between rank 0 and each other process, whose end is noticed whatever the two
+    are doing. Tensors go through gloo or NCCL, which may wait for ever for a process that was killed at the wrong
+    moment, so those connections are watched meanwhile.
+    """
 
     def __init__(self, who: Launched) -> None:
         """Connect to all other processes of the run, which must do the same."""
@@ -67,26 +73,36 @@ class Group:
         self._store, _, _ = next(rendezvous("env://"))
         self._host: Any = ProcessGroupGloo(PrefixStore("host", self._store), self.rank, self.size, HANGS)
         self._gpu: Any = None
+        self._others = self._connect()
+
+    def _connect(self) -> dict[int, Connection]:
+        """Rank 0: a connection to each other process; any other: one to rank 0."""
+        if self.rank:
+            port, key = self._store.get("lead").decode().split()
+            mine = Client((os.environ["MASTER_ADDR"], int(port)), authkey=bytes.fromhex(key))
+            mine.send_bytes(str(self.rank).encode())
+            return {0: mine}
+        key = os.urandom(32)
+        with Listener(("0.0.0.0", 0), backlog=self.size, authkey=key) as door:
+            self._store.set("lead", f"{door.address[1]} {key.hex()}")
+            came = [door.accept() for _ in range(1, self.size)]
+        return {int(connection.recv_bytes()): connection for connection in came}
 
     def send(self, message: Any, rank: int) -> None:
         """Send any object that can be pickled. Raises Lost if that process has ended."""
-        import torch
+        try:
+            self._others[rank].send_bytes(pickle.dumps(message, protocol=5))
+        except OSError as error:
+            raise self._lost(rank) from error
 
-        data = torch.frombuffer(bytearray(pickle.dumps(message, protocol=5)), dtype=torch.uint8)
-        with self._noticing(rank):
-            self._host.send([torch.tensor([len(data)])], rank, 0).wait()
-            self._host.send([data], rank, 0).wait()
-
-    def receive(self, rank: int, wait: timedelta = HANGS) -> Any:
-        """The next message from that process. Raises Lost if it has ended, or says nothing for so long."""
-        import torch
-
-        length = torch.zeros(1, dtype=torch.long)
-        with self._noticing(rank):
-            self._host.recv([length], rank, 0).wait(wait)
-            data = torch.empty(int(length), dtype=torch.uint8)
-            self._host.recv([data], rank, 0).wait()
-        return pickle.loads(data.numpy().data)
+    def receive(self, rank: int, wait: float | None = HANGS.total_seconds()) -> Any:
+        """The next message from that process. Raises Lost if it has ended, or says nothing for so many seconds."""
+        try:
+            if not self._others[rank].poll(wait):
+                raise self._lost(rank)
+            return pickle.loads(self._others[rank].recv_bytes())
+        except (OSError, EOFError) as error:
+            raise self._lost(rank) from error
 
     def broadcast(self, tensors: Sequence["Tensor"]) -> None:
         """Overwrite these tensors with those of rank 0; all processes call it with equal shapes and types."""
@@ -95,8 +111,7 @@ class Group:
         options = BroadcastOptions()
         options.rootRank = 0
         for bucket, flat in self._buckets(tensors):
-            with self._noticing():
-                self._on(flat).broadcast([flat], options).wait()
+            self._wait(self._on(flat).broadcast([flat], options))
             if self.rank:
                 _spread(flat, bucket)
 
@@ -107,8 +122,7 @@ class Group:
         options = ReduceOptions()  # the sum is its default
         options.rootRank = 0
         for bucket, flat in self._buckets(tensors):
-            with self._noticing():
-                self._on(flat).reduce([flat], options).wait()
+            self._wait(self._on(flat).reduce([flat], options))
             if not self.rank:
                 _spread(flat, bucket)
 
@@ -136,17 +150,27 @@ class Group:
             )
         return self._gpu
 
-    @contextmanager
-    def _noticing(self, rank: int | None = None) -> Iterator[None]:
+    def _wait(self, work: Any) -> None:
+        """Wait for tensors, as long as all the processes that this one is connected to live."""
+        pause = 2e-5
         try:
-            yield
-        except RuntimeError as error:
-            who = f"process {rank}" if rank is not None else "a process"
-            kind = LeadLost if rank == 0 else Lost
-            raise kind(
-                f"{who} of the {self.size} of this run has ended or hangs; what was saved is kept: start it again, "
-                "with any number of processes"
-            ) from error
+            while not work.is_completed():
+                for rank, connection in self._others.items():
+                    if _closed(connection):
+                        raise self._lost(rank)
+                time.sleep(pause)
+                pause = min(2 * pause, 5e-3)
+            work.wait()
+        except RuntimeError as error:  # of torch
+            raise self._lost(None) from error
+
+    def _lost(self, rank: int | None) -> Lost:
+        who = "a process" if rank is None else f"process {rank}"
+        kind = LeadLost if rank == 0 else Lost
+        return kind(
+            f"{who} of the {self.size} of this run has ended or hangs; what was saved is kept: start it again, "
+            "with any number of processes"
+        )
 
     @staticmethod
     def _buckets(tensors: Sequence["Tensor"]) -> Iterator[tuple[list["Tensor"], "Tensor"]]:
@@ -171,3 +195,14 @@ def _spread(flat: "Tensor", bucket: Sequence["Tensor"]) -> None:
     with torch.no_grad():
         for tensor, values in zip(bucket, flat.split([t.numel() for t in bucket]), strict=True):
             tensor.copy_(values.view_as(tensor))
+
+
+def _closed(connection: Connection) -> bool:
+    """Whether the other end has gone; nothing is read."""
+    with socket.fromfd(connection.fileno(), socket.AF_INET, socket.SOCK_STREAM) as known:
+        try:
+            return known.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import NoReturn
 
 from taosr_she.base.errors import UserError
 from taosr_she.ranks.group import Group, Launched, LeadLost, Lost, launched
@@ -30,7 +31,7 @@ def joined() -> Iterator[None]:
     for name in OF_TORCHRUN:
         os.environ.pop(name, None)
     if who.rank:
-        raise SystemExit(_followed(group, device))
+        leave(_followed(group, device))
     from taosr_she.ranks.replicas import Sender
 
     before = signal.signal(signal.SIGTERM, _asked_to_end)
@@ -39,6 +40,13 @@ def joined() -> Iterator[None]:
             yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def leave(code: int) -> NoReturn:
+    """End this process now. torch's threads may still wait for a process that is gone, and would be waited for."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _device(who: Launched) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from taosr_she.base.errors import UserError
 from taosr_she.engine.speedups import Speedups, speedups, without
-from taosr_she.ranks.group import IDLE, Group, Lost
+from taosr_she.ranks.group import Group, Lost
 
 if TYPE_CHECKING:
     from taosr_she.ranks.replicas import Changes, Receiver, Sender
@@ -189,7 +189,7 @@ def follow(group: Group, receiver: "Receiver") -> None:
     """Work for rank 0 until it ends. Raises LeadLost if it has, and Lost if another process has."""
     token = _group.set(group)
     try:
-        while (task := group.receive(0, IDLE)) is not None:
+        while (task := group.receive(0, None)) is not None:
             if task.changes.objects or task.changes.gone:
                 awaited = _told(partial(receiver.prepare, task.changes))
                 if task.changes.objects:
