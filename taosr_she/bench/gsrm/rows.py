@@ -35,7 +35,7 @@ class Row:
     the first row of its kind that tried some."""
 
 
-RATES = tuple({"learning_rate": rate} for rate in (1e-4, 3e-4))
+RATES = tuple({"learning_rate": rate} for rate in (1e-4,))
 ROWS: dict[str, Row] = {
     SFT: Row(
         "SFT", "Learns the right reasoning of pairs whose every step people annotated; every row below starts here.",
