@@ -56,6 +56,12 @@ ROWS: dict[str, Row] = {
 }  # fmt: skip
 
 
+def tuned_as(row: str) -> str:
+    """The row whose settings this one takes: itself, or the first of its kind that tried some."""
+    kind = ROWS[row].stage["kind"]
+    return row if ROWS[row].grid else next(n for n, other in ROWS.items() if other.grid and other.stage["kind"] == kind)
+
+
 def stage_name(row: str, settings: Mapping[str, Any]) -> str:
     """The stage of a row with these settings."""
     return "_".join([row, *(f"{key}_{value:g}" for key, value in sorted(settings.items()))]).replace(".", "p")
