@@ -193,6 +193,9 @@ def gsrm(
     seed: Annotated[
         list[int] | None, typer.Option(help="Report seeds. Repeatable. Default: those of the docs.")
     ] = None,
+    row: Annotated[
+        list[str] | None, typer.Option(help="Rows beside SFT: first_error, fapo, srpo. Repeatable. Default: all.")
+    ] = None,
     workers: Annotated[
         int, typer.Option(min=1, help="Number of processes, each with one thread.", show_default="number of cores")
     ] = os.cpu_count() or 1,
@@ -201,7 +204,7 @@ def gsrm(
     from taosr_she.bench.gsrm.command import gsrm as measure_gsrm
     from taosr_she.bench.gsrm.rows import SEEDS
 
-    measure_gsrm(terminal(), out, docs, seed or SEEDS, workers)
+    measure_gsrm(terminal(), out, docs, seed or SEEDS, workers, row or [])
 
 
 def serve(

@@ -2,7 +2,7 @@
 
 import json
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import version
 from os import cpu_count
 from pathlib import Path
@@ -15,7 +15,7 @@ from taosr_she.base.errors import UserError
 from taosr_she.base.files import write_json, write_text
 from taosr_she.bench.cells import cells_of, run_cells
 from taosr_she.bench.gsrm.results import RESAMPLES, SHOWN, collect, first_error_f1
-from taosr_she.bench.gsrm.rows import DEVELOPMENT_SEED, ROWS, SFT, UPDATES, gsrm_recipe, stage_name
+from taosr_she.bench.gsrm.rows import DEVELOPMENT_SEED, ROWS, SFT, UPDATES, gsrm_recipe, stage_name, tuned_as
 from taosr_she.domain.domain import load_domain
 
 BEGIN = "<!-- from gsrm.json: begin -->"
@@ -27,18 +27,23 @@ NAMES = {
 Settings = dict[str, Any]
 
 
-def gsrm(console: Console, out: Path, docs: Path, seeds: Sequence[int], workers: int) -> None:
+def gsrm(console: Console, out: Path, docs: Path, seeds: Sequence[int], workers: int, only: Sequence[str] = ()) -> None:
     """Run what is missing under `out`, then write `docs/results/gsrm.json` and the table in `docs/examination.md`."""
 
     def say(line: str) -> None:
         console.print(line, highlight=False, soft_wrap=True)
 
+    if unknown := sorted(set(only) - set(ROWS)):
+        raise UserError(f"--row {unknown[0]}: expected one of {', '.join(ROWS)}")
     page = docs / "examination.md"
     check_page(page)
+    tuned: dict[str, Settings] = {}
     chosen: dict[str, Settings] = {}
-    for name, row in ROWS.items():
-        alike = [other for other in chosen if ROWS[other].stage["kind"] == row.stage["kind"]]
-        chosen[name] = _choose(name, chosen.get(SFT), out, workers, say) if row.grid else chosen[alike[0]]
+    for name in [name for name in ROWS if not only or name in (SFT, *only)]:
+        alike = tuned_as(name)
+        if alike not in tuned:
+            tuned[alike] = _choose(alike, chosen.get(SFT), out, workers, say)
+        chosen[name] = tuned[alike]
     recipes = {
         seed: gsrm_recipe(seed, {row: [settings] for row, settings in chosen.items()}, chosen[SFT], out)
         for seed in seeds
@@ -54,10 +59,10 @@ def gsrm(console: Console, out: Path, docs: Path, seeds: Sequence[int], workers:
         for row, settings in chosen.items()
     }
     results = {
-        "command": "taosr-she bench gsrm",
+        "command": " ".join(["taosr-she bench gsrm", *(f"--row {name}" for name in only)]),
         "versions": {"taosr_she": __version__, **{n: version(n) for n in ("torch", "transformers")}},
         "machine": f"{platform.machine()}, {cpu_count()} cores", "seeds": list(seeds), "resamples": RESAMPLES,
-        "development_seed": DEVELOPMENT_SEED, "chosen": chosen, "tried": _tried(out),
+        "development_seed": DEVELOPMENT_SEED, "chosen": chosen, "tried": _tried(out, tuned),
         "rows": collect(folders, load_domain("taobao").step_keys),
     }  # fmt: skip
     (docs / "results").mkdir(parents=True, exist_ok=True)
@@ -116,13 +121,12 @@ def _choose(row: str, start: Settings | None, out: Path, workers: int, say: Call
     return best
 
 
-def _tried(out: Path) -> dict[str, list[dict[str, Any]]]:
+def _tried(out: Path, rows: Iterable[str]) -> dict[str, list[dict[str, Any]]]:
     """Row -> every setting that was tried for it on the development seed, with its first-error F1."""
     keys = load_domain("taobao").step_keys
     return {
-        name: [{"settings": s, SHOWN[0]: first_error_f1(_stage(out, name, s), keys)} for s in row.grid]
-        for name, row in ROWS.items()
-        if row.grid
+        name: [{"settings": s, SHOWN[0]: first_error_f1(_stage(out, name, s), keys)} for s in ROWS[name].grid]
+        for name in rows
     }
 
 

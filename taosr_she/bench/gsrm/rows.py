@@ -35,7 +35,7 @@ class Row:
     the first row of its kind that tried some."""
 
 
-RATES = tuple({"learning_rate": rate} for rate in (1e-4, 3e-4))
+RATES = tuple({"learning_rate": rate} for rate in (1e-4,))
 ROWS: dict[str, Row] = {
     SFT: Row(
         "SFT", "Learns the right reasoning of pairs whose every step people annotated; every row below starts here.",
@@ -54,6 +54,12 @@ ROWS: dict[str, Row] = {
         {"kind": "gsrm_rl", "reward": "first_error", "credit": {"rule": "srpo"}},
     ),
 }  # fmt: skip
+
+
+def tuned_as(row: str) -> str:
+    """The row whose settings this one takes: itself, or the first of its kind that tried some."""
+    kind = ROWS[row].stage["kind"]
+    return row if ROWS[row].grid else next(n for n, other in ROWS.items() if other.grid and other.stage["kind"] == kind)
 
 
 def stage_name(row: str, settings: Mapping[str, Any]) -> str:
