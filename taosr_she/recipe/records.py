@@ -21,6 +21,7 @@ KNOWN = (
     "demonstration.jsonl", "training.jsonl", "development.jsonl", "test.jsonl", "demonstrations.jsonl",
     "annotations.jsonl", "probe.jsonl", "held_out.jsonl", "truth.jsonl", "quarantine.jsonl",
     "sft.json", "trainer", "state.pt", "reference", "base", "merged", "rollouts", "teacher", "watch.jsonl",
+    "start_check.json",
     "examiners.json", "selected.jsonl", "dropped.jsonl", "selection.json", "selection.md", "results.json",
     "predictions-*.jsonl",
     ".DS_Store", ".nfs*",
