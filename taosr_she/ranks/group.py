@@ -33,10 +33,6 @@ class Lost(UserError):
     """Another process of the run has ended."""
 
 
-class LeadLost(Lost):
-    """Rank 0 has ended."""
-
-
 @dataclass(frozen=True)
 class Launched:
     """What torchrun tells a process about itself."""
@@ -138,6 +134,11 @@ class Group:
             return bool(self._store.check([ENDED]))
         return False
 
+    @property
+    def lead_lost(self) -> bool:
+        """Whether rank 0 is gone and has not said so."""
+        return _closed(self._others[0]) and not self.ended
+
     def _on(self, tensor: "Tensor") -> Any:
         """The connections for the tensor's device."""
         if tensor.device.type != "cuda":
@@ -166,8 +167,7 @@ class Group:
 
     def _lost(self, rank: int | None) -> Lost:
         who = "a process" if rank is None else f"process {rank}"
-        kind = LeadLost if rank == 0 else Lost
-        return kind(
+        return Lost(
             f"{who} of the {self.size} of this run has ended or hangs; what was saved is kept: start it again, "
             "with any number of processes"
         )

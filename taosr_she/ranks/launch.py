@@ -9,7 +9,7 @@ from types import FrameType
 from typing import NoReturn
 
 from taosr_she.base.errors import UserError
-from taosr_she.ranks.group import Group, Launched, LeadLost, Lost, launched
+from taosr_she.ranks.group import Group, Launched, Lost, launched
 from taosr_she.ranks.work import follow, leading, processes
 
 OF_TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK", "ROLE_RANK", "ROLE_WORLD_SIZE")
@@ -66,20 +66,23 @@ def _followed(group: Group, device: str) -> int:
     from taosr_she.ranks.replicas import Receiver
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; rank 0 answers it
+    # torchrun ends this process too when rank 0 was killed, often before it has noticed.
+    signal.signal(signal.SIGTERM, lambda *_: leave(_missing(group)))
     try:
         follow(group, Receiver(torch.device(device)))
-    except LeadLost:
-        if group.ended:
-            return 0
-        if group.rank == 1:  # one of them speaks
-            _say(
-                "process 0 of this run, which leads the others, has ended without a word; what was saved is kept: "
-                "start it again, with any number of processes"
-            )
-        return 1
-    except Lost:  # another one, which rank 0 notices as well
-        return 0 if group.ended else 1
+    except Lost:  # rank 0, or another one, which rank 0 notices as well
+        return _missing(group)
     return 0
+
+
+def _missing(group: Group) -> int:
+    """Say it if rank 0 has ended without a word; returns the exit code."""
+    if group.rank == 1 and group.lead_lost:  # one of them speaks
+        _say(
+            "process 0 of this run, which leads the others, has ended without a word; what was saved is kept: "
+            "start it again, with any number of processes"
+        )
+    return 0 if group.ended else 1
 
 
 def _asked_to_end(number: int, frame: FrameType | None) -> None:

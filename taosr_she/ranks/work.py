@@ -186,7 +186,7 @@ def _raise_failure(answers: Sequence[Any]) -> None:
 
 
 def follow(group: Group, receiver: "Receiver") -> None:
-    """Work for rank 0 until it ends. Raises LeadLost if it has, and Lost if another process has."""
+    """Work for rank 0 until it ends. Raises Lost if it has, or if another process has."""
     token = _group.set(group)
     try:
         while (task := group.receive(0, None)) is not None:

@@ -21,8 +21,8 @@ KNOWN = (
     "demonstration.jsonl", "training.jsonl", "development.jsonl", "test.jsonl", "demonstrations.jsonl",
     "annotations.jsonl", "probe.jsonl", "held_out.jsonl", "truth.jsonl", "quarantine.jsonl",
     "sft.json", "trainer", "state.pt", "reference", "base", "merged", "rollouts", "teacher", "watch.jsonl",
-    "online.jsonl", "examiners.json", "held_out_verdicts.json", "selected.jsonl", "dropped.jsonl", "selection.json",
-    "selection.md", "results.json", "predictions-*.jsonl",
+    "online.jsonl", "start_check.json", "examiners.json", "held_out_verdicts.json", "selected.jsonl", "dropped.jsonl",
+    "selection.json", "selection.md", "results.json", "predictions-*.jsonl",
     ".DS_Store", ".nfs*",
 )  # fmt: skip
 """All file names in the folder of a stage, of any kind. A folder with any other name in it is not deleted."""
