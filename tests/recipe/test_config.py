@@ -144,7 +144,7 @@ RL = {"kind": "rl", "start": "sft"}
 @pytest.mark.parametrize(
     ("examination", "message"),
     [
-        ({"gsrm": "gs"}, "stage 'rl' needs an earlier gsrm stage called 'gs'"),
+        ({"gsrm": "gs"}, "stage 'rl' needs an earlier gsrm or gsrm_rl stage called 'gs'"),
         ({"mode": "gsrm_only"}, "mode `gsrm_only` needs a `gsrm` stage or an `endpoint`, or an `examiner`"),
         (
             {"mode": "scalar_reward_model"},
@@ -190,7 +190,7 @@ def test_examiners_that_are_not_there_are_named(tmp_path: Path, examination: dic
     ("override", "message"),
     [
         ("stages.gsrm.scalar_reward_model=sft", "stage 'gsrm' needs an earlier scalar_reward_model stage called 'sft'"),
-        ("stages.hybrid.examination.gsrm=hybrid", "stage 'hybrid' needs an earlier gsrm stage called 'hybrid'"),
+        ("stages.hybrid.examination.gsrm=hybrid", "stage 'hybrid' needs an earlier gsrm or gsrm_rl stage called 'hybrid'"),
         (
             "stages.hybrid.examination.endpoint={base_url: http://localhost:8000/v1, model: m}",
             "name a `gsrm` stage or an `endpoint`, not both",
