@@ -190,7 +190,10 @@ def test_examiners_that_are_not_there_are_named(tmp_path: Path, examination: dic
     ("override", "message"),
     [
         ("stages.gsrm.scalar_reward_model=sft", "stage 'gsrm' needs an earlier scalar_reward_model stage called 'sft'"),
-        ("stages.hybrid.examination.gsrm=hybrid", "stage 'hybrid' needs an earlier gsrm or gsrm_rl stage called 'hybrid'"),
+        (
+            "stages.hybrid.examination.gsrm=hybrid",
+            "stage 'hybrid' needs an earlier gsrm or gsrm_rl stage called 'hybrid'",
+        ),
         (
             "stages.hybrid.examination.endpoint={base_url: http://localhost:8000/v1, model: m}",
             "name a `gsrm` stage or an `endpoint`, not both",
