@@ -1,7 +1,9 @@
 """Running cells: a cell is one stage of one recipe. They run in any order their inputs allow, one process per core."""
 
 import multiprocessing
+import multiprocessing.connection
 import os
+import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -67,7 +69,9 @@ def _run_open(cells: Sequence[Cell], workers: int, say: Callable[[str], None]) -
     running: dict[Future[tuple[float, str]], Cell] = {}
     total, finished, started = len(open_), 0, time.monotonic()
     # A fresh interpreter in every worker: torch does not survive a fork.
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_quiet) as pool:
+    with ProcessPoolExecutor(
+        workers, mp_context=multiprocessing.get_context("spawn"), initializer=begin_worker
+    ) as pool:
         while open_ or running:
             for cell in [c for c in open_ if done.issuperset(c.after)][: workers - len(running)]:
                 open_.remove(cell)
@@ -114,8 +118,9 @@ def run_cell(recipe: Recipe, name: str) -> tuple[float, str]:
     return time.monotonic() - started, ""
 
 
-def _quiet() -> None:
-    """Each worker is one busy thread; libraries that count cores must not start more."""
+def begin_worker() -> None:
+    """Each worker is one busy thread; libraries that count cores must not start more. It ends with the process that
+    started it, which holds the locks: otherwise, after a kill, it would go on in folders that the next start opens."""
     import logging
     import warnings
 
@@ -123,3 +128,11 @@ def _quiet() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     warnings.simplefilter("ignore")
     logging.getLogger("transformers").setLevel(logging.ERROR)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    multiprocessing.connection.wait([parent.sentinel])
+    os._exit(1)
