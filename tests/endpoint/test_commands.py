@@ -101,7 +101,7 @@ def recipe_file(folder: Path, url: str) -> Path:
     with AnnotationStore(folder / "people.db") as store:
         from taosr_she.domain.pair import Annotation
 
-        store.add([Annotation(f"p{i}", "category", "same", annotator="ann") for i in range(20)])
+        store.add([Annotation(f"p{i}", "category", "same", annotator="lea") for i in range(20)])
     data = {
         "kind": "pairs", "path": str(folder / "pairs.jsonl"), "teacher": "llm",
         "annotations": f"sqlite:///{folder}/people.db?timeout=77.5",
