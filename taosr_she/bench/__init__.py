@@ -9,6 +9,6 @@ profiles the GPU). `scale` computes costs at other sizes from measured rates. `m
 
 `paper/` compares all methods on the market, `real/` on real pairs, `gsrm/` ways to train a GSRM, and `online/` which
 questions to people are worth asking during a training. They use `cells` (stages as processes), `statistics`,
-`predictions` (kept in a few kilobytes) and `archive` (the file in which they are kept). `serve/` compares the service
-with a plain one, and lets it soak; `annotate/` measures the annotation page.
+`predictions` (kept in a few kilobytes), `archive` (the file in which they are kept) and `marked` (the generated part of
+a page). `serve/` compares the service with a plain one, and lets it soak; `annotate/` measures the annotation page.
 """

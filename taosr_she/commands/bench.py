@@ -257,7 +257,7 @@ def online(
     out: Annotated[Path, path_option("Folder for the runs. Finished cells in it are kept.")] = Path("runs/online"),
     docs: Annotated[Path, path_option("Folder with online.md and results/.")] = Path("docs"),
     seed: Annotated[list[int] | None, typer.Option(help="Report seeds to run. Repeatable. Default: all.")] = None,
-    only: Annotated[list[str] | None, typer.Option(help="Cells to run, such as random-80. Repeatable.")] = None,
+    only: Annotated[list[str] | None, typer.Option(help="Cells to run, such as random-120. Repeatable.")] = None,
     development: Annotated[
         bool, typer.Option("--development", help="Run the development seed and only print its tables.")
     ] = False,

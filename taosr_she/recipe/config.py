@@ -131,6 +131,9 @@ class Recipe(Strict):
                     )
         if not isinstance(stage, RLStage) or stage.examination.online is None:
             return
+        replay = stage.examination.online.replay
+        if replay is not None and not Path(replay).is_file() and not Path(replay).is_relative_to(self.folder):
+            raise UserError(f"stage '{name}': online.replay: {replay}: no such file")
         if stage.examination.online.people is None:
             return
         data = self.stages[stage.data]

@@ -176,6 +176,8 @@ def test_mistakes_are_one_line(begun: Path, cli: Callable, save_recipe: Callable
 
     assert "answers: 'sft' asks nobody" in said(gsrm2=further(answers=["sft"]))
     assert "needs an earlier gsrm or gsrm_rl stage called 'sft'" in said(gsrm2=further(continues="sft"))
+    nowhere = str(tmp_path / "none.jsonl")
+    assert f"online.replay: {nowhere}: no such file" in said(asked=rl(2, **{**ASKING, "people": None}, replay=nowhere))
     pairs = {"kind": "pairs", "path": str(tmp_path / "none.jsonl"), "teacher": "none"}
     told = said(other=pairs, asked=rl(2, **ASKING) | {"data": "other"})
     assert "online.people are simulated by the market" in told and "'other' is of kind `pairs`" in told

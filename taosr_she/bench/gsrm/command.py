@@ -12,14 +12,14 @@ from rich.console import Console
 
 from taosr_she import __version__
 from taosr_she.base.errors import UserError
-from taosr_she.base.files import write_json, write_text
+from taosr_she.base.files import write_json
 from taosr_she.bench.cells import cells_of, run_cells
 from taosr_she.bench.gsrm.results import RESAMPLES, SHOWN, collect, first_error_f1
 from taosr_she.bench.gsrm.rows import DEVELOPMENT_SEED, ROWS, SFT, UPDATES, gsrm_recipe, stage_name, tuned_as
+from taosr_she.bench.marked import check_marks, write_between
 from taosr_she.domain.domain import load_domain
 
-BEGIN = "<!-- from gsrm.json: begin -->"
-END = "<!-- from gsrm.json: end -->"
+MARKS = "gsrm"
 NAMES = {
     "first_error_f1": "first-error F1", "first_error_flawed": "finds the first error",
     "first_error_clean": "passes clean", "accuracy": "accuracy",
@@ -36,7 +36,7 @@ def gsrm(console: Console, out: Path, docs: Path, seeds: Sequence[int], workers:
     if unknown := sorted(set(only) - set(ROWS)):
         raise UserError(f"--row {unknown[0]}: expected one of {', '.join(ROWS)}")
     page = docs / "examination.md"
-    check_page(page)
+    check_marks(page, MARKS)
     tuned: dict[str, Settings] = {}
     chosen: dict[str, Settings] = {}
     for name in [name for name in ROWS if not only or name in (SFT, *only)]:
@@ -67,21 +67,8 @@ def gsrm(console: Console, out: Path, docs: Path, seeds: Sequence[int], workers:
     }  # fmt: skip
     (docs / "results").mkdir(parents=True, exist_ok=True)
     write_json(docs / "results" / "gsrm.json", results)
-    write_page(json.loads((docs / "results" / "gsrm.json").read_text("utf-8")), page)
+    write_between(page, MARKS, table(json.loads((docs / "results" / "gsrm.json").read_text("utf-8"))))
     say(f"wrote {page}")
-
-
-def check_page(page: Path) -> None:
-    """UserError if the page has no place for the table: better before the runs than after them."""
-    text = page.read_text("utf-8") if page.is_file() else ""
-    if BEGIN not in text or END not in text:
-        raise UserError(f"--docs: {page} needs the lines {BEGIN} and {END}, between which the table is written")
-
-
-def write_page(results: dict[str, Any], page: Path) -> None:
-    """Write the table between the markers of the page."""
-    before, _, rest = page.read_text("utf-8").partition(BEGIN)
-    write_text(page, f"{before}{BEGIN}\n\n{table(results)}\n\n{END}{rest.partition(END)[2]}")
 
 
 def table(results: dict[str, Any]) -> str:

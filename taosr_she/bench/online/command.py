@@ -12,7 +12,8 @@ from taosr_she import __version__
 from taosr_she.base.errors import UserError
 from taosr_she.base.files import write_json
 from taosr_she.bench.cells import Cell, cells_of, run_cells
-from taosr_she.bench.online.page import check_page, differences_text, table_text, write_page
+from taosr_she.bench.marked import check_marks
+from taosr_she.bench.online.page import MARKS, differences_text, table_text, write_page
 from taosr_she.bench.online.recipes import cell_names, online_recipe
 from taosr_she.bench.online.results import FILE, Cells, differences, gather, read_kept, table
 from taosr_she.bench.online.settings import DEVELOPMENT_SEED, SEEDS
@@ -34,7 +35,7 @@ def online(
         raise UserError(f"--only {unknown_cells[0]}: expected one of {', '.join(cell_names())}")
     page, folder = docs / "online.md", docs / "results"
     if not development:
-        check_page(page)
+        check_marks(page, MARKS)
     all_seeds = (DEVELOPMENT_SEED,) if development else SEEDS
     kept = gather(out, {} if development else read_kept(folder), all_seeds)
     failures = []

@@ -4,32 +4,21 @@ import math
 from pathlib import Path
 from typing import Any
 
-from taosr_she.base.errors import UserError
-from taosr_she.base.files import write_text
+from taosr_she.bench.marked import write_between
 from taosr_she.bench.online.settings import CHOSEN, METRICS, PLAIN, TITLES
 
-BEGIN = "<!-- from online.json: begin -->"
-END = "<!-- from online.json: end -->"
-
-
-def check_page(page: Path) -> None:
-    """UserError if the page has no place for the tables: better before the runs than after them."""
-    text = page.read_text("utf-8") if page.is_file() else ""
-    if BEGIN not in text or END not in text:
-        raise UserError(f"--docs: {page} needs the lines {BEGIN} and {END}, between which the tables are written")
+MARKS = "online"
 
 
 def write_page(results: dict[str, Any], page: Path) -> None:
-    """Write the tables between the markers of `page` (`check_page`)."""
-    before, _, rest = page.read_text("utf-8").partition(BEGIN)
-    after = rest.partition(END)[2]
+    """Write the tables between the markers of `page`."""
     head = (
         f"Produced by `{results['command']}` (taosr_she {results['version']}, {results['machine']}). Means over seeds "
         "with 95% intervals (Student's t); differences are paired by seed. Share of test pairs with all steps right, "
         f"and F1 in percent. The rule that was chosen on the development seed: {TITLES[CHOSEN]}."
     )
     body = "\n\n".join([head, table_text(results["table"]), differences_text(results["differences"])])
-    write_text(page, f"{before}{BEGIN}\n\n{body}\n\n{END}{after}")
+    write_between(page, MARKS, body)
 
 
 def table_text(rows: list[dict[str, Any]]) -> str:

@@ -23,7 +23,7 @@ from taosr_she.recipe.config import Recipe
 
 
 def cell_names() -> list[str]:
-    """Every cell: `plain`, then `random-80` and so on."""
+    """Every cell: `plain`, then `random-120` and so on."""
     return [PLAIN, *(f"{rule}-{budget}" for budget in BUDGETS for rule in RULES)]
 
 

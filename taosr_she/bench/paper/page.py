@@ -4,10 +4,11 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from taosr_she.base.files import write_text
+from taosr_she.bench.marked import marks, write_between
 from taosr_she.bench.paper.plots import plot_curves, plot_entropy, plot_noise
 
-BEGIN = "<!-- from paper.json: begin -->"
-END = "<!-- from paper.json: end -->"
+MARKS = "paper"
 HEAD = "# Results\n\n"
 
 Row = dict[str, Any]
@@ -15,12 +16,10 @@ Row = dict[str, Any]
 
 def write_page(results: dict[str, Any], page: Path, folder: Path) -> Path:
     """Write the plots to `folder` and the tables between the markers of `page`. A missing page is created."""
-    text = page.read_text("utf-8") if page.is_file() else f"{HEAD}{BEGIN}\n{END}\n"
-    before, _, rest = text.partition(BEGIN)
-    after = rest.partition(END)[2]
+    if not page.is_file():
+        write_text(page, HEAD + "\n".join(marks(MARKS)) + "\n")
     name = "quick-" if page.stem.endswith("quick") else ""
-    body = "\n\n".join(_body(results, folder, name))
-    page.write_text(f"{before}{BEGIN}\n\n{body}\n\n{END}{after}", "utf-8")
+    write_between(page, MARKS, "\n\n".join(_body(results, folder, name)))
     return page
 
 

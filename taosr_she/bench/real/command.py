@@ -14,8 +14,9 @@ from taosr_she.base.errors import UserError
 from taosr_she.base.files import write_json
 from taosr_she.bench.archive import read_archive, write_archive
 from taosr_she.bench.cells import Cell, cells_of, run_cells
+from taosr_she.bench.marked import check_marks
 from taosr_she.bench.real.kept import gather
-from taosr_she.bench.real.page import check_page, write_page
+from taosr_she.bench.real.page import MARKS, write_page
 from taosr_she.bench.real.recipes import real_recipe
 from taosr_she.bench.real.results import RESAMPLES, collect
 from taosr_she.bench.real.rows import ROWS
@@ -38,7 +39,7 @@ def real(
     if unknown := [fold for fold in folds if not 0 <= fold < FOLDS]:
         raise UserError(f"--fold {unknown[0]}: folds are numbered from 0 to {FOLDS - 1}")
     page = docs / "results.md"
-    check_page(page)
+    check_marks(page, MARKS)
     folder = docs / "results"
     kept = gather(out, read_archive(folder / FILE))
     failures = []

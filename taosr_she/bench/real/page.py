@@ -4,11 +4,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from taosr_she.base.errors import UserError
-from taosr_she.base.files import write_text
+from taosr_she.bench.marked import write_between
 
-BEGIN = "<!-- from real.json: begin -->"
-END = "<!-- from real.json: end -->"
+MARKS = "real"
 PERCENT = ("macro_f1", "accuracy", "ece", "steps_all_right", "right_label_wrong_reasoning", "malformed")
 NAMES = {
     "macro_f1": "macro-F1", "qwk": "QWK", "accuracy": "accuracy", "grade_error": "grade error", "ece": "ECE",
@@ -17,20 +15,9 @@ NAMES = {
 }  # fmt: skip
 
 
-def check_page(page: Path) -> None:
-    """UserError if the page has no place for the tables: better before the runs than after them."""
-    text = page.read_text("utf-8") if page.is_file() else ""
-    if BEGIN not in text or END not in text:
-        raise UserError(f"--docs: {page} needs the lines {BEGIN} and {END}, between which the tables are written")
-
-
 def write_page(results: dict[str, Any], page: Path) -> Path:
-    """Write the tables between the markers of `page` (`check_page`)."""
-    check_page(page)
-    before, _, rest = page.read_text("utf-8").partition(BEGIN)
-    after = rest.partition(END)[2]
-    body = "\n\n".join(_body(results))
-    write_text(page, f"{before}{BEGIN}\n\n{body}\n\n{END}{after}")
+    """Write the tables between the markers of `page`."""
+    write_between(page, MARKS, "\n\n".join(_body(results)))
     return page
 
 

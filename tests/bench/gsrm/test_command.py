@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from taosr_she.base.errors import UserError
-from taosr_she.bench.gsrm.command import BEGIN, END, check_page, table, write_page
+from taosr_she.bench.gsrm.command import MARKS, table
 from taosr_she.bench.gsrm.results import collect
 from taosr_she.bench.gsrm.rows import DEVELOPMENT_SEED, ROWS, SEEDS, SFT, gsrm_recipe, stage_name, tuned_as
+from taosr_she.bench.marked import check_marks, marks, write_between
 from taosr_she.evaluate.examiners import examiner_metrics
 from taosr_she.recipe.plan import plan
 from taosr_she.recipe.stages.gsrm import VERDICTS
@@ -74,10 +75,11 @@ def test_the_table_pools_seeds_and_pairs(tmp_path: Path) -> None:
     )
     page = tmp_path / "examination.md"
     with pytest.raises(UserError, match="needs the lines"):
-        check_page(page)
-    page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
-    write_page(results, page)
-    assert page.read_text() == f"before\n{BEGIN}\n\n{text}\n\n{END}\nafter\n"
+        check_marks(page, MARKS)
+    begin, end = marks(MARKS)
+    page.write_text(f"before\n{begin}\nold\n{end}\nafter\n")
+    write_between(page, MARKS, text)
+    assert page.read_text() == f"before\n{begin}\n\n{text}\n\n{end}\nafter\n"
 
 
 def test_other_responses_are_not_pooled(tmp_path: Path) -> None:

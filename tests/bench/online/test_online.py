@@ -9,7 +9,8 @@ from random import Random
 import numpy as np
 import pytest
 
-from taosr_she.bench.online.page import BEGIN, END, differences_text, table_text
+from taosr_she.bench.marked import marks
+from taosr_she.bench.online.page import MARKS, differences_text, table_text
 from taosr_she.bench.online.recipes import cell_names, gsrm_of, online_recipe
 from taosr_she.bench.online.results import Cells, differences, gather, mean_of, table
 from taosr_she.bench.online.settings import BUDGETS, CHOSEN, DEVELOPMENT_SEED, PLAIN, RULES, SEEDS
@@ -91,7 +92,7 @@ def test_a_page_without_markers_and_unknown_cells_are_one_line(cli: Callable, tm
 def test_it_renders_what_is_kept(cli: Callable, tmp_path: Path) -> None:
     docs = tmp_path / "docs"
     (docs / "results").mkdir(parents=True)
-    (docs / "online.md").write_text(f"before\n{BEGIN}\n{END}\nafter\n", "utf-8")
+    (docs / "online.md").write_text("\n".join(["before", *marks(MARKS), "after\n"]), "utf-8")
     code, told, _ = cli("bench", "online", "--out", tmp_path / "o", "--docs", docs, "--render")
     text = (docs / "online.md").read_text("utf-8")
     assert code == 0 and "wrote" in told and text.startswith("before\n") and text.endswith("after\n")

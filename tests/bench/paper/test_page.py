@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+from taosr_she.bench.marked import marks
 from taosr_she.bench.paper.methods import FLIPS, METHODS, STEP_RULES
-from taosr_she.bench.paper.page import BEGIN, END, write_page
+from taosr_she.bench.paper.page import MARKS, write_page
 from taosr_she.bench.paper.results import noise
 
 
@@ -25,7 +26,7 @@ def test_the_noise_table_holds_differences_and_dashes(tmp_path: Path) -> None:
     )
     assert [c and c["difference"] for c in found["rules"]["srpo"]["macro_f1"]] == [0.05, None, None, -0.012]
     page = tmp_path / "results.md"
-    page.write_text(f"# Results\n\n{BEGIN}\n{END}\n", "utf-8")
+    page.write_text("\n".join(["# Results\n", *marks(MARKS), ""]), "utf-8")
     methods = {key: {"title": method.title, "group": method.group} for key, method in METHODS.items()}
     results = {
         "command": "c", "versions": {"v": "1"}, "machine": "m", "resamples": 2000, "methods": methods, "settings": {},
