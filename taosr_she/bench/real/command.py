@@ -20,7 +20,7 @@ from taosr_she.bench.real.page import MARKS, write_page
 from taosr_she.bench.real.recipes import real_recipe
 from taosr_she.bench.real.results import RESAMPLES, collect
 from taosr_she.bench.real.rows import ROWS
-from taosr_she.bench.real.settings import FOLDS, SETTINGS
+from taosr_she.bench.real.settings import DEVELOPMENT_FOLD, FOLDS, SETTINGS
 
 FILE = "real-cells.json.gz"
 
@@ -45,7 +45,7 @@ def real(
     failures = []
     if not render:
         cells: list[Cell] = []
-        for fold in folds or range(FOLDS):
+        for fold in folds or (fold for fold in range(FOLDS) if fold != DEVELOPMENT_FOLD):
             for name in only or SETTINGS:
                 absent = [file for file in SETTINGS[name].files if not file.is_file()]
                 if absent:
@@ -66,7 +66,7 @@ def real(
         {
             "command": "taosr-she bench real",
             "versions": {"taosr_she": __version__, **{n: version(n) for n in ("torch", "transformers")}},
-            "machine": f"{platform.machine()}, {cpu_count()} cores", "resamples": RESAMPLES, "settings": collect(kept),
+            "machine": f"{platform.machine()}, {cpu_count()} cores", "resamples": RESAMPLES, **collect(kept),
         },
     )  # fmt: skip
     write_page(json.loads(file.read_text("utf-8")), page)

@@ -7,6 +7,7 @@ from typing import Any
 from taosr_she.bench.marked import write_between
 
 MARKS = "real"
+LABELS = ("macro_f1", "qwk", "accuracy", "grade_error", "ece")
 PERCENT = ("macro_f1", "accuracy", "ece", "steps_all_right", "right_label_wrong_reasoning", "malformed")
 NAMES = {
     "macro_f1": "macro-F1", "qwk": "QWK", "accuracy": "accuracy", "grade_error": "grade error", "ece": "ECE",
@@ -24,35 +25,42 @@ def write_page(results: dict[str, Any], page: Path) -> Path:
 def _body(results: dict[str, Any]) -> Iterable[str]:
     versions = ", ".join(f"{k} {v}" for k, v in results["versions"].items())
     yield (
-        f"Produced by `{results['command']}` ({versions}; {results['machine']}). Five folds by query, pooled: each "
-        f"pair is tested once. 95% intervals from {results['resamples']:,} bootstrap resamples of queries; p-values "
-        "from the paired bootstrap, after Holm correction over the rows. The decision rule of a row is chosen on "
-        "its development pairs."
+        f"Produced by `{results['command']}` ({versions}; {results['machine']}). Folds by query, pooled: no pair is "
+        "tested twice. The development fold, on which settings were chosen, is not among them. 95% intervals from "
+        f"{results['resamples']:,} bootstrap resamples of queries; p-values from the paired bootstrap, after Holm "
+        "correction over the rows. The decision rule of a row is chosen on its development pairs."
     )
-    for setting in results["settings"].values():
+    for name, setting in results["settings"].items():
         yield f"### {setting['title']}"
         yield setting["what"]
         if any(_partial(row, setting) for row in setting["rows"].values()):
             yield (
-                "**Not all folds have been run.** A row with folds in its name has only been tested on those of 0 to "
-                f"{setting['folds'] - 1}, so its numbers are not comparable with those of a row on all folds. The "
-                "differences are: they use the pairs that both rows were tested on."
+                "**Not all folds have been run.** A row with folds in its name has only been tested on those of "
+                f"{_listed(setting['folds'])}, so its numbers are not comparable with those of a row on all of them. "
+                "The differences are: they use the pairs that both rows were tested on."
             )
-        yield _table(setting, ("macro_f1", "qwk", "accuracy", "grade_error", "ece"), people=True)
+        yield _table(setting, LABELS, people=True)
         if _steps(setting):
             yield _table(setting, _steps(setting), people=False)
         for other, named in (("tfidf", "TF-IDF"), ("cross_encoder", "the cross-encoder"), ("grpo", "GRPO")):
             if any(other in row["against"] for row in setting["rows"].values()):
                 yield f"Differences from {named}:"
                 yield _differences(setting, other)
+        if name in results["development"]:
+            yield "The development fold; settings were chosen on it, so these are hints and not results:"
+            yield _table(results["development"][name], (*LABELS, *_steps(results["development"][name])), people=True)
 
 
 def _partial(row: dict[str, Any], setting: dict[str, Any]) -> str:
     """The folds of a row, for its name, or "" if it has all."""
     folds = row["folds"]
-    if len(folds) == setting["folds"]:
+    if folds == setting["folds"]:
         return ""
-    return f" (fold{'s' if len(folds) > 1 else ''} {', '.join(map(str, folds))})"
+    return f" (fold{'s' if len(folds) > 1 else ''} {_listed(folds)})"
+
+
+def _listed(folds: list[int]) -> str:
+    return ", ".join(map(str, folds))
 
 
 def _steps(setting: dict[str, Any]) -> tuple[str, ...]:

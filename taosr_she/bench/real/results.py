@@ -8,7 +8,7 @@ from taosr_she.bench.predictions import decode
 from taosr_she.bench.real.kept import Kept
 from taosr_she.bench.real.recipes import real_domain
 from taosr_she.bench.real.rows import ROWS
-from taosr_she.bench.real.settings import FOLDS, SETTINGS
+from taosr_she.bench.real.settings import DEVELOPMENT_FOLD, FOLDS, SETTINGS
 from taosr_she.bench.statistics import holm
 from taosr_she.domain.pair import Pair, Product
 from taosr_she.evaluate.intervals import bootstrap_intervals, paired_comparison
@@ -27,11 +27,17 @@ RESAMPLES = 2000
 
 
 def collect(kept: Kept) -> dict[str, Any]:
-    """Data set -> `people`, and for each row its folds, metrics with intervals, comparisons and cost."""
-    return {name: _setting(name, folds) for name, folds in kept.items() if folds}
+    """`settings`: data set -> `people`, and for each row its folds, metrics with intervals, comparisons, cost, on the
+    report folds. `development`: the same on the fold that settings were chosen on."""
+    report = [fold for fold in range(FOLDS) if fold != DEVELOPMENT_FOLD]
+    parts: dict[str, Any] = {}
+    for part, numbers in (("settings", report), ("development", [DEVELOPMENT_FOLD])):
+        chosen = {name: {n: f for n, f in folds.items() if int(n) in numbers} for name, folds in kept.items()}
+        parts[part] = {name: _setting(name, folds, numbers) for name, folds in chosen.items() if folds}
+    return parts
 
 
-def _setting(name: str, folds: dict[str, Any]) -> dict[str, Any]:
+def _setting(name: str, folds: dict[str, Any], numbers: list[int]) -> dict[str, Any]:
     pooled = {row: _pooled(name, folds, row) for row in ROWS if any(row in fold["rows"] for fold in folds.values())}
     rows: dict[str, Any] = {}
     for row, predictions in pooled.items():
@@ -57,7 +63,7 @@ def _setting(name: str, folds: dict[str, Any]) -> dict[str, Any]:
     domain = real_domain(name)
     pairs = [pair for number, fold in folds.items() for pair in _graded(number, fold["pairs"], domain.codes)]
     return {
-        "title": SETTINGS[name].title, "what": SETTINGS[name].what, "folds": FOLDS, "rows": rows,
+        "title": SETTINGS[name].title, "what": SETTINGS[name].what, "folds": numbers, "rows": rows,
         "people": human_ceiling(domain, pairs, RESAMPLES, 0),
     }  # fmt: skip
 

@@ -44,7 +44,7 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.setattr(module, "SETTINGS", {"toy": toy})
     for module in (settings, recipes, results, kept, command):
         if hasattr(module, "FOLDS"):
-            monkeypatch.setattr(module, "FOLDS", 2)
+            monkeypatch.setattr(module, "FOLDS", 3)
     monkeypatch.setattr(recipes, "MODEL", "tiny")
     monkeypatch.setattr(recipes, "WARM_UP", {"epochs": 1, "batch_size": 8, "learning_rate": 1e-3})
     monkeypatch.setattr(recipes, "SFT", {"epochs": 4, "batch_size": 8, "learning_rate": 5e-3})
@@ -68,22 +68,22 @@ def run(shop: Path, **options: object) -> list[str]:
 
 @pytest.mark.slow
 def test_rows_are_run_once_kept_and_compared_on_the_pairs_of_both(shop: Path) -> None:
-    run(shop, folds=[0])
+    run(shop, folds=[1])
     found = json.loads((shop / "docs" / "results" / "real.json").read_text())["settings"]["toy"]
-    assert list(found["rows"]) == list(FEW) and all(row["folds"] == [0] for row in found["rows"].values())
+    assert list(found["rows"]) == list(FEW) and all(row["folds"] == [1] for row in found["rows"].values())
     page = (shop / "docs" / "results.md").read_text()
     assert page.startswith("# Results\n\nBefore.") and page.endswith("After.\n")
     assert (
-        "Not all folds have been run" in page and "| SRPO (fold 0) |" in page and "*one person against another*" in page
+        "Not all folds have been run" in page and "| SRPO (fold 1) |" in page and "*one person against another*" in page
     )
     # The label alone has no steps: it is compared in labels only.
     assert "steps_all_right" not in found["rows"]["labels"]["metrics"]
     assert set(found["rows"]["labels"]["against"]["grpo"]) == {"macro_f1", "qwk", "accuracy"}
     assert set(found["rows"]["srpo"]["against"]) == {"tfidf", "sft", "grpo"}
-    lines = run(shop, folds=[0, 1], rows=["sft", "tfidf"])
-    assert any("0 done before" in line for line in lines)  # fold 0 is kept: only fold 1 is planned
+    lines = run(shop, rows=["sft", "tfidf"])  # fold 1 is kept, and fold 0 is the development fold
+    assert any("0 done before" in line for line in lines)
     found = json.loads((shop / "docs" / "results" / "real.json").read_text())["settings"]["toy"]
-    assert found["rows"]["sft"]["folds"] == [0, 1] and found["rows"]["srpo"]["folds"] == [0]
+    assert found["rows"]["sft"]["folds"] == [1, 2] and found["rows"]["srpo"]["folds"] == [1]
     assert found["rows"]["sft"]["pairs"] > found["rows"]["srpo"]["pairs"]
     before = (shop / "docs" / "results.md").read_text()
     (shop / "runs").rename(shop / "gone")  # the kept file alone gives the same page
@@ -91,12 +91,22 @@ def test_rows_are_run_once_kept_and_compared_on_the_pairs_of_both(shop: Path) ->
     assert (shop / "docs" / "results.md").read_text() == before
 
 
+def test_the_fold_that_settings_were_chosen_on_is_shown_apart(shop: Path) -> None:
+    run(shop, folds=[0, 2], rows=["majority"])
+    found = json.loads((shop / "docs" / "results" / "real.json").read_text())
+    of = {part: found[part]["toy"]["rows"]["majority"]["folds"] for part in ("settings", "development")}
+    assert of == {"settings": [2], "development": [0]}
+    page = (shop / "docs" / "results.md").read_text()
+    apart = page.index("The development fold; settings were chosen on it")
+    assert page.index("| Majority label (fold 2) |") < apart < page.rindex("| Majority label |")
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"only": ["wands"]}, "--only wands: expected one of toy"),
         ({"rows": ["ppo"]}, "--row ppo: expected one of majority"),
-        ({"folds": [2]}, "--fold 2: folds are numbered from 0 to 1"),
+        ({"folds": [3]}, "--fold 3: folds are numbered from 0 to 2"),
     ],
 )
 def test_what_is_not_there_is_one_line(shop: Path, options: dict[str, object], message: str) -> None:
