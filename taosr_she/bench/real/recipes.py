@@ -17,6 +17,7 @@ from taosr_she.bench.real.settings import (
     SEED,
     SETTINGS,
     SFT,
+    TEMPERATURE,
     WARM_UP,
     RealSetting,
     curriculum,
@@ -100,7 +101,8 @@ def _stage(setting: RealSetting, row: RealRow) -> dict[str, Any]:
     sampling = {"max_new_tokens": setting.max_new_tokens}
     if row.kind == "dpo":
         return {"kind": "dpo", "group_size": 2, "per_pair": 1, "sampling": sampling, "settings": PREFERENCES}
-    stage: dict[str, Any] = {"kind": "rl", "settings": RL | setting.rl | {"credit": row.credit, "sampling": sampling}}
+    hot = sampling | {"temperature": TEMPERATURE}
+    stage: dict[str, Any] = {"kind": "rl", "settings": RL | setting.rl | {"credit": row.credit, "sampling": hot}}
     if row.gsrm:
         stage["examination"] = {"gsrm": "gsrm", "override_bar": True}  # a GSRM below the bar is a result here
     if row.selected:

@@ -31,9 +31,12 @@ WARM_UP = SFT
 """The same for the label alone, before the steps."""
 RL: dict[str, Any] = {
     "updates": 24, "pairs_per_update": 8, "group_size": 8, "learning_rate": 1.0e-5, "schedule": "linear",
-    "balance": True,
+    "balance": True, "outcome_by": "raters",
 }  # fmt: skip
-"""Balances pairs by label. Without it, GRPO and SRPO both end up giving only the most frequent label (docs/log.md)."""
+"""Balances pairs by label. Without it, GRPO and SRPO both end up giving only the most frequent label (docs/log.md). The
+outcome is the share of raters who gave the label, where a pair has raters."""
+TEMPERATURE = 1.3
+"""Of rollouts in RL. After SFT the policy is so sure that at 1.0 more than half of the groups have no signal."""
 GSRM: dict[str, Any] = {
     "group_size": 1, "corrupted": 500, "corrupted_demonstrations": 500, "report_group_size": 1, "measured_by": "known",
     "gsrm": {"critique": False, "closed_steps": "read"}, "settings": SFT,
