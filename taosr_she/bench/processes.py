@@ -13,6 +13,7 @@ from typing import Any
 
 from rich.console import Console
 
+from taosr_she.base.errors import UserError
 from taosr_she.bench.results import write_result
 from taosr_she.bench.work import StepSize
 
@@ -47,7 +48,9 @@ def in_processes(cell: StepSize, processes: int, threads: int, steps: int) -> li
     torchrun = ["torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), "-m"]
     command = [sys.executable, "-m", *(torchrun if processes > 1 else []), *inner]
     environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
-    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        raise UserError(f"{processes} process(es) for {cell.size} ended with {done.returncode}: {done.stderr[-2000:]}")
     found: list[dict[str, float]] = json.loads(done.stdout.splitlines()[-1])
     return found
 

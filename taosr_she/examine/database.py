@@ -31,21 +31,35 @@ PATIENCE_SECONDS = 120.0
 
 def open_engine(url_or_path: str | Path, create: bool) -> "Engine":
     """An engine on a SQLite file (made with its folders if `create`) or a URL, which may be connected to. UserError."""
+    engine = _engine(str(url_or_path))
+    if engine.dialect.name == "sqlite":
+        if create and "://" not in str(url_or_path):
+            _make_folder(Path(url_or_path))
+        _check_sqlite(engine.url, create)
+        _tune_sqlite(engine)
+    with told(url_or_path, "cannot be opened", (TypeError, ValueError, LookupError, OSError)), engine.connect():
+        pass
+    return engine
+
+
+def check_place(url_or_path: str) -> None:
+    """UserError for a place that can never be a store, such as a URL without its driver; connects to nothing."""
+    _engine(url_or_path).dispose()
+
+
+def _engine(text: str) -> "Engine":
     import sqlalchemy
     from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
-    text = str(url_or_path)
     if is_masked(text):
         raise UserError(f"annotation store {text}: the URL is masked: put its user, password and query back")
     if "://" not in text:
         path = Path(text)
         if path.is_dir():
             raise UserError(f"annotation store {path}: is a folder; name a file in it, e.g. {path / 'annotations.db'}")
-        if create:
-            _make_folder(path)
     try:
         url = sqlalchemy.make_url(text) if "://" in text else sqlalchemy.URL.create("sqlite", database=text)
-        engine = sqlalchemy.create_engine(url)
+        return sqlalchemy.create_engine(url)
     except (ArgumentError, NoSuchModuleError, ValueError, TypeError) as error:
         raise UserError(
             f"annotation store {masked(text)}: not a database URL that SQLAlchemy knows "
@@ -57,12 +71,6 @@ def open_engine(url_or_path: str | Path, create: bool) -> "Engine":
             f"annotation store {masked(text)}: the driver is not installed: {error.name}; pip install it, or name "
             "another one, e.g. postgresql+pg8000://host/name"
         ) from error
-    if engine.dialect.name == "sqlite":
-        _check_sqlite(url, create)
-        _tune_sqlite(engine)
-    with told(url_or_path, "cannot be opened", (TypeError, ValueError, LookupError, OSError)), engine.connect():
-        pass
-    return engine
 
 
 def create_tables(engine: "Engine", metadata: "MetaData", name: str | Path) -> None:

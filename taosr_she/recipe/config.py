@@ -12,6 +12,7 @@ from taosr_she.base.errors import UserError
 from taosr_she.base.overrides import set_value
 from taosr_she.base.strict_yaml import parse_yaml, read_yaml
 from taosr_she.domain.domain import Domain, load_domain
+from taosr_she.examine.database import check_place
 from taosr_she.judge.mode import check_mode
 from taosr_she.model.domain_file import difference
 from taosr_she.recipe.stage import Stage
@@ -131,7 +132,9 @@ class Recipe(Strict):
                     )
         if not isinstance(stage, RLStage) or stage.examination.online is None:
             return
-        replay = stage.examination.online.replay
+        store, replay = stage.examination.online.store, stage.examination.online.replay
+        if store is not None:
+            check_place(store)
         if replay is not None and not Path(replay).is_file() and not Path(replay).is_relative_to(self.folder):
             raise UserError(f"stage '{name}': online.replay: {replay}: no such file")
         if stage.examination.online.people is None:

@@ -178,6 +178,9 @@ def test_mistakes_are_one_line(begun: Path, cli: Callable, save_recipe: Callable
     assert "needs an earlier gsrm or gsrm_rl stage called 'sft'" in said(gsrm2=further(continues="sft"))
     nowhere = str(tmp_path / "none.jsonl")
     assert f"online.replay: {nowhere}: no such file" in said(asked=rl(2, **{**ASKING, "people": None}, replay=nowhere))
+    store = "postgresql+pg8000://me:secret@localhost/x"
+    told = said(asked=rl(2, **{**ASKING, "people": None}, store=store))
+    assert "the driver is not installed: pg8000" in told and "secret" not in told
     pairs = {"kind": "pairs", "path": str(tmp_path / "none.jsonl"), "teacher": "none"}
     told = said(other=pairs, asked=rl(2, **ASKING) | {"data": "other"})
     assert "online.people are simulated by the market" in told and "'other' is of kind `pairs`" in told

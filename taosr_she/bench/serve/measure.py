@@ -5,6 +5,8 @@ A B C, and every figure is the median of its turns. The client runs on the other
 """
 
 import os
+import signal
+import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
@@ -45,6 +47,7 @@ def measure_serve(
     if len(set(models)) < len(models):
         raise UserError("--model: name every model once")
     sources = [find_model(model) for model in models]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # its services end with it
     out.mkdir(parents=True, exist_ok=True)
     bodies = requests(queries=30, candidates=CANDIDATES)
     result: dict[str, Any] = {
