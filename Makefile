@@ -38,8 +38,8 @@ screenshot: $(INSTALLED) ## docs/report.png from the demo's report, taken in hea
 pictures: $(INSTALLED) ## screenshots of docs/annotation.md, taken in headless chromium
 	$(BIN)/python -m taosr_she.bench.annotate.pictures docs/annotation
 
-test: $(INSTALLED) ## fast tests
-	$(BIN)/pytest -m "not slow"
+test: $(INSTALLED) ## fast tests, those of a file in one of two processes
+	$(BIN)/pytest -m "not slow" -n 2 --dist loadfile
 
 test-slow: $(INSTALLED) ## the tests that take minutes
 	$(BIN)/pytest -m slow
