@@ -14,6 +14,7 @@ FLOORS = (
     {"examine"},
     {"evaluate", "select"},
     {"train"},
+    {"engines"},
     {"report", "serve", "annotate"},
     {"recipe"},
     {"bench"},

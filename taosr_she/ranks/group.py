@@ -66,6 +66,9 @@ class Group:
         from torch.distributed.rendezvous import rendezvous
 
         self.rank, self.size, self.local_rank, self.local_size = who.rank, who.size, who.local_rank, who.local_size
+        self.environment: dict[str, str] = {}
+        """Variables by which torchrun and accelerate would tell others about the processes; kept from them until a
+        stage trains in all processes."""
         self._store, _, _ = next(rendezvous("env://"))
         self._host: Any = ProcessGroupGloo(PrefixStore("host", self._store), self.rank, self.size, HANGS)
         self._gpu: Any = None
@@ -121,6 +124,12 @@ class Group:
             self._wait(self._on(flat).reduce([flat], options))
             if not self.rank:
                 _spread(flat, bucket)
+
+    def store(self, name: str) -> Any:
+        """Where the processes can meet under a name of their own, for a process group of torch."""
+        from torch.distributed import PrefixStore
+
+        return PrefixStore(name, self._store)
 
     def end(self) -> None:
         """Let the others know that rank 0 ends in an orderly way, so that they need not say so."""

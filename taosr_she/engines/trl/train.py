@@ -1,0 +1,130 @@
+"""A whole training by TRL: from the start weights to a checkpoint like that of our own loop, in all processes."""
+
+import logging
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from taosr_she.base.errors import disk_errors
+from taosr_she.domain.domain import Domain
+from taosr_she.domain.pair import Pair
+from taosr_she.engines.trl.lead import METRICS, Lead
+from taosr_she.engines.trl.settings import TRLSettings
+from taosr_she.engines.trl.world import world
+from taosr_she.examine.verdicts import Examiner
+from taosr_she.model.policy import Policy, load_policy, put_adapter, save_policy, save_trained
+from taosr_she.ranks.work import processes, split
+from taosr_she.train.rl.collapse import CollapseConfig
+from taosr_she.train.rl.monitor import Monitor
+from taosr_she.train.rl.settings import StepCreditSettings
+from taosr_she.train.state import metrics_rows, rows_lead_to
+
+TRAINER = "trainer"
+"""Folder of TRL's own checkpoints, in the folder of the stage; removed at the end."""
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Work:
+    """What every process needs to know."""
+
+    start: str  # folder or hub name of the start weights
+    device: str
+    domain: Domain
+    pairs: Sequence[Pair]
+    settings: StepCreditSettings
+    trl: TRLSettings
+    seed: int
+    folder: Path
+    name: str  # of the process group
+    resume: Path | None
+
+
+def train_by_trl(
+    policy: Policy,
+    domain: Domain,
+    pairs: Sequence[Pair],
+    examiner: Examiner,
+    settings: StepCreditSettings,
+    seed: int,
+    folder: Path,
+    on_update: Callable[[dict[str, Any]], None] = lambda row: None,
+    monitor: Monitor | None = None,
+    collapse: CollapseConfig | None = None,
+    trl: TRLSettings | None = None,
+) -> dict[str, Any]:
+    """As `train_step_credit`, with TRL's sampler, optimizer and processes; `policy` is used up.
+
+    The processes are those of the run; each loads the start weights itself, so several machines need a shared disk.
+    Raises UserError for settings that TRL cannot follow, and if the first update does not reach the sampler.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if policy.source is None:  # weights made here; the others must be able to load them
+        save_policy(policy, folder / "base")
+        policy.source = str(folder / "base")
+    resume = resumable(folder)
+    device = policy.device.type
+    work = Work(
+        policy.source, device, domain, pairs, settings, trl or TRLSettings(), seed, folder,
+        f"trl {folder} {time.time_ns()}", resume,
+    )  # fmt: skip
+    lead = Lead(policy, domain, pairs, examiner, settings, folder, on_update, monitor, collapse)
+    lead.open(updates_of(resume, settings))
+    shares = [(policy, lead), *[None] * (processes() - 1)]
+    weights = split(_train, [], shares, work)[0]
+    start = load_policy(policy.source, "cpu", "float32")
+    start.domain = policy.domain
+    if settings.lora is not None:
+        put_adapter(start, settings.lora, seed, folder)
+    put_weights(start.model, weights)
+    save_trained(start, folder, settings.lora)
+    shutil.rmtree(folder / TRAINER, ignore_errors=True)
+    return lead.close()
+
+
+def _train(share: tuple[Policy, Lead] | None, work: Work) -> dict[str, torch.Tensor]:
+    """In each process; rank 0 has a share. Returns the trained weights there, nothing elsewhere."""
+    from taosr_she.engines.trl.trainer import SRPOTrainer
+    from taosr_she.train.trl.trainer import lent
+
+    device = torch.device(work.device)
+    with world(device, work.name) as count:
+        policy, lead = share or (load_policy(work.start, work.device, "float32"), None)
+        policy.model.config._name_or_path = work.start  # TRL loads the KL reference from there
+        padding = policy.tokenizer.pad_token
+        with lent(policy.model), disk_errors(work.folder):
+            trainer = SRPOTrainer(
+                policy, work.domain, work.pairs, lead, work.settings, work.trl, work.seed, work.folder, count
+            )
+            trainer.train(resume_from_checkpoint=str(work.resume) if work.resume else None)
+            weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)
+        policy.tokenizer.pad_token = padding  # TRL sets one
+        return weights if lead is not None else {}
+
+
+def put_weights(model: Any, weights: dict[str, torch.Tensor]) -> None:
+    """Overwrite the weights that are trained with those of the same name, which PEFT's wrapper has put a prefix on."""
+    named = {name.removeprefix("base_model.model."): weight for name, weight in weights.items()}
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if weight.requires_grad:
+                weight.copy_(named[name])
+
+
+def resumable(folder: Path) -> Path | None:
+    """TRL's newest complete checkpoint in the folder of a stage, if the rows of all its updates exist."""
+    found = sorted((folder / TRAINER).glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
+    return found[-1] if found else None
+
+
+def updates_of(checkpoint: Path | None, settings: StepCreditSettings) -> int:
+    """Number of finished updates in a checkpoint of TRL."""
+    return int(checkpoint.name.split("-")[1]) // settings.epochs_per_batch if checkpoint else 0
+
+
+__all__ = ["metrics_rows", "rows_lead_to"]
