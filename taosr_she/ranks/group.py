@@ -144,6 +144,11 @@ class Group:
         return False
 
     @property
+    def broken(self) -> bool:
+        """Whether a process that this one is connected to is gone."""
+        return any(_closed(connection) for connection in self._others.values())
+
+    @property
     def lead_lost(self) -> bool:
         """Whether rank 0 is gone and has not said so."""
         return _closed(self._others[0]) and not self.ended

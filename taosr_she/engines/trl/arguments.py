@@ -24,12 +24,14 @@ def rows_at_once(settings: StepCreditSettings, longest: int, processes: int) -> 
     whole = settings.pairs_per_update * settings.group_size
     if whole % processes:
         raise UserError(
-            f"engine: trl: pairs_per_update x group_size = {whole} responses cannot be divided equally among {processes} "
-            "processes: change one of them"
+            f"engine: trl: pairs_per_update x group_size = {whole} responses cannot be divided equally among "
+            f"{processes} processes: change one of them"
         )
     mine = whole // processes
     size = longest + settings.sampling.max_new_tokens
-    passes = next((n for n in range(1, mine + 1) if not mine % n and mine // n * size <= settings.tokens_per_microbatch), 0)
+    passes = next(
+        (n for n in range(1, mine + 1) if not mine % n and mine // n * size <= settings.tokens_per_microbatch), 0
+    )
     if not passes:
         raise UserError(
             f"engine: trl: a prompt of {longest} tokens and max_new_tokens={settings.sampling.max_new_tokens} exceed "
@@ -39,9 +41,15 @@ def rows_at_once(settings: StepCreditSettings, longest: int, processes: int) -> 
 
 
 def grpo_arguments(
-    policy: Policy, settings: StepCreditSettings, trl: TRLSettings, seed: int, folder: Path, longest: int, processes: int
+    policy: Policy,
+    settings: StepCreditSettings,
+    trl: TRLSettings,
+    seed: int,
+    folder: Path,
+    longest: int,
+    processes: int,
 ) -> Any:
-    """An instance of GRPOConfig. Raises UserError for `trl.arguments` that it does not have, or that are ours to set."""
+    """An instance of GRPOConfig. Raises UserError for `trl.arguments` that it does not have or that are ours to set."""
     from trl import GRPOConfig
 
     rows, passes = rows_at_once(settings, longest, processes)
@@ -121,4 +129,3 @@ def peft_arguments(policy: Policy, settings: StepCreditSettings) -> Any:
     from taosr_she.model.adapter import peft_config
 
     return peft_config(policy.model, settings.lora)
-

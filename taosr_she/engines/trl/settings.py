@@ -45,7 +45,7 @@ class TRLSettings(Strict):
     vllm_correction: Literal["off", "token_truncate", "token_mask"] = "token_truncate"
     """vLLM's probabilities differ from the trainer's by rounding. Multiply the loss of each token by their ratio, cut
     at 3 (`token_truncate`), or drop tokens above it (`token_mask`). Our own loop needs no such thing."""
-    arguments: dict[str, bool | int | float | str] = {}
+    arguments: dict[str, bool | int | float | str] = Field(default_factory=dict)
     """Further arguments of TRL's GRPOConfig about speed and memory, such as `{vllm_enable_sleep_mode: true}`."""
 
     @model_validator(mode="after")

@@ -5,6 +5,7 @@ through TRL's unwrapping of the model, with the sharding, the adapter and the ca
 rollouts of its own. vLLM only tells the log-probabilities of what it samples, so there each update's are compared.
 """
 
+import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +16,9 @@ from torch import Tensor
 from transformers import LogitsProcessor, LogitsProcessorList
 
 from taosr_she.base.errors import UserError
-from taosr_she.train.rl.start_check import BOUNDS, ROWS, TOKENS, Look, judge
+from taosr_she.base.files import write_json
+from taosr_she.engines.trl.world import Together
+from taosr_she.train.rl.start_check import BOUNDS, FILE, ROWS, TOKENS, Look, judge
 
 HALF_BOUND = BOUNDS[True][0]
 
@@ -36,7 +39,7 @@ class StartCheck:
         self._was = self._look()
 
     def after(self) -> None:
-        """After it. Raises UserError in all processes if it has not reached the sampler of one of them."""
+        """After it. Raises Together in all processes if it has not reached the sampler of one of them."""
         if self._state != "begun":
             return
         self._state = "done"
@@ -45,8 +48,13 @@ class StartCheck:
             row[: len(response)] = True
         (sampled_before, trained_before), (sampled, trained) = self._was, self._look()
         mine = Look(sampled_before, sampled, trained_before, trained, mask)
-        # All processes judge all looks, so that all stop together.
-        judge(gathered(mine), self._trainer.args.bf16, self._folder)
+        looks = gathered(mine)
+        try:
+            found = judge(looks, self._trainer.args.bf16, self._folder.name)
+        except UserError as error:  # all processes judge all looks
+            raise Together(str(error)) from error
+        if self._trainer.lead is not None:
+            write_json(self._folder / FILE, found)
 
     def _look(self) -> tuple[Tensor, Tensor]:
         """Log-probabilities (R, T) by the sampler, and by the trainer."""
@@ -54,7 +62,19 @@ class StartCheck:
         devices = [trainer.accelerator.device] if trainer.accelerator.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices), forcing(trainer, self._responses) as heard:
             trainer._generate_single_turn(self._prompts, None, {}, trainer.num_generations)
-        return heard[0], trained_logprobs(trainer, self._prompts, self._responses)
+        trained = trained_logprobs(trainer, self._prompts, self._responses)
+        _give_back(trainer.model)
+        return heard[0], trained
+
+
+def _give_back(model: Any) -> None:
+    """FSDP2 keeps some weights that a forward pass has gathered until the next backward pass. Here the optimizer comes
+    first, and would not change them."""
+    from torch.distributed.fsdp import FSDPModule
+
+    for module in model.modules():
+        if isinstance(module, FSDPModule):
+            module.reshard()
 
 
 def gathered(mine: Any) -> list[Any]:
@@ -69,7 +89,9 @@ def trained_logprobs(trainer: Any, prompts: list[list[int]], responses: list[lis
     """(R, TOKENS) log-probabilities of the responses' first tokens as the loss computes them, 0 after their end."""
     device, pad = trainer.accelerator.device, trainer._tokenizer.pad_token_id
     longest = max(map(len, prompts))
-    rows = [[pad] * (longest - len(p)) + p + r + [pad] * (TOKENS - len(r)) for p, r in zip(prompts, responses, strict=True)]
+    rows = [
+        [pad] * (longest - len(p)) + p + r + [pad] * (TOKENS - len(r)) for p, r in zip(prompts, responses, strict=True)
+    ]
     seen = [
         [0] * (longest - len(p)) + [1] * (len(p) + len(r)) + [0] * (TOKENS - len(r))
         for p, r in zip(prompts, responses, strict=True)
@@ -92,10 +114,10 @@ def forcing(trainer: Any, responses: list[list[int]]) -> Iterator[list[Tensor]]:
     wanted = torch.tensor([r + [end] * (width - len(r)) for r in responses], device=trainer.accelerator.device)
 
     def forced(**options: Any) -> Tensor:
-        said = generate(
-            **options, max_new_tokens=wanted.shape[1], output_logits=True, return_dict_in_generate=True,
-            logits_processor=LogitsProcessorList([_Wanted(wanted, options["input_ids"].shape[1])]),
-        )  # fmt: skip
+        config = copy.deepcopy(options["generation_config"])
+        config.update(max_new_tokens=wanted.shape[1], output_logits=True, return_dict_in_generate=True)
+        only = LogitsProcessorList([_Wanted(wanted, options["input_ids"].shape[1])])
+        said = generate(**options | {"generation_config": config, "logits_processor": only})
         logits = torch.stack(said.logits, dim=1).float() / trainer.temperature
         logprobs = logits.log_softmax(-1).gather(-1, wanted[:, : logits.shape[1], None])[..., 0].cpu()
         found = torch.zeros(len(responses), TOKENS)
@@ -140,7 +162,7 @@ def check_vllm(trainer: Any, prompts: list[list[int]], responses: list[list[int]
     totals = gathered((gap, count))
     apart = sum(g for g, _ in totals) / max(1, sum(n for _, n in totals))
     if apart > HALF_BOUND:
-        raise UserError(
+        raise Together(
             f"{stage}: stopped: vLLM's log-probabilities and the trainer's differ by {apart:.2g} per token on average "
             f"(at most {HALF_BOUND:g} expected): updates do not reach vLLM; please report this with your model and "
             "settings"

@@ -3,7 +3,9 @@
 import logging
 import shutil
 import time
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,14 +17,16 @@ from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Pair
 from taosr_she.engines.trl.lead import METRICS, Lead
 from taosr_she.engines.trl.settings import TRLSettings
-from taosr_she.engines.trl.world import world
+from taosr_she.engines.trl.world import alone_or_together, world
 from taosr_she.examine.verdicts import Examiner
+from taosr_she.model.loading import no_progress_bars
 from taosr_she.model.policy import Policy, load_policy, put_adapter, save_policy, save_trained
 from taosr_she.ranks.work import processes, split
 from taosr_she.train.rl.collapse import CollapseConfig
 from taosr_she.train.rl.monitor import Monitor
 from taosr_she.train.rl.settings import StepCreditSettings
-from taosr_she.train.state import metrics_rows, rows_lead_to
+from taosr_she.train.state import rows_lead_to
+from taosr_she.train.trl.checkpoints import last_complete_checkpoint
 
 TRAINER = "trainer"
 """Folder of TRL's own checkpoints, in the folder of the stage; removed at the end."""
@@ -67,7 +71,7 @@ def train_by_trl(
     if policy.source is None:  # weights made here; the others must be able to load them
         save_policy(policy, folder / "base")
         policy.source = str(folder / "base")
-    resume = resumable(folder)
+    resume = resumable(folder, settings)
     device = policy.device.type
     work = Work(
         policy.source, device, domain, pairs, settings, trl or TRLSettings(), seed, folder,
@@ -89,6 +93,11 @@ def train_by_trl(
 
 def _train(share: tuple[Policy, Lead] | None, work: Work) -> dict[str, torch.Tensor]:
     """In each process; rank 0 has a share. Returns the trained weights there, nothing elsewhere."""
+    with alone_or_together():
+        return _trained(share, work)
+
+
+def _trained(share: tuple[Policy, Lead] | None, work: Work) -> dict[str, torch.Tensor]:
     from taosr_she.engines.trl.trainer import SRPOTrainer
     from taosr_she.train.trl.trainer import lent
 
@@ -97,7 +106,7 @@ def _train(share: tuple[Policy, Lead] | None, work: Work) -> dict[str, torch.Ten
         policy, lead = share or (load_policy(work.start, work.device, "float32"), None)
         policy.model.config._name_or_path = work.start  # TRL loads the KL reference from there
         padding = policy.tokenizer.pad_token
-        with lent(policy.model), disk_errors(work.folder):
+        with lent(policy.model), disk_errors(work.folder), no_progress_bars(), _without_old_names():
             trainer = SRPOTrainer(
                 policy, work.domain, work.pairs, lead, work.settings, work.trl, work.seed, work.folder, count
             )
@@ -105,6 +114,14 @@ def _train(share: tuple[Policy, Lead] | None, work: Work) -> dict[str, torch.Ten
             weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)
         policy.tokenizer.pad_token = padding  # TRL sets one
         return weights if lead is not None else {}
+
+
+@contextmanager
+def _without_old_names() -> Iterator[None]:
+    """TRL 1.16 uses names whose renaming transformers 5.23 announces."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+        yield
 
 
 def put_weights(model: Any, weights: dict[str, torch.Tensor]) -> None:
@@ -116,15 +133,18 @@ def put_weights(model: Any, weights: dict[str, torch.Tensor]) -> None:
                 weight.copy_(named[name])
 
 
-def resumable(folder: Path) -> Path | None:
+def resumable(folder: Path, settings: StepCreditSettings) -> Path | None:
     """TRL's newest complete checkpoint in the folder of a stage, if the rows of all its updates exist."""
-    found = sorted((folder / TRAINER).glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
-    return found[-1] if found else None
+    found = last_complete_checkpoint(folder / TRAINER)
+    if found is not None and not rows_lead_to(folder / METRICS, updates_of(found, settings)):
+        log.warning("%s: rows before %s are missing; training starts again", folder / METRICS, found.name)
+        found = None
+    for other in (folder / TRAINER).glob("checkpoint-*"):
+        if other != found:
+            shutil.rmtree(other)
+    return found
 
 
 def updates_of(checkpoint: Path | None, settings: StepCreditSettings) -> int:
     """Number of finished updates in a checkpoint of TRL."""
     return int(checkpoint.name.split("-")[1]) // settings.epochs_per_batch if checkpoint else 0
-
-
-__all__ = ["metrics_rows", "rows_lead_to"]

@@ -25,8 +25,9 @@ from taosr_she.engines.trl.arguments import grpo_arguments, peft_arguments
 from taosr_she.engines.trl.lead import Credited, Lead
 from taosr_she.engines.trl.settings import TRLSettings
 from taosr_she.engines.trl.start_check import StartCheck, check_vllm, gathered
+from taosr_she.engines.trl.world import Together
 from taosr_she.model.policy import Policy
-from taosr_she.train.rl.schedule import balanced_pairs_for_update, learning_rate, pairs_for_update
+from taosr_she.train.rl.schedule import balanced_pairs_for_update, learning_rate, pairs_for_update, sampling_seed
 from taosr_she.train.rl.settings import StepCreditSettings
 
 
@@ -60,7 +61,7 @@ class SRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         self._prompts = {name: policy.encode_prompt(domain, pair) for name, pair in used.items()}
         longest = max(map(len, self._prompts.values()))
         _check_room(policy, longest, settings)
-        self.lead, self._settings, self._folder = lead, settings, folder
+        self.policy, self.lead, self._settings, self._folder = policy, lead, settings, folder
         self._counts: list[Tensor] = []  # of an optimizer step: tokens of each micro-batch that take part in the loss
         self._clock: dict[str, float] = {}
         self._began = 0.0
@@ -123,11 +124,11 @@ class SRPOTrainer(GRPOTrainer):  # type: ignore[misc]
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         """TRL's batch with advantages (B, T); groups without signal take no part in the loss, but count in its mean."""
         self._clock, self._began = {"examine": 0.0}, time.perf_counter()
+        # Everything random depends on seed, update and process, so a resumed run goes on as it would have.
+        torch.manual_seed(sampling_seed(self.args.seed, self.update) + self.accelerator.process_index)
         output: dict[str, Any] = super()._generate_and_score_completions(inputs)
         if self.use_vllm:
-            check_vllm(
-                self, self.my_prompts(), self._responses, output["sampling_per_token_logps"], self._folder.name
-            )
+            check_vllm(self, self.my_prompts(), self._responses, output["sampling_per_token_logps"], self._folder.name)
         assert self._credited is not None
         length, device = output["completion_ids"].shape[1], output["completion_ids"].device
         output["advantages"] = self._credited.advantages[self.rows, :length].to(device)
@@ -136,6 +137,13 @@ class SRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         self._clock["generate"] = time.perf_counter() - self._began - self._clock["examine"]
         self._began = time.perf_counter()
         return output
+
+    def mark_divided(self) -> None:
+        """Let `generate` know that the model is divided: each process must then take as many steps as the others, or
+        they wait for ever. transformers 5.23 knows this only of models that it has divided itself."""
+        if self.is_fsdp_enabled:
+            for model in (self.model, _inner(self.model)):
+                model._is_fsdp_managed_module = True
 
     def _credit(self, responses: list[list[int]]) -> list[float]:
         """Outcomes of the rollouts of this process; rank 0 has seen those of all."""
@@ -166,7 +174,7 @@ class SRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             return learning_rate(1.0, step // s.epochs_per_batch, s.warmup_updates, s.updates, s.schedule)
 
         if self.lr_scheduler is None:
-            self.lr_scheduler = LambdaLR(self.optimizer if optimizer is None else optimizer, factor)
+            self.lr_scheduler: Any = LambdaLR(self.optimizer if optimizer is None else optimizer, factor)
             self._created_lr_scheduler = True
         return self.lr_scheduler
 
@@ -215,7 +223,7 @@ class SRPOTrainer(GRPOTrainer):  # type: ignore[misc]
                 told = [error]
         (answer,) = broadcast_object_list(told)
         if isinstance(answer, UserError):
-            raise answer
+            raise Together(str(answer))
         return answer
 
 
@@ -224,6 +232,9 @@ class _Steps(TrainerCallback):  # type: ignore[misc]
 
     def __init__(self, trainer: SRPOTrainer) -> None:
         self._trainer = trainer
+
+    def on_train_begin(self, *_: Any, **__: Any) -> None:
+        self._trainer.mark_divided()
 
     def on_pre_optimizer_step(self, *_: Any, **__: Any) -> None:
         trainer = self._trainer
@@ -237,6 +248,11 @@ class _Steps(TrainerCallback):  # type: ignore[misc]
     def on_optimizer_step(self, *_: Any, **__: Any) -> None:
         if self._trainer.check is not None:
             self._trainer.check.after()
+
+
+def _inner(model: Any) -> Any:
+    """The language model inside of PEFT's wrapper."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
 def _check_room(policy: Policy, longest: int, settings: StepCreditSettings) -> None:

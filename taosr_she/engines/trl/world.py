@@ -1,13 +1,20 @@
 """The processes of a run as a process group of torch and accelerate, for the time of one training."""
 
 import os
+import sys
+import time
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
 
-from taosr_she.ranks.group import HANGS, Group
+from taosr_she.base.errors import UserError
+from taosr_she.ranks.group import HANGS, Group, Lost
 from taosr_she.ranks.work import this_group
+
+GRACE = 0.5
+"""Seconds after an error until it is asked whether another process has ended, which may be its cause."""
 
 
 @contextmanager
@@ -65,6 +72,35 @@ def _divide_on_cpus(state: object) -> None:
     from accelerate.utils import DistributedType
 
     state.distributed_type = DistributedType.MULTI_GPU  # type: ignore[attr-defined]
+
+
+class Together(UserError):
+    """Raised in all processes at the same point."""
+
+
+@contextmanager
+def alone_or_together() -> Iterator[None]:
+    """Around a training in several processes: an error in one of them only ends the run with its reason. The others
+    wait for it in the middle of a message, and nothing else would wake them."""
+    try:
+        yield
+    except (Together, Lost):
+        raise
+    except Exception as error:
+        group = this_group()
+        if group is None:
+            raise
+        time.sleep(GRACE)
+        if isinstance(error, RuntimeError) and group.broken:  # torch, in a message to a process that has ended
+            raise Lost(
+                f"another of the {group.size} processes of this run has ended; what was saved is kept: start it again"
+            ) from error
+        if not isinstance(error, UserError):
+            traceback.print_exc()
+        said = f"process {group.rank}: {error}" if group.rank else str(error)
+        if group.rank:  # rank 0's own reason is shown by the command line
+            print(f"taosr-she: {said}", file=sys.stderr, flush=True)
+        raise Lost(said) from error
 
 
 def _forget() -> None:

@@ -71,10 +71,9 @@ class StartCheck:
         with computing(policy.model, self._settings.precision):
             half = torch.is_autocast_enabled(policy.device.type) or policy.model.dtype != torch.float32
         looks = [
-            Look(was, now, self._trained, trained, self._mask)
-            for was, now in zip(self._sampled, sampled, strict=True)
+            Look(was, now, self._trained, trained, self._mask) for was, now in zip(self._sampled, sampled, strict=True)
         ]
-        judge(looks, half, self._folder)
+        write_json(self._folder / FILE, judge(looks, half, self._folder.name))
 
     def _look(self, policy: Policy) -> tuple[list[torch.Tensor], torch.Tensor]:
         """Log-probabilities (R, T) by the samplers of all processes, and by the trainer."""
@@ -103,23 +102,22 @@ class Look:
         return float(((a - b) * self.mask).abs().sum() / self.mask.sum())
 
 
-def judge(looks: Sequence[Look], half: bool, folder: Path) -> None:
-    """Raises UserError if the update has not reached the sampler of a process, or if a sampler differs from the
-    trainer; else writes what was found to the folder of the stage. `half`: computed in half precision."""
+def judge(looks: Sequence[Look], half: bool, stage: str) -> dict[str, Any]:
+    """What was found, for the file. Raises UserError if the update has not reached the sampler of a process, or if a
+    sampler differs from the trainer. `half`: computed in half precision."""
     bound, growth = BOUNDS[half]
     for rank, look in enumerate(looks):
         gap_before, gap = _apart(look)
         if torch.equal(look.sampled_before, look.sampled):
-            _stop(folder, rank, "has not reached the sampler: it gives the same tokens the same log-probabilities")
+            _stop(stage, rank, "has not reached the sampler: it gives the same tokens the same log-probabilities")
         if max(gap_before, gap) > bound or gap > 3 * gap_before + growth:
             _stop(
-                folder, rank, f"leaves sampler and trainer apart: their log-probabilities of the same tokens differ by "
+                stage, rank, f"leaves sampler and trainer apart: their log-probabilities of the same tokens differ by "
                 f"{gap_before:.2g} before it and by {gap:.2g} after it on average (at most {bound:g} expected)",
             )  # fmt: skip
     moved = max(look.gap(look.sampled_before, look.sampled) for look in looks)
-    found: dict[str, Any] = {"tokens": int(looks[0].mask.sum()), "moved": moved}
     before, after = _apart(looks[0])
-    write_json(folder / FILE, found | {"apart_before": before, "apart_after": after})
+    return {"tokens": int(looks[0].mask.sum()), "moved": moved, "apart_before": before, "apart_after": after}
 
 
 def _apart(look: Look) -> tuple[float, float]:
@@ -127,9 +125,9 @@ def _apart(look: Look) -> tuple[float, float]:
     return look.gap(look.sampled_before, look.trained_before), look.gap(look.sampled, look.trained)
 
 
-def _stop(folder: Path, rank: int, what: str) -> None:
+def _stop(stage: str, rank: int, what: str) -> None:
     where = f" of process {rank}" if rank else ""
     raise UserError(
-        f"{folder.name}: stopped by the start-up check: the first update {what}{where}; training would go on "
+        f"{stage}: stopped by the start-up check: the first update {what}{where}; training would go on "
         "without effect, please report this with your model and settings"
     )
