@@ -7,6 +7,7 @@ with a shipped configuration.
 
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -42,12 +43,12 @@ COMPARED = ("loss", "grad_norm", "entropy", "kl", "reward", "signal_share", "lr"
 BARE = {"prompt": {"instruction": "", "show_labels": False, "show_rules": False, "show_format": False}}
 
 
-def given_settings(lora: int | None = None, **changes: Any) -> StepCreditSettings:
+def given_settings(rank: int | None = None, **changes: Any) -> StepCreditSettings:
     """Three updates that use what is easily got wrong: a KL, groups without signal, several micro-batches."""
     settings: dict[str, Any] = {
         "updates": 3, "pairs_per_update": 4, "group_size": 4, "sampling": Sampling(max_new_tokens=96),
         "loss": {"beta": 0.05}, "learning_rate": 1e-3, "warmup_updates": 2, "tokens_per_microbatch": 640,
-        "weight_decay": 0.01, "lora": None if lora is None else {"rank": lora},
+        "weight_decay": 0.01, "lora": None if rank is None else {"rank": rank},
     }  # fmt: skip
     return StepCreditSettings.model_validate(settings | changes)
 
@@ -193,12 +194,14 @@ def measure_trl(
     out.mkdir(parents=True, exist_ok=True)
     given = Given()
     start = work / "start"
+    for old in ("ours", "ours-lora", *(_folder(way) for way in WAYS)):
+        shutil.rmtree(work / old, ignore_errors=True)
     save_policy(given.policy(), start)
     found = {}
     for way in ways:
         config, lora = WAYS[way]
         settings = given_settings(lora)
-        ours, theirs = work / ("ours" if lora is None else "ours-lora"), work / way.lower().replace(", ", "-")
+        ours, theirs = work / ("ours" if lora is None else "ours-lora"), work / _folder(way)
         if not ours.exists():
             train_ours(given, start, settings, ours)
         launch(config, processes, start, theirs, lora)
@@ -212,6 +215,10 @@ def measure_trl(
     result = {"processes": processes, "ways": found}
     write_result(console, out, "trl", result, table(result))
     return result
+
+
+def _folder(way: str) -> str:
+    return way.lower().replace(", ", "-")
 
 
 def launch(config: str, processes: int, start: Path, folder: Path, lora: int | None) -> None:
@@ -247,5 +254,5 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     material = Given()
     with in_trl(material), joined():
-        at, to, *rank = sys.argv[1:]
-        train_theirs(material, Path(at), given_settings(int(rank[0]) if rank else None), Path(to))
+        at, to, *adapter = sys.argv[1:]
+        train_theirs(material, Path(at), given_settings(int(adapter[0]) if adapter else None), Path(to))

@@ -151,7 +151,7 @@ def trl(
     work: Annotated[Path, path_option("Folder for the trainings; they are written anew.")] = Path("runs/trl"),
     count: Annotated[int, typer.Option(min=1, help="Number of processes.")] = 2,
 ) -> None:
-    """Compare three updates of `engine: trl` under DDP and FSDP2 with our own loop, on the same rollouts, on the CPU."""
+    """Compare three updates of `engine: trl` with our own loop, on the same rollouts: DDP, FSDP2, LoRA; on the CPU."""
     from taosr_she.bench.trl_equal import measure_trl
 
     measure_trl(terminal(), out, work, count)

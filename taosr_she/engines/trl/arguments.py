@@ -5,6 +5,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from taosr_she.base.errors import UserError
 from taosr_she.engine.precision import count_weights, in_bfloat16
 from taosr_she.engines.trl.settings import TRLSettings
@@ -47,14 +49,15 @@ def grpo_arguments(
     seed: int,
     folder: Path,
     longest: int,
+    device: torch.device,
     processes: int,
 ) -> Any:
     """An instance of GRPOConfig. Raises UserError for `trl.arguments` that it does not have or that are ours to set."""
     from trl import GRPOConfig
 
     rows, passes = rows_at_once(settings, longest, processes)
-    gpu, steps = policy.device.type == "cuda", settings.epochs_per_batch
-    half = in_bfloat16(policy.device, count_weights(policy.model), settings.precision)
+    gpu, steps = device.type == "cuda", settings.epochs_per_batch
+    half = in_bfloat16(device, count_weights(policy.model), settings.precision)
     ours: dict[str, Any] = {
         "output_dir": str(folder),
         "per_device_train_batch_size": rows,
@@ -119,7 +122,13 @@ def grpo_arguments(
     with warnings.catch_warnings():
         # TRL 1.16 itself sets the old name of this option, whose renaming transformers 5.23 announces.
         warnings.filterwarnings("ignore", "`gradient_checkpointing` is deprecated", FutureWarning)
-        return GRPOConfig(**(ours | trl.arguments))
+        config = GRPOConfig(**(ours | trl.arguments))
+    if config.n_gpu > 1:
+        raise UserError(
+            "engine: trl: several GPUs are visible to one process: start it with `accelerate launch` (docs/scale.md), or "
+            "set CUDA_VISIBLE_DEVICES=0"
+        )
+    return config
 
 
 def peft_arguments(policy: Policy, settings: StepCreditSettings) -> Any:

@@ -12,21 +12,21 @@ from typing import Any
 
 import torch
 
-from taosr_she.base.errors import disk_errors
+from taosr_she.base.errors import UserError, disk_errors
 from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Pair
 from taosr_she.engines.trl.lead import METRICS, Lead
 from taosr_she.engines.trl.settings import TRLSettings
-from taosr_she.engines.trl.world import alone_or_together, world
+from taosr_she.engines.trl.world import Together, alone_or_together, divided_here, world
 from taosr_she.examine.verdicts import Examiner
 from taosr_she.model.loading import no_progress_bars
-from taosr_she.model.policy import Policy, load_policy, put_adapter, save_policy, save_trained
+from taosr_she.model.policy import Policy, load_policy, put_adapter, resolve_device, save_policy, save_trained
 from taosr_she.ranks.work import processes, split
 from taosr_she.train.rl.collapse import CollapseConfig
 from taosr_she.train.rl.monitor import Monitor
 from taosr_she.train.rl.settings import StepCreditSettings
 from taosr_she.train.state import rows_lead_to
-from taosr_she.train.trl.checkpoints import last_complete_checkpoint
+from taosr_she.train.trl.checkpoints import divided_by, last_complete_checkpoint
 
 TRAINER = "trainer"
 """Folder of TRL's own checkpoints, in the folder of the stage; removed at the end."""
@@ -61,10 +61,11 @@ def train_by_trl(
     monitor: Monitor | None = None,
     collapse: CollapseConfig | None = None,
     trl: TRLSettings | None = None,
+    device: str = "auto",
 ) -> dict[str, Any]:
-    """As `train_step_credit`, with TRL's sampler, optimizer and processes; `policy` is used up.
+    """As `train_step_credit`, with TRL's sampler, optimizer and processes, on `device`; `policy` is used up.
 
-    The processes are those of the run; each loads the start weights itself, so several machines need a shared disk.
+    The processes are those of the run. Each loads the start weights itself, and several machines need a shared disk.
     Raises UserError for settings that TRL cannot follow, and if the first update does not reach the sampler.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -72,9 +73,8 @@ def train_by_trl(
         save_policy(policy, folder / "base")
         policy.source = str(folder / "base")
     resume = resumable(folder, settings)
-    device = policy.device.type
     work = Work(
-        policy.source, device, domain, pairs, settings, trl or TRLSettings(), seed, folder,
+        policy.source, resolve_device(device).type, domain, pairs, settings, trl or TRLSettings(), seed, folder,
         f"trl {folder} {time.time_ns()}", resume,
     )  # fmt: skip
     lead = Lead(policy, domain, pairs, examiner, settings, folder, on_update, monitor, collapse)
@@ -99,17 +99,20 @@ def _train(share: tuple[Policy, Lead] | None, work: Work) -> dict[str, torch.Ten
 
 def _trained(share: tuple[Policy, Lead] | None, work: Work) -> dict[str, torch.Tensor]:
     from taosr_she.engines.trl.trainer import SRPOTrainer
-    from taosr_she.train.trl.trainer import lent
 
     device = torch.device(work.device)
     with world(device, work.name) as count:
-        policy, lead = share or (load_policy(work.start, work.device, "float32"), None)
+        policy, lead = share or (load_policy(work.start, "cpu", "float32"), None)
         policy.model.config._name_or_path = work.start  # TRL loads the KL reference from there
         padding = policy.tokenizer.pad_token
-        with lent(policy.model), disk_errors(work.folder), no_progress_bars(), _without_old_names():
-            trainer = SRPOTrainer(
-                policy, work.domain, work.pairs, lead, work.settings, work.trl, work.seed, work.folder, count
-            )
+        with disk_errors(work.folder), no_progress_bars(), _without_old_names():
+            try:
+                trainer = SRPOTrainer(
+                    policy, work.domain, work.pairs, lead, work.settings, work.trl, work.seed, work.folder, device,
+                    count,
+                )  # fmt: skip
+            except UserError as error:  # about settings: all processes find the same
+                raise Together(str(error)) from error
             trainer.train(resume_from_checkpoint=str(work.resume) if work.resume else None)
             weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)
         policy.tokenizer.pad_token = padding  # TRL sets one
@@ -136,8 +139,13 @@ def put_weights(model: Any, weights: dict[str, torch.Tensor]) -> None:
 def resumable(folder: Path, settings: StepCreditSettings) -> Path | None:
     """TRL's newest complete checkpoint in the folder of a stage, if the rows of all its updates exist."""
     found = last_complete_checkpoint(folder / TRAINER)
+    wrong = None
     if found is not None and not rows_lead_to(folder / METRICS, updates_of(found, settings)):
-        log.warning("%s: rows before %s are missing; training starts again", folder / METRICS, found.name)
+        wrong = f"rows before {found.name} are missing"
+    elif found is not None and divided_by(found) != divided_here():
+        wrong = f"{found.name} is of processes that divided the model in another way"
+    if wrong:
+        log.warning("%s: %s; training starts again", folder, wrong)
         found = None
     for other in (folder / TRAINER).glob("checkpoint-*"):
         if other != found:

@@ -36,7 +36,8 @@ class SRPOTrainer(GRPOTrainer):  # type: ignore[misc]
 
     >>> with world(policy.device, "my training") as processes:                           # doctest: +SKIP
     ...     lead = Lead(policy, domain, pairs, examiner, settings, folder) if rank == 0 else None
-    ...     SRPOTrainer(policy, domain, pairs, lead, settings, TRLSettings(), seed, folder, processes).train()
+    ...     trl = TRLSettings()
+    ...     SRPOTrainer(policy, domain, pairs, lead, settings, trl, seed, folder, policy.device, processes).train()
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class SRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         trl: TRLSettings,
         seed: int,
         folder: Path,
+        device: torch.device,
         processes: int = 1,
     ) -> None:
         """`policy` has the start weights, in float32; its `source` is where they lie, for the KL reference. `lead` is
@@ -67,7 +69,9 @@ class SRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         self._began = 0.0
         self._credited: Credited | None = None
         self._responses: list[list[int]] = []  # of this process
-        arguments = grpo_arguments(policy, settings, trl, seed, folder / "trainer", longest, processes)
+        arguments = grpo_arguments(
+            policy, settings, trl, seed, folder / "trainer", longest, device, processes
+        )
 
         def outcome(completion_ids: list[list[int]], **_: Any) -> list[float]:
             return self._credit(completion_ids)

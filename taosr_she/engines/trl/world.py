@@ -6,6 +6,7 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
@@ -32,11 +33,18 @@ def world(device: torch.device, name: str) -> Iterator[int]:
     try:
         with _environment({} if group is None else group.environment), _process_group(group, device, name):
             state = PartialState(cpu=device.type == "cpu")
-            if device.type == "cpu" and os.environ.get("ACCELERATE_USE_FSDP") == "true" and state.num_processes > 1:
+            if device.type == "cpu" and divided_here() == "fsdp":
                 _divide_on_cpus(state)
             yield state.num_processes
     finally:
         _forget()
+
+
+def divided_here() -> str:
+    """`fsdp` or `deepspeed` if `accelerate launch` has said that the processes divide the model so; else empty."""
+    group = this_group()
+    said = {} if group is None else group.environment
+    return next((way for way in ("fsdp", "deepspeed") if said.get(f"ACCELERATE_USE_{way.upper()}") == "true"), "")
 
 
 @contextmanager
@@ -67,11 +75,11 @@ def _environment(more: Mapping[str, str]) -> Iterator[None]:
         os.environ.update(before)
 
 
-def _divide_on_cpus(state: object) -> None:
+def _divide_on_cpus(state: Any) -> None:
     """Accelerate 1.15 divides a model only if the processes have accelerators; FSDP itself also works on CPUs."""
     from accelerate.utils import DistributedType
 
-    state.distributed_type = DistributedType.MULTI_GPU  # type: ignore[attr-defined]
+    state.distributed_type = DistributedType.MULTI_GPU
 
 
 class Together(UserError):

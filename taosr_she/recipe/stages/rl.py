@@ -97,7 +97,8 @@ class RLStage(Stage):
         pairs = read_pairs(source)
         if not pairs:
             raise UserError(f"stage '{context.name}': stage '{self.pairs or self.data}' has no training pairs")
-        policy = context.policy(self.start)
+        # TRL moves the model by itself: as a whole it may not fit on a device.
+        policy = context.policy(self.start, device="cpu" if self.engine == "trl" else None)
         curriculum = curriculum_of(context, self, pairs) if self.curriculum else None
         everything = [*pairs, *(pair for leg in curriculum.legs for pair in leg.pairs)] if curriculum else pairs
         who = examiners(context, self.examination, context.data(self.data), everything)
@@ -129,7 +130,7 @@ class RLStage(Stage):
 
             summary = train_by_trl(
                 policy, context.domain, pairs, who.examiner, self.settings, context.recipe.seed, context.folder,
-                on_update, who.monitor, self.collapse, self.trl,
+                on_update, who.monitor, self.collapse, self.trl, context.recipe.device,
             )  # fmt: skip
         else:
             summary = train_step_credit(

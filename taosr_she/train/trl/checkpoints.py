@@ -4,8 +4,8 @@ from pathlib import Path
 
 from taosr_she.base.files import read_object
 
-DIVIDED = {"optimizer_0", "pytorch_model_fsdp_0", "latest"}
-"""Files and folders by which FSDP and DeepSpeed (`latest`) save a divided model and its optimizer."""
+PARTS = {"": (), "fsdp": ("optimizer_0/.metadata", "pytorch_model_fsdp_0/.metadata"), "deepspeed": ("latest",)}
+"""How processes divide a model -> files that are written when all of them have saved their part."""
 
 
 def last_complete_checkpoint(trainer_folder: Path) -> Path | None:
@@ -20,28 +20,31 @@ def last_complete_checkpoint(trainer_folder: Path) -> Path | None:
     return next((c for c in newest_first if _complete(c)), None)
 
 
+def divided_by(checkpoint: Path) -> str:
+    """`fsdp` or `deepspeed` if the checkpoint is of a model that its processes had divided so; else empty."""
+    if (checkpoint / "latest").is_file():
+        return "deepspeed"
+    return "fsdp" if (checkpoint / "optimizer_0").is_dir() else ""
+
+
 def _complete(checkpoint: Path) -> bool:
     from safetensors import SafetensorError, safe_open
 
     from taosr_she.train.state import broken_archive
 
-    names = {f.name for f in checkpoint.iterdir()}
-    random = [name for name in names if name.startswith("rng_state")]  # of each process
-    divided = DIVIDED & names
-    archives = ["scheduler.pt", *random, *([] if divided else ["optimizer.pt"])]
-    if not random or not {"trainer_state.json", *archives} <= names:
+    by = divided_by(checkpoint)
+    random = sorted(checkpoint.glob("rng_state*.pth"))  # one for each process
+    weights = sorted(checkpoint.glob("*.safetensors"))
+    archives = [*random, checkpoint / "scheduler.pt", *([] if by else [checkpoint / "optimizer.pt"])]
+    if not random or not (by or weights):
         return False
-    if not divided and not any(name.endswith(".safetensors") for name in names):
+    if not all(file.is_file() for file in (*archives, *(checkpoint / name for name in PARTS[by]))):
         return False
-    if "optimizer_0" in names and not all((checkpoint / name / ".metadata").is_file() for name in DIVIDED - {"latest"}):
-        return False
-    if not read_object(checkpoint / "trainer_state.json") or any(
-        broken_archive(checkpoint / name) for name in archives
-    ):
+    if not read_object(checkpoint / "trainer_state.json") or any(broken_archive(file) for file in archives):
         return False
     try:
-        for weights in checkpoint.glob("*.safetensors"):
-            safe_open(weights, "pt")
+        for file in weights:
+            safe_open(file, "pt")
     except SafetensorError:
         return False
     return True

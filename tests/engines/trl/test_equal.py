@@ -10,11 +10,11 @@ from taosr_she.bench.trl_equal import Given, distance, gaps, given_settings, in_
 TOLD = {"seconds", "seconds_generate", "seconds_examine", "seconds_update", "tokens_per_second"}
 CASES: dict[str, dict[str, Any]] = {
     "kl": {},  # also groups without signal, and several micro-batches
-    "response": {"loss": {"normalise": "response"}},
+    "response": {"loss": {"normalise": "response"}, "sampling": {"max_new_tokens": 96, "temperature": 0.7}},
     "clipped": {
         "epochs_per_batch": 2, "learning_rate": 2e-2, "warmup_updates": 0, "loss": {"clip_high": 0.01, "beta": 0.05},
     },
-    "lora": {"lora": 4},
+    "lora": {"rank": 4},
     "balanced": {"balance": True, "credit": {"rule": "outcome", "std": True}, "schedule": "constant"},
     "weighted": {"credit": {"rule": "process", "label_weight": 0.5}, "sampling": {"max_new_tokens": 30}},
 }  # fmt: skip

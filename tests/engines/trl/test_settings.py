@@ -45,7 +45,7 @@ def test_parts_of_a_batch() -> None:
     assert rows_at_once(settings, 20, 3) == (8, 1)
     with pytest.raises(UserError, match="24 responses cannot be divided equally among 5 processes"):
         rows_at_once(settings, 104, 5)
-    with pytest.raises(UserError, match="a prompt of 990 tokens .* exceed tokens_per_microbatch=1000"):
+    with pytest.raises(UserError, match=r"a prompt of 990 tokens .* exceed tokens_per_microbatch=1000"):
         rows_at_once(settings, 990, 1)
 
 
@@ -55,7 +55,7 @@ def test_arguments_of_trl(given: Given, tmp_path: Any) -> None:
     def arguments(**more: Any) -> Any:
         policy = given.policy()
         with world(policy.device, "test"):
-            return grpo_arguments(policy, given_settings(), TRLSettings(arguments=more), 1, tmp_path, 40, 1)
+            return grpo_arguments(policy, given_settings(), TRLSettings(arguments=more), 1, tmp_path, 40, policy.device, 1)
 
     assert arguments(torch_empty_cache_steps=3).torch_empty_cache_steps == 3
     with pytest.raises(UserError, match=r"trl.arguments.lerning_rate: GRPOConfig has no such argument"):
