@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from functools import cache
+from itertools import count
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -34,6 +35,7 @@ from taosr_she.model.policy import Policy, load_policy, save_policy
 from taosr_she.model.sampler import Rollouts
 from taosr_she.model.sampling import Sampling
 from taosr_she.model.tiny import TinyConfig, build_tiny
+from taosr_she.train.rl.curriculum import Curriculum
 from taosr_she.train.rl.settings import StepCreditSettings
 
 CONFIGS = Path(__file__).parents[1] / "engines" / "trl" / "configs"
@@ -48,7 +50,7 @@ def given_settings(rank: int | None = None, **changes: Any) -> StepCreditSetting
     settings: dict[str, Any] = {
         "updates": 3, "pairs_per_update": 4, "group_size": 4, "sampling": Sampling(max_new_tokens=96),
         "loss": {"beta": 0.05}, "learning_rate": 1e-3, "warmup_updates": 2, "tokens_per_microbatch": 640,
-        "weight_decay": 0.01, "lora": None if rank is None else {"rank": rank},
+        "weight_decay": 0.01, "keep_rollouts_every": 1, "lora": None if rank is None else {"rank": rank},
     }  # fmt: skip
     return StepCreditSettings.model_validate(settings | changes)
 
@@ -91,22 +93,16 @@ def _verdicts(text: str, steps: int) -> np.ndarray:
     return np.array([(1.0, 0.0, 0.6, np.nan)[byte % 4] for byte in digest[:steps]], dtype=np.float32)
 
 
-def in_our_loop(given: Given, settings: StepCreditSettings) -> AbstractContextManager[Any]:
+def in_our_loop(given: Given) -> AbstractContextManager[Any]:
     """Our own loop gets the given rollouts instead of sampling."""
-    policy_pairs: dict[tuple[int, ...], Pair] = {}
-    done = {"updates": 0}
+    of_prompt: dict[tuple[int, ...], Pair] = {}
+    updates = count()
 
     def sample(policy: Policy, prompts: list[list[int]], size: int, sampling: Sampling, *_: Any) -> Rollouts:
         for pair in given.pairs:
-            policy_pairs.setdefault(tuple(policy.encode_prompt(given.domain, pair)), pair)
-        rows = [
-            ids
-            for prompt in prompts
-            for ids in given.responses(
-                policy, policy_pairs[tuple(prompt)], done["updates"], size, sampling.max_new_tokens
-            )
-        ]
-        done["updates"] += 1
+            of_prompt.setdefault(tuple(policy.encode_prompt(given.domain, pair)), pair)
+        pairs, update = [of_prompt[tuple(prompt)] for prompt in prompts], next(updates)
+        rows = [ids for pair in pairs for ids in given.responses(policy, pair, update, size, sampling.max_new_tokens)]
         mask = torch.arange(max(map(len, rows))) < torch.tensor([len(ids) for ids in rows])[:, None]
         ids = torch.full(mask.shape, policy.pad_id)
         for row, own in zip(ids, rows, strict=True):
@@ -134,7 +130,7 @@ def in_trl(given: Given) -> AbstractContextManager[Any]:
             s = self._settings
             every = [
                 ids
-                for pair in self._pairs_of(self.update)
+                for pair in self.pairs
                 for ids in given.responses(self.policy, pair, self.update, s.group_size, s.sampling.max_new_tokens)
             ]
             return every[self.rows], None
@@ -147,21 +143,25 @@ def rows_of(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text("utf-8").splitlines()]
 
 
-def train_ours(given: Given, start: Path, settings: StepCreditSettings, folder: Path) -> None:
+def train_ours(
+    given: Given, start: Path, settings: StepCreditSettings, folder: Path, curriculum: Curriculum | None = None
+) -> None:
     """Train with our own loop in this process."""
     from taosr_she.train.rl.loop import train_step_credit
 
-    with in_our_loop(given, settings):
+    with in_our_loop(given):
         policy = load_policy(start, "cpu", "float32")
-        train_step_credit(policy, given.domain, given.pairs, given, settings, 1, folder)
+        train_step_credit(policy, given.domain, given.pairs, given, settings, 1, folder, curriculum=curriculum)
 
 
-def train_theirs(given: Given, start: Path, settings: StepCreditSettings, folder: Path) -> None:
+def train_theirs(
+    given: Given, start: Path, settings: StepCreditSettings, folder: Path, curriculum: Curriculum | None = None
+) -> None:
     """Train with TRL in the processes of this run."""
     from taosr_she.engines.trl.train import train_by_trl
 
     policy = load_policy(start, "cpu", "float32")
-    train_by_trl(policy, given.domain, given.pairs, given, settings, 1, folder)
+    train_by_trl(policy, given.domain, given.pairs, given, settings, 1, folder, device="cpu", curriculum=curriculum)
 
 
 def distance(start: Path, ours: Path, theirs: Path) -> float:
@@ -178,7 +178,10 @@ def gaps(ours: Path, theirs: Path) -> dict[str, float]:
 
     a, b = rows_of(ours), rows_of(theirs)
     assert [row["step"] for row in a] == [row["step"] for row in b]
-    found = {name: max(abs(x[name] - y[name]) for x, y in zip(a, b, strict=True)) for name in COMPARED}
+    # Undefined (None) where no group has signal, which must be so on both sides.
+    both = {name: [(x[name], y[name]) for x, y in zip(a, b, strict=True) if (x[name], y[name]) != (None, None)]
+            for name in COMPARED}  # fmt: skip
+    found = {name: max(abs(x - y) for x, y in values) for name, values in both.items()}
     tables = [[pq.read_table(file) for file in sorted((at / "rollouts").glob("*.parquet"))] for at in (ours, theirs)]
     for left, right in zip(*tables, strict=True):
         for column in ("pair_id", "response", "tokens", "token_steps", "token_advantages", "verdicts", "sources"):

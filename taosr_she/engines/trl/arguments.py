@@ -125,8 +125,8 @@ def grpo_arguments(
         config = GRPOConfig(**(ours | trl.arguments))
     if config.n_gpu > 1:
         raise UserError(
-            "engine: trl: several GPUs are visible to one process: start it with `accelerate launch` (docs/scale.md), or "
-            "set CUDA_VISIBLE_DEVICES=0"
+            "engine: trl: one process sees several GPUs: start it with `accelerate launch` (docs/scale.md), or set "
+            "CUDA_VISIBLE_DEVICES=0"
         )
     return config
 

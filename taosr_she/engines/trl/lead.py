@@ -21,6 +21,7 @@ from taosr_she.model.policy import Policy
 from taosr_she.model.sampler import Rollouts
 from taosr_she.train.rl.batch import CreditedBatch, credit_rollouts
 from taosr_she.train.rl.collapse import CollapseConfig, collapse_signs
+from taosr_she.train.rl.curriculum import Curriculum, Leg
 from taosr_she.train.rl.metrics import batch_metrics
 from taosr_she.train.rl.monitor import Monitor
 from taosr_she.train.rl.rollout_log import write_rollouts
@@ -54,13 +55,15 @@ class Lead:
         on_update: Callable[[dict[str, Any]], None] = lambda row: None,
         monitor: Monitor | None = None,
         collapse: CollapseConfig | None = None,
+        curriculum: Curriculum | None = None,
     ) -> None:
         """Arguments as of `train_step_credit`."""
         self._policy, self._domain, self._examiner, self._settings = policy, domain, examiner, settings
         self._folder, self._on_update, self._monitor = folder, on_update, monitor
         self._collapse = collapse or CollapseConfig()
-        strength = settings.credit.label_weight
-        self._weights = label_weights([pair.label for pair in pairs], strength) if strength else None
+        self._curriculum = curriculum
+        self._legs = curriculum.legs if curriculum else [Leg(pairs, settings)]
+        self._leg = self._legs[0]
         self._metrics: MetricsFile | None = None
         self._rows: list[dict[str, Any]] = []
         self._batch: CreditedBatch | None = None
@@ -71,6 +74,18 @@ class Lead:
         self._rows = list(self._metrics.kept)
         if self._monitor is not None:
             self._monitor.resume(self._metrics.kept)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the curriculum ends the training here."""
+        return self._curriculum is not None and self._curriculum.next_leg(self._rows) is None
+
+    def begin(self) -> int:
+        """Begin an update; returns the number of its stage in the curriculum."""
+        leg = self._curriculum.next_leg(self._rows) if self._curriculum else self._legs[0]
+        assert leg is not None, "the training has ended"
+        self._leg = leg
+        return next(n for n, own in enumerate(self._legs) if own is leg)
 
     def credit(self, group_pairs: Sequence[Pair], responses: Sequence[Sequence[int]]) -> Credited:
         """Examine B responses (token ids) to P pairs; those of a pair are adjacent, and equally many."""
@@ -87,16 +102,18 @@ class Lead:
             finished=torch.tensor([own[-1] in ends for own in responses]),
             group=torch.arange(len(group_pairs)).repeat_interleave(len(responses) // len(group_pairs)),
         )
-        s = self._settings
+        s = self._leg.settings
+        labels, strength = [pair.label for pair in self._leg.pairs], s.credit.label_weight
         self._batch = credit_rollouts(
-            self._policy, self._domain, group_pairs, rollouts, self._examiner, s.credit, self._weights, s.outcome_by
-        )
+            self._policy, self._domain, group_pairs, rollouts, self._examiner, s.credit,
+            label_weights(labels, strength) if strength else None, s.outcome_by,
+        )  # fmt: skip
         batch = self._batch
         return Credited(batch.advantages, batch.rows_with_signal, batch.outcomes.tolist())
 
-    def write(self, update: int, stats: dict[str, Any], seconds: dict[str, float]) -> None:
-        """The row of an update (counted from 0), and its rollouts if they are kept. Raises UserError if the collapse
-        monitor stops the training."""
+    def write(self, update: int, stats: dict[str, Any], seconds: dict[str, float]) -> bool:
+        """The row of an update (counted from 0), and its rollouts if they are kept. Returns whether the curriculum ends
+        the training; raises UserError if the collapse monitor does."""
         assert self._batch is not None and self._metrics is not None
         batch, settings = self._batch, self._settings
         if update % settings.keep_rollouts_every == 0 or update + 1 == settings.updates:
@@ -109,6 +126,8 @@ class Lead:
             row |= self._monitor.observe(batch)
         before = int(self._rows[-1]["tokens"]) if self._rows else 0
         row = as_read(row | {"tokens": before + tokens})
+        if self._curriculum:
+            self._curriculum.mark(row, self._leg, self._rows)
         row |= collapse_signs([*self._rows, row], self._collapse)
         self._rows.append(row)
         self._metrics.write(row)
@@ -118,6 +137,7 @@ class Lead:
         if row["collapse"] and self._collapse.on_collapse == "stop":
             self._metrics.close()
             raise UserError(f"{self._folder.name}, update {row['step']}: stopped, {row['collapse']}")
+        return self.ended
 
     def close(self) -> dict[str, Any]:
         """The summary of the training."""

@@ -61,9 +61,11 @@ def refusal(settings: StepCreditSettings, stage: dict[str, Any]) -> str | None:
 
     `stage` has those fields of the stage that only our own loop reads: name -> value, if it is set.
     """
-    given = {name: True for name, value in stage.items() if value}
-    given |= {"settings.refill": settings.refill > 0, "settings.loss.label_entropy": settings.loss.label_entropy > 0}
+    given = stage | {
+        "`settings.refill`": settings.refill > 0,
+        "`settings.loss.label_entropy`": settings.loss.label_entropy > 0,
+    }
     for name, wanted in given.items():
         if wanted:
-            return f"`{name}` needs engine: own; leave it out, or use our own loop"
+            return f"{name}: only engine: own can do it; leave it out, or use our own loop"
     return None

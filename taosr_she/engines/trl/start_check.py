@@ -30,8 +30,8 @@ class StartCheck:
         self._trainer, self._folder, self._state = trainer, folder, "new"
 
     def before(self, prompts: list[list[int]], responses: list[list[int]]) -> None:
-        """Just before the first optimizer step that changes weights; B responses of this process, some of which are
-        used."""
+        """With the weights before the first optimizer step that changes them, and B responses of this process, some of
+        which are used."""
         if self._state != "new":
             return
         self._state = "begun"
@@ -68,8 +68,8 @@ class StartCheck:
 
 
 def _give_back(model: Any) -> None:
-    """FSDP2 keeps some weights that a forward pass has gathered until the next backward pass. Here the optimizer comes
-    first, and would not change them."""
+    """FSDP2 keeps some weights that a forward pass has gathered until the next backward pass. If anything else comes
+    first that changes weights or saves them, these would be old."""
     from torch.distributed.fsdp import FSDPModule
 
     for module in model.modules():

@@ -23,6 +23,7 @@ from taosr_she.model.loading import no_progress_bars
 from taosr_she.model.policy import Policy, load_policy, put_adapter, resolve_device, save_policy, save_trained
 from taosr_she.ranks.work import processes, split
 from taosr_she.train.rl.collapse import CollapseConfig
+from taosr_she.train.rl.curriculum import Curriculum
 from taosr_she.train.rl.monitor import Monitor
 from taosr_she.train.rl.settings import StepCreditSettings
 from taosr_she.train.state import rows_lead_to
@@ -47,6 +48,7 @@ class Work:
     folder: Path
     name: str  # of the process group
     resume: Path | None
+    curriculum: Curriculum | None
 
 
 def train_by_trl(
@@ -62,6 +64,7 @@ def train_by_trl(
     collapse: CollapseConfig | None = None,
     trl: TRLSettings | None = None,
     device: str = "auto",
+    curriculum: Curriculum | None = None,
 ) -> dict[str, Any]:
     """As `train_step_credit`, with TRL's sampler, optimizer and processes, on `device`; `policy` is used up.
 
@@ -69,16 +72,22 @@ def train_by_trl(
     Raises UserError for settings that TRL cannot follow, and if the first update does not reach the sampler.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    if curriculum is not None:
+        settings = settings.model_copy(update={"updates": curriculum.updates})
     if policy.source is None:  # weights made here; the others must be able to load them
         save_policy(policy, folder / "base")
         policy.source = str(folder / "base")
+    lead = Lead(policy, domain, pairs, examiner, settings, folder, on_update, monitor, collapse, curriculum)
     resume = resumable(folder, settings)
+    lead.open(updates_of(resume, settings))
+    if resume is not None and lead.ended:  # killed between its end and its checkpoint
+        log.warning("%s: the training had ended without its checkpoint; it starts again", folder)
+        resume = None
+        lead.open(0)
     work = Work(
         policy.source, resolve_device(device).type, domain, pairs, settings, trl or TRLSettings(), seed, folder,
-        f"trl {folder} {time.time_ns()}", resume,
+        f"trl {folder} {time.time_ns()}", resume, curriculum,
     )  # fmt: skip
-    lead = Lead(policy, domain, pairs, examiner, settings, folder, on_update, monitor, collapse)
-    lead.open(updates_of(resume, settings))
     shares = [(policy, lead), *[None] * (processes() - 1)]
     weights = split(_train, [], shares, work)[0]
     start = load_policy(policy.source, "cpu", "float32")
@@ -109,7 +118,7 @@ def _trained(share: tuple[Policy, Lead] | None, work: Work) -> dict[str, torch.T
             try:
                 trainer = SRPOTrainer(
                     policy, work.domain, work.pairs, lead, work.settings, work.trl, work.seed, work.folder, device,
-                    count,
+                    count, work.curriculum,
                 )  # fmt: skip
             except UserError as error:  # about settings: all processes find the same
                 raise Together(str(error)) from error

@@ -7,7 +7,6 @@ whole groups; it examines and credits them, and every process takes its own rows
 
 import time
 from collections.abc import Callable, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from taosr_she.engines.trl.settings import TRLSettings
 from taosr_she.engines.trl.start_check import StartCheck, check_vllm, gathered
 from taosr_she.engines.trl.world import Together
 from taosr_she.model.policy import Policy
+from taosr_she.train.rl.curriculum import Curriculum, Leg
 from taosr_she.train.rl.schedule import balanced_pairs_for_update, learning_rate, pairs_for_update, sampling_seed
 from taosr_she.train.rl.settings import StepCreditSettings
 
@@ -52,26 +52,30 @@ class SRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         folder: Path,
         device: torch.device,
         processes: int = 1,
+        curriculum: Curriculum | None = None,
     ) -> None:
         """`policy` has the start weights, in float32; its `source` is where they lie, for the KL reference. `lead` is
-        rank 0's alone. All else is the same in all processes."""
-        choose = balanced_pairs_for_update if settings.balance else pairs_for_update
-        self._pairs_of: Callable[[int], list[Pair]] = cache(
-            lambda update: choose(pairs, update, settings.pairs_per_update, seed)
-        )
-        used = {pair.pair_id: pair for update in range(settings.updates) for pair in self._pairs_of(update)}
+        rank 0's alone. All else is the same in all processes. With a `curriculum`, pairs and credit are those of its
+        stages, and `settings.updates` is their sum."""
+        self._legs = curriculum.legs if curriculum else [Leg(pairs, settings)]
+        self.pairs: list[Pair] = []  # of the present update
+        self._settings, self._seed = settings, seed
+        used = {
+            pair.pair_id: pair
+            for leg in self._legs
+            for update in range(settings.updates)
+            for pair in self._pairs_of(leg, update)
+        }
         self._prompts = {name: policy.encode_prompt(domain, pair) for name, pair in used.items()}
         longest = max(map(len, self._prompts.values()))
         _check_room(policy, longest, settings)
-        self.policy, self.lead, self._settings, self._folder = policy, lead, settings, folder
+        self.policy, self.lead, self._folder = policy, lead, folder
         self._counts: list[Tensor] = []  # of an optimizer step: tokens of each micro-batch that take part in the loss
         self._clock: dict[str, float] = {}
         self._began = 0.0
         self._credited: Credited | None = None
         self._responses: list[list[int]] = []  # of this process
-        arguments = grpo_arguments(
-            policy, settings, trl, seed, folder / "trainer", longest, device, processes
-        )
+        arguments = grpo_arguments(policy, settings, trl, seed, folder / "trainer", longest, device, processes)
 
         def outcome(completion_ids: list[list[int]], **_: Any) -> list[float]:
             return self._credit(completion_ids)
@@ -105,10 +109,14 @@ class SRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         mine = whole // self.accelerator.num_processes
         return slice(mine * self.accelerator.process_index, mine * (self.accelerator.process_index + 1))
 
+    def _pairs_of(self, leg: Leg, update: int) -> list[Pair]:
+        choose = balanced_pairs_for_update if self._settings.balance else pairs_for_update
+        return choose(leg.pairs, update, self._settings.pairs_per_update, self._seed)
+
     def my_prompts(self) -> list[list[int]]:
         """Token ids of the prompt of each of this process's rollouts."""
-        pairs, size = self._pairs_of(self.update), self._settings.group_size
-        return [self._prompts[pairs[b // size].pair_id] for b in range(self.rows.start, self.rows.stop)]
+        size = self._settings.group_size
+        return [self._prompts[self.pairs[b // size].pair_id] for b in range(self.rows.start, self.rows.stop)]
 
     def looked_at(self) -> tuple[list[list[int]], list[list[int]]]:
         """Prompts and responses of this process for the start-up check: those with signal first."""
@@ -128,12 +136,16 @@ class SRPOTrainer(GRPOTrainer):  # type: ignore[misc]
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         """TRL's batch with advantages (B, T); groups without signal take no part in the loss, but count in its mean."""
         self._clock, self._began = {"examine": 0.0}, time.perf_counter()
+        self.pairs = self._pairs_of(self._legs[self._of_lead(lambda lead: lead.begin())], self.update)
         # Everything random depends on seed, update and process, so a resumed run goes on as it would have.
         torch.manual_seed(sampling_seed(self.args.seed, self.update) + self.accelerator.process_index)
         output: dict[str, Any] = super()._generate_and_score_completions(inputs)
         if self.use_vllm:
             check_vllm(self, self.my_prompts(), self._responses, output["sampling_per_token_logps"], self._folder.name)
         assert self._credited is not None
+        if self.check is not None and self._credited.advantages.any():  # else there is no gradient
+            # Not later: with DeepSpeed, the optimizer's step is a part of the backward pass.
+            self.check.before(*self.looked_at())
         length, device = output["completion_ids"].shape[1], output["completion_ids"].device
         output["advantages"] = self._credited.advantages[self.rows, :length].to(device)
         signal = self._credited.signal[self.rows, None].long().expand(-1, length)
@@ -154,7 +166,7 @@ class SRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         started = time.perf_counter()
         self._responses = responses
         every = [row for part in gathered(responses) for row in part]
-        credited: Credited = self._of_lead(lambda lead: lead.credit(self._pairs_of(self.update), every))
+        credited: Credited = self._of_lead(lambda lead: lead.credit(self.pairs, every))
         self._credited = credited
         self._clock["examine"] = time.perf_counter() - started
         return credited.outcomes[self.rows]
@@ -213,7 +225,8 @@ class SRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             "generate": self._clock["generate"], "examine": self._clock["examine"],
             "update": time.perf_counter() - self._began,
         }  # fmt: skip
-        self._of_lead(lambda lead: lead.write(step // epochs - 1, stats, seconds))
+        if self._of_lead(lambda lead: lead.write(step // epochs - 1, stats, seconds)):
+            self.control.should_training_stop = True
 
     def _of_lead(self, call: Callable[[Lead], Any]) -> Any:
         """What rank 0's lead answers, in all processes; its UserError is raised in all of them."""
@@ -246,8 +259,6 @@ class _Steps(TrainerCallback):  # type: ignore[misc]
         if not trainer._credited.signal.any():
             # Nothing to learn: an optimizer would go on in the direction of earlier updates.
             trainer.optimizer.zero_grad(set_to_none=True)
-        elif trainer.check is not None and trainer._credited.advantages.any():  # else there is no gradient
-            trainer.check.before(*trainer.looked_at())
 
     def on_optimizer_step(self, *_: Any, **__: Any) -> None:
         if self._trainer.check is not None:

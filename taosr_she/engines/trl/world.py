@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from taosr_she.base.errors import UserError
+from taosr_she.base.errors import UNWRITABLE, UserError
 from taosr_she.ranks.group import HANGS, Group, Lost
 from taosr_she.ranks.work import this_group
 
@@ -103,7 +103,7 @@ def alone_or_together() -> Iterator[None]:
             raise Lost(
                 f"another of the {group.size} processes of this run has ended; what was saved is kept: start it again"
             ) from error
-        if not isinstance(error, UserError):
+        if not isinstance(error, UserError) and getattr(error, "errno", None) not in UNWRITABLE:
             traceback.print_exc()
         said = f"process {group.rank}: {error}" if group.rank else str(error)
         if group.rank:  # rank 0's own reason is shown by the command line

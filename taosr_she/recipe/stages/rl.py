@@ -69,7 +69,9 @@ class RLStage(Stage):
     def _engine_can(self) -> "RLStage":
         if self.engine == "own" and self.trl != TRLSettings():
             raise ValueError("`trl` is for engine: trl; set it, or leave `trl` out")
-        own = {"curriculum": self.curriculum, "watch": self.watch, "examination.online": self.examination.online}
+        more = [leg.name for leg in self.curriculum if set(leg.settings) - {"credit"}]
+        own = {f"settings of curriculum stage '{name}' other than `credit`": True for name in more}
+        own |= {"`watch`": self.watch, "`examination.online`": self.examination.online}
         if self.engine == "trl" and (why := refusal(self.settings, own)):
             raise ValueError(why)
         return self
@@ -130,7 +132,7 @@ class RLStage(Stage):
 
             summary = train_by_trl(
                 policy, context.domain, pairs, who.examiner, self.settings, context.recipe.seed, context.folder,
-                on_update, who.monitor, self.collapse, self.trl, context.recipe.device,
+                on_update, who.monitor, self.collapse, self.trl, context.recipe.device, curriculum,
             )  # fmt: skip
         else:
             summary = train_step_credit(

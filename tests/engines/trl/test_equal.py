@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from taosr_she.bench.trl_equal import Given, distance, gaps, given_settings, in_trl, rows_of, train_ours, train_theirs
+from taosr_she.train.rl.curriculum import Curriculum, CurriculumStage
 
 TOLD = {"seconds", "seconds_generate", "seconds_examine", "seconds_update", "tokens_per_second"}
 CASES: dict[str, dict[str, Any]] = {
@@ -38,3 +39,22 @@ def test_updates(case: str, given: Given, start: Path, tmp_path: Path) -> None:
         assert a["clip_share"] == pytest.approx(b["clip_share"], abs=0.02)
     assert any(row["loss"] != 0 for row in ours) and any(row["no_signal"] for row in ours)
     assert (max(row["clip_share"] for row in theirs) > 0) == (case == "clipped")
+
+
+def test_a_curriculum(given: Given, start: Path, tmp_path: Path) -> None:
+    """Stages with other pairs and other credit; the second one is stopped by a plateau, before its budget."""
+    settings = given_settings()
+    stages = [
+        CurriculumStage(name="few", updates=2, settings={"credit": {"rule": "outcome"}}),
+        CurriculumStage(name="all", updates=5, plateau=9.0, on_plateau="stop", window=1),
+    ]
+    sides = {"ours": train_ours, "theirs": train_theirs}
+    with in_trl(given):
+        for side, train in sides.items():
+            curriculum = Curriculum(stages, settings, [given.pairs[:3], given.pairs])
+            train(given, start, settings, tmp_path / side, curriculum)
+    found = gaps(tmp_path / "ours", tmp_path / "theirs")
+    assert max(found.values()) < 1e-5 and found["loss"] < 1e-6
+    rows = [[(row["stage"], row["stage_ended"]) for row in rows_of(tmp_path / side)] for side in sides]
+    assert rows[0] == rows[1] == [("few", None), ("few", "budget"), ("all", None), ("all", "plateau")]
+    assert not (tmp_path / "theirs" / "trainer").exists()

@@ -57,9 +57,7 @@ def begin(config: str, *arguments: object) -> subprocess.Popen[str]:
         *map(str, arguments),
     ]  # fmt: skip
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def end(process: subprocess.Popen[str]) -> list[str]:

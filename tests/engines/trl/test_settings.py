@@ -18,10 +18,13 @@ STAGE: dict[str, Any] = {"kind": "rl", "engine": "trl"}
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"settings": {"refill": 2}}, "`settings.refill` needs engine: own"),
-        ({"settings": {"loss": {"label_entropy": 0.1}}}, "`settings.loss.label_entropy` needs engine: own"),
-        ({"watch": {}}, "`watch` needs engine: own"),
-        ({"curriculum": [{"name": "a", "updates": 2}]}, "`curriculum` needs engine: own"),
+        ({"settings": {"refill": 2}}, "`settings.refill`: only engine: own can do it"),
+        ({"settings": {"loss": {"label_entropy": 0.1}}}, "`settings.loss.label_entropy`: only engine: own"),
+        ({"watch": {}}, "`watch`: only engine: own"),
+        (
+            {"curriculum": [{"name": "a", "updates": 2, "settings": {"sampling": {"temperature": 0.5}}}]},
+            "settings of curriculum stage 'a' other than `credit`: only engine: own",
+        ),
         ({"trl": {"arguments": {"use_liger_kernel": True}}}, "arguments.use_liger_kernel is refused"),
         ({"trl": {"arguments": {"importance_sampling_level": "sequence"}}}, "a ratio of whole responses"),
         ({"engine": "own", "trl": {"vllm": "colocate"}}, "`trl` is for engine: trl"),
@@ -55,7 +58,9 @@ def test_arguments_of_trl(given: Given, tmp_path: Any) -> None:
     def arguments(**more: Any) -> Any:
         policy = given.policy()
         with world(policy.device, "test"):
-            return grpo_arguments(policy, given_settings(), TRLSettings(arguments=more), 1, tmp_path, 40, policy.device, 1)
+            return grpo_arguments(
+                policy, given_settings(), TRLSettings(arguments=more), 1, tmp_path, 40, policy.device, 1
+            )
 
     assert arguments(torch_empty_cache_steps=3).torch_empty_cache_steps == 3
     with pytest.raises(UserError, match=r"trl.arguments.lerning_rate: GRPOConfig has no such argument"):

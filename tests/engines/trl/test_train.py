@@ -43,8 +43,9 @@ def train(given: Given, start: Path, tmp_path: Path) -> Train:
         policy.domain = given.domain
         settings = given_settings(**{"sampling": {"max_new_tokens": 12}} | changes)
         return train_by_trl(
-            policy, given.domain, given.pairs, examiner or Lengths(), settings, 1, tmp_path / name, on_update
-        )
+            policy, given.domain, given.pairs, examiner or Lengths(), settings, 1, tmp_path / name, on_update,
+            device="cpu",
+        )  # fmt: skip
 
     return run
 
@@ -104,7 +105,8 @@ def test_an_adapter_is_saved_as_ours(train: Train, tmp_path: Path) -> None:
 def test_weights_that_are_only_in_memory(given: Given, tmp_path: Path) -> None:
     policy = given.policy()
     padding = policy.tokenizer.pad_token
-    train_by_trl(policy, given.domain, given.pairs, Lengths(), given_settings(updates=1), 1, tmp_path)
+    settings = given_settings(updates=1)
+    train_by_trl(policy, given.domain, given.pairs, Lengths(), settings, 1, tmp_path, device="cpu")
     assert (tmp_path / "base").is_dir() and policy.tokenizer.pad_token == padding
 
 
@@ -114,7 +116,7 @@ def test_a_collapse_stops_it_in_one_line(given: Given, start: Path, tmp_path: Pa
     with in_trl(given), pytest.raises(UserError, match=r"stage, update \d: stopped, labels collapse"):
         train_by_trl(
             policy, given.domain, given.pairs, given, given_settings(updates=3), 1, tmp_path / "stage",
-            collapse=collapse,
+            collapse=collapse, device="cpu",
         )  # fmt: skip
 
 
