@@ -70,7 +70,7 @@ class RLStage(Stage):
         if self.engine == "own" and self.trl != TRLSettings():
             raise ValueError("`trl` is for engine: trl; set it, or leave `trl` out")
         more = [leg.name for leg in self.curriculum if set(leg.settings) - {"credit"}]
-        own = {f"settings of curriculum stage '{name}' other than `credit`": True for name in more}
+        own: dict[str, Any] = {f"settings of curriculum stage '{name}' other than `credit`": True for name in more}
         own |= {"`watch`": self.watch, "`examination.online`": self.examination.online}
         if self.engine == "trl" and (why := refusal(self.settings, own)):
             raise ValueError(why)
