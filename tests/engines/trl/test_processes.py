@@ -34,7 +34,7 @@ stages:
   srpo:
     kind: rl
     engine: trl
-    settings: {updates: 30, pairs_per_update: 4, group_size: 4, checkpoint_every: 2, sampling: {max_new_tokens: 40}}
+    settings: {updates: 12, pairs_per_update: 4, group_size: 4, checkpoint_every: 2, sampling: {max_new_tokens: 40}}
   dpo: {kind: dpo, group_size: 4, sampling: {max_new_tokens: 40}}
   evaluate: {kind: evaluate, models: [sft, srpo], max_new_tokens: 40, resamples: 100}
 """
@@ -46,7 +46,7 @@ def test_the_updates_of_our_own_loop(way: str, tmp_path: Path) -> None:
     found = measure_trl(Console(), tmp_path, tmp_path / "work", 2, [way])["ways"][way]
     assert max(found[name] for name in ("loss", "grad_norm", "entropy", "kl")) < 1e-5
     assert found["weights"] < 1e-3 and found["moved"] > 1e-3 > 100 * found["apart"]
-    assert "DDP" in (tmp_path / "trl.md").read_text() or "FSDP2" in (tmp_path / "trl.md").read_text()
+    assert f"| {way} |" in (tmp_path / "trl.md").read_text()
 
 
 def begin(config: str, *arguments: object) -> subprocess.Popen[str]:
@@ -97,14 +97,15 @@ def killed(run: subprocess.Popen[str], rank: int, when: Callable[[], bool]) -> l
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_a_recipe_with_fsdp2_is_killed_and_goes_on(tmp_path: Path) -> None:
     recipe, out = tmp_path / "trl.yaml", tmp_path / "run"
     recipe.write_text(RECIPE)
-    said = killed(begin("fsdp2", "run", recipe, f"out={out}"), 1, lambda: len(rows(out, "srpo")) >= 5)
+    said = killed(begin("fsdp2", "run", recipe, f"out={out}"), 1, lambda: len(rows(out, "srpo")) >= 3)
     assert len(said) == 1 and "what was saved is kept: start it again" in said[0], said
     run = begin("fsdp2", "run", recipe, f"out={out}")
     assert end(run) == [] and run.returncode == 0
-    assert [row["step"] for row in rows(out, "srpo")] == list(range(1, 31))
+    assert [row["step"] for row in rows(out, "srpo")] == list(range(1, 13))
     assert "srpo: resumes after step" in (out / "run.log").read_text()
     found = json.loads((out / "stages/evaluate/results.json").read_text())["models"]
     assert set(found) == {"sft", "srpo"} and (out / "report.html").is_file()
