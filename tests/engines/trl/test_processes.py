@@ -35,8 +35,8 @@ stages:
     kind: rl
     engine: trl
     settings: {updates: 12, pairs_per_update: 4, group_size: 4, checkpoint_every: 2, sampling: {max_new_tokens: 40}}
-  dpo: {kind: dpo, group_size: 4, sampling: {max_new_tokens: 40}}
-  evaluate: {kind: evaluate, models: [sft, srpo], max_new_tokens: 40, resamples: 100}
+  again: {kind: sft, start: srpo, settings: {engine: trl, epochs: 1, batch_size: 16, learning_rate: 1.0e-4}}
+  evaluate: {kind: evaluate, models: [sft, srpo, again], max_new_tokens: 40, resamples: 100}
 """
 
 
@@ -108,7 +108,7 @@ def test_a_recipe_with_fsdp2_is_killed_and_goes_on(tmp_path: Path) -> None:
     assert [row["step"] for row in rows(out, "srpo")] == list(range(1, 13))
     assert "srpo: resumes after step" in (out / "run.log").read_text()
     found = json.loads((out / "stages/evaluate/results.json").read_text())["models"]
-    assert set(found) == {"sft", "srpo"} and (out / "report.html").is_file()
+    assert set(found) == {"sft", "srpo", "again"} and (out / "report.html").is_file()
     assert load_recipe(str(out / "recipe.yaml")).stages["srpo"].engine == "trl"  # type: ignore[attr-defined]
 
 
