@@ -42,7 +42,8 @@ GROUPS: dict[str, tuple[str, tuple[Callable[..., None], ...]]] = {
         "Measure speed, and compare methods.",
         (
             bench.speed, bench.device, bench.precision, bench.parts, bench.profile, bench.threads, bench.processes,
-            bench.scale, bench.paper, bench.real, bench.gsrm, bench.online, bench.serve, bench.annotate, bench.bulk,
+            bench.trl, bench.scale, bench.paper, bench.real, bench.gsrm, bench.online, bench.serve, bench.annotate,
+            bench.bulk,
         ),
     ),
 }  # fmt: skip

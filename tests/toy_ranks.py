@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from taosr_she.base.errors import UserError
+from taosr_she.engines.trl.world import divided_here, world
 from taosr_she.ranks.launch import OF_TORCHRUN, joined
 from taosr_she.ranks.work import rank
 
@@ -66,6 +67,15 @@ def bits(model: Any) -> tuple[Any, ...]:
     every = [t.detach().clone() for named in (model.named_parameters, model.named_buffers) for _, t in named()]
     tied = model.get_input_embeddings().weight is model.get_output_embeddings().weight
     return torch.is_autocast_enabled(device), states, [w.requires_grad for w in model.parameters()], tied, every
+
+
+def in_world(name: str) -> tuple[int, str, str, list[int]]:
+    """What accelerate knows in a training in all processes, and the ranks that meet there."""
+    from accelerate.utils import gather_object
+
+    with world(torch.device("cpu"), name) as count:
+        ranks: list[int] = gather_object([rank()])
+        return count, divided_here(), os.environ["FSDP_VERSION"], ranks
 
 
 def failing(share: list[int], only: int) -> list[int]:

@@ -146,6 +146,17 @@ def processes(
     measure_processes(terminal(), out, count, rounds, steps)
 
 
+def trl(
+    out: Annotated[Path, path_option("Folder for trl.json and trl.md.")] = Path("speed"),
+    work: Annotated[Path, path_option("Folder for the trainings; they are written anew.")] = Path("runs/trl"),
+    count: Annotated[int, typer.Option(min=1, help="Number of processes.")] = 2,
+) -> None:
+    """Compare three updates of `engine: trl` with our own loop, on the same rollouts: DDP, FSDP2, LoRA; on the CPU."""
+    from taosr_she.bench.trl_equal import measure_trl
+
+    measure_trl(terminal(), out, work, count)
+
+
 def scale(out: Annotated[Path, path_option("Folder for scale.json and scale.md.")] = Path("speed")) -> None:
     """Compute what judging and training cost from one core to 1,000 GPUs, from measured rates; runs no model."""
     from taosr_she.bench.scale import measure_scale

@@ -39,18 +39,21 @@ def add_adapter(model: Any, config: LoraConfig, base: str, seed: int) -> None:
 
 def adapt(model: Any, config: LoraConfig, seed: int) -> None:
     """As `add_adapter`, for an adapter that will be merged (`fold`) and not saved by itself."""
+    own = peft_config(model, config)
+    with torch.random.fork_rng(devices=[] if model.device.type == "cpu" else [model.device]):
+        torch.manual_seed(seed)
+        model.add_adapter(own)
+
+
+def peft_config(model: Any, config: LoraConfig) -> Any:
+    """PEFT's settings of an adapter for this model. Raises UserError as `add_adapter`."""
     peft = _peft()
     if has_adapter(model):
         raise UserError("lora: the model already has an adapter; merge it first")
-    names = _targets(model, config.targets)
-    with torch.random.fork_rng(devices=[] if model.device.type == "cpu" else [model.device]):
-        torch.manual_seed(seed)
-        model.add_adapter(
-            peft.LoraConfig(
-                r=config.rank, lora_alpha=config.alpha, lora_dropout=config.dropout, target_modules=names,
-                task_type="CAUSAL_LM",
-            )
-        )  # fmt: skip
+    return peft.LoraConfig(
+        r=config.rank, lora_alpha=config.alpha, lora_dropout=config.dropout,
+        target_modules=_targets(model, config.targets), task_type="CAUSAL_LM",
+    )  # fmt: skip
 
 
 def save_adapter(model: Any, folder: Path, place: Path) -> None:

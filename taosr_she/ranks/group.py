@@ -66,6 +66,9 @@ class Group:
         from torch.distributed.rendezvous import rendezvous
 
         self.rank, self.size, self.local_rank, self.local_size = who.rank, who.size, who.local_rank, who.local_size
+        self.environment: dict[str, str] = {}
+        """Variables by which torchrun and accelerate would tell others about the processes; kept from them until a
+        stage trains in all processes."""
         self._store, _, _ = next(rendezvous("env://"))
         self._host: Any = ProcessGroupGloo(PrefixStore("host", self._store), self.rank, self.size, HANGS)
         self._gpu: Any = None
@@ -122,6 +125,12 @@ class Group:
             if not self.rank:
                 _spread(flat, bucket)
 
+    def store(self, name: str) -> Any:
+        """Where the processes can meet under a name of their own, for a process group of torch."""
+        from torch.distributed import PrefixStore
+
+        return PrefixStore(name, self._store)
+
     def end(self) -> None:
         """Let the others know that rank 0 ends in an orderly way, so that they need not say so."""
         with suppress(Exception):  # whoever keeps the store may be gone too
@@ -133,6 +142,11 @@ class Group:
         with suppress(Exception):
             return bool(self._store.check([ENDED]))
         return False
+
+    @property
+    def broken(self) -> bool:
+        """Whether a process that this one is connected to is gone."""
+        return any(_closed(connection) for connection in self._others.values())
 
     @property
     def lead_lost(self) -> bool:

@@ -14,6 +14,9 @@ from taosr_she.ranks.work import follow, leading, processes
 
 OF_TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK", "ROLE_RANK", "ROLE_WORLD_SIZE")
 """Variables of the environment by which accelerate and TRL would take rank 0 for a part of their own group."""
+OF_ACCELERATE = ("ACCELERATE_", "FSDP_", "PARALLELISM_CONFIG_")
+"""How the variables begin with which `accelerate launch` says how the processes share a model. A stage that trains in
+rank 0 alone must not see them."""
 
 
 @contextmanager
@@ -28,8 +31,8 @@ def joined() -> Iterator[None]:
         return
     device = _device(who)
     group = Group(who)
-    for name in OF_TORCHRUN:
-        os.environ.pop(name, None)
+    for name in [n for n in os.environ if n in OF_TORCHRUN or n.startswith(OF_ACCELERATE)]:
+        group.environment[name] = os.environ.pop(name)
     if who.rank:
         leave(_followed(group, device))
     from taosr_she.ranks.replicas import Sender

@@ -76,6 +76,11 @@ def rank() -> int:
     return 0 if group is None else group.rank
 
 
+def this_group() -> Group | None:
+    """The processes of this run, in any of them; None if it is the only one."""
+    return _group.get()
+
+
 def deal(items: Sequence[Item]) -> list[list[Item]]:
     """One share for each process: in turn, so that neighbours of similar length do not meet in one share."""
     n = processes()

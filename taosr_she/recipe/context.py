@@ -41,15 +41,16 @@ class Context:
         """The Hugging Face folder of an earlier training stage."""
         return self.stages / stage / "checkpoint"
 
-    def policy(self, stage: str, dtype: str = "float32") -> "Policy":
-        """The model of an earlier training stage, on the recipe's device. Float32 to train it, `auto` only to run it.
+    def policy(self, stage: str, dtype: str = "float32", device: str | None = None) -> "Policy":
+        """The model of an earlier training stage, on the recipe's device or another. Float32 to train it, `auto` only
+        to run it.
 
         UserError if it was trained for another domain than the recipe says, because someone must have put it there.
         """
         from taosr_she.model.policy import load_policy
 
         folder = self.checkpoint(stage)
-        policy, domain = load_policy(folder, self.recipe.device, dtype), self.domain_of(stage)
+        policy, domain = load_policy(folder, device or self.recipe.device, dtype), self.domain_of(stage)
         if policy.domain is not None and (where := difference(policy.domain, domain)) is not None:
             raise UserError(
                 f"stage '{self.name}': {folder / DOMAIN_FILE} differs from the recipe's domain in {where}: this is not "

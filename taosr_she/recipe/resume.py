@@ -3,9 +3,9 @@
 import re
 from pathlib import Path
 
-from taosr_she.train.sft.by_trl import last_complete_checkpoint
 from taosr_she.train.sft.train import FACTS
 from taosr_she.train.state import saved_updates
+from taosr_she.train.trl.checkpoints import last_complete_checkpoint
 
 
 def saved_point(folder: Path) -> str | None:

@@ -11,6 +11,7 @@ from taosr_she.data.fingerprint import fingerprint_file
 from taosr_she.data.read import read_pairs
 from taosr_she.domain.malformed import malformed_share_warning
 from taosr_she.domain.pair import Pair
+from taosr_she.engines.trl.settings import TRLSettings, refusal
 from taosr_she.examine.verifier import Verifier
 from taosr_she.recipe.context import Context
 from taosr_she.recipe.examination import Examination, examiners
@@ -24,7 +25,7 @@ from taosr_she.train.rl.watch import Watch, WatchConfig
 class RLStage(Stage):
     """Reinforcement learning with credit on steps."""
 
-    later: ClassVar[dict[str, Any]] = {"collapse": CollapseConfig()}
+    later: ClassVar[dict[str, Any]] = {"collapse": CollapseConfig(), "engine": "own", "trl": TRLSettings()}
     kind: Literal["rl"]
     """Name of the kind."""
     offers: ClassVar[str] = "checkpoint"
@@ -46,6 +47,11 @@ class RLStage(Stage):
     """When to warn or stop because the rollouts no longer give some labels."""
     settings: StepCreditSettings = StepCreditSettings()
     """How to train."""
+    engine: Literal["own", "trl"] = "own"
+    """`own`: our loop. `trl`: TRL's GRPOTrainer with the same credit, for models larger than a device, and for vLLM
+    (docs/scale.md)."""
+    trl: TRLSettings = TRLSettings()
+    """How TRL trains and samples, for `engine: trl`."""
 
     @model_validator(mode="after")
     def _check_curriculum(self) -> "RLStage":
@@ -57,6 +63,17 @@ class RLStage(Stage):
                 raise ValueError("curriculum: bands of pass rates need `pairs`, the name of a select stage")
         for stage in self.curriculum:
             stage.resolve(self.settings)
+        return self
+
+    @model_validator(mode="after")
+    def _engine_can(self) -> "RLStage":
+        if self.engine == "own" and self.trl != TRLSettings():
+            raise ValueError("`trl` is for engine: trl; set it, or leave `trl` out")
+        more = [leg.name for leg in self.curriculum if set(leg.settings) - {"credit"}]
+        own: dict[str, Any] = {f"settings of curriculum stage '{name}' other than `credit`": True for name in more}
+        own |= {"`watch`": self.watch, "`examination.online`": self.examination.online}
+        if self.engine == "trl" and (why := refusal(self.settings, own)):
+            raise ValueError(why)
         return self
 
     def reads(self) -> list[tuple[str, str]]:
@@ -82,7 +99,8 @@ class RLStage(Stage):
         pairs = read_pairs(source)
         if not pairs:
             raise UserError(f"stage '{context.name}': stage '{self.pairs or self.data}' has no training pairs")
-        policy = context.policy(self.start)
+        # TRL moves the model by itself: as a whole it may not fit on a device.
+        policy = context.policy(self.start, device="cpu" if self.engine == "trl" else None)
         curriculum = curriculum_of(context, self, pairs) if self.curriculum else None
         everything = [*pairs, *(pair for leg in curriculum.legs for pair in leg.pairs)] if curriculum else pairs
         who = examiners(context, self.examination, context.data(self.data), everything)
@@ -109,10 +127,18 @@ class RLStage(Stage):
                     f"{context.name}, update {row['step']}: {row['stage']} ends ({row['stage_ended']})"
                 )
 
-        summary = train_step_credit(
-            policy, context.domain, pairs, who.examiner, self.settings, context.recipe.seed, context.folder, on_update,
-            who.monitor, curriculum, watch_of(context, self), self.collapse, who.online,
-        )  # fmt: skip
+        if self.engine == "trl":
+            from taosr_she.engines.trl.train import train_by_trl
+
+            summary = train_by_trl(
+                policy, context.domain, pairs, who.examiner, self.settings, context.recipe.seed, context.folder,
+                on_update, who.monitor, self.collapse, self.trl, context.recipe.device, curriculum,
+            )  # fmt: skip
+        else:
+            summary = train_step_credit(
+                policy, context.domain, pairs, who.examiner, self.settings, context.recipe.seed, context.folder,
+                on_update, who.monitor, curriculum, watch_of(context, self), self.collapse, who.online,
+            )  # fmt: skip
         mode = self.examination.resolved_mode
         hits = hit_rate(context.folder / "metrics.jsonl") if mode in ("human_first", "human_only") else {}
         if who.endpoint is not None:

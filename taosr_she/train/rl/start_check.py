@@ -8,6 +8,8 @@ rounding, and after the step the sampler's must have moved. The sampler computes
 it samples, in every process of the run.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -68,22 +70,10 @@ class StartCheck:
         sampled, trained = self._look(policy)
         with computing(policy.model, self._settings.precision):
             half = torch.is_autocast_enabled(policy.device.type) or policy.model.dtype != torch.float32
-        bound, growth = BOUNDS[half]
-        gaps = [
-            (self._gap(was, self._trained), self._gap(now, trained))
-            for was, now in zip(self._sampled, sampled, strict=True)
+        looks = [
+            Look(was, now, self._trained, trained, self._mask) for was, now in zip(self._sampled, sampled, strict=True)
         ]
-        for rank, ((gap_before, gap), was, now) in enumerate(zip(gaps, self._sampled, sampled, strict=True)):
-            if torch.equal(was, now):
-                self._stop(rank, "has not reached the sampler: it gives the same tokens the same log-probabilities")
-            if max(gap_before, gap) > bound or gap > 3 * gap_before + growth:
-                self._stop(
-                    rank, f"leaves sampler and trainer apart: their log-probabilities of the same tokens differ by "
-                    f"{gap_before:.2g} before it and by {gap:.2g} after it on average (at most {bound:g} expected)",
-                )  # fmt: skip
-        moved = max(self._gap(was, now) for was, now in zip(self._sampled, sampled, strict=True))
-        found: dict[str, Any] = {"tokens": int(self._mask.sum()), "moved": moved}
-        write_json(self._folder / FILE, found | {"apart_before": gaps[0][0], "apart_after": gaps[0][1]})
+        write_json(self._folder / FILE, judge(looks, half, self._folder.name))
 
     def _look(self, policy: Policy) -> tuple[list[torch.Tensor], torch.Tensor]:
         """Log-probabilities (R, T) by the samplers of all processes, and by the trainer."""
@@ -95,13 +85,49 @@ class StartCheck:
                 trained, _ = shared_logprobs(policy.model, self._prompt, group, ids, mask, temperature)
         return sampled, trained.detach().cpu()
 
-    def _gap(self, a: torch.Tensor, b: torch.Tensor) -> float:
-        """The mean difference per token."""
-        return float((a - b).abs().sum() / self._mask.sum())
 
-    def _stop(self, rank: int, what: str) -> None:
-        where = f" of process {rank}" if rank else ""
-        raise UserError(
-            f"{self._folder.name}: stopped by the start-up check: the first update {what}{where}; training would go on "
-            "without effect, please report this with your model and settings"
-        )
+@dataclass(frozen=True)
+class Look:
+    """Log-probabilities (R, T) of the same tokens by the sampler of a process and by the trainer, before and after the
+    first update; mask (R, T)."""
+
+    sampled_before: torch.Tensor
+    sampled: torch.Tensor
+    trained_before: torch.Tensor
+    trained: torch.Tensor
+    mask: torch.Tensor
+
+    def gap(self, a: torch.Tensor, b: torch.Tensor) -> float:
+        """The mean difference per token."""
+        return float(((a - b) * self.mask).abs().sum() / self.mask.sum())
+
+
+def judge(looks: Sequence[Look], half: bool, stage: str) -> dict[str, Any]:
+    """What was found, for the file. Raises UserError if the update has not reached the sampler of a process, or if a
+    sampler differs from the trainer. `half`: computed in half precision."""
+    bound, growth = BOUNDS[half]
+    for rank, look in enumerate(looks):
+        gap_before, gap = _apart(look)
+        if torch.equal(look.sampled_before, look.sampled):
+            _stop(stage, rank, "has not reached the sampler: it gives the same tokens the same log-probabilities")
+        if max(gap_before, gap) > bound or gap > 3 * gap_before + growth:
+            _stop(
+                stage, rank, f"leaves sampler and trainer apart: their log-probabilities of the same tokens differ by "
+                f"{gap_before:.2g} before it and by {gap:.2g} after it on average (at most {bound:g} expected)",
+            )  # fmt: skip
+    moved = max(look.gap(look.sampled_before, look.sampled) for look in looks)
+    before, after = _apart(looks[0])
+    return {"tokens": int(looks[0].mask.sum()), "moved": moved, "apart_before": before, "apart_after": after}
+
+
+def _apart(look: Look) -> tuple[float, float]:
+    """How far sampler and trainer are apart, before and after the update."""
+    return look.gap(look.sampled_before, look.trained_before), look.gap(look.sampled, look.trained)
+
+
+def _stop(stage: str, rank: int, what: str) -> None:
+    where = f" of process {rank}" if rank else ""
+    raise UserError(
+        f"{stage}: stopped by the start-up check: the first update {what}{where}; training would go on "
+        "without effect, please report this with your model and settings"
+    )

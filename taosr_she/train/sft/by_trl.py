@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from taosr_she.base.files import read_object
 from taosr_she.model.example import Example
 from taosr_she.train.sft.order import batch_order
 from taosr_she.train.sft.settings import SFTSettings
+from taosr_she.train.trl.checkpoints import last_complete_checkpoint
 from taosr_she.train.trl.trainer import arguments, lent, recomputes, run
 
 if TYPE_CHECKING:
@@ -71,36 +71,3 @@ def train_by_trl(
             callbacks=[StepLog(folder / "metrics.jsonl", on_step, "SFT")],
         )
         run(trainer, resume)
-
-
-def last_complete_checkpoint(trainer_folder: Path) -> Path | None:
-    """The newest Trainer checkpoint that can be resumed, or None.
-
-    The Trainer writes `trainer_state.json` last, so a checkpoint whose state is valid JSON was written completely. The
-    other files must exist because a kill can also happen while an old checkpoint is being deleted. Their contents are
-    checked because the Trainer does not sync them: a power cut leaves them empty or truncated.
-    """
-    found = [c for c in trainer_folder.glob("checkpoint-*") if c.is_dir() and c.name.split("-")[1].isdecimal()]
-    newest_first = sorted(found, key=lambda c: int(c.name.split("-")[1]), reverse=True)
-    return next((c for c in newest_first if _complete(c)), None)
-
-
-def _complete(checkpoint: Path) -> bool:
-    from safetensors import SafetensorError, safe_open
-
-    from taosr_she.train.state import broken_archive
-
-    archives = ("optimizer.pt", "scheduler.pt", "rng_state.pth")
-    names = {f.name for f in checkpoint.iterdir()}
-    if not {"trainer_state.json", *archives} <= names or not any(name.endswith(".safetensors") for name in names):
-        return False
-    if not read_object(checkpoint / "trainer_state.json") or any(
-        broken_archive(checkpoint / name) for name in archives
-    ):
-        return False
-    try:
-        for weights in checkpoint.glob("*.safetensors"):
-            safe_open(weights, "pt")
-    except SafetensorError:
-        return False
-    return True

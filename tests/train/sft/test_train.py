@@ -27,9 +27,9 @@ from taosr_she.engine.runner import is_lean
 from taosr_she.model.example import IGNORE, Example, answer
 from taosr_she.model.policy import Policy
 from taosr_she.recipe.resume import saved_point
-from taosr_she.train.sft.by_trl import last_complete_checkpoint
 from taosr_she.train.sft.settings import SFTSettings
 from taosr_she.train.sft.train import train_sft
+from taosr_she.train.trl.checkpoints import last_complete_checkpoint
 
 VOCAB, PAD, END = 40, 0, 1
 SETTINGS = SFTSettings(epochs=4, batch_size=4, learning_rate=2e-2, save_every=3)
