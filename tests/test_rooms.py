@@ -14,7 +14,7 @@ FLOORS = (
     {"examine"},
     {"evaluate", "select"},
     {"train"},
-    {"report", "serve", "annotate"},
+    {"engines", "report", "serve", "annotate"},
     {"recipe"},
     {"bench"},
     {"commands"},

@@ -1,0 +1,5 @@
+"""Training engines of others for what does not fit our own loop: larger models, more devices, other samplers.
+
+They get step credit and examination unchanged; sampling, sharding and optimizing are theirs. `verl/`: a plug-in of
+verl, for many machines.
+"""
