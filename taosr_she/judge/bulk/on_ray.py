@@ -184,8 +184,7 @@ def judge_on_ray(
     if not room:
         raise UserError(f"--actor-cores {cores}: no room for an actor; the cluster has {cluster.cpus} cores")
     kind = ray.remote(num_cpus=cores, num_gpus=gpu, max_restarts=-1, max_task_retries=TRIES)(JudgeActor)
-    told = ray.put(asked)
-    starting = {actor.load.remote(): actor for actor in (kind.remote(told) for _ in range(actors or room))}
+    starting = {actor.load.remote(): actor for actor in (kind.remote(asked) for _ in range(actors or room))}
     work = Work(begun.parts, begun.reader)
     left = work.batches(begun.parts.cut.batch)
     given: dict[Any, tuple[Any, Batch]] = {}

@@ -120,7 +120,9 @@ class Job:
     """A job on a local Ray, whose lines are read while it runs."""
 
     def __init__(self, arguments: list[str]) -> None:
-        self.process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        # Ray's workers would be nicer than all else on the machine: where it is busy, they would hardly begin.
+        env = os.environ | {"RAY_worker_niceness": "0"}
+        self.process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env)
         self.lines: list[str] = []
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
