@@ -199,7 +199,7 @@ def judge_on_ray(
         done, _ = ray.wait(awaited, num_returns=1, timeout=_LOOK)
         if not done and not given and not waited:
             waited = True
-            say(f"waiting for room on the cluster: {total - len(starting)} of {total} actors have begun")
+            say(f"waiting for actors: {total - len(starting)} of {total} have the model")
         for answer in done:
             found = _answer(answer, asked)
             if answer in starting:
