@@ -43,7 +43,7 @@ GROUPS: dict[str, tuple[str, tuple[Callable[..., None], ...]]] = {
         (
             bench.speed, bench.device, bench.precision, bench.parts, bench.profile, bench.threads, bench.processes,
             bench.trl, bench.scale, bench.paper, bench.real, bench.gsrm, bench.online, bench.serve, bench.annotate,
-            bench.bulk,
+            bench.bulk, bench.vllm,
         ),
     ),
 }  # fmt: skip

@@ -112,6 +112,21 @@ def bulk(
         raise typer.Exit(1)
 
 
+def vllm(
+    model: Annotated[str, typer.Argument(help="Model: a folder.")],
+    pairs: Annotated[Path, path_argument("Pairs to judge.")],
+    out: Annotated[Path, path_option("Folder for vllm.json and vllm.md.")] = Path("speed"),
+    count: Annotated[int, typer.Option(min=1, help="Number of pairs, the first of the file.")] = 200,
+    dtype: Annotated[str, typer.Option(help="float32 or bfloat16, on both sides.")] = "float32",
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Maximum length of a response, in tokens.")] = 128,
+) -> None:
+    """Open a checkpoint with vLLM, and compare its greedy responses and labels with ours; vLLM must be installed."""
+    from taosr_she.bench.vllm_opens import measure_vllm
+
+    if not measure_vllm(terminal(), out, model, pairs, count, dtype, max_new_tokens):
+        raise typer.Exit(1)
+
+
 def profile(
     out: Annotated[Path, path_option("Folder for profile.json and profile.md.")] = Path("speed"),
     steps: Annotated[int, typer.Option(min=1, help="Profiled steps.")] = 3,

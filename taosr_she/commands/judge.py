@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -11,6 +11,8 @@ from taosr_she.base.errors import UserError
 from taosr_she.base.terminal import terminal
 from taosr_she.commands.checks import check_file, check_parts, check_tool_file, quarantine_of
 from taosr_she.commands.options import (
+    ActorCoresOption,
+    ActorsOption,
     AsWrittenOption,
     ColumnOption,
     DefuseOption,
@@ -22,6 +24,7 @@ from taosr_she.commands.options import (
     LengthOption,
     ModelDomainOption,
     RatingsOption,
+    RayOption,
     columns,
 )
 from taosr_she.commands.paths import path_argument, path_option
@@ -29,6 +32,8 @@ from taosr_she.commands.say import said_when_stopped, say_loaded
 
 if TYPE_CHECKING:
     from taosr_she.domain.pair import Pair
+    from taosr_she.judge.bulk.on_ray import Cluster
+    from taosr_she.judge.bulk.run import Order
     from taosr_she.judge.judgement import Judgement
 
 
@@ -55,19 +60,21 @@ def judge(
     encoding: EncodingOption = None,
     defuse: DefuseOption = False,
     as_written: AsWrittenOption = False,
+    ray: RayOption = None,
+    actors: ActorsOption = None,
+    actor_cores: ActorCoresOption = 1,
 ) -> None:
     """Judge pairs: give each its label, probabilities, expected grade and steps. A killed job resumes."""
+    from contextlib import nullcontext
+
     from taosr_she.data.tools import check_scale
-    from taosr_she.domain.malformed import malformed_warning
-    from taosr_she.judge.bulk.parts import LOCK, Parts, check_ours
-    from taosr_she.judge.bulk.run import NoPairs, Order, begin, finish, judge_missing
+    from taosr_she.judge.bulk.on_ray import check_address, connected, device_of
+    from taosr_she.judge.bulk.parts import check_ours
+    from taosr_she.judge.bulk.run import Order
     from taosr_she.judge.decision import WRITTEN, saved_decision
     from taosr_she.judge.mode import check_mode
-    from taosr_she.judge.pairs import greedy, judge_pairs
     from taosr_she.model.domain_file import choose_domain
-    from taosr_she.model.policy import load_policy, resolve_device
-    from taosr_she.recipe.lock import only_process
-    from taosr_she.recipe.progress import Progress
+    from taosr_she.model.policy import resolve_device
 
     mapped = columns(column)
     if format is not None:
@@ -78,17 +85,38 @@ def judge(
         raise UserError("--ratings: belongs to --format; leave it out, or name a format")
     else:
         (check_parts if keep_parts else check_file)("--out", out, pairs)
-    quarantine = quarantine_of(out)
-    screen, shop = terminal(), choose_domain(domain, model, force_domain)
+    if ray is None and (actors is not None or actor_cores != 1):
+        raise UserError("--actors, --actor-cores: belong to --ray; leave them out, or name an address")
+    shop = choose_domain(domain, model, force_domain)
     check_mode(shop, mode)
     decision = WRITTEN if as_written else saved_decision(model, shop)
-    order = Order(
-        pairs, out, quarantine, model, shop, resolve_device(device).type, decision, mode, max_new_tokens, layout,
-        mapped, encoding, defuse, keep_parts, format, ratings,
-    )  # fmt: skip
-    if format is not None:
-        check_scale(format, order.scale)
-    check_ours(order.folder)
+    if ray is not None:
+        check_address(ray)
+    with nullcontext() if ray is None else connected(ray) as cluster:
+        place = resolve_device(device).type if cluster is None else device_of(cluster, device)
+        order = Order(
+            pairs, out, quarantine_of(out), model, shop, place, decision, mode, max_new_tokens, layout, mapped,
+            encoding, defuse, keep_parts, format, ratings,
+        )  # fmt: skip
+        if format is not None:
+            check_scale(format, order.scale)
+        check_ours(order.folder)
+        _run(order, device, cluster, actors, actor_cores)
+
+
+def _run(order: "Order", device: str, cluster: "Cluster | None", actors: int | None, cores: int) -> None:
+    """Judge what is missing, here or on the cluster, and write the output."""
+    from taosr_she.domain.malformed import malformed_warning
+    from taosr_she.judge.bulk.on_ray import asked_of, judge_on_ray
+    from taosr_she.judge.bulk.parts import LOCK, Parts
+    from taosr_she.judge.bulk.run import NoPairs, begin, finish, judge_missing
+    from taosr_she.judge.decision import WRITTEN
+    from taosr_she.judge.pairs import greedy, judge_pairs
+    from taosr_she.model.policy import load_policy
+    from taosr_she.recipe.lock import only_process
+    from taosr_she.recipe.progress import Progress
+
+    screen, out, decision, mode = terminal(), order.out, order.decision, order.mode
     parts: Parts | None = None
     count = 0
 
@@ -107,7 +135,7 @@ def judge(
         try:
             begun = begin(order, progress.counter("reading", "rows"))
         except NoPairs as error:
-            say_loaded(screen, pairs, error.tally, quarantine)
+            say_loaded(screen, order.pairs, error.tally, order.quarantine)
             raise
         if begun is None:
             say(f"{out}: has the judgements of these pairs already")
@@ -116,34 +144,38 @@ def judge(
         count = before = parts.judged
         malformed = parts.malformed
         if begun.tally:
-            say_loaded(screen, pairs, begun.tally, quarantine)
+            say_loaded(screen, order.pairs, begun.tally, order.quarantine)
         else:
             say(f"{order.folder}: {count} of {parts.cut.pairs} pairs are judged already")
         how = "" if decision == WRITTEN else f", decision rule {decision.name}"
         how += "" if mode == "reason" else f", mode {mode}"
         if not parts.complete:
-            say(f"judging {parts.cut.pairs - count} pairs with {model}, domain '{shop.name}'{how}")
-            policy, sampling = load_policy(model, device, "auto"), greedy(max_new_tokens)
+            say(f"judging {parts.cut.pairs - count} pairs with {order.model}, domain '{order.domain.name}'{how}")
             update, started = progress.stage("judging", parts.cut.pairs), time.monotonic()
 
-            def judged(batch: "Sequence[Pair]") -> "list[Judgement]":
-                nonlocal malformed
-                found = judge_pairs(policy, shop, batch, sampling, len(batch), decision=decision, mode=mode).judgements
-                malformed += sum(judgement.reason is not None for judgement in found)
-                return found
-
-            def tell(done: int) -> None:
-                nonlocal count
+            def tell(done: int, rows: list[dict[str, Any]]) -> None:
+                nonlocal count, malformed
                 count = done
+                malformed += sum(row["malformed"] is not None for row in rows)
                 rate = (done - before) / (time.monotonic() - started)
                 update(done, f"{rate:.{0 if rate >= 10 else 1}f} pairs/s, {malformed} malformed")
 
-            judge_missing(begun, shop, judged, tell)
+            if cluster is None:
+                policy, sampling = load_policy(order.model, device, "auto"), greedy(order.max_new_tokens)
+
+                def judged(batch: "Sequence[Pair]") -> "list[Judgement]":
+                    return judge_pairs(
+                        policy, order.domain, batch, sampling, len(batch), decision=decision, mode=mode
+                    ).judgements
+
+                judge_missing(begun, order.domain, judged, tell)
+            else:
+                judge_on_ray(begun, cluster, asked_of(order), actors, cores, tell, say)
         written = finish(order, begun)
     total = parts.cut.pairs
     if warning := malformed_warning({**parts.reasons, None: total - malformed}):
         say(warning)
-    if format is not None and written is not None:
-        say(written.told(out, format, order.scale))
+    if order.format is not None and written is not None:
+        say(written.told(out, order.format, order.scale))
     else:
         say(f"wrote {total} judgements to {out} ({malformed} malformed responses)")

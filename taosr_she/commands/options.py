@@ -66,6 +66,22 @@ AsWrittenOption = Annotated[
     bool,
     typer.Option("--as-written", help="Take labels as written, even if the model folder has a decision.json."),
 ]
+RayOption = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        metavar="ADDRESS",
+        help="Judge on a Ray cluster (extra `ray`): HOST:PORT; auto, the cluster of this machine; local, one for this "
+        "job alone.",
+    ),
+]
+ActorsOption = Annotated[
+    int | None,
+    typer.Option("--actors", min=1, help="With --ray: processes with the model.", show_default="as many as fit"),
+]
+ActorCoresOption = Annotated[
+    int, typer.Option("--actor-cores", min=1, help="With --ray: cores of each actor. On GPUs each also has one GPU.")
+]
 LengthOption = Annotated[int, typer.Option("--max-new-tokens", min=1, help="Maximum length of a response, in tokens.")]
 
 

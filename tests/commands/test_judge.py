@@ -148,6 +148,7 @@ def test_a_model_that_says_no_domain_needs_one_named(
         (["pairs.jsonl", "--out", "o.txt", "--format", "trec", "--ratings", "1=E"], "has no rating for S, C, I"),
         (["pairs.jsonl", "--out", "o.txt", "--format", "trec", "--ratings", "1=E,0.5=S,2=C,0=I"], "are whole numbers"),
         (["pairs.jsonl", "--ratings", "codes"], "--ratings: belongs to --format"),
+        (["pairs.jsonl", "--actors", "2"], "--actors, --actor-cores: belong to --ray; leave them out, or name an"),
         (["pairs.jsonl", "--mode", "label"], "mode 'label' needs a domain with the label step first"),
         (["pairs.jsonl", "--parts", "--out", "folder"], "folder: unknown file ending"),
         (["pairs.jsonl", "--parts", "--out", "full.csv"], "full.csv: is a folder with other files in it"),

@@ -19,7 +19,7 @@ from taosr_she.model.names import model_folder
 
 RECORD = "_job.json"
 """Name of the record in the folder of parts. Readers of folders skip names that start with `_`."""
-VERSION = 1
+VERSION = 2
 """Version of the folder of parts. Raise it when a program of before could not go on in it."""
 
 

@@ -1,4 +1,4 @@
-"""The folder of parts: finished parts as files of pairs, a journal of them, and the part in work batch by batch."""
+"""The folder of parts: finished parts as files of pairs, a journal of them, and parts in work batch by batch."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -16,8 +16,8 @@ from taosr_she.judge.bulk.reading import KNOWN, REJECTED
 
 JOURNAL = "_journal.jsonl"
 """One line for each finished part: number, pairs, last row of the input, malformed responses, size, SHA-256."""
-OPEN = "_open.jsonl"
-"""One line for each judged batch of the part in work."""
+OPEN = "_open"
+"""How the logs of parts in work begin, `_open-000003.jsonl`: one line for each judged batch."""
 LOCK = "_lock"
 """Locked by the process that works in the folder."""
 _MOST_REASONS = 1000  # different reasons of malformed responses that are counted
@@ -50,10 +50,12 @@ class Parts:
         """Finished part -> last row of the input in it."""
         self.reasons: Counter[str | None] = Counter()
         """Why responses are malformed, in finished parts."""
-        self._journal, self._open = Log(folder / JOURNAL), Log(folder / OPEN)
+        self._journal = Log(folder / JOURNAL)
         for line in {line["part"]: line for line in self._journal.read()}.values():
             self._check(line)
-        self._opened = [line for line in self._open.read() if line["part"] not in self.done]
+        self._opened: dict[int, dict[int, dict[str, Any]]] = {}
+        for path in sorted(folder.glob(f"{OPEN}-*")):
+            self._read_open(int(path.stem.removeprefix(f"{OPEN}-")))
 
     @property
     def complete(self) -> bool:
@@ -62,13 +64,13 @@ class Parts:
 
     @property
     def judged(self) -> int:
-        """Number of judged pairs, those of the part in work included."""
-        return sum(map(self.cut.length, self.done)) + sum(len(line["rows"]) for line in self._opened)
+        """Number of judged pairs, those of parts in work included."""
+        return sum(map(self.cut.length, self.done)) + sum(map(len, self._opened.values()))
 
     @property
     def malformed(self) -> int:
         """Number of malformed responses among the judged pairs."""
-        opened = [row for line in self._opened for row in line["rows"]]
+        opened = [row for rows in self._opened.values() for row in rows.values()]
         return self.reasons.total() + sum(row["malformed"] is not None for row in opened)
 
     def path(self, part: int) -> Path:
@@ -79,13 +81,15 @@ class Parts:
         """The files of all parts, in order."""
         return map(self.path, range(self.cut.parts))
 
-    def opened(self, part: int) -> list[dict[str, Any]]:
-        """The columns of the pairs of this part that are judged already."""
-        return [row for line in self._opened if line["part"] == part for row in line["rows"]]
+    def opened(self, part: int) -> dict[int, dict[str, Any]]:
+        """What an earlier process has judged of a part in work: place in the part -> columns. It is given away: from
+        then on, the caller has it."""
+        return self._opened.pop(part, {})
 
-    def add(self, part: int, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Keep the columns of a judged batch, and return them as they are kept: numbers that JSON lacks are None."""
-        kept: list[dict[str, Any]] = self._open.add({"part": part, "rows": rows}, sync=False)["rows"]
+    def add(self, part: int, start: int, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Keep the columns of a batch that begins at a place of a part, and return them as they are kept: numbers that
+        JSON lacks are None."""
+        kept: list[dict[str, Any]] = self._log(part).add({"start": start, "rows": rows}, sync=False)["rows"]
         return kept
 
     def finish(self, part: int, pairs: Sequence[Pair], rows: Sequence[dict[str, Any]], last_row: int) -> None:
@@ -96,10 +100,19 @@ class Parts:
         reasons: Counter[str | None] = Counter(row["malformed"] for row in rows if row["malformed"] is not None)
         facts = {"pairs": len(pairs), "row": last_row, "malformed": dict(reasons)}
         self._journal.add({"part": part, **facts, "size": path.stat().st_size, "sha256": sha256(path)}, sync=True)
-        self._open.clear()
-        self._opened = []
+        self._log(part).clear()
         self.done[part] = last_row
         self._count(reasons)
+
+    def _log(self, part: int) -> Log:
+        return Log(self.folder / f"{OPEN}-{part:06d}.jsonl")
+
+    def _read_open(self, part: int) -> None:
+        if part in self.done:  # killed before the log was removed
+            self._log(part).clear()
+            return
+        for line in self._log(part).read():
+            self._opened.setdefault(part, {}).update(enumerate(line["rows"], line["start"]))
 
     def _check(self, line: dict[str, Any]) -> None:
         """Take in a line of the journal. A part whose file is missing is judged again."""
@@ -121,10 +134,10 @@ class Parts:
 
 def check_ours(folder: Path) -> None:
     """UserError if the folder holds anything that no bulk job writes."""
-    ours = (RECORD, JOURNAL, OPEN, LOCK, KNOWN, REJECTED)
+    ours = (RECORD, JOURNAL, LOCK, KNOWN, REJECTED)
     for file in folder.iterdir() if folder.exists() else ():
         name = file.name.removesuffix(PART)
-        if name not in ours and file.name not in ours and not name.startswith("part-"):
+        if name not in ours and file.name not in ours and not name.startswith(("part-", OPEN)):
             raise UserError(f"{folder}: holds {file.name}, which is not a part of a job; name another --out")
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from taosr_she.base.errors import UserError
 from taosr_she.base.files import dumps
@@ -28,6 +29,7 @@ from taosr_she.judge.bulk.job import (
 )
 from taosr_she.judge.bulk.parts import Cut, Parts, check_ours, clear
 from taosr_she.judge.bulk.reading import PairReader, check_rows
+from taosr_she.judge.bulk.work import Work
 from taosr_she.judge.decision import WRITTEN, Decision
 from taosr_she.judge.judgement import Judgement, column_kinds, judgement_columns
 from taosr_she.judge.mode import Mode
@@ -163,27 +165,18 @@ def judge_missing(
     begun: Begun,
     domain: Domain,
     judge: Callable[[Sequence[Pair]], list[Judgement]],
-    judged: Callable[[int], None] = lambda pairs: None,
+    judged: Callable[[int, list[dict[str, Any]]], None] = lambda pairs, columns: None,
 ) -> None:
     """Judge the pairs of all parts that are not finished, in batches, with `judge`. Only one part is in memory.
 
-    `judged` receives the number of pairs judged so far in all parts, in this process or an earlier one.
+    `judged` receives the number of pairs judged so far in all parts, in this process or an earlier one, and the columns
+    of the batch just kept.
     """
-    parts, cut, count = begun.parts, begun.parts.cut, begun.parts.judged
-    for part in range(cut.parts):
-        if part in parts.done:
-            begun.reader.skip_to(parts.done[part])
-            continue
-        taken = begun.reader.take(cut.length(part))
-        pairs = [pair for _, pair in taken]
-        rows = parts.opened(part)
-        together = cut.batch * processes()  # a batch for each process
-        for start in range(len(rows), len(pairs), together):
-            batch = pairs[start : start + together]
-            rows += parts.add(part, [judgement_columns(domain, found) for found in judge(batch)])
-            count += len(batch)
-            judged(count)
-        parts.finish(part, pairs, rows, taken[-1][0])
+    work = Work(begun.parts, begun.reader)
+    for batch in work.batches(begun.parts.cut.batch * processes()):  # a batch for each process
+        columns = [judgement_columns(domain, found) for found in judge(batch.pairs)]
+        work.keep(batch, columns)
+        judged(work.count, columns)
 
 
 def finish(order: Order, begun: Begun) -> Written | None:
