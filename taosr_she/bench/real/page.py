@@ -46,6 +46,11 @@ def _body(results: dict[str, Any]) -> Iterable[str]:
             if any(other in row["against"] for row in setting["rows"].values()):
                 yield f"Differences from {named}:"
                 yield _differences(setting, other)
+        yield (
+            "**Without decision rules**: the most probable label of each pair. A rule chosen on the few queries of a "
+            "development split is often a bad one, so a difference that is gone here is one between rules."
+        )
+        yield _argmax(setting)
         if name in results["development"]:
             yield "The development fold; settings were chosen on it, so these are hints and not results:"
             yield _table(results["development"][name], (*LABELS, *_steps(results["development"][name])), people=True)
@@ -96,6 +101,20 @@ def _table(setting: dict[str, Any], keys: tuple[str, ...], people: bool) -> str:
                 rows.append([f"*{name}*", *cells(metrics), "–", "–"])
     head = ["", *(NAMES.get(key, key.replace("step_", "step: ")) for key in keys), "training", "judging"]
     return _markdown(head, rows)
+
+
+def _argmax(setting: dict[str, Any]) -> str:
+    keys = ("macro_f1", "qwk", "accuracy")
+    rows = []
+    for row in setting["rows"].values():
+        minus = row["argmax_against"].get("grpo", {})
+        cells = [
+            text for key in keys if key in minus for text in (_difference(key, minus[key]), f"{minus[key]['p']:.3f}")
+        ]
+        values = [_value(key, row["argmax"][key]) for key in keys]
+        rows.append([row["title"] + _partial(row, setting), *values, *(cells or ["–"] * 2 * len(keys))])
+    heads = [text for key in keys for text in (f"{NAMES[key]}, minus GRPO", "p")]
+    return _markdown(["", *(NAMES[key] for key in keys), *heads], rows)
 
 
 def _differences(setting: dict[str, Any], other: str) -> str:

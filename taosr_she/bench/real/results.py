@@ -1,8 +1,11 @@
 """Pools the folds of a data set, so that each pair counts once, and compares rows on the pairs that both judged."""
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
+
+import numpy as np
 
 from taosr_she.bench.predictions import decode
 from taosr_she.bench.real.kept import Kept
@@ -10,6 +13,7 @@ from taosr_she.bench.real.recipes import real_domain
 from taosr_she.bench.real.rows import ROWS
 from taosr_she.bench.real.settings import DEVELOPMENT_FOLD, FOLDS, SETTINGS
 from taosr_she.bench.statistics import holm
+from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Pair, Product
 from taosr_she.evaluate.intervals import bootstrap_intervals, paired_comparison
 from taosr_she.evaluate.metrics import compute_metrics
@@ -23,6 +27,8 @@ BARE = ("classic", "zero", "labels")
 AGAINST = ("tfidf", "cross_encoder", "sft", "grpo")
 """Rows with which the others are compared."""
 COMPARED = ("macro_f1", "qwk", "accuracy", "steps_all_right", "right_label_wrong_reasoning")
+ARGMAX = ("macro_f1", "qwk", "accuracy")
+"""Metrics that are also shown without a decision rule: one that is chosen on few queries is often a bad one."""
 RESAMPLES = 2000
 
 
@@ -50,7 +56,7 @@ def _setting(name: str, folds: dict[str, Any], numbers: list[int]) -> dict[str, 
             "title": ROWS[row].title, "what": ROWS[row].what, "pairs": len(predictions),
             "folds": sorted(int(number) for number, fold in folds.items() if row in fold["rows"]),
             "metrics": {
-                key: {"value": metrics[key], "low": intervals[key][0], "high": intervals[key][1]}
+                key: _cell(metrics, intervals, key)
                 for key in (*LABELS, "ece", "malformed", *steps) if not math.isnan(metrics.get(key, math.nan))
             },
             "decisions": [record["decision"] for record in records],
@@ -59,7 +65,14 @@ def _setting(name: str, folds: dict[str, Any], numbers: list[int]) -> dict[str, 
             "against": {},
         }  # fmt: skip
     for other in AGAINST:
-        _compare(name, other, pooled, rows)
+        _compare(name, other, pooled, rows, COMPARED, "against")
+    probable = {row: _most_probable(real_domain(name), predictions) for row, predictions in pooled.items()}
+    for row, predictions in probable.items():
+        found = compute_metrics(real_domain(name), predictions)
+        intervals = bootstrap_intervals(real_domain(name), predictions, RESAMPLES)
+        rows[row] |= {"argmax": {k: _cell(found, intervals, k) for k in ARGMAX}, "argmax_against": {}}
+    for other in AGAINST:
+        _compare(name, other, probable, rows, ARGMAX, "argmax_against")
     domain = real_domain(name)
     pairs = [pair for number, fold in folds.items() for pair in _graded(number, fold["pairs"], domain.codes)]
     return {
@@ -79,12 +92,23 @@ def _pooled(name: str, folds: dict[str, Any], row: str) -> list[Prediction]:
     ]
 
 
-def _compare(name: str, other: str, pooled: dict[str, list[Prediction]], rows: dict[str, Any]) -> None:
+def _cell(metrics: dict[str, float], intervals: Mapping[str, tuple[float, float]], key: str) -> dict[str, float]:
+    return {"value": metrics[key], "low": intervals[key][0], "high": intervals[key][1]}
+
+
+def _most_probable(domain: Domain, predictions: list[Prediction]) -> list[Prediction]:
+    """The same with each pair's most probable label, whatever the decision rule made of it."""
+    return [p if p.probs is None else replace(p, predicted=domain.codes[int(np.argmax(p.probs))]) for p in predictions]
+
+
+def _compare(
+    name: str, other: str, pooled: dict[str, list[Prediction]], rows: dict[str, Any], metrics: Sequence[str], into: str
+) -> None:
     """Each row minus `other`, on the pairs of both; p-values with Holm correction over the rows, for each metric."""
     if other not in pooled:
         return
     base = {p.pair_id: p for p in pooled[other]}
-    for metric in COMPARED:
+    for metric in metrics:
         found = {}
         for row, predictions in pooled.items():
             both = [p for p in predictions if p.pair_id in base]
@@ -96,7 +120,7 @@ def _compare(name: str, other: str, pooled: dict[str, list[Prediction]], rows: d
             if compared:
                 found[row] = compared[0]
         for row, p in zip(found, holm([float(one["p"]) for one in found.values()]), strict=True):
-            rows[row]["against"].setdefault(other, {})[metric] = {
+            rows[row][into].setdefault(other, {})[metric] = {
                 **{key: found[row][key] for key in ("difference", "low", "high")}, "p": p,
             }  # fmt: skip
 

@@ -80,6 +80,9 @@ def test_rows_are_run_once_kept_and_compared_on_the_pairs_of_both(shop: Path) ->
     assert "steps_all_right" not in found["rows"]["labels"]["metrics"]
     assert set(found["rows"]["labels"]["against"]["grpo"]) == {"macro_f1", "qwk", "accuracy"}
     assert set(found["rows"]["srpo"]["against"]) == {"tfidf", "sft", "grpo"}
+    assert set(found["rows"]["srpo"]["argmax_against"]) == {"tfidf", "sft", "grpo"}
+    chosen = found["rows"]["majority"]  # one label whatever the pair: no rule can change it
+    assert chosen["argmax"] == {key: chosen["metrics"][key] for key in ("macro_f1", "qwk", "accuracy")}
     lines = run(shop, rows=["sft", "tfidf"])  # fold 1 is kept, and fold 0 is the development fold
     assert any("0 done before" in line for line in lines)
     found = json.loads((shop / "docs" / "results" / "real.json").read_text())["settings"]["toy"]
@@ -97,6 +100,7 @@ def test_the_fold_that_settings_were_chosen_on_is_shown_apart(shop: Path) -> Non
     of = {part: found[part]["toy"]["rows"]["majority"]["folds"] for part in ("settings", "development")}
     assert of == {"settings": [2], "development": [0]}
     page = (shop / "docs" / "results.md").read_text()
+    assert page.index("**Without decision rules**") < page.index("The development fold")
     apart = page.index("The development fold; settings were chosen on it")
     assert page.index("| Majority label (fold 2) |") < apart < page.rindex("| Majority label |")
 
