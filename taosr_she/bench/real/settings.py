@@ -36,7 +36,8 @@ RL: dict[str, Any] = {
 """Balances pairs by label. Without it, GRPO and SRPO both end up giving only the most frequent label (docs/log.md). The
 outcome is the share of raters who gave the label, where a pair has raters."""
 TEMPERATURE = 1.3
-"""Of rollouts in RL. After SFT the policy is so sure that at 1.0 more than half of the groups have no signal."""
+"""Of rollouts in RL. After SFT the policy is so sure that at 1.0 more than half of the groups have no signal. Chosen on
+the development fold with `outcome_by`, for all rows alike; it helps SRPO and harms GRPO there (docs/log.md)."""
 GSRM: dict[str, Any] = {
     "group_size": 1, "corrupted": 500, "corrupted_demonstrations": 500, "report_group_size": 1, "measured_by": "known",
     "gsrm": {"critique": False, "closed_steps": "read"}, "settings": SFT,
