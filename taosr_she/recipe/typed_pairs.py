@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -25,6 +25,7 @@ from taosr_she.domain.pair import Annotation, Pair
 class TypedConfig(Strict):
     """People's annotations of queries, and their use."""
 
+    later: ClassVar[dict[str, Any]] = {"guess": "label"}
     queries: str
     """File of annotated queries in QueryNER's layout (JSONL, also gzipped)."""
     exercises: int = Field(default=10000, ge=0)
@@ -33,6 +34,10 @@ class TypedConfig(Strict):
     untold: Literal["teach", "mask"] = "teach"
     """Unknown steps of demonstrations: `teach` lets SFT learn the teacher's guess, so that responses are well formed;
     `mask` keeps the guess in the text but out of the loss. A guess is never a reference."""
+    guess: Literal["label", "words"] = "label"
+    """What such a guess is made from: `label`, from the pair's label first, so that the chain always fits it; `words`,
+    from query, title and attributes alone. A guess from the label tells the model the label that it is to learn, which
+    it does not know when it judges."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,7 @@ class TypedPairs:
         held_out = {normal_query(m.query) for m in marked if near_query(m.query) in scored}
         catalogue = Catalogue.of(domain.catalogue or CatalogueSpec(), [pair.product for pair in pairs])
         reader = Reader(domain, marked, catalogue, held_out, seed)
-        teacher = CatalogueTeacher(domain, reader, catalogue)
+        teacher = CatalogueTeacher(domain, reader, catalogue, config.guess)
         training = splits["training"]
         taken = held_out | {normal_query(pair.query) for pair in training}
         free = {normal_query(m.query): m for m in marked if normal_query(m.query) not in taken}

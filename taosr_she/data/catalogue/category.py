@@ -15,7 +15,7 @@ from taosr_she.data.catalogue.decide import ACCESSORIES, NEGATIONS, Offer, kinds
 from taosr_she.data.catalogue.requirement import PRODUCT_TYPE, Reading
 from taosr_she.data.teachers.words import forms, words
 
-SAME, ACCESSORY = "same", "accessory"
+SAME, ACCESSORY, OTHER = "same", "accessory", "other"
 _PART_ENDS = re.compile(r"\s[-–|/]\s|[,;|:()]|\s(?:with|in|and|by|w/|without)(?=\s)", re.IGNORECASE)
 _FOR = re.compile(r"\b(?:for|fits|fit|compatible with)\b", re.IGNORECASE)
 _SERVICES = {"svc", "service", "services", "warranty", "license", "licence", "subscription", "repair"}
@@ -53,6 +53,14 @@ def likely_category(asked: Reading, offer: Offer) -> str | None:
     if not terms or position(terms[-1:], offer.title) is None:
         return None
     return ACCESSORY if any(map(_accessory, offer.title)) and not _accessory(terms[-1]) else SAME
+
+
+def category_by_words(query: str, asked: Reading, offer: Offer) -> str:
+    """A guess from the words alone where `likely_category` has none: `other`. If a query has not one kind ("dell"), it
+    is `same` if title or brand contain its last word."""
+    text = [*offer.title, *words(offer.product.brand)]
+    ends = words(query)[-1:]
+    return SAME if not wanted(asked) and ends and position(ends, text) is not None else OTHER
 
 
 def _by_title(terms: list[str], offer: Offer) -> str | None:

@@ -14,9 +14,10 @@ are examined with it. A *demonstration* has text for every step, which is a gues
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from taosr_she.base.errors import UserError
-from taosr_she.data.catalogue.category import decide_category, likely_category, wanted
+from taosr_she.data.catalogue.category import category_by_words, decide_category, likely_category, wanted
 from taosr_she.data.catalogue.decide import CONFLICT, MATCH, UNSTATED, Catalogue, Offer, decide
 from taosr_she.data.catalogue.reader import Reader
 from taosr_she.data.catalogue.requirement import (
@@ -49,6 +50,8 @@ class CatalogueTeacher:
     domain: Domain
     reader: Reader
     catalogue: Catalogue
+    guess: Literal["label", "words"] = "label"
+    """What steps that nobody knows are guessed from, in demonstrations."""
 
     def references(self, pair: Pair) -> dict[str, str]:
         """Step key -> what a program knows about the category and attribute steps. Parts of attributes may be `?`."""
@@ -68,10 +71,11 @@ class CatalogueTeacher:
         known = {CATEGORY: self._category(reading, offer), ATTRIBUTES: self._attributes(reading, offer)}
         if UNKNOWN in (known[ATTRIBUTES] or UNKNOWN):
             known[ATTRIBUTES] = None
-        best = grade is self.domain.labels[0]
+        best = self.guess == "label" and grade is self.domain.labels[0]
+        unseen = grade.category if self.guess == "label" else category_by_words(pair.query, reading, offer)
         steps = {
             QUERY: conclusion(self.domain, reading),
-            CATEGORY: known[CATEGORY] or (None if best else likely_category(reading, offer)) or grade.category,
+            CATEGORY: known[CATEGORY] or (None if best else likely_category(reading, offer)) or unseen,
             ATTRIBUTES: known[ATTRIBUTES] or self._guess(reading, offer, best),
             LABEL: grade.code,
         }

@@ -1,5 +1,6 @@
 """The catalogue teacher keeps apart what is known and what it guesses."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,23 @@ def test_an_undecided_category_is_guessed_from_label_and_title(
 def test_a_demonstration_is_well_formed_whatever_is_asked(teacher: CatalogueTeacher, query: str) -> None:
     parsed = parse_response(CHORUS, teacher.demonstration(pair(query, "[label] 3")).response)
     assert parsed.well_formed and parsed.label == "3"
+
+
+@pytest.mark.parametrize(
+    ("query", "title", "category"),
+    [
+        ("cozy mug", "Tall mug", "same"), ("cozy mug", "Cover for a mug", "accessory"), ("cozy mug", "Plate", "other"),
+        ("nike", "Nike cap", "same"), ("nike", "Cap", "other"), ("", "Cap", "other"),
+    ],
+)  # fmt: skip
+def test_a_guess_from_the_words_does_not_tell_the_label(
+    teacher: CatalogueTeacher, query: str, title: str, category: str
+) -> None:
+    by_words = replace(teacher, guess="words")
+    shown = {label: by_words.demonstration(pair(query, title, label)).response for label in CHORUS.codes}
+    assert len({text.rpartition("[label]")[0] for text in shown.values()}) == 1
+    assert f"[category] {category}\n" in shown["3"]
+    assert by_words.references(pair(query, title)) == teacher.references(pair(query, title))
 
 
 def test_exercises_are_for_what_people_read(teacher: CatalogueTeacher) -> None:
