@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from taosr_she.bench.real.rows import ROWS, RealRow
+from taosr_she.bench.real.rows import IN_ONE_PASS, ROWS, RealRow
 from taosr_she.bench.real.settings import (
     FOLDS,
     GSRM,
@@ -17,6 +17,7 @@ from taosr_she.bench.real.settings import (
     SEED,
     SETTINGS,
     SFT,
+    STUDENT,
     TEMPERATURE,
     WARM_UP,
     RealSetting,
@@ -35,6 +36,8 @@ DIVERSE, DIFFICULT = "diverse", "difficult"
 """Stages that select the pairs of the full system."""
 LABELS, ZERO = "labels", "zero"
 """Stages of the models without reasoning; reasoning is learnt from the first."""
+TEACHER = "srpo"
+"""The row that the student is distilled from."""
 
 
 def real_domain(name: str) -> Domain:
@@ -59,16 +62,18 @@ def real_recipe(name: str, fold: int, rows: Iterable[str], base: Path, threads: 
             "kind": "sft", "data": "label_data", "model": MODEL, "domain_overrides": {"steps": alone},
             "settings": WARM_UP,
         }  # fmt: skip
-    if kinds - {"classic", "zero", "labels"}:
+    if kinds - {"classic", "zero", "labels", "first"}:
         stages["sft"] = {"kind": "sft", "start": LABELS, "settings": SFT}
     if any(ROWS[row].gsrm for row in rows):
         stages["gsrm"] = GSRM | {"kind": "gsrm", "sampling": {"max_new_tokens": setting.max_new_tokens}}
     if any(ROWS[row].selected for row in rows):
         stages |= _selection(setting)
     for row in rows:
-        if ROWS[row].kind in ("dpo", "rl"):
+        if ROWS[row].kind == "student":
+            stages[TEACHER] = _stage(setting, ROWS[TEACHER])
+        if ROWS[row].kind in ("dpo", "rl", "first", "student"):
             stages[row] = _stage(setting, ROWS[row])
-        classic, labels = ROWS[row].kind == "classic", ROWS[row].kind in ("labels", "zero")
+        classic, labels = ROWS[row].kind == "classic", ROWS[row].kind in IN_ONE_PASS
         stages[EVALUATE + row] = {
             "kind": "evaluate", "baselines": [row] if classic else [], "models": [] if classic or labels else [row],
             "label_mode": [row] if labels else [],
@@ -85,7 +90,7 @@ def real_recipe(name: str, fold: int, rows: Iterable[str], base: Path, threads: 
 
 def measured(row: str) -> str:
     """The name of a row in its evaluation."""
-    return row + LABEL_ROW if ROWS[row].kind in ("labels", "zero") else row
+    return row + LABEL_ROW if ROWS[row].kind in IN_ONE_PASS else row
 
 
 def _label_alone(domain: Domain) -> list[dict[str, Any]]:
@@ -101,6 +106,14 @@ def _stage(setting: RealSetting, row: RealRow) -> dict[str, Any]:
     sampling = {"max_new_tokens": setting.max_new_tokens}
     if row.kind == "dpo":
         return {"kind": "dpo", "group_size": 2, "per_pair": 1, "sampling": sampling, "settings": PREFERENCES}
+    if row.kind == "first":
+        return {
+            "kind": "sft", "start": LABELS, "domain_overrides": {"answer_first": True}, "reasoning_masked": 0.9,
+            "settings": SFT,
+        }  # fmt: skip
+    if row.kind == "student":
+        teaching = {"sampling": sampling | {"temperature": 0.0}}
+        return {"kind": "distil", "teacher": TEACHER, "start": LABELS, "teaching": teaching, "settings": STUDENT}
     hot = sampling | {"temperature": TEMPERATURE}
     stage: dict[str, Any] = {"kind": "rl", "settings": RL | setting.rl | {"credit": row.credit, "sampling": hot}}
     if row.gsrm:

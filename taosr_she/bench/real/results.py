@@ -10,7 +10,7 @@ import numpy as np
 from taosr_she.bench.predictions import decode
 from taosr_she.bench.real.kept import Kept
 from taosr_she.bench.real.recipes import real_domain
-from taosr_she.bench.real.rows import ROWS
+from taosr_she.bench.real.rows import IN_ONE_PASS, ROWS
 from taosr_she.bench.real.settings import DEVELOPMENT_FOLD, FOLDS, SETTINGS
 from taosr_she.bench.statistics import holm
 from taosr_she.domain.domain import Domain
@@ -22,8 +22,8 @@ from taosr_she.evaluate.prediction import Prediction
 
 LABELS = ("macro_f1", "qwk", "accuracy", "grade_error")
 STEPS = ("steps_all_right", "right_label_wrong_reasoning")
-BARE = ("classic", "zero", "labels")
-"""Kinds of rows without reasoning."""
+BARE = ("classic", *IN_ONE_PASS)
+"""Kinds of rows that are measured without reasoning."""
 AGAINST = ("tfidf", "cross_encoder", "sft", "grpo")
 """Rows with which the others are compared."""
 COMPARED = ("macro_f1", "qwk", "accuracy", "steps_all_right", "right_label_wrong_reasoning")

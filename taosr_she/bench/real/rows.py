@@ -12,9 +12,10 @@ class RealRow:
     """Title of its row in the table."""
     what: str
     """One sentence: how it differs from the other rows."""
-    kind: Literal["classic", "zero", "labels", "sft", "dpo", "rl"]
+    kind: Literal["classic", "zero", "labels", "first", "student", "sft", "dpo", "rl"]
     """`classic`: a baseline of the evaluation. `zero` and `labels`: the model without reasoning, before and after
-    training. The others: stage kinds."""
+    training. `first`: SFT with the label before the steps. `student`: distilled from a model that reasons. The others:
+    stage kinds."""
     credit: dict[str, Any] = field(default_factory=dict)
     """Credit options (rl)."""
     gsrm: bool = False
@@ -22,6 +23,9 @@ class RealRow:
     selected: bool = False
     """Whether it trains on diverse pairs, in order of difficulty (rl)."""
 
+
+IN_ONE_PASS = ("zero", "labels", "first", "student")
+"""Kinds of rows of a language model whose label is read without a response."""
 
 ROWS: dict[str, RealRow] = {
     "majority": RealRow("Majority label", "The most frequent label of the training pairs.", "classic"),
@@ -41,4 +45,7 @@ ROWS: dict[str, RealRow] = {
                       credit={"rule": "srpo"}, gsrm=True),
     "full": RealRow("Full system", "Hybrid, on diverse pairs, in order of difficulty.", "rl",
                     credit={"rule": "srpo"}, gsrm=True, selected=True),
+    "first": RealRow("Label first", "SFT with the label before the steps, read in one pass without writing them.",
+                     "first"),
+    "student": RealRow("Student", "The label alone, in one pass, distilled from SRPO's label distribution.", "student"),
 }  # fmt: skip

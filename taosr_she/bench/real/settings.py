@@ -29,6 +29,8 @@ SFT: dict[str, Any] = {
 """Sixteen examples a step, in two batches because of memory."""
 WARM_UP = SFT
 """The same for the label alone, before the steps."""
+STUDENT = SFT
+"""The same for the student, who starts where reasoning starts, from the label alone."""
 RL: dict[str, Any] = {
     "updates": 24, "pairs_per_update": 8, "group_size": 8, "learning_rate": 1.0e-5, "schedule": "linear",
     "balance": True, "outcome_by": "raters",

@@ -16,7 +16,7 @@ from taosr_she.domain.pair import Pair, Product
 
 MARKS = "<!-- from real.json: begin -->\n<!-- from real.json: end -->"
 # The full system is left out: the tiny model, hardly trained here, is right about no pair, so no band has any.
-FEW = ("majority", "tfidf", "labels", "sft", "dpo", "grpo", "srpo", "hybrid")
+FEW = ("majority", "tfidf", "labels", "sft", "dpo", "grpo", "srpo", "hybrid", "first", "student")
 
 
 @pytest.fixture
@@ -48,6 +48,7 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(recipes, "MODEL", "tiny")
     monkeypatch.setattr(recipes, "WARM_UP", {"epochs": 1, "batch_size": 8, "learning_rate": 1e-3})
     monkeypatch.setattr(recipes, "SFT", {"epochs": 4, "batch_size": 8, "learning_rate": 5e-3})
+    monkeypatch.setattr(recipes, "STUDENT", {"epochs": 1, "batch_size": 8, "learning_rate": 1e-3})
     monkeypatch.setattr(recipes, "MATCHING", {"count": 40})
     gsrm = settings.GSRM | {"corrupted": 20, "corrupted_demonstrations": 20, "settings": {"learning_rate": 1e-3}}
     monkeypatch.setattr(recipes, "GSRM", gsrm)
@@ -77,7 +78,8 @@ def test_rows_are_run_once_kept_and_compared_on_the_pairs_of_both(shop: Path) ->
         "Not all folds have been run" in page and "| SRPO (fold 1) |" in page and "*one person against another*" in page
     )
     # The label alone has no steps: it is compared in labels only.
-    assert "steps_all_right" not in found["rows"]["labels"]["metrics"]
+    for bare in ("labels", "first", "student"):
+        assert "steps_all_right" not in found["rows"][bare]["metrics"] and found["rows"][bare]["seconds"] > 0
     assert set(found["rows"]["labels"]["against"]["grpo"]) == {"macro_f1", "qwk", "accuracy"}
     assert set(found["rows"]["srpo"]["against"]) == {"tfidf", "sft", "grpo"}
     assert set(found["rows"]["srpo"]["argmax_against"]) == {"tfidf", "sft", "grpo"}
@@ -131,6 +133,17 @@ def test_a_page_without_a_place_for_the_tables_is_told_before_the_runs(shop: Pat
     with pytest.raises(UserError, match=r"results\.md needs the lines <!-- from real\.json: begin -->"):
         run(shop)
     assert not (shop / "runs").exists()
+
+
+def test_a_student_learns_from_srpo_and_label_first_from_the_label_alone() -> None:
+    stages = recipes.real_recipe("chorus", 1, ["first", "student"], Path("runs"), 1).stages
+    assert list(stages) == [
+        "data", "label_data", "labels", "sft", "first", "evaluate_first", "srpo", "student", "evaluate_student",
+    ]  # fmt: skip
+    assert stages["first"].start == stages["student"].start == "labels" and stages["student"].teacher == "srpo"
+    assert stages["evaluate_student"].label_mode == ("student",) and stages["first"].domain_overrides["answer_first"]
+    alone = recipes.real_recipe("chorus", 1, ["first"], Path("runs"), 1).stages
+    assert list(alone) == ["data", "label_data", "labels", "first", "evaluate_first"]
 
 
 def test_reasoning_is_learnt_after_the_label_alone_and_zero_shot_is_told_the_grades() -> None:
