@@ -28,7 +28,7 @@ THRESHOLDS = tuple(round(0.05 * n, 2) for n in range(1, 20))
 class DecisionConfig(Strict):
     """How models decide on a label. Unset options are chosen on the development pairs, separately for each model."""
 
-    later: ClassVar[dict[str, Any]] = {"tier_threshold": None}
+    later: ClassVar[dict[str, Any]] = {"tier_threshold": None, "chains": 1}
     rule: Literal["text", "argmax", "prior", "tiers", "auto"] = "text"
     """`text`: as written. `argmax`, `prior`, `tiers`: from the label distribution (`judge.decision`). `auto`: the best
     of these."""
@@ -41,6 +41,10 @@ class DecisionConfig(Strict):
     development pairs. Unset: 0.5."""
     metric: Literal["macro_f1", "accuracy", "qwk"] = "macro_f1"
     """The metric that the choice maximises, over grades and over tiers."""
+    chains: int = Field(default=1, gt=0)
+    """Number of responses to a pair whose label distributions are averaged, sampled at temperature 1. The model has
+    summed out its reasoning then: labels are better calibrated, at as many times the cost. 1: one greedy response. Mode
+    `label` has none."""
 
     @model_validator(mode="after")
     def _check(self) -> "DecisionConfig":
@@ -65,7 +69,7 @@ class DecisionConfig(Strict):
     @property
     def saved(self) -> bool:
         """Whether there is anything for `decision.json`."""
-        return self.rule != "text" or self.tier_threshold is not None
+        return self.rule != "text" or self.tier_threshold is not None or self.chains > 1
 
     def candidates(self, prior: Mapping[str, float]) -> list[Decision]:
         """The candidate decisions, simpler ones first; `prior` includes the shares of the labels in training.
@@ -82,7 +86,8 @@ class DecisionConfig(Strict):
         every += [Decision(rule="prior", strength=s, prior=dict(prior)) for s in strengths]
         thresholds = THRESHOLDS if self.threshold is None else (self.threshold,)
         every += [Decision(rule="tiers", threshold=t) for t in thresholds]
-        return [decision for decision in every if self.rule in ("auto", decision.rule)]
+        chosen = [decision for decision in every if self.rule in ("auto", decision.rule)]
+        return [decision.model_copy(update={"chains": self.chains}) for decision in chosen]
 
 
 def choose_decision(

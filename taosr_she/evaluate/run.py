@@ -36,11 +36,13 @@ def predict(
     max_new_tokens: int,
     batch_rows: int,
     mode: Mode = "reason",
+    chains: int = 1,
 ) -> Predicted:
-    """Predictions for all pairs in order, with greedy responses or in mode `label`."""
+    """Predictions for all pairs in order: with a greedy response each, with several chains, or in mode `label`."""
     judge_pairs(policy, domain, pairs[:WARM], greedy(1), WARM, mode=mode)
     started = time.perf_counter()
-    judgements, seconds = judge_pairs(policy, domain, pairs, greedy(max_new_tokens), batch_rows, mode=mode)
+    way = Decision(chains=chains)
+    judgements, seconds = judge_pairs(policy, domain, pairs, greedy(max_new_tokens), batch_rows, 0, way, mode)
     pairs_per_second = len(pairs) / (time.perf_counter() - started)
     tokens = sum(judged.tokens for judged in judgements)
     return Predicted(_examined(domain, pairs, judgements, examiner, mode), tokens / seconds, pairs_per_second)

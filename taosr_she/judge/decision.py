@@ -40,6 +40,9 @@ class Decision(Strict):
     tier_threshold: float | None = Field(default=None, gt=0, le=1)
     """For the tier, whatever the rule of the label: the best tier at which the probabilities, summed from the best
     grade downwards, reach it. Unset: 0.5."""
+    chains: int = Field(default=1, gt=0)
+    """Number of responses to a pair whose label distributions are averaged, in mode `reason` (`judge.chains`). Rule
+    `text` then takes the label that the response shown has. 1: one greedy response."""
 
     @model_validator(mode="after")
     def _check(self) -> "Decision":
@@ -54,9 +57,15 @@ class Decision(Strict):
 
     @property
     def name(self) -> str:
-        """Name in a table: `text`, `argmax`, `prior 0.75`, `tiers 0.4`."""
+        """Name in a table: `text`, `argmax`, `prior 0.75`, `tiers 0.4`, `text, 4 chains`."""
         value = self.strength if self.strength is not None else self.threshold
-        return self.rule if value is None else f"{self.rule} {value:g}"
+        rule = self.rule if value is None else f"{self.rule} {value:g}"
+        return rule if self.chains == 1 else f"{rule}, {self.chains} chains"
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """The rule as it is written to files; one chain goes without saying."""
+        return self.model_dump(mode="json", exclude_none=True, exclude={"chains"} if self.chains == 1 else set())
 
 
 WRITTEN = Decision()
@@ -122,7 +131,7 @@ def decide_tier(decision: Decision, domain: Domain, label: str | None, probs: Ma
 
 def save_decision(decision: Decision, folder: Path) -> None:
     """Write the rule next to the weights, where judging with the model finds it."""
-    write_json(folder / DECISION_FILE, decision.model_dump(mode="json", exclude_none=True))
+    write_json(folder / DECISION_FILE, decision.told)
 
 
 def saved_decision(model: str | Path, domain: Domain) -> Decision:

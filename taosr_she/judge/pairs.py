@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Pair
 from taosr_she.engine.speedups import speedups
+from taosr_she.judge.chains import merged, numbers_of, sampled
 from taosr_she.judge.decision import WRITTEN, Decision
 from taosr_she.judge.judgement import Judgement, judgement, label_judgement, refusal
 from taosr_she.judge.mode import Mode, check_mode
@@ -61,10 +62,16 @@ def judge_pairs(
 
     A pair whose prompt leaves no room for a response of `max_new_tokens` is not given to the model: its judgement has a
     reason instead of a label, and the other pairs are judged. In mode `label`, `sampling` and `seed` do not count, and
-    the judgements have no response and no step but the label. `written` is called with the number of a pair and the
-    next piece of its response while the model writes. Under torchrun, each process judges a part of the pairs, from
-    prompt to judgement, but with `written` only this one. Raises UserError for a problem with the model, and in mode
-    `label` for a domain that does not have the label step first.
+    the judgements have no response and no step but the label.
+
+    With `decision.chains` above 1, so many responses to each pair are sampled, and the judgement has their mean label
+    distribution (`judge.chains`). Their temperature is that of `sampling`; if that is 0, it is 1, and the chains of a
+    pair are always the same.
+
+    `written` is called with the number of a pair and the next piece of its response while the model writes, or once
+    with the chosen one of several chains. Under torchrun, each process judges a part of the pairs, from prompt to
+    judgement, but with `written` only this one. Raises UserError for a problem with the model, and in mode `label` for
+    a domain that does not have the label step first.
     """
     check_mode(domain, mode)
     if written is not None or processes() == 1:
@@ -117,20 +124,27 @@ def _judged(
     tokens = label_tokens(policy, domain)
     put = [prompts[i] for i in asked]
     watched = tokens.firsts if speedups().labels_in_decoding else None
-    heard = None if written is None else pieces(policy, lambda row, text: written(asked[row], text))
     own = None if numbers is None else [numbers[i] for i in asked]
-    rollouts = sample_groups(policy, put, 1, sampling, seed, batch_rows, watched or (), heard, own)
+    heard = None if written is None else pieces(policy, lambda row, text: written(asked[row], text))
+    if decision.chains > 1:
+        own = own if sampling.temperature else numbers_of(put)
+        heard = None if written is None else _unheard  # which chain is shown is known at the end
+        sampling = sampled(sampling)
+    rollouts = sample_groups(policy, put, decision.chains, sampling, seed, batch_rows, watched or (), heard, own)
     seconds = time.perf_counter() - started
     responses = parse_rollouts(policy, domain, rollouts)
     rows = read_labels(policy, domain, tokens, put, rollouts, responses, batch_rows)
-    probabilities = [None if row is None else dict(zip(domain.codes, row.tolist(), strict=True)) for row in rows]
     counts = rollouts.mask.sum(dim=1).tolist()
-    answers = dict(zip(asked, zip(responses, probabilities, counts, strict=True), strict=True))
+    chains = [slice(k, k + decision.chains) for k in range(0, len(responses), decision.chains)]
+    answers = {i: merged(responses[k], rows[k], counts[k], domain.codes) for i, k in zip(asked, chains, strict=True)}
     judgements = []
     for i, pair in enumerate(pairs):
         if i in answers:
             response, row, count = answers[i]
-            judgements.append(judgement(domain, pair.pair_id, response, row, count, decision))
+            probabilities = None if row is None else dict(zip(domain.codes, row.tolist(), strict=True))
+            judgements.append(judgement(domain, pair.pair_id, response, probabilities, count, decision))
+            if written is not None and heard is _unheard:
+                written(i, response.text)
         else:
             reason = (
                 f"prompt too long: with {sampling.max_new_tokens} new tokens it exceeds the model's {policy.positions} "
@@ -158,9 +172,8 @@ def judge_in_parts(
         places = [i for i, pair in enumerate(part, number * size) if isinstance(pair, Pair)]
         asked = [pair for pair in part if isinstance(pair, Pair)]
         heard = None if written is None else partial(_at, written, places)
-        judged = iter(
-            judge_pairs(policy, domain, asked, sampling, size, seed + number, decision, mode, heard).judgements
-        )
+        own = seed + number if sampling.temperature else seed  # several chains of a pair are the same in every part
+        judged = iter(judge_pairs(policy, domain, asked, sampling, size, own, decision, mode, heard).judgements)
         yield [next(judged) if isinstance(pair, Pair) else pair for pair in part]
 
 
@@ -185,6 +198,10 @@ def _by_label(policy: Policy, domain: Domain, pairs: Sequence[Pair], batch_rows:
             reason = f"prompt too long: with the label it exceeds the model's {policy.positions} positions"
             judgements.append(refusal(domain, pair.pair_id, reason))
     return Judged(judgements, seconds)
+
+
+def _unheard(rows: list[int], tokens: list[int]) -> None:
+    """Nobody is told while several chains are written."""
 
 
 def _at(written: Written, places: Sequence[int], number: int, text: str) -> None:

@@ -6,7 +6,6 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from pydantic import Field, model_validator
 
 from taosr_she.base.config import Strict
@@ -16,6 +15,7 @@ from taosr_she.model.sampling import Sampling
 
 if TYPE_CHECKING:
     from taosr_she.domain.domain import Domain
+    from taosr_she.judge.mode import Mode
     from taosr_she.model.policy import Policy
 
 PART = 1024
@@ -88,19 +88,14 @@ def _read(path: Path, pairs: Sequence[Pair]) -> dict[str, Any] | None:
 def _asked(
     teacher: "Policy", domain: "Domain", pairs: Sequence[Pair], how: Teaching, seed: int, rows: int
 ) -> dict[str, Any]:
+    from taosr_she.judge.decision import Decision
     from taosr_she.judge.pairs import judge_pairs
 
-    at_once = domain.label_step == 0
-    chains = 1 if at_once else how.chains
-    asked = [pair for pair in pairs for _ in range(chains)]
-    judged = judge_pairs(teacher, domain, asked, how.sampling, rows, seed, mode="label" if at_once else "reason")
-    distributions: list[dict[str, float] | None] = []
-    for i in range(0, len(asked), chains):
-        known = [j.probabilities for j in judged.judgements[i : i + chains] if j.probabilities is not None]
-        mean = {code: float(np.mean([row[code] for row in known])) for code in domain.codes} if known else None
-        distributions.append(mean)
+    mode: Mode = "label" if domain.label_step == 0 else "reason"
+    chains = Decision(chains=how.chains)
+    judgements = judge_pairs(teacher, domain, pairs, how.sampling, rows, seed, chains, mode).judgements
     return {
         "pairs": [pair.pair_id for pair in pairs],
-        "distributions": distributions,
-        "tokens": sum(j.tokens for j in judged.judgements),
+        "distributions": [j.probabilities for j in judgements],
+        "tokens": sum(j.tokens for j in judgements),
     }

@@ -84,7 +84,7 @@ class Order:
 
     def job(self) -> Job:
         """What ties the folder of parts to this order."""
-        rule = dumps(self.decision.model_dump(mode="json", exclude_none=True))
+        rule = dumps(self.decision.told)
         options = {
             "--mode": self.mode, "--max-new-tokens": self.max_new_tokens, "the decision rule": rule,
             "--device": self.device, "--layout": self.layout, "--column": self.columns, "--encoding": self.encoding,

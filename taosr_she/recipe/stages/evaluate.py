@@ -141,9 +141,12 @@ class EvaluateStage(Stage):
         scores: dict[str, dict[str, float]] = {}
         tier_scores: dict[str, dict[str, float]] = {}
 
-        def by_rule(name: str, answers: list[Prediction], on_development: list[Prediction]) -> list[Prediction]:
+        def by_rule(
+            name: str, answers: list[Prediction], on_development: list[Prediction], chains: int = 1
+        ) -> list[Prediction]:
             """The predictions with labels by the rule that is best on the development pairs."""
-            rule, scores[name] = choose_decision(domain, on_development, prior, self.decision)
+            config = self.decision.model_copy(update={"chains": chains})
+            rule, scores[name] = choose_decision(domain, on_development, prior, config)
             decisions[name], tier_scores[name] = choose_tier_threshold(domain, on_development, rule, self.decision)
             return decided(domain, answers, decisions[name])
 
@@ -166,7 +169,8 @@ class EvaluateStage(Stage):
             speed[name] = answer(pairs)
             pairs_per_second[name] = speed[name].pairs_per_second
             on_development = answer(development).predictions if development else []
-            predictions[name] = by_rule(name, speed[name].predictions, on_development)
+            chains = self.decision.chains if mode == "reason" else 1
+            predictions[name] = by_rule(name, speed[name].predictions, on_development, chains)
             if self.decision.saved:
                 save_decision(decisions[name], context.checkpoint(stage))
             context.tell_malformed((p.reason for p in predictions[name]), name)
@@ -219,7 +223,9 @@ class EvaluateStage(Stage):
         """A model's answers in its own domain, with their steps in the order of the run's."""
         from taosr_she.evaluate.run import aligned, predict
 
-        found = predict(policy, own, pairs, truth, self.max_new_tokens, self.batch_rows, mode)
+        found = predict(
+            policy, own, pairs, truth, self.max_new_tokens, self.batch_rows, mode, self.decision.chains
+        )  # fmt: skip
         return found._replace(predictions=aligned(context.domain, own, found.predictions))
 
 
