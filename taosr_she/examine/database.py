@@ -124,8 +124,14 @@ def told(name: str | Path, what: str, more: tuple[type[Exception], ...] = ()) ->
 
 
 def begin_write(engine: "Engine") -> Any:
-    """A transaction with the write lock from its start: one that reads first could not get it later."""
-    return engine.execution_options(begin="BEGIN IMMEDIATE").begin()
+    """A transaction that is as if it were alone: what it reads stays true until it has written.
+
+    SQLite takes the write lock from its start: a transaction that reads first could not get it later. Other databases
+    refuse the second of two that contradict each other, and `patiently` repeats it.
+    """
+    if engine.dialect.name == "sqlite":
+        return engine.execution_options(begin="BEGIN IMMEDIATE").begin()
+    return engine.execution_options(isolation_level="SERIALIZABLE").begin()
 
 
 def patiently(action: Callable[[], T], name: str | Path) -> T:
