@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from taosr_she.bench.marked import write_between
-from taosr_she.bench.online.settings import CHOSEN, METRICS, PLAIN, TITLES
+from taosr_she.bench.online.recipes import asks
+from taosr_she.bench.online.settings import CHOSEN, EXACT, METRICS, PLAIN, TITLES
 
 MARKS = "online"
+NOBODY = {PLAIN: "nobody", EXACT: "nobody; every verdict is right"}
 
 
 def write_page(results: dict[str, Any], page: Path) -> None:
@@ -27,8 +29,9 @@ def table_text(rows: list[dict[str, Any]]) -> str:
     lines.append("|---|---|---|---|---|" + "---|" * len(METRICS) + "---|")
     for row in rows:
         title, budget = named(row["cell"])
-        said = [f"{row['answered']:.0f}"] if row["cell"] != PLAIN else ["–"]
-        said += [f"{row['changed']:.0f}", f"{row['waited']:.1f}"] if row["cell"] != PLAIN else ["–", "–"]
+        said = ["–", "–", "–"]
+        if asks(row["cell"]):
+            said = [f"{row['answered']:.0f}", f"{row['changed']:.0f}", f"{row['waited']:.1f}"]
         values = [_interval(row[metric]) for metric in METRICS]
         lines.append("| " + " | ".join([title, budget, *said, *values, str(row["seeds"])]) + " |")
     return "\n".join(lines)
@@ -48,11 +51,13 @@ def differences_text(rows: list[dict[str, Any]]) -> str:
 def named(cell: str) -> tuple[str, str]:
     """What a cell asks by, and its budget."""
     rule, _, budget = cell.rpartition("-")
-    return (TITLES[rule], budget) if rule else ("nobody", "–")
+    return (TITLES[rule], budget) if asks(cell) else (NOBODY[cell], "–")
 
 
 def _interval(value: dict[str, Any], sign: str = "") -> str:
     mean, low, high = (math.nan if value[k] is None else float(value[k]) for k in ("mean", "low", "high"))
+    if math.isnan(mean):
+        return "–"
     shown = f"{100 * mean:{sign}.1f}"
     return shown if math.isnan(low) else f"{shown} ({100 * low:{sign}.1f} to {100 * high:{sign}.1f})"
 

@@ -8,6 +8,7 @@ from typing import Any
 from taosr_she.bench.online.settings import (
     BUDGETS,
     DOMAIN,
+    EXACT,
     GSRM,
     MARKET,
     ONLINE,
@@ -23,8 +24,8 @@ from taosr_she.recipe.config import Recipe
 
 
 def cell_names() -> list[str]:
-    """Every cell: `plain`, then `random-120` and so on."""
-    return [PLAIN, *(f"{rule}-{budget}" for budget in BUDGETS for rule in RULES)]
+    """Every cell: `plain`, then `random-120` and so on, `exact` at last."""
+    return [PLAIN, *(f"{rule}-{budget}" for budget in BUDGETS for rule in RULES), EXACT]
 
 
 def online_recipe(seed: int, cells: Iterable[str], out: Path) -> Recipe:
@@ -37,11 +38,16 @@ def online_recipe(seed: int, cells: Iterable[str], out: Path) -> Recipe:
     }
     for cell in cells:
         examination: dict[str, Any] = {"gsrm": "gsrm", "override_bar": True}
-        if cell != PLAIN:
+        training: dict[str, Any] = {"kind": "rl", "examination": examination, "settings": RL}
+        if cell == EXACT:
+            exact = MARKET | {"annotation_coverage": 1.0, "annotation_error": 0.0}
+            stages["truth"] = {"kind": "market", "market": exact}
+            training = {"kind": "rl", "data": "truth", "settings": RL}
+        elif cell != PLAIN:
             rule, _, budget = cell.rpartition("-")
             examination["online"] = ONLINE | {"policies": RULES[rule], "budget": int(budget)}
-        stages[f"ask_{cell}"] = {"kind": "rl", "examination": examination, "settings": RL}
-        if cell != PLAIN:
+        stages[f"ask_{cell}"] = training
+        if asks(cell):
             stages[f"gsrm_{cell}"] = gsrm | {"continues": "gsrm", "answers": [f"ask_{cell}"]}
         stages[f"evaluate_{cell}"] = {
             "kind": "evaluate", "models": [f"ask_{cell}"], "max_new_tokens": SAMPLING["max_new_tokens"],
@@ -55,6 +61,11 @@ def online_recipe(seed: int, cells: Iterable[str], out: Path) -> Recipe:
     )  # fmt: skip
 
 
+def asks(cell: str) -> bool:
+    """Whether people are asked."""
+    return cell not in (PLAIN, EXACT)
+
+
 def gsrm_of(cell: str) -> str:
     """The stage with the GSRM that a cell ends with."""
-    return "gsrm" if cell == PLAIN else f"gsrm_{cell}"
+    return f"gsrm_{cell}" if asks(cell) else "gsrm"

@@ -10,8 +10,8 @@ import numpy as np
 
 from taosr_she.base.files import read_object
 from taosr_she.bench.archive import finished
-from taosr_she.bench.online.recipes import cell_names, gsrm_of, online_recipe
-from taosr_she.bench.online.settings import BUDGETS, METRICS, PLAIN, RULES
+from taosr_she.bench.online.recipes import asks, cell_names, gsrm_of, online_recipe
+from taosr_she.bench.online.settings import BUDGETS, EXACT, METRICS, PLAIN, RULES
 from taosr_she.evaluate.intervals import seed_interval
 from taosr_she.recipe.plan import plan
 
@@ -52,12 +52,13 @@ def _numbers(stages: Path, cell: str) -> dict[str, Any]:
     examined = read(gsrm_of(cell), "examiners.json")["examiners"]["gsrm"]["metrics"]
     training = read(f"ask_{cell}", "stage.json")
     found = {"steps_all_right": metrics["steps_all_right"], "macro_f1": metrics["macro_f1"]}
-    found |= {"first_error_f1": examined["first_error_f1"], "seconds": training["seconds"]}
+    # Without a GSRM in the training, there is none to measure.
+    found |= {"first_error_f1": None if cell == EXACT else examined["first_error_f1"], "seconds": training["seconds"]}
     return found | training["summary"].get("online", {"answered": 0})
 
 
 def values_of(cells: Cells, cell: str, metric: str, seeds: Sequence[str]) -> np.ndarray:
-    """(S,) the metric of a cell on each seed."""
+    """(S,) the metric of a cell on each seed; NaN where there is none."""
     return np.array([cells[cell][seed][metric] for seed in seeds], dtype=float)
 
 
@@ -84,7 +85,7 @@ def table(cells: Cells) -> list[dict[str, Any]]:
             row: dict[str, Any] = {"cell": cell, "seeds": len(seeds)}
             row |= {metric: mean_of(values_of(cells, cell, metric, seeds)) for metric in METRICS}
             row["answered"] = float(values_of(cells, cell, "answered", seeds).mean())
-            if cell != PLAIN:
+            if asks(cell):
                 row["changed"] = float(values_of(cells, cell, "changed", seeds).mean())
                 row["waited"] = float(values_of(cells, cell, "waited", seeds).mean())
             rows.append(row)
@@ -94,14 +95,13 @@ def table(cells: Cells) -> list[dict[str, Any]]:
 def differences(cells: Cells) -> list[dict[str, Any]]:
     """Paired over seeds: each rule against asking at random, with the same budget and with half of it; and asking at
     random against asking nobody."""
-    compared = [("random", budget, PLAIN) for budget in BUDGETS]
+    compared = [(f"random-{budget}", PLAIN) for budget in BUDGETS] + [(EXACT, PLAIN)]
     for budget in BUDGETS:
-        compared += [(rule, budget, f"random-{budget}") for rule in RULES if rule != "random"]
+        compared += [(f"{rule}-{budget}", f"random-{budget}") for rule in RULES if rule != "random"]
     for half, budget in pairwise(BUDGETS):
-        compared += [(rule, half, f"random-{budget}") for rule in RULES]
+        compared += [(f"{rule}-{half}", f"random-{budget}") for rule in RULES]
     rows = []
-    for rule, budget, other in compared:
-        cell = f"{rule}-{budget}"
+    for cell, other in compared:
         seeds = seeds_with(cells, cell, other)
         if seeds:
             row: dict[str, Any] = {"cell": cell, "other": other, "seeds": len(seeds)}

@@ -19,6 +19,8 @@ BUDGETS = (120, 240, 480)
 """Questions that may be asked in a training: each one doubles the one before."""
 PLAIN = "plain"
 """The same training without questions."""
+EXACT = "exact"
+"""The same training in which every step has the right verdict: what no number of answers can surpass."""
 CHOSEN = "uncertain"
 """Our best rule: the best in both metrics on the development seed, with 240 questions."""
 SEEDS = (31, 32, 33, 34, 35)

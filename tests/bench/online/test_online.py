@@ -13,7 +13,7 @@ from taosr_she.bench.marked import marks
 from taosr_she.bench.online.page import MARKS, differences_text, table_text
 from taosr_she.bench.online.recipes import cell_names, gsrm_of, online_recipe
 from taosr_she.bench.online.results import Cells, differences, gather, mean_of, table
-from taosr_she.bench.online.settings import BUDGETS, CHOSEN, DEVELOPMENT_SEED, PLAIN, RULES, SEEDS
+from taosr_she.bench.online.settings import BUDGETS, CHOSEN, DEVELOPMENT_SEED, EXACT, PLAIN, RULES, SEEDS, TITLES
 from taosr_she.recipe.plan import plan
 
 
@@ -22,12 +22,12 @@ def made_up(seeds: tuple[int, ...] = (31, 32, 33)) -> Cells:
     cells: Cells = {}
     for cell in cell_names():
         rule, _, budget = cell.rpartition("-")
-        level = 0.0 if cell == PLAIN else math.log2(int(budget) / 60) * 0.05
+        level = math.log2(int(budget) / 60) * 0.05 if rule else 0.3 if cell == EXACT else 0.0
         level += 0.06 if rule == CHOSEN else 0.0
         cells[cell] = {
             str(seed): {
                 "steps_all_right": 0.4 + level + 0.01 * seed + Random(f"{cell} {seed}").uniform(0, 2e-3),
-                "first_error_f1": 0.5 + level + Random(f"{seed} {cell}").uniform(0, 2e-3),
+                "first_error_f1": None if cell == EXACT else 0.5 + level + Random(f"{seed} {cell}").uniform(0, 2e-3),
                 "answered": 70,
                 "changed": 9,
                 "waited": 4.5,
@@ -39,11 +39,14 @@ def made_up(seeds: tuple[int, ...] = (31, 32, 33)) -> Cells:
 
 def test_every_rule_has_every_budget_and_no_report_seed_is_for_development() -> None:
     recipe = online_recipe(31, cell_names(), Path("out"))
-    assert len(cell_names()) == 1 + len(RULES) * len(BUDGETS) and DEVELOPMENT_SEED not in SEEDS
+    assert len(cell_names()) == 2 + len(RULES) * len(BUDGETS) and DEVELOPMENT_SEED not in SEEDS
     asked = recipe.stages["ask_critical-240"].examination.online
     assert asked.policies == {"critical": 1.0} and asked.budget == 240 and asked.people is not None
     assert recipe.stages[gsrm_of("critical-240")].answers == ("ask_critical-240",)
-    assert recipe.stages[f"ask_{PLAIN}"].examination.online is None and gsrm_of(PLAIN) == "gsrm"
+    assert recipe.stages[f"ask_{PLAIN}"].examination.online is None and gsrm_of(PLAIN) == gsrm_of(EXACT) == "gsrm"
+    exact = recipe.stages[f"ask_{EXACT}"]
+    assert exact.data == "truth" and not exact.examination.has_reward_model and exact.start == "sft"
+    assert recipe.stages["truth"].market.annotation_error == 0
 
 
 def test_half_the_budget_is_compared_with_all_of_it() -> None:
@@ -68,7 +71,9 @@ def test_the_tables_name_what_is_compared() -> None:
     assert "| nobody | – | – | – | – | 72." in shown and "| 50." in shown
     assert "| at random | 120 | 70 | 9 | 4.5 |" in shown and shown.count("\n") == len(cell_names()) + 1
     compared = differences_text(differences(cells))
-    assert f"| policy and GSRM disagree {BUDGETS[0]} | at random {BUDGETS[1]} | +" in compared
+    assert "| nobody; every verdict is right | – | – | – | – | 102." in shown
+    assert "| nobody; every verdict is right | nobody | +30." in compared and " | – | – |\n" in compared
+    assert f"| {TITLES[CHOSEN]} {BUDGETS[0]} | at random {BUDGETS[1]} | +" in compared
 
 
 def test_kept_numbers_count_until_the_cell_changes(tmp_path: Path) -> None:
