@@ -7,6 +7,10 @@ from typing import Any
 from taosr_she.bench.marked import write_between
 
 MARKS = "real"
+OTHERS = {
+    "tfidf": "TF-IDF", "cross_encoder": "the cross-encoder", "grpo": "GRPO", "grpo_own": "GRPO in its own setting",
+}  # fmt: skip
+"""Rows that the others are compared with in a table."""
 LABELS = ("macro_f1", "qwk", "accuracy", "grade_error", "ece")
 PERCENT = ("macro_f1", "accuracy", "ece", "steps_all_right", "right_label_wrong_reasoning", "malformed")
 NAMES = {
@@ -42,7 +46,7 @@ def _body(results: dict[str, Any]) -> Iterable[str]:
         yield _table(setting, LABELS, people=True)
         if _steps(setting):
             yield _table(setting, _steps(setting), people=False)
-        for other, named in (("tfidf", "TF-IDF"), ("cross_encoder", "the cross-encoder"), ("grpo", "GRPO")):
+        for other, named in OTHERS.items():
             if any(other in row["against"] for row in setting["rows"].values()):
                 yield f"Differences from {named}:"
                 yield _differences(setting, other)

@@ -114,8 +114,9 @@ def _stage(setting: RealSetting, row: RealRow) -> dict[str, Any]:
     if row.kind == "student":
         teaching = {"sampling": sampling | {"temperature": 0.0}}
         return {"kind": "distil", "teacher": TEACHER, "start": LABELS, "teaching": teaching, "settings": STUDENT}
-    hot = sampling | {"temperature": TEMPERATURE}
-    stage: dict[str, Any] = {"kind": "rl", "settings": RL | setting.rl | {"credit": row.credit, "sampling": hot}}
+    hot = sampling | {"temperature": row.temperature or TEMPERATURE}
+    settings = RL | setting.rl | row.own | {"credit": row.credit, "sampling": hot}
+    stage: dict[str, Any] = {"kind": "rl", "settings": settings}
     if row.gsrm:
         stage["examination"] = {"gsrm": "gsrm", "override_bar": True}  # a GSRM below the bar is a result here
     if row.selected:

@@ -18,6 +18,10 @@ class RealRow:
     stage kinds."""
     credit: dict[str, Any] = field(default_factory=dict)
     """Credit options (rl)."""
+    own: dict[str, Any] = field(default_factory=dict)
+    """Options of its own instead of those that all rows share (rl)."""
+    temperature: float | None = None
+    """Temperature of rollouts of its own (rl)."""
     gsrm: bool = False
     """Whether a GSRM examines the steps that nobody knows (rl)."""
     selected: bool = False
@@ -37,6 +41,9 @@ ROWS: dict[str, RealRow] = {
     "sft": RealRow("SFT", "Continued from there on demonstrations of the steps; every row below starts here.", "sft"),
     "dpo": RealRow("DPO", "Prefers the model's own responses with the right label to those with a wrong one.", "dpo"),
     "grpo": RealRow("GRPO", "The outcome on every token.", "rl", credit={"rule": "outcome"}),
+    "grpo_own": RealRow("GRPO, its own setting", "At temperature 1, with the label as outcome: on the development fold "
+                        "better for GRPO, as the shared setting is for SRPO.", "rl", credit={"rule": "outcome"},
+                        own={"outcome_by": "label"}, temperature=1.0),
     "process": RealRow("GRPO + process rewards", "Sum of the normalised step rewards from this step on.", "rl",
                        credit={"rule": "process"}),
     "srpo": RealRow("SRPO", "The outcome plus the step's own advantage; verdicts from people and a program.", "rl",
