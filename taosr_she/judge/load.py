@@ -120,8 +120,8 @@ def load_judge(
     a `temperature` they are sampled, reproducibly for the same `seed`.
 
     Labels follow the model's own decision rule (`decision.json` in its folder, written by an evaluation with
-    `decision:`). Without the file, they are taken as written. `decision` is another rule; `Decision()` always takes
-    them as written.
+    `decision:`), which may also ask for several chains of reasoning (`judge.chains`). Without the file, they are taken
+    as written. `decision` is another rule; `Decision()` always takes them as written, from one response.
 
     In `mode="label"` the model writes nothing: the label distribution is read in one short pass, many times faster, and
     the steps are None. It needs a model whose domain has the label step first, or alone (docs/label-mode.md).
