@@ -93,8 +93,8 @@ def table(cells: Cells) -> list[dict[str, Any]]:
 
 
 def differences(cells: Cells) -> list[dict[str, Any]]:
-    """Paired over seeds: each rule against asking at random, with the same budget and with half of it; and asking at
-    random against asking nobody."""
+    """Paired over seeds: each rule against asking at random, with the same budget and with half of it; asking at random
+    and right verdicts everywhere against asking nobody. The p-values are not corrected for the number of rows."""
     compared = [(f"random-{budget}", PLAIN) for budget in BUDGETS] + [(EXACT, PLAIN)]
     for budget in BUDGETS:
         compared += [(f"{rule}-{budget}", f"random-{budget}") for rule in RULES if rule != "random"]

@@ -20,7 +20,7 @@ BUDGETS = (120, 240, 480)
 PLAIN = "plain"
 """The same training without questions."""
 EXACT = "exact"
-"""The same training in which every step has the right verdict: what no number of answers can surpass."""
+"""The same training in which every step has the right verdict, to compare the gain of answers with."""
 CHOSEN = "uncertain"
 """Our best rule: the best in both metrics on the development seed, with 240 questions."""
 SEEDS = (31, 32, 33, 34, 35)

@@ -4,9 +4,10 @@ It separates what is known (with its source) from what it only writes. A *refere
 are examined with it. A *demonstration* has text for every step, which is a guess if nothing is known.
 
 - query: known if people annotated this query; else the tagger's output.
-- category: known if the catalogue's type or the title decides it; else a guess from label and title.
+- category: known if the catalogue's type or the title decides it; else a guess from label and title, or from query and
+  title alone (`guess`).
 - attributes: known if every requirement of the query is known and the catalogue decides each; else `match` for the best
-  grade and `unstated` for the others.
+  grade and `unstated` for the others, or `unstated` whatever the grade (`guess`).
 - label: the label by people.
 
 `taught` of a demonstration names the known steps. The recipe chooses whether guesses are trained on as well.

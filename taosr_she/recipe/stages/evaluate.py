@@ -223,9 +223,7 @@ class EvaluateStage(Stage):
         """A model's answers in its own domain, with their steps in the order of the run's."""
         from taosr_she.evaluate.run import aligned, predict
 
-        found = predict(
-            policy, own, pairs, truth, self.max_new_tokens, self.batch_rows, mode, self.decision.chains
-        )  # fmt: skip
+        found = predict(policy, own, pairs, truth, self.max_new_tokens, self.batch_rows, mode, self.decision.chains)
         return found._replace(predictions=aligned(context.domain, own, found.predictions))
 
 
