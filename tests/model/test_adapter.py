@@ -26,7 +26,7 @@ CONFIG = LoraConfig(rank=4, alpha=6)
 
 def logits(model: torch.nn.Module) -> torch.Tensor:
     with torch.no_grad():
-        found: torch.Tensor = model(IDS).logits
+        found: torch.Tensor = model(IDS.to(next(model.parameters()).device)).logits
     return found.float()
 
 
@@ -37,7 +37,7 @@ def trained_adapter(policy: Policy, folder: Path, config: LoraConfig = CONFIG) -
     with torch.no_grad():
         for name, weight in policy.model.named_parameters():
             if "lora_B" in name:
-                weight.normal_(std=0.3, generator=torch.Generator().manual_seed(2))
+                weight.normal_(std=0.3, generator=torch.Generator(weight.device).manual_seed(2))
     said = logits(policy.model)
     save_trained(policy, folder, config)
     return said

@@ -1,11 +1,13 @@
 """Architectures that answer rows in a batch otherwise than alone: one prompt at a time, or refused in one line."""
 
+import inspect
 import logging
 from typing import Any
 
 import pytest
 import torch
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM
+from transformers.models.doge import modeling_doge
 
 from taosr_she.base.errors import UserError
 from taosr_she.engine.logprobs import response_logprobs
@@ -34,6 +36,10 @@ SHAPES: dict[str, dict[str, Any]] = {
     "minimax": ROPE | {"num_local_experts": 2, "head_dim": 8},
 }  # fmt: skip
 
+# Older releases (5.17) leave the causal mask out of a pass over one row without padding, and Doge's own mask then
+# hides nothing: it sees what follows, on every device, and is rightly refused.
+CAUSAL_DOGE = "allow_is_causal_skip=False" in inspect.getsource(modeling_doge)
+
 
 @pytest.fixture
 def policy(make_policy: Any, request: pytest.FixtureRequest) -> Policy:
@@ -41,7 +47,7 @@ def policy(make_policy: Any, request: pytest.FixtureRequest) -> Policy:
     policy: Policy = make_policy("qwen3")
     torch.manual_seed(3)
     config = CONFIG_MAPPING[request.param](**SHAPES[request.param], bos_token_id=0, eos_token_id=0, pad_token_id=1)
-    policy.model = AutoModelForCausalLM.from_config(config).eval()
+    policy.model = AutoModelForCausalLM.from_config(config).to(policy.device).eval()
     return policy
 
 
@@ -50,7 +56,8 @@ def alone(policy: Policy, prompt: list[int], steps: int) -> list[int]:
     ids = list(prompt)
     while len(ids) < len(prompt) + steps and (len(ids) == len(prompt) or ids[-1] != 0):
         with torch.no_grad():
-            ids.append(int(policy.model(torch.tensor([ids]), use_cache=False).logits[0, -1].argmax()))
+            logits = policy.model(torch.tensor([ids], device=policy.device), use_cache=False).logits
+            ids.append(int(logits[0, -1].argmax()))
     return ids[len(prompt) :]
 
 
@@ -59,7 +66,12 @@ def alone(policy: Policy, prompt: list[int], steps: int) -> list[int]:
     [
         ("deepseek_v2", "its value heads are not as wide as its key heads", False),
         ("deepseek_v3", "its value heads are not as wide as its key heads", False),
-        ("doge", "it fails with shared prompts (TypeError", False),
+        pytest.param(
+            "doge",
+            "it fails with shared prompts (TypeError",
+            False,
+            marks=pytest.mark.skipif(not CAUSAL_DOGE, reason="Doge of this transformers is not causal"),
+        ),
         ("bart", "its attention cannot be replaced", True),
     ],
     indirect=["policy"],
