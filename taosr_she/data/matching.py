@@ -1,4 +1,4 @@
-"""Exercises for the label alone: made-up queries of which it is plain whether a product answers them.
+"""Exercises in comparing: made-up queries of which it is plain whether a product answers them.
 
 A pretrained language model does not know that a label is about what query and product have in common, and a few
 thousand labelled pairs are soon learnt by heart. These exercises cannot be: a query is made of words of the product's
@@ -29,7 +29,7 @@ TRIES = 20
 
 
 class MatchingConfig(Strict):
-    """Exercises for the label alone, with products of the training split."""
+    """Exercises in comparing, with products of the training split."""
 
     count: int = Field(gt=0)
     """Number of exercises; every other one has the best grade."""

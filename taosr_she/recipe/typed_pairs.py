@@ -73,11 +73,13 @@ class TypedPairs:
         return cls(domain, config, marked, teacher, tuple(p for p in drawn if teacher.exercise(p) is not None))
 
     def demonstrations(self, pairs: Sequence[Pair]) -> list[Demonstration]:
-        """Demonstrations of the pairs, then the exercises."""
+        """A response with every step for each pair."""
         shown = [self.teacher.demonstration(pair) for pair in pairs]
-        if self.config.untold == "teach":
-            shown = [replace(d, taught=None) for d in shown]
-        return shown + [d for pair in self.exercises if (d := self.teacher.exercise(pair)) is not None]
+        return [replace(d, taught=None) for d in shown] if self.config.untold == "teach" else shown
+
+    def exercises_shown(self) -> list[Demonstration]:
+        """The query step alone, for each exercise."""
+        return [d for pair in self.exercises if (d := self.teacher.exercise(pair)) is not None]
 
     def references(self, pair: Pair) -> dict[str, str]:
         """Step key -> the conclusion that the program knows."""

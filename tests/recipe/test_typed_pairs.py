@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from taosr_she.data.split import near_query
+from taosr_she.domain.domain import load_domain
+from taosr_she.domain.response import parse_response
 from taosr_she.recipe.config import load_recipe
 from taosr_she.recipe.data_folder import DataFolder
 from taosr_she.recipe.plan import plan
@@ -86,6 +88,26 @@ def test_unknown_steps_can_be_masked_and_exercises_left_out(shop: Path, cli: Cli
     assert any("query" not in (d.taught or ()) for d in shown)
 
 
+@pytest.mark.parametrize("untold", ["teach", "mask"])
+def test_made_up_queries_are_written_with_every_step_too(shop: Path, cli: Cli, untold: str) -> None:
+    domain = load_domain("chorus")
+    data, told = run(shop, cli, "stages.data.matching={count: 20}", f"stages.data.typed.untold={untold}")
+    made = {p.pair_id: p for p in data.pairs("demonstration") if p.pair_id.startswith("match-")}
+    shown = {d.pair_id: d for d in data.demonstrations() if d.pair_id in made}
+    assert len(made) > 10 and shown.keys() == made.keys() and f"made-up queries: {len(made)}" in told
+    best = domain.labels[0]
+    for key, demonstration in shown.items():
+        response = parse_response(domain, demonstration.response)
+        assert response.well_formed and response.label == made[key].label
+        category = next(
+            s.text for spec, s in zip(domain.steps, response.steps, strict=True) if s and spec.key == "category"
+        )
+        assert (category == best.category) is (made[key].label == best.code), (made[key].query, demonstration.response)
+        assert (demonstration.taught is None) is (untold == "teach")
+    # Never a reference: nobody, not even the program, says anything about a made-up query.
+    assert not made.keys() & {a.pair_id for a in data.annotations() + data.truth()}
+
+
 def test_the_marked_queries_count_for_the_fingerprint(shop: Path) -> None:
     def fingerprint(*overrides: str) -> str:
         recipe = load_recipe(shop / "recipe.yaml", overrides)
@@ -104,6 +126,7 @@ def test_the_marked_queries_count_for_the_fingerprint(shop: Path) -> None:
         ("stages.data.fold={number: 4, of: 4}", "`number` counts from 0 to 3"),
         ("domain=esci", "the catalogue teacher writes the steps of 'chorus' and 'esci-typed'"),
         ("stages.data.typed.queries=no.jsonl", "no.jsonl"),
+        ("stages.data={kind: pairs, path: x.csv, teacher: none, matching: {count: 3}}", "`matching` needs a teacher"),
     ],
 )
 def test_mistakes_are_one_line(shop: Path, cli: Cli, change: str, told: str) -> None:

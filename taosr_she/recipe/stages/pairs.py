@@ -92,7 +92,8 @@ class PairsStage(Stage):
     typed: TypedConfig | None = None
     """People's annotations of queries, and their use, for `teacher: catalogue`."""
     matching: MatchingConfig | None = None
-    """Exercises for the label alone, on top of the demonstrations (`data.matching`)."""
+    """Exercises in comparing, on top of the demonstrations (`data.matching`). The teacher writes them like those, so
+    `label` writes the label alone; not with `llm`, `none` or a file of demonstrations."""
     llm: LLMTeacherConfig | None = None
     """Endpoint, model and limits of `teacher: llm`. Answers are kept in `llm-answers.jsonl` of the run folder."""
     demonstrations: str | None = None
@@ -118,6 +119,8 @@ class PairsStage(Stage):
             raise ValueError("`teacher: llm` and the section `llm` go together")
         if (self.teacher == "catalogue") != (self.typed is not None):
             raise ValueError("`teacher: catalogue` and the section `typed` go together")
+        if self.matching is not None and (self.demonstrations or self.teacher in ("llm", "none")):
+            raise ValueError("`matching` needs a teacher that writes its exercises: lexical, catalogue or label")
         if "training" not in self.split or "test" not in self.split:
             raise ValueError("`split` needs shares for `training` and `test`")
         unknown = self.split.keys() - {"training", "development", "test"}
@@ -186,8 +189,8 @@ class PairsStage(Stage):
             scored = splits["development"] + splits["test"]
             made = matching_exercises(context.domain, self.matching, splits["training"], scored, context.recipe.seed)
             splits["demonstration"] = splits["demonstration"] + made
-            demonstrations = demonstrations + [label_demonstration(context.domain, pair) for pair in made]
-            context.progress.say(f"  exercises for the label alone: {len(made)}")
+            demonstrations = demonstrations + _written(context.domain, self, made, typed)
+            context.progress.say(f"  made-up queries: {len(made)}")
         # People first: a step that nobody annotated has the machine's reference, if any.
         machine = {name: _references(context, self, splits[name], said[name], typed) for name in said}
         counts = DataFolder(context.folder).write(
@@ -239,14 +242,8 @@ def _demonstrations(
         if not kept:
             raise UserError(f"{stage.demonstrations}: no demonstration belongs to a pair of the training split")
         return kept
-    if typed is not None:
-        return typed.demonstrations(pairs)
-    if stage.teacher == "lexical":
-        return [lexical_demonstration(context.domain, p) for p in pairs]
-    if stage.teacher == "label":
-        return [label_demonstration(context.domain, p) for p in pairs]
     if stage.llm is None:
-        return []
+        return _written(context.domain, stage, pairs, typed) + (typed.exercises_shown() if typed else [])
     # Beside the stages, not in this one's folder: answers were paid for, and survive a change of settings.
     answers = context.recipe.folder / "llm-answers.jsonl"
     progress = partial(context.progress.stage, "llm teacher")
@@ -265,6 +262,17 @@ def _demonstrations(
     if pairs and not summary.kept:
         raise UserError(f"the LLM teacher wrote no usable demonstration ({account}); what was answered is in {answers}")
     return list(summary.demonstrations)
+
+
+def _written(domain: Domain, stage: PairsStage, pairs: list[Pair], typed: TypedPairs | None) -> list[Demonstration]:
+    """Demonstrations of these pairs by a teacher that is a program; none if the stage has no such teacher."""
+    if typed is not None:
+        return typed.demonstrations(pairs)
+    if stage.teacher == "lexical":
+        return [lexical_demonstration(domain, p) for p in pairs]
+    if stage.teacher == "label":
+        return [label_demonstration(domain, p) for p in pairs]
+    return []
 
 
 def _said_of(pairs: list[Pair], annotations: list[Annotation]) -> list[Annotation]:
