@@ -8,8 +8,7 @@ from torch import Tensor
 
 from taosr_she.engine.attention import say_once
 from taosr_she.engine.logprobs import chosen_logprobs, logits_at
-from taosr_she.engine.packing import Pack
-from taosr_she.engine.prefix_tree import shared_prefixes
+from taosr_she.engine.packing import packed
 from taosr_she.engine.runner import runner
 from taosr_she.engine.shared_prefix import SAMPLE, Groups, unshareable, wrong_gradient
 from taosr_she.engine.speedups import speedups
@@ -51,14 +50,3 @@ def _as_groups(sequences: Sequence[list[int]], device: torch.device) -> Groups:
     ids = torch.tensor([r + [0] * (width - len(r)) for r in responses], device=device)
     lengths = torch.tensor(list(map(len, responses)), device=device)
     return prompts, torch.arange(len(first), device=device), ids, torch.arange(width, device=device) < lengths[:, None]
-
-
-def packed(sequences: Sequence[list[int]], device: torch.device) -> Pack:
-    """Sequences packed in one row, with their common prefix once if that saves enough."""
-    shared = shared_prefixes(sequences)
-    if shared is None:
-        return Pack(sequences, [[] for _ in sequences], range(len(sequences)), device)
-    lengths, classes = shared
-    prefixes = {c: s[:n] for s, n, c in zip(sequences, lengths, classes, strict=True)}
-    rests = [s[n:] for s, n in zip(sequences, lengths, strict=True)]
-    return Pack([prefixes[c] for c in range(len(prefixes))], rests, classes, device)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from taosr_she.engine.flash_parts import FlashParts
 from taosr_she.engine.masked import Masked
+from taosr_she.engine.prefix_tree import shared_prefixes
 from taosr_she.engine.ragged import Ragged
 from taosr_she.engine.speedups import speedups
 from taosr_she.engine.two_part import TwoParts
@@ -28,8 +29,8 @@ class Pack:
         self.prompts = Ragged([len(p) for p in prompts], device)
         self.responses = Ragged([len(responses[b]) for b in order], device)
         begin = sum(self.prompts.lengths)  # where the responses begin
-        group_of = torch.tensor([group[b] for b in order], device=device)  # (B,), increasing
-        starts = torch.tensor(self.prompts.lengths, device=device)[group_of]
+        self.group = torch.tensor([group[b] for b in order], dtype=torch.long, device=device)  # (B,), increasing
+        starts = torch.tensor(self.prompts.lengths, device=device)[self.group]
         tokens = [t for p in prompts for t in p] + [t for b in order for t in responses[b]]
         self.ids = torch.tensor(tokens, device=device)[None]  # (1, N)
         positions = [
@@ -46,7 +47,7 @@ class Pack:
         self._lengths = [len(r) for r in responses]
         self._first = [int(begins[place[b]]) for b in range(len(group))]
         way = WAYS.get(device.type, Masked) if speedups().split_attention else Masked
-        self._attend = way(self.prompts, self.responses, group_of).attend
+        self._attend = way(self.prompts, self.responses, self.group).attend
 
     def predecessors(self, lengths: Sequence[int]) -> Tensor:
         """Index of the token that predicts each of the first `lengths[b]` tokens of response b: (sum of lengths,)."""
@@ -76,3 +77,19 @@ class Pack:
         """Queries (1, H, N, D), keys and values (1, H_kv, N, D) -> (1, N, H, D)."""
         q, k, v = (t.squeeze(0).transpose(0, 1) for t in (query, key, value))
         return self._attend(q, k, v, scale)[None]
+
+
+def packed(sequences: Sequence[list[int]], device: torch.device) -> Pack:
+    """Sequences in one row, with their common prefixes once if that saves enough."""
+    return shared_pack(sequences, device) or Pack(sequences, [[] for _ in sequences], range(len(sequences)), device)
+
+
+def shared_pack(sequences: Sequence[list[int]], device: torch.device) -> Pack | None:
+    """As `packed`; None if common prefixes do not save enough."""
+    shared = shared_prefixes(sequences)
+    if shared is None:
+        return None
+    lengths, classes = shared
+    prefixes = {c: s[:n] for s, n, c in zip(sequences, lengths, classes, strict=True)}
+    rests = [s[n:] for s, n in zip(sequences, lengths, strict=True)]
+    return Pack([prefixes[c] for c in range(len(prefixes))], rests, classes, device)

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from taosr_she.engine.attention import Unsupported, obstacle, say_once
+from taosr_she.engine.behind import Behind
 from taosr_she.engine.decode import SharedPrompts
 from taosr_she.engine.kept import kept_prefix
 from taosr_she.engine.logprobs import logits_at, response_logprobs, token_logprobs
-from taosr_she.engine.packing import Pack
-from taosr_she.engine.prefix_tree import shared_prefixes
+from taosr_she.engine.packing import Pack, packed, shared_pack
 from taosr_she.engine.runner import runner
 from taosr_she.engine.speedups import speedups
 
@@ -63,17 +63,24 @@ def shared_logprobs(
 def next_logits(model: Any, sequences: Sequence[list[int]]) -> Tensor:
     """Logits (N, V) after the last token of each of N sequences; common prefixes are run once."""
     device = model.get_input_embeddings().weight.device
-    if sequences and shares(model) and kept_prefix(model, sequences) is not None:
+    if not sequences or not shares(model):
+        return _each_alone(model, sequences, device)
+    kept = kept_prefix(model, sequences)
+    if kept is not None and device.type != "cpu":
         return SharedPrompts(model, sequences, torch.arange(len(sequences), device=device), 0).logits
-    shared = shared_prefixes(sequences) if shares(model) else None
-    if shared is None:
-        ends = torch.tensor([len(s) - 1 for s in sequences], device=device)
-        return logits_at(model, sequences, torch.arange(len(sequences), device=device), ends)
-    lengths, classes = shared
-    prefixes = {c: s[:n] for s, n, c in zip(sequences, lengths, classes, strict=True)}
-    rests = [s[n:] for s, n in zip(sequences, lengths, strict=True)]
-    pack = Pack([prefixes[c] for c in range(len(prefixes))], rests, classes, device)
-    return runner(model).logits(pack.ids, pack.positions, pack.attention, pack.last())
+    if kept is not None:
+        pack = packed([s[len(kept.ids) :] for s in sequences], device)
+        behind = Behind(kept, pack)
+        return runner(model).logits(pack.ids, behind.positions, behind.attention, pack.last())
+    found = shared_pack(sequences, device)
+    if found is None:
+        return _each_alone(model, sequences, device)
+    return runner(model).logits(found.ids, found.positions, found.attention, found.last())
+
+
+def _each_alone(model: Any, sequences: Sequence[list[int]], device: torch.device) -> Tensor:
+    ends = torch.tensor([len(s) - 1 for s in sequences], device=device)
+    return logits_at(model, sequences, torch.arange(len(sequences), device=device), ends)
 
 
 def shares(model: Any) -> bool:

@@ -40,26 +40,32 @@ class TwoParts:
         return None if self._bias is None else self._bias.to(dtype).expand(-1, 1, self.groups.width, -1)
 
 
+def attend_with_sums(query: Tensor, key: Tensor, value: Tensor, parts: TwoParts, scale: float) -> tuple[Tensor, Tensor]:
+    """As `TwoParts.attend`, without gradients or autocast; also the log-sum-exps of the scores (N, H)."""
+    sizes = [parts.begin, len(query) - parts.begin]
+    (q0, q1), (k0, k1), (v0, v1) = (t.split(sizes) for t in (query, key, value))
+    out = query.new_empty(query.shape)
+    sums = query.new_empty(query.shape[:2], dtype=torch.promote_types(query.dtype, torch.float32))
+    (out0, out1), (sums0, sums1) = out.split(sizes), sums.split(sizes)
+    keys, values = _heads_first(parts.prompts, k0), _heads_first(parts.prompts, v0)
+    x, total = _forward(_heads_first(parts.prompts, q0), keys, values, True, scale)
+    out0.copy_(_tokens_first(parts.prompts, x))
+    sums0.copy_(_tokens_first(parts.prompts, total))
+    if sizes[1]:
+        x, of_prompt = _forward(_heads_first(parts.groups, q1), keys, values, False, scale, parts.mask(query.dtype))
+        q_own, k_own, v_own = (_heads_first(parts.responses, t) for t in (q1, k1, v1))
+        y, of_own = _forward(q_own, k_own, v_own, True, scale)
+        of_prompt, of_own = _tokens_first(parts.groups, of_prompt), _tokens_first(parts.responses, of_own)
+        torch.logaddexp(of_prompt, of_own, out=sums1)
+        torch.mul(_tokens_first(parts.groups, x), (of_prompt - sums1).exp_()[..., None], out=out1)
+        out1.addcmul_(_tokens_first(parts.responses, y), (of_own - sums1).exp_()[..., None])
+    return out, sums
+
+
 class _TwoPart(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, parts: TwoParts, scale: float) -> Tensor:
-        sizes = [parts.begin, len(query) - parts.begin]
-        (q0, q1), (k0, k1), (v0, v1) = (t.split(sizes) for t in (query, key, value))
-        out = query.new_empty(query.shape)
-        sums = query.new_empty(query.shape[:2], dtype=torch.promote_types(query.dtype, torch.float32))  # logarithms
-        (out0, out1), (sums0, sums1) = out.split(sizes), sums.split(sizes)
-        keys, values = _heads_first(parts.prompts, k0), _heads_first(parts.prompts, v0)
-        x, total = _forward(_heads_first(parts.prompts, q0), keys, values, True, scale)
-        out0.copy_(_tokens_first(parts.prompts, x))
-        sums0.copy_(_tokens_first(parts.prompts, total))
-        if sizes[1]:
-            x, of_prompt = _forward(_heads_first(parts.groups, q1), keys, values, False, scale, parts.mask(query.dtype))
-            q_own, k_own, v_own = (_heads_first(parts.responses, t) for t in (q1, k1, v1))
-            y, of_own = _forward(q_own, k_own, v_own, True, scale)
-            of_prompt, of_own = _tokens_first(parts.groups, of_prompt), _tokens_first(parts.responses, of_own)
-            torch.logaddexp(of_prompt, of_own, out=sums1)
-            torch.mul(_tokens_first(parts.groups, x), (of_prompt - sums1).exp_()[..., None], out=out1)
-            out1.addcmul_(_tokens_first(parts.responses, y), (of_own - sums1).exp_()[..., None])
+        out, sums = attend_with_sums(query, key, value, parts, scale)
         ctx.save_for_backward(query, key, value, out, sums)
         ctx.parts, ctx.scale = parts, scale
         return out
@@ -113,6 +119,13 @@ def _forward(
     """The attention and its log-sum-exps, heads first."""
     if query.dtype == torch.bfloat16:
         return dense.forward(query, key, value, causal, scale, mask)
+    return flash(query, key, value, causal, scale, mask)
+
+
+def flash(
+    query: Tensor, key: Tensor, value: Tensor, causal: bool, scale: float, mask: Tensor | None = None
+) -> Sequence[Tensor]:
+    """torch's own kernel: attention (S, H, L, D) and the log-sum-exps of its scores (S, H, L)."""
     found: Sequence[Tensor] = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
         query, key, value, 0.0, causal, attn_mask=mask, scale=scale
     )

@@ -5,7 +5,8 @@ from contextlib import nullcontext
 import pytest
 import torch
 
-from taosr_she.engine.labelled import labelled_logprobs, packed
+from taosr_she.engine.labelled import labelled_logprobs
+from taosr_she.engine.packing import packed
 from taosr_she.engine.speedups import without
 from taosr_she.model.policy import Policy
 
