@@ -9,6 +9,7 @@ from taosr_she.bench.marked import write_between
 MARKS = "real"
 OTHERS = {
     "tfidf": "TF-IDF", "cross_encoder": "the cross-encoder", "grpo": "GRPO", "grpo_own": "GRPO in its own setting",
+    "srpo": "SRPO",
 }  # fmt: skip
 """Rows that the others are compared with in a table."""
 LABELS = ("macro_f1", "qwk", "accuracy", "grade_error", "ece")

@@ -24,7 +24,7 @@ LABELS = ("macro_f1", "qwk", "accuracy", "grade_error")
 STEPS = ("steps_all_right", "right_label_wrong_reasoning")
 BARE = ("classic", *IN_ONE_PASS)
 """Kinds of rows that are measured without reasoning."""
-AGAINST = ("tfidf", "cross_encoder", "sft", "grpo", "grpo_own")
+AGAINST = ("tfidf", "cross_encoder", "sft", "grpo", "grpo_own", "srpo")
 """Rows with which the others are compared."""
 COMPARED = ("macro_f1", "qwk", "accuracy", "steps_all_right", "right_label_wrong_reasoning")
 ARGMAX = ("macro_f1", "qwk", "accuracy")
