@@ -39,6 +39,18 @@ def test_a_kept_prefix_changes_no_logits(
     torch.testing.assert_close(again.watched, rollouts.watched, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("architecture", ["qwen3", "llama"])
+@pytest.mark.parametrize("prompts", PROMPTS.values(), ids=PROMPTS)
+def test_the_whole_model_attends_to_it_too(
+    make_policy: Callable[..., Policy], architecture: str, prompts: list[list[int]]
+) -> None:
+    policy = make_policy(architecture)
+    expected = next_logits(policy.model, prompts)
+    keep_prefix(policy.model, RULES)
+    with without("lean_pass"):
+        torch.testing.assert_close(next_logits(policy.model, prompts), expected, atol=1e-4, rtol=1e-4)
+
+
 def test_other_prompts_do_not_use_it(make_policy: Callable[..., Policy]) -> None:
     policy = make_policy("qwen3")
     keep_prefix(policy.model, RULES)
