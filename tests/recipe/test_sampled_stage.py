@@ -66,3 +66,28 @@ def test_reasoning_for_label_sft_is_written_in_the_precision_of_the_training(
     with pytest.raises(InterruptedError):
         stage.run(context)
     assert seen == [precision == "bfloat16"]
+
+
+@pytest.mark.parametrize(("given", "read"), [({}, "training"), ({"split": "demonstration"}, "demonstration")])
+def test_label_sft_learns_labels_of_the_split_that_is_named(
+    given: dict[str, str],
+    read: str,
+    make_policy: Callable[..., Policy],  # noqa: F811
+) -> None:
+    """The made-up queries of `matching` are only in the demonstration split."""
+    asked: list[str] = []
+
+    def pairs(split: str) -> list[Any]:
+        asked.append(split)
+        raise InterruptedError
+
+    stages = {"data": {"kind": "market"}, "sft": {"kind": "sft"}, "it": {"kind": "label_sft", **given}}
+    stage = Recipe.model_validate({"name": "x", "stages": stages}).stages["it"]
+    policy = make_policy("llama")
+    context: Any = SimpleNamespace(
+        domain=None, recipe=SimpleNamespace(seed=1), policy=lambda name: policy,
+        data=lambda name: SimpleNamespace(pairs=pairs),
+    )  # fmt: skip
+    with pytest.raises(InterruptedError):
+        stage.run(context)
+    assert asked == [read]
