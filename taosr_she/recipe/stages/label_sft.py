@@ -12,6 +12,9 @@ from taosr_she.recipe.stage import SAMPLE_ROWS, Stage
 from taosr_she.train.sft.settings import SFTSettings
 from taosr_she.train.sft.train import train_sft
 
+PART = 1024
+"""Pairs whose reasoning is written before progress is told."""
+
 
 class LabelSFTStage(Stage):
     """SFT continued on labelled pairs that have no reasoning, a baseline. The start policy's own greedy reasoning is
@@ -50,23 +53,30 @@ class LabelSFTStage(Stage):
         domain, seed = context.domain, context.recipe.seed
         policy = context.policy(self.start)
         pairs = [p for p in context.data(self.data).pairs(self.split) if p.label is not None]
-        prompts = [policy.encode_prompt(domain, pair) for pair in pairs]
         sampling = Sampling(max_new_tokens=self.max_new_tokens, temperature=0.0)
-        with computing(policy.model, self.settings.precision):
-            rollouts = sample_groups(policy, prompts, 1, sampling, seed, SAMPLE_ROWS)
         codes = dict(zip(domain.codes, code_tokens(policy, domain), strict=True))
         # Behind a label that comes first, the response goes on.
         ending = [policy.tokenizer.eos_token_id] if domain.label_step == len(domain.steps) - 1 else []
-        examples, responses = [], parse_rollouts(policy, domain, rollouts)
-        context.tell_malformed((r.reason for r in responses), self.start)
-        written = zip(rollouts.ids.cpu(), rollouts.mask.cpu(), responses, strict=True)
-        for pair, prompt, (ids, mask, response) in zip(pairs, prompts, written, strict=True):
-            if response.steps[domain.label_step] is None:
-                continue  # there is no place for a label
-            own = ids[mask].tolist()
-            context_ids = prompt + own[: label_position(domain, policy, own, response)]
-            answer = [*codes[str(pair.label)], *ending]
-            examples.append(Example([*context_ids, *answer], [IGNORE] * len(context_ids) + answer))
+        examples, reasons, tokens = [], [], 0
+        update = context.progress.stage(f"{context.name}: reasoning", len(pairs))
+        for begin in range(0, len(pairs), PART):
+            part = pairs[begin : begin + PART]
+            prompts = [policy.encode_prompt(domain, pair) for pair in part]
+            with computing(policy.model, self.settings.precision):
+                rollouts = sample_groups(policy, prompts, 1, sampling, seed, SAMPLE_ROWS)
+            tokens += int(rollouts.mask.sum())
+            responses = parse_rollouts(policy, domain, rollouts)
+            reasons += [response.reason for response in responses]
+            written = zip(rollouts.ids.cpu(), rollouts.mask.cpu(), responses, strict=True)
+            for pair, prompt, (ids, mask, response) in zip(part, prompts, written, strict=True):
+                if response.steps[domain.label_step] is None:
+                    continue  # there is no place for a label
+                own = ids[mask].tolist()
+                context_ids = prompt + own[: label_position(domain, policy, own, response)]
+                answer = [*codes[str(pair.label)], *ending]
+                examples.append(Example([*context_ids, *answer], [IGNORE] * len(context_ids) + answer))
+            update(begin + len(part), f"{tokens} tokens")
+        context.tell_malformed(reasons, self.start)
         if not examples:
             raise UserError(f"stage '{context.name}': '{self.start}' wrote no reasoning that comes to a label")
         update = context.progress.stage(context.name, self.settings.total_steps(len(examples)))
@@ -77,5 +87,5 @@ class LabelSFTStage(Stage):
         return {
             "examples": len(examples),
             "without_label": len(pairs) - len(examples),
-            "tokens": int(rollouts.mask.sum()),
+            "tokens": tokens,
         }
