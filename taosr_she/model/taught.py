@@ -51,6 +51,20 @@ def mask_reasoning(policy: "Policy", domain: Domain, example: Example, share: fl
     return Example(example.ids, labels)
 
 
+def weigh_label(policy: "Policy", domain: Domain, example: Example, weight: float) -> Example:
+    """The example with this weight for every token of the label that it trains on, and 1 for the others.
+
+    A label is one or two of fifty tokens, so without it, what a model has learnt about labels fades while it learns to
+    write the steps. An exercise that ends before the label stays as it is.
+    """
+    begin = next(i for i, label in enumerate(example.labels) if label != IGNORE)
+    weights = [1.0] * len(example.ids)
+    for i, step in enumerate(_concluding(policy, domain, example.ids[begin:]), start=begin):
+        if step == domain.label_step:
+            weights[i] = weight
+    return example._replace(weights=weights) if weight in weights else example
+
+
 def _concluding(policy: "Policy", domain: Domain, ids: list[int], end: bool = True) -> list[int | None]:
     """The step to whose conclusion each token of a response belongs; None for headers and, with `end`, the end."""
     response = parse_response(domain, decode_response(policy.tokenizer, ids))

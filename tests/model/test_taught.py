@@ -9,7 +9,7 @@ from taosr_she.domain.pair import Pair, Product
 from taosr_she.domain.prompt import render_prompt
 from taosr_she.model.example import IGNORE, answer
 from taosr_she.model.policy import Policy
-from taosr_she.model.taught import mask_reasoning, teach_steps
+from taosr_she.model.taught import mask_reasoning, teach_steps, weigh_label
 from taosr_she.model.tiny import TinyConfig, build_tiny
 
 CHORUS = load_domain("chorus")
@@ -77,3 +77,14 @@ def test_masked_reasoning_leaves_the_label_and_the_form(share: float, policy: Po
         kept += sum(found.labels[i] != IGNORE for i in reasoning)
         seen += len(reasoning)
     assert kept / seen == pytest.approx(1 - share, abs=0.06)
+
+
+def test_the_label_weighs_more_and_an_exercise_without_one_stays_as_it_is(policy: Policy) -> None:
+    prompt = [5, 6]
+    whole = answer(prompt, policy.encode_response(TEXT))
+    found = weigh_label(policy, CHORUS, whole, 8.0)
+    assert found[:2] == whole[:2] and found.weights is not None
+    heavy = [token for token, weight in zip(found.ids, found.weights, strict=True) if weight == 8.0]
+    assert policy.tokenizer.decode(heavy).strip() == "2" and set(found.weights) == {1.0, 8.0}
+    exercise = teach_steps(policy, CHORUS, prompt, TEXT.splitlines()[0], ("query",))
+    assert weigh_label(policy, CHORUS, exercise, 8.0) == exercise

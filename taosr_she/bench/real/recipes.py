@@ -36,6 +36,8 @@ DIVERSE, DIFFICULT = "diverse", "difficult"
 """Stages that select the pairs of the full system."""
 LABELS, ZERO = "labels", "zero"
 """Stages of the models without reasoning; reasoning is learnt from the first."""
+CONCLUDED = "concluded"
+"""The row, and its stage, that learns the label after the model's own steps."""
 TEACHER = "srpo"
 """The row that the student is distilled from."""
 
@@ -64,8 +66,14 @@ def real_recipe(name: str, fold: int, rows: Iterable[str], base: Path, threads: 
         }  # fmt: skip
     if kinds - {"classic", "zero", "labels", "first"}:
         stages["sft"] = {"kind": "sft", "start": LABELS, "settings": SFT}
+    if any(row == CONCLUDED or ROWS[row].start == CONCLUDED for row in rows):
+        stages[CONCLUDED] = {
+            "kind": "label_sft", "start": "sft", "data": "label_data", "split": "demonstration",
+            "max_new_tokens": setting.max_new_tokens, "settings": SFT,
+        }  # fmt: skip
     if any(ROWS[row].gsrm for row in rows):
-        stages["gsrm"] = GSRM | {"kind": "gsrm", "sampling": {"max_new_tokens": setting.max_new_tokens}}
+        sampling = {"max_new_tokens": setting.max_new_tokens}
+        stages["gsrm"] = GSRM | {"kind": "gsrm", "start": CONCLUDED, "sampling": sampling}
     if any(ROWS[row].selected for row in rows):
         stages |= _selection(setting)
     for row in rows:
@@ -104,8 +112,9 @@ def _queries(setting: RealSetting) -> str | None:
 
 def _stage(setting: RealSetting, row: RealRow) -> dict[str, Any]:
     sampling = {"max_new_tokens": setting.max_new_tokens}
+    start = {} if row.start == "sft" else {"start": row.start}
     if row.kind == "dpo":
-        return {"kind": "dpo", "group_size": 2, "per_pair": 1, "sampling": sampling, "settings": PREFERENCES}
+        return start | {"kind": "dpo", "group_size": 2, "per_pair": 1, "sampling": sampling, "settings": PREFERENCES}
     if row.kind == "first":
         return {
             "kind": "sft", "start": LABELS, "domain_overrides": {"answer_first": True}, "reasoning_masked": 0.9,
@@ -116,7 +125,7 @@ def _stage(setting: RealSetting, row: RealRow) -> dict[str, Any]:
         return {"kind": "distil", "teacher": TEACHER, "start": LABELS, "teaching": teaching, "settings": STUDENT}
     hot = sampling | {"temperature": row.temperature or TEMPERATURE}
     settings = RL | setting.rl | row.own | {"credit": row.credit, "sampling": hot}
-    stage: dict[str, Any] = {"kind": "rl", "settings": settings}
+    stage: dict[str, Any] = start | {"kind": "rl", "settings": settings}
     if row.gsrm:
         stage["examination"] = {"gsrm": "gsrm", "override_bar": True}  # a GSRM below the bar is a result here
     if row.selected:
@@ -130,9 +139,12 @@ def _selection(setting: RealSetting) -> dict[str, Any]:
     difficulty = {"rollouts": 2, "sampling": sampling, "pass_low": 0.0, "pass_high": 1.0}
     diversity = {"budget": 1 / 3}
     return {
-        DIVERSE: {"kind": "select", "selection": {"difficulty": None, "diversity": diversity, "seed": SEED}},
+        DIVERSE: {
+            "kind": "select", "start": CONCLUDED,
+            "selection": {"difficulty": None, "diversity": diversity, "seed": SEED},
+        },
         DIFFICULT: {
-            "kind": "select", "pairs": DIVERSE,
+            "kind": "select", "start": CONCLUDED, "pairs": DIVERSE,
             "selection": {"difficulty": difficulty, "diversity": None, "seed": SEED},
         },
     }  # fmt: skip

@@ -16,7 +16,7 @@ from taosr_she.model.domain_file import DOMAIN_FILE, difference, saved_domain
 from taosr_she.model.example import Example, answer
 from taosr_she.model.folder import check_folder
 from taosr_she.model.names import TINY
-from taosr_she.model.taught import mask_reasoning, teach_steps
+from taosr_she.model.taught import mask_reasoning, teach_steps, weigh_label
 from taosr_she.model.tiny import TinyConfig
 from taosr_she.recipe.context import Context
 from taosr_she.recipe.stage import Stage
@@ -30,7 +30,12 @@ if TYPE_CHECKING:
 class SFTStage(Stage):
     """Supervised fine-tuning on the demonstrations of a data stage."""
 
-    later: ClassVar[dict[str, Any]] = {"start": None, "domain_overrides": {}, "reasoning_masked": 0.0}
+    later: ClassVar[dict[str, Any]] = {
+        "start": None,
+        "domain_overrides": {},
+        "reasoning_masked": 0.0,
+        "label_weight": 1.0,
+    }
     kind: Literal["sft"]
     """Name of the kind."""
     offers: ClassVar[str] = "checkpoint"
@@ -52,6 +57,9 @@ class SFTStage(Stage):
     """For a domain with the label first: share of the tokens of the reasoning, drawn at random, that are not trained
     on; the label, the headers and the end always are. So the label gets a larger part of the loss
     (docs/label-mode.md)."""
+    label_weight: float = Field(default=1.0, gt=0)
+    """Weight of the label's tokens in the loss; all others count 1. Above 1, a start that knows labels forgets less of
+    them while it learns the steps (docs/real-data.md)."""
     tiny: TinyConfig = TinyConfig()
     """Size of the tiny model."""
     settings: SFTSettings = SFTSettings()
@@ -61,6 +69,12 @@ class SFTStage(Stage):
     def _one_start(self) -> "SFTStage":
         if self.start is not None and self.model != TINY:
             raise ValueError("training starts from a stage (`start`) or from a `model`: name one of them")
+        return self
+
+    @model_validator(mode="after")
+    def _only_ours_weighs(self) -> "SFTStage":
+        if self.label_weight != 1 and self.settings.engine == "trl":
+            raise ValueError("label_weight needs `settings.engine: own`")
         return self
 
     def reads(self) -> list[tuple[str, str]]:
@@ -141,6 +155,8 @@ class SFTStage(Stage):
         if self.reasoning_masked:
             draws = Random(f"reasoning {seed}")
             examples = [mask_reasoning(policy, domain, e, self.reasoning_masked, draws) for e in examples]
+        if self.label_weight != 1:
+            examples = [weigh_label(policy, domain, e, self.label_weight) for e in examples]
         check_responses(policy, domain, [(d.pair_id, d.response) for d in demonstrations])
         total = self.settings.total_steps(len(examples))
         update = context.progress.stage(context.name, total)

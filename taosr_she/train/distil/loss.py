@@ -78,7 +78,7 @@ def soft_backward(
     model: Any,
     batches: Sequence[Sequence[SoftExample]],
     precision: str,
-    count: int,
+    count: float,
     firsts: Sequence[int],
     temperature: float,
 ) -> float:

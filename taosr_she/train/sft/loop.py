@@ -8,7 +8,7 @@ with the same numbers. Under torchrun, the examples of a step are split over the
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,8 +37,8 @@ class Loss:
     backward: Callable[..., float]
     """`backward(model, batches, precision, count)` adds the gradient of the batches, one after another, and returns
     their loss; `count` is what the sum is divided by."""
-    count: Callable[[Sequence[Any]], int]
-    """Number of tokens or examples that the mean is over."""
+    count: Callable[[Sequence[Any]], float]
+    """Number of tokens or examples that the mean is over, each with its weight."""
 
 
 def train_by_own_pass(
@@ -112,7 +112,7 @@ def _learn(
     backward: Callable[..., float],
     size: int,
     precision: str,
-    count: int,
+    count: float,
     drawn_by: int,
 ) -> float:
     """Add the gradient of some of the examples of a step."""
@@ -121,24 +121,33 @@ def _learn(
         return backward(model, batches, precision, count)
 
 
-def labelled_tokens(examples: Sequence[Example]) -> int:
-    """Number of tokens that the examples teach."""
-    return sum(label != IGNORE for e in examples for label in e.labels[1:])
+def labelled_tokens(examples: Sequence[Example]) -> float:
+    """Number of tokens that the examples teach, each with its weight."""
+    return sum(weight for e in examples for _, _, weight in _taught(e))
 
 
-def backward(model: Any, batches: Sequence[Sequence[Example]], precision: str, count: int) -> float:
-    """Add the gradient of the sum over all labelled tokens of the batches, divided by `count`, one batch after another;
-    returns it."""
+def _taught(example: Example) -> Iterator[tuple[int, int, float]]:
+    """(position before it, token, weight) of every token that the example teaches."""
+    for i, token in enumerate(example.labels[1:]):
+        if token != IGNORE:
+            yield i, token, 1 if example.weights is None else example.weights[i + 1]
+
+
+def backward(model: Any, batches: Sequence[Sequence[Example]], precision: str, count: float) -> float:
+    """Add the gradient of the weighted sum over all labelled tokens of the batches, divided by `count`, one batch after
+    another; returns it."""
     total = 0.0
     for batch in batches:
         read = [e for e in batch if any(label != IGNORE for label in e.labels[1:])]
         if not read:
             continue
-        learnt = [(b, i, t) for b, e in enumerate(read) for i, t in enumerate(e.labels[1:]) if t != IGNORE]
-        rows, positions, tokens = zip(*learnt, strict=True)
+        learnt = [(b, *taught) for b, e in enumerate(read) for taught in _taught(e)]
+        rows, positions, tokens, weights = zip(*learnt, strict=True)
         with computing(model, precision):
             # Nothing follows the last token of an example, so it is not an input.
             each = labelled_logprobs(model, [e.ids[:-1] for e in read], rows, positions, tokens)
+        if any(e.weights is not None for e in read):
+            each = each * torch.tensor(weights, dtype=each.dtype, device=each.device)
         loss = -each.sum() / count
         loss.backward()
         total += float(loss.detach())
@@ -146,7 +155,7 @@ def backward(model: Any, batches: Sequence[Sequence[Example]], precision: str, c
 
 
 ON_LABELS = Loss(backward, labelled_tokens)
-"""The mean of -log p over all labelled tokens."""
+"""The weighted mean of -log p over all labelled tokens."""
 
 
 def make_optimizer(model: torch.nn.Module, settings: SFTSettings) -> torch.optim.Optimizer:

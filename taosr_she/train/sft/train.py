@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from taosr_she.base.errors import UserError
 from taosr_she.base.files import read_object, write_json
+from taosr_she.model.example import Example
 from taosr_she.train.lengths import fitting
 from taosr_she.train.sft.settings import SFTSettings
 
@@ -100,6 +101,8 @@ def _fingerprint(policy: "Policy", examples: Sequence[Any], settings: SFTSetting
     digest = hashlib.sha256("\n".join(parts).encode())
     for example in examples:
         digest.update(f"{example.ids}{example.labels}".encode())
+        if isinstance(example, Example) and example.weights is not None:
+            digest.update(f"{example.weights}".encode())
     for name, weight in policy.model.named_parameters():
         flat = weight.detach().flatten()
         sample = flat[:: max(1, flat.numel() // 64)].float().cpu()

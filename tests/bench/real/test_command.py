@@ -16,7 +16,9 @@ from taosr_she.domain.pair import Pair, Product
 
 MARKS = "<!-- from real.json: begin -->\n<!-- from real.json: end -->"
 # The full system is left out: the tiny model, hardly trained here, is right about no pair, so no band has any.
-FEW = ("majority", "tfidf", "labels", "sft", "dpo", "grpo", "srpo", "hybrid", "first", "student")
+FEW = (
+    "majority", "tfidf", "labels", "sft", "grpo", "srpo", "concluded", "dpo", "hybrid", "first", "student",
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -158,3 +160,12 @@ def test_reasoning_is_learnt_after_the_label_alone_and_zero_shot_is_told_the_gra
     assert told.prompt.show_labels and told.prompt.instruction and told.step_keys == ("label",)
     alone = recipes.real_recipe("chorus", 1, ["tfidf"], Path("runs"), 1)
     assert list(alone.stages) == ["data", "evaluate_tfidf"]
+
+
+def test_rows_that_conclude_start_after_the_label_was_learnt_behind_own_steps() -> None:
+    stages = recipes.real_recipe("chorus", 1, ["srpo", "concluded", "dpo", "full"], Path("runs"), 1).stages
+    concluded, conclusions = stages["concluded"], stages["label_data"]
+    assert concluded.kind == "label_sft" and concluded.start == "sft" and concluded.data == "label_data"
+    assert concluded.split == "demonstration" and conclusions.matching is not None  # so made-up queries are among them
+    begun = {name: stages[name].start for name in ("srpo", "dpo", "gsrm", "diverse", "difficult", "full")}
+    assert begun == {name: "sft" if name == "srpo" else "concluded" for name in begun}

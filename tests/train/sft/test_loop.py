@@ -52,6 +52,42 @@ def test_loss_and_gradients_are_those_of_a_padded_forward(
     torch.testing.assert_close(ours, [p.grad for p in model.parameters()], atol=2e-6, rtol=1e-4)
 
 
+@pytest.mark.parametrize("size", [14, 5])
+def test_weights_of_tokens_weigh_their_part_of_the_mean(size: int, make_policy: Callable[..., Policy]) -> None:
+    """The formula, token by token: the sum of w * -log p over all taught tokens, divided by the sum of w. Examples
+    without weights count 1 a token."""
+    model, draws = make_policy("qwen3").model, random.Random(2)
+    chosen = [e if n % 3 == 0 else e._replace(weights=[draws.choice([0.5, 1.0, 8.0]) for _ in e.ids])
+              for n, e in enumerate(examples())]  # fmt: skip
+    total = torch.tensor(0.0)
+    count = 0.0
+    for e in chosen:
+        logp = model(input_ids=torch.tensor([e.ids])).logits[0].log_softmax(-1)
+        for i, token in enumerate(e.labels):
+            if i and token != IGNORE:
+                weight = 1.0 if e.weights is None else e.weights[i]
+                total, count = total - weight * logp[i - 1, token], count + weight
+    (total / count).backward()  # type: ignore[no-untyped-call]
+    expected = [p.grad for p in model.parameters()]
+    model.zero_grad(set_to_none=True)
+    assert labelled_tokens(chosen) == pytest.approx(count)
+    batches = [chosen[i : i + size] for i in range(0, len(chosen), size)]
+    assert backward(model, batches, "float32", count) == pytest.approx((total / count).item(), rel=1e-6)
+    torch.testing.assert_close([p.grad for p in model.parameters()], expected, atol=2e-6, rtol=1e-4)
+
+
+def test_other_weights_are_another_training(make_policy: Callable[..., Policy], tmp_path: Path) -> None:
+    """Finished with one weight, it trains again with another."""
+    settings, losses = SFTSettings(epochs=1, batch_size=4, learning_rate=1e-3), []
+    for weight in (None, 4.0, 4.0):
+        weighed = [
+            e if weight is None else e._replace(weights=[weight] * 3 + [1.0] * (len(e.ids) - 3)) for e in examples()
+        ]
+        train_sft(make_policy("llama"), weighed, settings, 1, tmp_path)
+        losses.append((tmp_path / "metrics.jsonl").read_text())
+    assert losses[0] != losses[1] and losses[1] == losses[2]
+
+
 def test_bfloat16_stays_near_float32(make_policy: Callable[..., Policy]) -> None:
     model, chosen = make_policy("llama").model, examples()
     losses, gradients = [], []
