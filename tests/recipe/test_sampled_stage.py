@@ -20,21 +20,6 @@ from taosr_she.recipe.stages.label_sft import LabelSFTStage
 PAIR = Pair("p", "red boots", "red boots", Product("blue tent"), label="1")
 
 
-def label_sft(options: dict[str, Any]) -> LabelSFTStage:
-    stages = {"data": {"kind": "market"}, "sft": {"kind": "sft"}, "it": {"kind": "label_sft", **options}}
-    stage = Recipe.model_validate({"name": "x", "stages": stages}).stages["it"]
-    assert isinstance(stage, LabelSFTStage)
-    return stage
-
-
-def reading(policy: Policy, pairs: Callable[[str], list[Pair]]) -> Any:
-    """The context of a stage that reads `pairs` of a split and starts from the policy."""
-    return SimpleNamespace(
-        name="it", domain=load_domain("taobao"), recipe=SimpleNamespace(seed=1), policy=lambda name: policy,
-        data=lambda name: SimpleNamespace(pairs=pairs), progress=Progress(Console(quiet=True)),
-    )  # fmt: skip
-
-
 @pytest.mark.parametrize("kind", ["dpo", "rejection", "scalar_reward_model"])
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_responses_are_sampled_in_the_precision_of_the_training(
@@ -76,24 +61,11 @@ def test_reasoning_for_label_sft_is_written_in_the_precision_of_the_training(
         raise InterruptedError
 
     monkeypatch.setattr(sampler, "sample_groups", sample)
+    stage = LabelSFTStage.model_validate({"kind": "label_sft", "settings": {"precision": precision}})
+    context: Any = SimpleNamespace(
+        name="it", domain=load_domain("taobao"), recipe=SimpleNamespace(seed=1), policy=lambda name: tiny,
+        data=lambda name: SimpleNamespace(pairs=lambda split: [PAIR]), progress=Progress(Console(quiet=True)),
+    )  # fmt: skip
     with pytest.raises(InterruptedError):
-        label_sft({"settings": {"precision": precision}}).run(reading(tiny, lambda split: [PAIR]))
+        stage.run(context)
     assert seen == [precision == "bfloat16"]
-
-
-@pytest.mark.parametrize(("given", "read"), [({}, "training"), ({"split": "demonstration"}, "demonstration")])
-def test_label_sft_learns_labels_of_the_split_that_is_named(
-    given: dict[str, str],
-    read: str,
-    tiny: Policy,  # noqa: F811
-) -> None:
-    """The made-up queries of `matching` are only in the demonstration split."""
-    asked: list[str] = []
-
-    def pairs(split: str) -> list[Pair]:
-        asked.append(split)
-        raise InterruptedError
-
-    with pytest.raises(InterruptedError):
-        label_sft(given).run(reading(tiny, pairs))
-    assert asked == [read]

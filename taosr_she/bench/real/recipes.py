@@ -34,10 +34,10 @@ DECISION = {"rule": "auto", "metric": "macro_f1"}
 """Each row chooses its own decision rule on the development pairs of the fold."""
 DIVERSE, DIFFICULT = "diverse", "difficult"
 """Stages that select the pairs of the full system."""
+DEMONSTRATIONS = "demonstrations"
+"""Data stage of the demonstrations, where they are made in another way than the pairs that all rows read."""
 LABELS, ZERO = "labels", "zero"
 """Stages of the models without reasoning; reasoning is learnt from the first."""
-CONCLUDED = "concluded"
-"""The row, and its stage, that learns the label after the model's own steps."""
 TEACHER = "srpo"
 """The row that the student is distilled from."""
 
@@ -59,21 +59,15 @@ def real_recipe(name: str, fold: int, rows: Iterable[str], base: Path, threads: 
         stages[ZERO] = {"kind": "model", "model": MODEL, "domain_overrides": {"prompt": told, "steps": alone}}
     if kinds - {"classic", "zero"}:
         bare = {key: value for key, value in data.items() if key != "typed"}
-        stages["label_data"] = bare | {"teacher": "label", "matching": MATCHING | {"queries": _queries(setting)}}
+        stages["label_data"] = bare | {"teacher": "label", "matching": _made_up(setting, MATCHING)}
         stages[LABELS] = {
             "kind": "sft", "data": "label_data", "model": MODEL, "domain_overrides": {"steps": alone},
             "settings": WARM_UP,
         }  # fmt: skip
     if kinds - {"classic", "zero", "labels", "first"}:
-        stages["sft"] = {"kind": "sft", "start": LABELS, "settings": SFT}
-    if any(row == CONCLUDED or ROWS[row].start == CONCLUDED for row in rows):
-        stages[CONCLUDED] = {
-            "kind": "label_sft", "start": "sft", "data": "label_data", "split": "demonstration",
-            "max_new_tokens": setting.max_new_tokens, "settings": SFT,
-        }  # fmt: skip
+        stages |= _steps(setting, data)
     if any(ROWS[row].gsrm for row in rows):
-        sampling = {"max_new_tokens": setting.max_new_tokens}
-        stages["gsrm"] = GSRM | {"kind": "gsrm", "start": CONCLUDED, "sampling": sampling}
+        stages["gsrm"] = GSRM | {"kind": "gsrm", "sampling": {"max_new_tokens": setting.max_new_tokens}}
     if any(ROWS[row].selected for row in rows):
         stages |= _selection(setting)
     for row in rows:
@@ -105,16 +99,27 @@ def _label_alone(domain: Domain) -> list[dict[str, Any]]:
     return [domain.steps[domain.label_step].model_dump(mode="json")]
 
 
-def _queries(setting: RealSetting) -> str | None:
+def _made_up(setting: RealSetting, matching: dict[str, Any]) -> dict[str, Any]:
+    """Made-up queries, with people's queries of the data set among those that no product answers."""
     typed = setting.data.get("typed")
-    return typed["queries"] if typed else None
+    return matching | {"queries": typed["queries"] if typed else None}
+
+
+def _steps(setting: RealSetting, data: dict[str, Any]) -> dict[str, Any]:
+    """The stage that learns the steps, with a data stage of its own if its demonstrations differ."""
+    sft = {"kind": "sft", "start": LABELS, "settings": SFT} | setting.sft
+    if not setting.demonstrations:
+        return {"sft": sft}
+    own = data | setting.demonstrations
+    if "matching" in own:
+        own["matching"] = _made_up(setting, own["matching"])
+    return {DEMONSTRATIONS: own, "sft": sft | {"data": DEMONSTRATIONS}}
 
 
 def _stage(setting: RealSetting, row: RealRow) -> dict[str, Any]:
     sampling = {"max_new_tokens": setting.max_new_tokens}
-    start = {} if row.start == "sft" else {"start": row.start}
     if row.kind == "dpo":
-        return start | {"kind": "dpo", "group_size": 2, "per_pair": 1, "sampling": sampling, "settings": PREFERENCES}
+        return {"kind": "dpo", "group_size": 2, "per_pair": 1, "sampling": sampling, "settings": PREFERENCES}
     if row.kind == "first":
         return {
             "kind": "sft", "start": LABELS, "domain_overrides": {"answer_first": True}, "reasoning_masked": 0.9,
@@ -125,7 +130,7 @@ def _stage(setting: RealSetting, row: RealRow) -> dict[str, Any]:
         return {"kind": "distil", "teacher": TEACHER, "start": LABELS, "teaching": teaching, "settings": STUDENT}
     hot = sampling | {"temperature": row.temperature or TEMPERATURE}
     settings = RL | setting.rl | row.own | {"credit": row.credit, "sampling": hot}
-    stage: dict[str, Any] = start | {"kind": "rl", "settings": settings}
+    stage: dict[str, Any] = {"kind": "rl", "settings": settings}
     if row.gsrm:
         stage["examination"] = {"gsrm": "gsrm", "override_bar": True}  # a GSRM below the bar is a result here
     if row.selected:
@@ -139,12 +144,9 @@ def _selection(setting: RealSetting) -> dict[str, Any]:
     difficulty = {"rollouts": 2, "sampling": sampling, "pass_low": 0.0, "pass_high": 1.0}
     diversity = {"budget": 1 / 3}
     return {
-        DIVERSE: {
-            "kind": "select", "start": CONCLUDED,
-            "selection": {"difficulty": None, "diversity": diversity, "seed": SEED},
-        },
+        DIVERSE: {"kind": "select", "selection": {"difficulty": None, "diversity": diversity, "seed": SEED}},
         DIFFICULT: {
-            "kind": "select", "start": CONCLUDED, "pairs": DIVERSE,
+            "kind": "select", "pairs": DIVERSE,
             "selection": {"difficulty": difficulty, "diversity": None, "seed": SEED},
         },
     }  # fmt: skip

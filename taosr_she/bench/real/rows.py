@@ -12,12 +12,10 @@ class RealRow:
     """Title of its row in the table."""
     what: str
     """One sentence: how it differs from the other rows."""
-    kind: Literal["classic", "zero", "labels", "first", "student", "sft", "label_sft", "dpo", "rl"]
+    kind: Literal["classic", "zero", "labels", "first", "student", "sft", "dpo", "rl"]
     """`classic`: a baseline of the evaluation. `zero` and `labels`: the model without reasoning, before and after
     training. `first`: SFT with the label before the steps. `student`: distilled from a model that reasons. The others:
     stage kinds."""
-    start: Literal["sft", "concluded"] = "sft"
-    """The row whose checkpoint it starts from (label_sft, dpo, rl)."""
     credit: dict[str, Any] = field(default_factory=dict)
     """Credit options (rl)."""
     own: dict[str, Any] = field(default_factory=dict)
@@ -40,26 +38,20 @@ ROWS: dict[str, RealRow] = {
     "cross_encoder": RealRow("Cross-encoder", "MiniLM on query and product together, fine-tuned.", "classic"),
     "zero": RealRow("SmolLM2, zero-shot", "No training; the prompt names grades and rules.", "zero"),
     "labels": RealRow("SmolLM2, labels alone", "SFT on labels and made-up queries, without reasoning.", "labels"),
-    "sft": RealRow("SFT", "Continued from there on demonstrations of the steps; the rows below start here.", "sft"),
+    "sft": RealRow("SFT", "Continued from there on demonstrations of the steps; every row below starts here.", "sft"),
+    "dpo": RealRow("DPO", "Prefers the model's own responses with the right label to those with a wrong one.", "dpo"),
     "grpo": RealRow("GRPO", "The outcome on every token.", "rl", credit={"rule": "outcome"}),
     "grpo_own": RealRow("GRPO, its own setting", "At temperature 1, with the label as outcome: on the development fold "
                         "better for GRPO, as the shared setting is for SRPO.", "rl", credit={"rule": "outcome"},
                         own={"outcome_by": "label"}, temperature=1.0),
+    "process": RealRow("GRPO + process rewards", "Sum of the normalised step rewards from this step on.", "rl",
+                       credit={"rule": "process"}),
     "srpo": RealRow("SRPO", "The outcome plus the step's own advantage; verdicts from people and a program.", "rl",
                     credit={"rule": "srpo"}),
-    "concluded": RealRow("SFT, concluding", "SFT, then the label alone again: after the model's own steps, with the "
-                         "made-up queries. The rows below with \"concluding\" start here.", "label_sft"),
-    "grpo_concluded": RealRow("GRPO, concluding", "As in GRPO's own setting.", "rl", start="concluded",
-                              credit={"rule": "outcome"}, own={"outcome_by": "label"}, temperature=1.0),
-    "srpo_concluded": RealRow("SRPO, concluding", "As in SRPO.", "rl", start="concluded", credit={"rule": "srpo"}),
-    "dpo": RealRow("DPO, concluding", "Prefers the model's own responses with the right label to those with a wrong "
-                   "one.", "dpo", start="concluded"),
-    "process": RealRow("GRPO + process rewards, concluding", "Sum of the normalised step rewards from this step on.",
-                       "rl", start="concluded", credit={"rule": "process"}),
-    "hybrid": RealRow("SRPO, hybrid, concluding", "A GSRM where neither people nor the program know.", "rl",
-                      start="concluded", credit={"rule": "srpo"}, gsrm=True),
-    "full": RealRow("Full system, concluding", "Hybrid, on diverse pairs, in order of difficulty.", "rl",
-                    start="concluded", credit={"rule": "srpo"}, gsrm=True, selected=True),
+    "hybrid": RealRow("SRPO, hybrid", "The same, and a GSRM where neither people nor the program know.", "rl",
+                      credit={"rule": "srpo"}, gsrm=True),
+    "full": RealRow("Full system", "Hybrid, on diverse pairs, in order of difficulty.", "rl",
+                    credit={"rule": "srpo"}, gsrm=True, selected=True),
     "first": RealRow("Label first", "SFT with the label before the steps, read in one pass without writing them.",
                      "first"),
     "student": RealRow("Student", "The label alone, in one pass, distilled from SRPO's label distribution.", "student"),

@@ -64,6 +64,10 @@ class RealSetting:
     domain: str
     data: dict[str, Any]
     """The data stage, without the fold."""
+    demonstrations: dict[str, Any] = field(default_factory=dict)
+    """Options of the data stage that differ for the demonstrations of the steps; empty: none."""
+    sft: dict[str, Any] = field(default_factory=dict)
+    """Options of the stage that learns the steps, beside its settings."""
     max_new_tokens: int = 96
     """Length limit of a response."""
     rl: dict[str, Any] = field(default_factory=dict)
@@ -76,7 +80,7 @@ class RealSetting:
         return [Path(self.data["path"]), *([Path(typed["queries"])] if typed else [])]
 
 
-TYPED = {
+TYPED: dict[str, Any] = {
     "kind": "pairs", "together": "near", "teacher": "catalogue",
     "typed": {"queries": "../shared/data/queryner/queries.jsonl.gz", "exercises": 1000},
 }  # fmt: skip
@@ -97,5 +101,9 @@ SETTINGS: dict[str, RealSetting] = {
             "path": "../shared/data/esci-sample/pairs.jsonl.gz", "layout": "esci-sample", "where": {"locale": "us"},
             "not_scored": {"selection": "exact_only"},
         },
+        demonstrations={
+            "typed": TYPED["typed"] | {"exercises": 300, "guess": "words"}, "matching": MATCHING | {"count": 1200},
+        },
+        sft={"label_weight": 16.0},
     ),
 }  # fmt: skip

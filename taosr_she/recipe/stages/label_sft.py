@@ -21,7 +21,6 @@ class LabelSFTStage(Stage):
     context; only the human label and the end token after it are trained on. In a domain with the label first there is
     no reasoning before it, and only the label is trained on."""
 
-    later: ClassVar[dict[str, Any]] = {"split": "training"}
     kind: Literal["label_sft"]
     """Name of the kind."""
     offers: ClassVar[str] = "checkpoint"
@@ -32,9 +31,6 @@ class LabelSFTStage(Stage):
     """Name of the stage whose checkpoint writes the reasoning and is the start of training."""
     data: str = "data"
     """Name of the data stage."""
-    split: Literal["training", "demonstration"] = "training"
-    """Split whose labelled pairs are learnt from. `demonstration` also has the made-up queries of a data stage with
-    `matching`."""
     max_new_tokens: int = Field(default=128, gt=0)
     """Length limit of the reasoning."""
     settings: SFTSettings = SFTSettings(epochs=1, learning_rate=1e-4)
@@ -52,7 +48,7 @@ class LabelSFTStage(Stage):
 
         domain, seed = context.domain, context.recipe.seed
         policy = context.policy(self.start)
-        pairs = [p for p in context.data(self.data).pairs(self.split) if p.label is not None]
+        pairs = [p for p in context.data(self.data).pairs("training") if p.label is not None]
         sampling = Sampling(max_new_tokens=self.max_new_tokens, temperature=0.0)
         codes = dict(zip(domain.codes, code_tokens(policy, domain), strict=True))
         # Behind a label that comes first, the response goes on.
