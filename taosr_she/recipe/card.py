@@ -29,6 +29,8 @@ from taosr_she.recipe.table import metric_name, metric_text, table_metrics
 CARD = "README.md"
 """Its name in the checkpoint. It is not part of the model: it may be edited, and changes when the model is measured."""
 
+DATA = "data"
+"""The option that names a stage's data; only a model that was not trained has none."""
 SHOWN = ("step", "loss", "reward", "accuracy", "signal_share", "malformed_rate", "entropy", "kl", "tokens")
 """Columns of the last row of metrics that are shown in the card."""
 
@@ -70,9 +72,9 @@ def model_card(recipe: Recipe, domain: Domain, name: str, record: Mapping[str, A
     parts = [
         f"---\n{yaml.safe_dump(head, sort_keys=False)}---",
         f"# {markdown(recipe.name)}: {markdown(name)}",
-        f"This is {stage.checkpoint_is}{f', credit rule {code(rule)}' if rule else ''}. It was trained with TaoSR-SHE "
-        f"{__version__} (stage {code(name)} of recipe {code(recipe.name)}, seed {recipe.seed}, fingerprint "
-        f"{code(str(record.get('fingerprint', 'unknown')))}).",
+        f"This is {stage.checkpoint_is}{f', credit rule {code(rule)}' if rule else ''}. It was "
+        f"{'trained' if DATA in settings else 'saved'} with TaoSR-SHE {__version__} (stage {code(name)} of recipe "
+        f"{code(recipe.name)}, seed {recipe.seed}, fingerprint {code(str(record.get('fingerprint', 'unknown')))}).",
         *_task(domain),
         *_use(recipe.folder / "stages" / name / "checkpoint", domain, is_policy, kind),
         *_training(recipe, written, name, base, record),
@@ -149,9 +151,12 @@ def _training(
     recipe: Recipe, stages: Mapping[str, Mapping[str, Any]], name: str, base: str, record: Mapping[str, Any]
 ) -> Iterator[str]:
     settings = stages[name]
-    data = stages[settings["data"]]
-    facts = _read(recipe.folder / "stages" / settings["data"] / "stage.json")
     yield "## What it was trained on"
+    if DATA not in settings:
+        yield f"Nothing in this run: {_last_name(base)} as it was found."
+        return
+    data = stages[settings[DATA]]
+    facts = _read(recipe.folder / "stages" / settings[DATA] / "stage.json")
     source = (
         "the embedded market, which is synthetic"
         if data["kind"] == "market"
@@ -223,14 +228,17 @@ def _table(metrics: Mapping[str, Any], intervals: Mapping[str, Sequence[Any]], n
 
 def _limits(stages: Mapping[str, Mapping[str, Any]], settings: Mapping[str, Any], base: str) -> Iterator[str]:
     yield "## Limits"
+    trained = DATA in settings
     lines = [
-        "It was trained for one label scale, one order of steps and one prompt; in another domain it is worth nothing.",
+        "It was trained for one label scale, one order of steps and one prompt; in another domain it is worth nothing."
+        if trained
+        else "It was not trained for this domain: it knows labels and steps from the prompt alone.",
         "A response that does not keep to the form is malformed and has no label. Count those first.",
         "Its reasoning is text that went with right answers in training. A right label can come out of a wrong step.",
     ]
-    if stages[settings["data"]]["kind"] == "market":
+    if trained and stages[settings[DATA]]["kind"] == "market":
         lines.append("Its pairs are synthetic: few words, made-up brands. It knows nothing of real products.")
-    else:
+    elif trained:
         lines.append("Languages, categories and habits of labelling other than those of its pairs were not tried.")
     if base == TINY:
         lines.append("It has no pretraining: every word it knows is from these pairs.")
