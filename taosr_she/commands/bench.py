@@ -198,7 +198,7 @@ def paper(
 
 def real(
     out: Annotated[Path, path_option("Folder for the runs. Finished rows in it are kept.")] = Path("runs/real"),
-    docs: Annotated[Path, path_option("Folder with results.md and results/.")] = Path("docs"),
+    docs: Annotated[Path, path_option("Folder with results.md and results/, beside README.md.")] = Path("docs"),
     only: Annotated[list[str] | None, typer.Option(help="chorus or esci. Repeatable.")] = None,
     fold: Annotated[list[int] | None, typer.Option(help="Folds to run, from 0 to 4. Repeatable.")] = None,
     row: Annotated[list[str] | None, typer.Option(help="Rows to run, such as tfidf or srpo. Repeatable.")] = None,

@@ -16,7 +16,7 @@ from taosr_she.bench.archive import read_archive, write_archive
 from taosr_she.bench.cells import Cell, cells_of, run_cells
 from taosr_she.bench.marked import check_marks
 from taosr_she.bench.real.kept import gather
-from taosr_she.bench.real.page import MARKS, write_page
+from taosr_she.bench.real.page import MARKS, write_page, write_summary
 from taosr_she.bench.real.recipes import real_recipe
 from taosr_she.bench.real.results import RESAMPLES, collect
 from taosr_she.bench.real.rows import ROWS
@@ -29,7 +29,8 @@ def real(
     console: Console, out: Path, docs: Path, only: Sequence[str], folds: Sequence[int], rows: Sequence[str],
     render: bool, threads: int,
 ) -> None:  # fmt: skip
-    """Run the rows that are not kept yet, one stage at a time on all cores; then write the page from all kept rows."""
+    """Run the rows that are not kept yet, one stage at a time on all cores; then write the page, and the README's
+    table, from all kept rows."""
 
     def say(line: str) -> None:
         console.print(line, highlight=False, soft_wrap=True)
@@ -38,8 +39,9 @@ def real(
     _check("--row", rows, ROWS)
     if unknown := [fold for fold in folds if not 0 <= fold < FOLDS]:
         raise UserError(f"--fold {unknown[0]}: folds are numbered from 0 to {FOLDS - 1}")
-    page = docs / "results.md"
-    check_marks(page, MARKS)
+    page, readme = docs / "results.md", docs.parent / "README.md"
+    for written in (page, readme):
+        check_marks(written, MARKS)
     folder = docs / "results"
     kept = gather(out, read_archive(folder / FILE))
     failures = []
@@ -69,8 +71,10 @@ def real(
             "machine": f"{platform.machine()}, {cpu_count()} cores", "resamples": RESAMPLES, **collect(kept),
         },
     )  # fmt: skip
-    write_page(json.loads(file.read_text("utf-8")), page)
-    say(f"wrote {page}")
+    results = json.loads(file.read_text("utf-8"))
+    write_page(results, page)
+    write_summary(results, readme)
+    say(f"wrote {page} and {readme}")
     if failures:
         raise UserError(f"{len(failures)} cells failed; the others are done and kept. Fix the cause and run again")
 

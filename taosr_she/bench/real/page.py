@@ -1,10 +1,11 @@
-"""The generated part of docs/results.md about real pairs, between two markers."""
+"""The generated parts of docs/results.md and of the README about real pairs, each between two markers."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from taosr_she.bench.marked import write_between
+from taosr_she.bench.real.rows import ROWS
 
 MARKS = "real"
 OTHERS = {
@@ -12,6 +13,8 @@ OTHERS = {
     "srpo": "SRPO",
 }  # fmt: skip
 """Rows that the others are compared with in a table."""
+IN_SHORT = ("tfidf", "cross_encoder", "labels", "sft", "grpo_own", "srpo")
+"""Rows of the README's table."""
 LABELS = ("macro_f1", "qwk", "accuracy", "grade_error", "ece")
 PERCENT = ("macro_f1", "accuracy", "ece", "steps_all_right", "right_label_wrong_reasoning", "malformed")
 NAMES = {
@@ -25,6 +28,29 @@ def write_page(results: dict[str, Any], page: Path) -> Path:
     """Write the tables between the markers of `page`."""
     write_between(page, MARKS, "\n\n".join(_body(results)))
     return page
+
+
+def write_summary(results: dict[str, Any], readme: Path) -> Path:
+    """Write one small table of all data sets between the markers of the README."""
+    write_between(readme, MARKS, _summary(results["settings"]))
+    return readme
+
+
+def _summary(settings: dict[str, Any]) -> str:
+    keys = ("macro_f1", "qwk")
+    heads = [f"{setting['title'].split(' (')[0]}, {NAMES[key]}" for setting in settings.values() for key in keys]
+    rows = []
+    for row in IN_SHORT:
+        cells = []
+        for setting in settings.values():
+            found = setting["rows"].get(row)
+            folds = _partial(found, setting) if found else ""
+            cells += [_value(key, found["metrics"][key]) + folds for key in keys] if found else ["–"] * len(keys)
+        if any(cell != "–" for cell in cells):
+            rows.append([ROWS[row].title, *cells])
+    people = [setting["people"].get("person_person", {}).get("metrics", {}) for setting in settings.values()]
+    cells = [_scale(key)(found[key]) if key in found else "–" for found in people for key in keys]
+    return _markdown(["", *heads], [*rows, ["*one person against another*", *cells]])
 
 
 def _body(results: dict[str, Any]) -> Iterable[str]:

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,7 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             monkeypatch.delitem(ROWS, row)
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "results.md").write_text(f"# Results\n\nBefore.\n\n{MARKS}\n\nAfter.\n")
+    (tmp_path / "README.md").write_text(f"# Toy\n\n{MARKS}\n\nMore.\n")
     return tmp_path
 
 
@@ -101,6 +103,10 @@ def test_the_fold_that_settings_were_chosen_on_is_shown_apart(shop: Path) -> Non
     found = json.loads((shop / "docs" / "results" / "real.json").read_text())
     of = {part: found[part]["toy"]["rows"]["majority"]["folds"] for part in ("settings", "development")}
     assert of == {"settings": [2], "development": [0]}
+    readme = (shop / "README.md").read_text()
+    assert readme.startswith("# Toy\n") and readme.endswith("More.\n")
+    assert "| Toy shop, macro-F1 | Toy shop, QWK |" in readme and "*one person against another*" in readme
+    assert "Majority label" not in readme, "the README's table is a short one"
     page = (shop / "docs" / "results.md").read_text()
     apart = page.index("The development fold; settings were chosen on it")
     assert (
@@ -124,13 +130,14 @@ def test_what_is_not_there_is_one_line(shop: Path, options: dict[str, object], m
         run(shop, **options)
 
 
+@pytest.mark.parametrize("name", ["docs/results.md", "README.md"])
 @pytest.mark.parametrize("text", [None, "# Results\n"])
-def test_a_page_without_a_place_for_the_tables_is_told_before_the_runs(shop: Path, text: str | None) -> None:
-    page = shop / "docs" / "results.md"
+def test_a_page_without_a_place_for_the_tables_is_told_before_the_runs(name: str, text: str | None, shop: Path) -> None:
+    page = shop / name
     page.unlink()
     if text is not None:
         page.write_text(text)
-    with pytest.raises(UserError, match=r"results\.md needs the lines <!-- from real\.json: begin -->"):
+    with pytest.raises(UserError, match=rf"{re.escape(page.name)} needs the lines <!-- from real\.json: begin -->"):
         run(shop)
     assert not (shop / "runs").exists()
 
