@@ -48,18 +48,17 @@ def mask_reasoning(policy: "Policy", domain: Domain, example: Example, share: fl
     for i, step in enumerate(_concluding(policy, domain, ids), start=begin):
         if step is not None and step != domain.label_step and draws.random() < share:
             labels[i] = IGNORE
-    return Example(example.ids, labels)
+    return example._replace(labels=labels)
 
 
-def weigh_label(policy: "Policy", domain: Domain, example: Example, weight: float) -> Example:
-    """The example with this weight for every token of the label that it trains on, and 1 for the others.
+def weigh_label(policy: "Policy", domain: Domain, example: Example, prompt: int, weight: float) -> Example:
+    """The example, whose prompt has `prompt` tokens, with this weight for every token of the label, 1 for the others.
 
     A label is one or two of fifty tokens, so without it, what a model has learnt about labels fades while it learns to
     write the steps. An exercise that ends before the label stays as it is.
     """
-    begin = next(i for i, label in enumerate(example.labels) if label != IGNORE)
     weights = [1.0] * len(example.ids)
-    for i, step in enumerate(_concluding(policy, domain, example.ids[begin:]), start=begin):
+    for i, step in enumerate(_concluding(policy, domain, example.ids[prompt:]), start=prompt):
         if step == domain.label_step:
             weights[i] = weight
     return example._replace(weights=weights) if weight in weights else example

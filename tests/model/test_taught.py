@@ -82,9 +82,11 @@ def test_masked_reasoning_leaves_the_label_and_the_form(share: float, policy: Po
 def test_the_label_weighs_more_and_an_exercise_without_one_stays_as_it_is(policy: Policy) -> None:
     prompt = [5, 6]
     whole = answer(prompt, policy.encode_response(TEXT))
-    found = weigh_label(policy, CHORUS, whole, 8.0)
+    found = weigh_label(policy, CHORUS, whole, 2, 8.0)
     assert found[:2] == whole[:2] and found.weights is not None
     heavy = [token for token, weight in zip(found.ids, found.weights, strict=True) if weight == 8.0]
     assert policy.tokenizer.decode(heavy).strip() == "2" and set(found.weights) == {1.0, 8.0}
     exercise = teach_steps(policy, CHORUS, prompt, TEXT.splitlines()[0], ("query",))
-    assert weigh_label(policy, CHORUS, exercise, 8.0) == exercise
+    assert weigh_label(policy, CHORUS, exercise, 2, 8.0) == exercise
+    alone = weigh_label(policy, CHORUS, teach_steps(policy, CHORUS, prompt, "[label] 2", ("label",)), 2, 8.0)
+    assert alone.weights is not None and 8.0 in alone.weights, "also behind a header that is given, not taught"

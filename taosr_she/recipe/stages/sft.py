@@ -151,12 +151,10 @@ class SFTStage(Stage):
         else:
             policy = load_policy(self.model, context.recipe.device, "float32")
             policy.domain = domain  # from here on; `check_start` has seen to it that another one was asked for
-        examples = [example_of(policy, domain, pairs[d.pair_id], d) for d in demonstrations]
+        examples = [example_of(policy, domain, pairs[d.pair_id], d, self.label_weight) for d in demonstrations]
         if self.reasoning_masked:
             draws = Random(f"reasoning {seed}")
             examples = [mask_reasoning(policy, domain, e, self.reasoning_masked, draws) for e in examples]
-        if self.label_weight != 1:
-            examples = [weigh_label(policy, domain, e, self.label_weight) for e in examples]
         check_responses(policy, domain, [(d.pair_id, d.response) for d in demonstrations])
         total = self.settings.total_steps(len(examples))
         update = context.progress.stage(context.name, total)
@@ -169,9 +167,13 @@ class SFTStage(Stage):
         return {key: counts[key] for key in ("examples", "too_long", "steps")} | {"parameters": parameters}
 
 
-def example_of(policy: "Policy", domain: Domain, pair: Pair, demonstration: Demonstration) -> Example:
+def example_of(
+    policy: "Policy", domain: Domain, pair: Pair, demonstration: Demonstration, label_weight: float = 1.0
+) -> Example:
     """The example of a demonstration: all of its response, or only the steps that it teaches."""
     prompt = policy.encode_prompt(domain, pair)
     if demonstration.taught is None:
-        return answer(prompt, policy.encode_response(demonstration.response))
-    return teach_steps(policy, domain, prompt, demonstration.response, demonstration.taught)
+        example = answer(prompt, policy.encode_response(demonstration.response))
+    else:
+        example = teach_steps(policy, domain, prompt, demonstration.response, demonstration.taught)
+    return example if label_weight == 1 else weigh_label(policy, domain, example, len(prompt), label_weight)

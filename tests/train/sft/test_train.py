@@ -87,7 +87,7 @@ def test_first_loss_is_the_mean_over_labels_of_the_batch(engine: Literal["own", 
         layer.self_attn.attention_dropout = 0.0
     examples = [*make_examples(9), Example([2, 3, 4, 5], [IGNORE, 7, IGNORE, 5])]  # learns 7 where it reads 3
     total, count = 0.0, 0
-    for ids, labels in examples:  # one by one: no padding, no mask
+    for ids, labels, _ in examples:  # one by one: no padding, no mask
         with torch.no_grad():
             logprobs = policy.model(torch.tensor([ids])).logits[0].double().log_softmax(-1)
         for i, token in enumerate(labels):
