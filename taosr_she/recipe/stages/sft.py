@@ -58,8 +58,8 @@ class SFTStage(Stage):
     on; the label, the headers and the end always are. So the label gets a larger part of the loss
     (docs/label-mode.md)."""
     label_weight: float = Field(default=1.0, gt=0)
-    """Weight of the label's tokens in the loss; all others count 1. Above 1, a start that knows labels forgets less of
-    them while it learns the steps (docs/real-data.md)."""
+    """Weight of the label's tokens in the loss; all others count 1. Above 1, to keep what the start knows of labels
+    while it learns the steps; shown together with two other options only (docs/real-data.md)."""
     tiny: TinyConfig = TinyConfig()
     """Size of the tiny model."""
     settings: SFTSettings = SFTSettings()
