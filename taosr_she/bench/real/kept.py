@@ -6,6 +6,7 @@ from typing import Any
 
 from taosr_she.bench.archive import finished
 from taosr_she.bench.predictions import encode, encode_pairs
+from taosr_she.bench.real.examined import encode_examined
 from taosr_she.bench.real.recipes import EVALUATE, measured, real_recipe
 from taosr_she.bench.real.rows import ROWS
 from taosr_she.bench.real.settings import FOLDS, SETTINGS
@@ -58,7 +59,8 @@ def _pairs(stages: Path, row: str, domain: Domain) -> dict[str, Any]:
 
 
 def _record(stages: Path, row: str, domain: Domain) -> dict[str, Any]:
-    """Predictions, the decision rule, and the seconds of training and judging."""
+    """Predictions, the decision rule, the seconds of training and judging, and what the row's GSRM said, if it has
+    one."""
     results = json.loads((stages / f"{EVALUATE}{row}" / "results.json").read_text("utf-8"))
     (model,) = results["models"].values()
     record = encode(domain, read_predictions(_predictions(stages, row))) | {"decision": model.get("decision", "")}
@@ -66,4 +68,6 @@ def _record(stages: Path, row: str, domain: Domain) -> dict[str, Any]:
     if ROWS[row].kind not in ("classic", "zero"):
         stage = json.loads((stages / row / "stage.json").read_text("utf-8"))
         record |= {"seconds": stage["seconds"], "tokens": stage["summary"].get("tokens", 0)}
+    if ROWS[row].gsrm:
+        record["gsrm"] = encode_examined(stages)
     return record

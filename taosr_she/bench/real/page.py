@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from taosr_she.bench.marked import write_between
+from taosr_she.bench.real.examined import EXAMINERS
 from taosr_she.bench.real.rows import ROWS
 
 MARKS = "real"
@@ -73,6 +74,8 @@ def _body(results: dict[str, Any]) -> Iterable[str]:
         yield _table(setting, LABELS, people=True)
         if _steps(setting):
             yield _table(setting, _steps(setting), people=False)
+        if setting["gsrm"]:
+            yield from _gsrm(setting["gsrm"], setting)
         for other, named in OTHERS.items():
             if any(other in row["against"] for row in setting["rows"].values()):
                 yield f"Differences from {named}:"
@@ -134,6 +137,20 @@ def _table(setting: dict[str, Any], keys: tuple[str, ...], people: bool) -> str:
     return _markdown(head, rows)
 
 
+def _gsrm(found: dict[str, Any], setting: dict[str, Any]) -> Iterable[str]:
+    yield (
+        f"The GSRM{_partial(found, setting)} of the rows above that have one, on {found['responses']:,} responses of "
+        "its start to development pairs: right verdicts among the steps of which people or the program know what is "
+        "right."
+    )
+    keys = list(dict.fromkeys(key for one in found["examiners"].values() for key in one))
+    rows = [
+        [EXAMINERS[name], *(_value(key, metrics[key]) if key in metrics else "–" for key in keys)]
+        for name, metrics in found["examiners"].items()
+    ]
+    yield _markdown(["", *(NAMES.get(key, key.replace("accuracy_", "step: ").replace("_", " ")) for key in keys)], rows)
+
+
 def _argmax(setting: dict[str, Any]) -> str:
     keys = ("macro_f1", "qwk", "accuracy")
     rows = []
@@ -168,7 +185,7 @@ def _markdown(head: list[str], rows: list[list[str]]) -> str:
 
 
 def _scale(key: str) -> Callable[[float], str]:
-    percent = key in PERCENT or key.startswith("step_")
+    percent = key in PERCENT or key.startswith(("step_", "accuracy_", "first_error_"))
     return (lambda x: f"{100 * x:.1f}") if percent else (lambda x: f"{x:.2f}")
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from taosr_she.bench.predictions import decode
+from taosr_she.bench.real.examined import examined
 from taosr_she.bench.real.kept import Kept
 from taosr_she.bench.real.recipes import real_domain
 from taosr_she.bench.real.rows import IN_ONE_PASS, ROWS
@@ -33,8 +34,8 @@ RESAMPLES = 2000
 
 
 def collect(kept: Kept) -> dict[str, Any]:
-    """`settings`: data set -> `people`, and for each row its folds, metrics with intervals, comparisons, cost, on the
-    report folds. `development`: the same on the fold that settings were chosen on."""
+    """`settings`: data set -> `people`, `gsrm`, and for each row its folds, metrics with intervals, comparisons, cost,
+    on the report folds. `development`: the same on the fold that settings were chosen on."""
     report = [fold for fold in range(FOLDS) if fold != DEVELOPMENT_FOLD]
     parts: dict[str, Any] = {}
     for part, numbers in (("settings", report), ("development", [DEVELOPMENT_FOLD])):
@@ -77,7 +78,7 @@ def _setting(name: str, folds: dict[str, Any], numbers: list[int]) -> dict[str, 
     pairs = [pair for number, fold in folds.items() for pair in _graded(number, fold["pairs"], domain.codes)]
     return {
         "title": SETTINGS[name].title, "what": SETTINGS[name].what, "folds": numbers, "rows": rows,
-        "people": human_ceiling(domain, pairs, RESAMPLES, 0),
+        "people": human_ceiling(domain, pairs, RESAMPLES, 0), "gsrm": examined(folds, domain.step_keys, RESAMPLES),
     }  # fmt: skip
 
 

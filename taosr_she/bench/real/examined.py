@@ -1,0 +1,64 @@
+"""How good the GSRM of the rows `hybrid` and `full` is, on responses to development pairs of all folds."""
+
+import json
+import math
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from taosr_she.evaluate.examiners import PRIMARY, always_correct, examiner_intervals, examiner_metrics
+from taosr_she.recipe.data_folder import DataFolder
+from taosr_she.recipe.stages.gsrm import VERDICTS
+
+DIGITS = 4
+"""Of P(correct), as it is kept."""
+EXAMINERS = {"gsrm": "GSRM", "always_correct": "every step called right"}
+"""Key -> name: the GSRM, and the control that finds nothing."""
+
+
+def encode_examined(stages: Path) -> dict[str, Any]:
+    """What a finished stage `gsrm` said: for each response its query's number, and what is right and P(correct) of each
+    step; None unknown."""
+    said = json.loads((stages / "gsrm" / VERDICTS).read_text("utf-8"))
+    query_of = {pair.pair_id: pair.query_id for pair in DataFolder(stages / "data").pairs("development")}
+    number: dict[str, int] = {}
+    return {
+        "queries": [number.setdefault(query_of[pair_id], len(number)) for pair_id in said["pair_ids"]],
+        "truth": _rounded(said["people"]), "values": _rounded(said["examiners"]["gsrm"]),
+    }  # fmt: skip
+
+
+def examined(folds: dict[str, Any], step_keys: tuple[str, ...], resamples: int) -> dict[str, Any]:
+    """`folds`, `responses`, and `examiners`: name -> metric -> value with interval over queries; {} without a GSRM.
+
+    `folds`: fold -> what is kept of it. A fold's rows share one GSRM, so it counts once.
+    """
+    found = {number: next(_kept(fold["rows"].values()), None) for number, fold in folds.items()}
+    records = {number: record for number, record in found.items() if record}
+    if not records:
+        return {}
+    queries = [f"{number}-{query}" for number, record in records.items() for query in record["queries"]]
+    truth, values = (
+        np.array([row for record in records.values() for row in record[key]], dtype=float)
+        for key in ("truth", "values")
+    )
+    wanted = ("accuracy", *(f"accuracy_{key}" for key in step_keys), "ece", PRIMARY)
+    measured = {}
+    for name, said in {"gsrm": values, "always_correct": always_correct(truth)}.items():
+        metrics = examiner_metrics(step_keys, truth, said)
+        intervals = examiner_intervals(step_keys, truth, said, queries, resamples)
+        measured[name] = {
+            key: {"value": metrics[key], "low": intervals[key][0], "high": intervals[key][1]}
+            for key in wanted if not math.isnan(metrics.get(key, math.nan))
+        }  # fmt: skip
+    return {"folds": sorted(map(int, records)), "responses": len(queries), "examiners": measured}
+
+
+def _kept(rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    return (row["gsrm"] for row in rows if "gsrm" in row)
+
+
+def _rounded(rows: list[list[float | None]]) -> list[list[float | None]]:
+    return [[None if value is None else round(value, DIGITS) for value in row] for row in rows]
