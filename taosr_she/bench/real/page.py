@@ -14,6 +14,8 @@ OTHERS = {
     "srpo": "SRPO",
 }  # fmt: skip
 """Rows that the others are compared with in a table."""
+PROBABLE = ("tfidf", "grpo")
+"""Those that the others are also compared with by most probable labels."""
 IN_SHORT = ("tfidf", "cross_encoder", "labels", "sft", "grpo_own", "srpo")
 """Rows of the README's table."""
 LABELS = ("macro_f1", "qwk", "accuracy", "grade_error", "ece")
@@ -153,15 +155,15 @@ def _gsrm(found: dict[str, Any], setting: dict[str, Any]) -> Iterable[str]:
 
 def _argmax(setting: dict[str, Any]) -> str:
     keys = ("macro_f1", "qwk", "accuracy")
+    others = [other for other in PROBABLE if other in setting["rows"]]
     rows = []
     for row in setting["rows"].values():
-        minus = row["argmax_against"].get("grpo", {})
-        cells = [
-            text for key in keys if key in minus for text in (_difference(key, minus[key]), f"{minus[key]['p']:.3f}")
-        ]
-        values = [_value(key, row["argmax"][key]) for key in keys]
-        rows.append([row["title"] + _partial(row, setting), *values, *(cells or ["–"] * 2 * len(keys))])
-    heads = [text for key in keys for text in (f"{NAMES[key]}, minus GRPO", "p")]
+        cells = [_value(key, row["argmax"][key]) for key in keys]
+        for other in others:
+            minus = row["argmax_against"].get(other, {})
+            cells += [f"{_difference(k, minus[k])}, p {minus[k]['p']:.3f}" if k in minus else "–" for k in keys]
+        rows.append([row["title"] + _partial(row, setting), *cells])
+    heads = [f"{NAMES[key]}, minus {OTHERS[other]}" for other in others for key in keys]
     return _markdown(["", *(NAMES[key] for key in keys), *heads], rows)
 
 
