@@ -15,10 +15,10 @@ from taosr_she.evaluate.intervals import resampled_metrics
 from taosr_she.evaluate.metrics import compute_metrics
 from taosr_she.evaluate.prediction import Prediction
 from taosr_she.evaluate.tiers import as_tiers
-from taosr_she.judge.decision import MEDIAN, WRITTEN, Decision, decide
+from taosr_she.judge.decision import MEDIAN, PRIORS, WRITTEN, Decision, decide
 
 STRENGTHS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
-"""Values from which the strength of `prior` is chosen."""
+"""Values from which the strength of `prior` and `own_prior` is chosen."""
 RESAMPLES = 200
 """Bootstrap resamples of development queries, for the standard error of a difference."""
 THRESHOLDS = tuple(round(0.05 * n, 2) for n in range(1, 20))
@@ -29,11 +29,11 @@ class DecisionConfig(Strict):
     """How models decide on a label. Unset options are chosen on the development pairs, separately for each model."""
 
     later: ClassVar[dict[str, Any]] = {"tier_threshold": None, "chains": 1}
-    rule: Literal["text", "argmax", "prior", "tiers", "auto"] = "text"
-    """`text`: as written. `argmax`, `prior`, `tiers`: from the label distribution (`judge.decision`). `auto`: the best
-    of these."""
+    rule: Literal["text", "argmax", "prior", "own_prior", "tiers", "auto"] = "text"
+    """`text`: as written. `argmax`, `prior`, `own_prior`, `tiers`: from the label distribution (`judge.decision`).
+    `auto`: the best of these."""
     strength: float | None = Field(default=None, ge=0)
-    """For rule `prior`; unset: chosen."""
+    """For rules `prior` and `own_prior`; unset: chosen."""
     threshold: float | None = Field(default=None, gt=0, le=1)
     """For rule `tiers`; unset: chosen."""
     tier_threshold: float | Literal["auto"] | None = Field(default=None)
@@ -48,8 +48,8 @@ class DecisionConfig(Strict):
 
     @model_validator(mode="after")
     def _check(self) -> "DecisionConfig":
-        if self.strength is not None and self.rule != "prior":
-            raise ValueError("`strength` belongs to rule `prior`")
+        if self.strength is not None and self.rule not in PRIORS:
+            raise ValueError("`strength` belongs to rules `prior` and `own_prior`")
         if self.threshold is not None and self.rule != "tiers":
             raise ValueError("`threshold` belongs to rule `tiers`")
         if isinstance(self.tier_threshold, float) and not 0 < self.tier_threshold <= 1:
@@ -58,9 +58,9 @@ class DecisionConfig(Strict):
 
     @property
     def open(self) -> bool:
-        """Whether there is anything to choose."""
+        """Whether development pairs are needed, to choose something or for the model's own prior."""
         return (
-            self.rule == "auto"
+            self.rule in ("auto", "own_prior")
             or (self.rule, self.strength) == ("prior", None)
             or ((self.rule, self.threshold) == ("tiers", None))
             or self.tier_threshold == "auto"
@@ -71,19 +71,26 @@ class DecisionConfig(Strict):
         """Whether there is anything for `decision.json`."""
         return self.rule != "text" or self.tier_threshold is not None or self.chains > 1
 
-    def candidates(self, prior: Mapping[str, float]) -> list[Decision]:
-        """The candidate decisions, simpler ones first; `prior` includes the shares of the labels in training.
+    def candidates(self, prior: Mapping[str, float], own: Mapping[str, float]) -> list[Decision]:
+        """The candidate decisions, simpler ones first. `prior`: code -> share in training; `own`: code -> the model's
+        mean probability; empty where unknown.
 
-        UserError for rule `prior` if training has no labels."""
+        UserError for a rule that divides by something unknown."""
         every = [WRITTEN, Decision(rule="argmax")]
         strengths: tuple[float, ...] = STRENGTHS if self.strength is None else (self.strength,)
-        if not any(prior.values()):
-            if self.rule == "prior":
-                raise UserError(
-                    "decision rule `prior` divides by the labels' shares in training, but no training pair has a label"
-                )
-            strengths = ()
-        every += [Decision(rule="prior", strength=s, prior=dict(prior)) for s in strengths]
+        if not any(prior.values()) and self.rule == "prior":
+            raise UserError(
+                "decision rule `prior` divides by the labels' shares in training, but no training pair has a label"
+            )
+        if not own and self.rule == "own_prior":
+            raise UserError(
+                "decision rule `own_prior` divides by mean label probabilities on development pairs, but there are "
+                "none: the split has no development pairs, or nothing gives probabilities"
+            )
+        if any(prior.values()):
+            every += [Decision(rule="prior", strength=s, prior=dict(prior)) for s in strengths]
+        if own:
+            every += [Decision(rule="own_prior", strength=s, prior=dict(own)) for s in strengths]
         thresholds = THRESHOLDS if self.threshold is None else (self.threshold,)
         every += [Decision(rule="tiers", threshold=t) for t in thresholds]
         chosen = [decision for decision in every if self.rule in ("auto", decision.rule)]
@@ -101,12 +108,18 @@ def choose_decision(
 
     A single candidate needs no pairs. UserError if there are several and no pairs to choose on.
     """
-    candidates = config.candidates(prior)
+    candidates = config.candidates(prior, mean_probs(domain, development))
     if len(candidates) == 1:
         return candidates[0], {}
     _need(development)
     chosen, found = _first_close(domain, [decided(domain, development, d) for d in candidates], config.metric)
     return candidates[chosen], {d.name: value for d, value in zip(candidates, found, strict=True)}
+
+
+def mean_probs(domain: Domain, predictions: Sequence[Prediction]) -> dict[str, float]:
+    """Code -> mean probability over the predictions that have probabilities; empty if none has."""
+    known = [p.probs for p in predictions if p.probs is not None]
+    return dict(zip(domain.codes, np.mean(known, axis=0).tolist(), strict=True)) if known else {}
 
 
 def choose_tier_threshold(

@@ -19,7 +19,9 @@ from taosr_she.domain.domain import Domain, describe
 
 DECISION_FILE = "decision.json"
 """Name of the file in a model folder."""
-Rule = Literal["text", "argmax", "prior", "tiers"]
+Rule = Literal["text", "argmax", "prior", "own_prior", "tiers"]
+PRIORS = ("prior", "own_prior")
+"""Rules that divide by a prior."""
 MEDIAN = 0.5
 """The threshold of tiers if none was chosen: the tier of the median grade."""
 
@@ -29,12 +31,13 @@ class Decision(Strict):
 
     rule: Rule = "text"
     """`text`: the label as written. `argmax`: the most probable label. `prior`: the most probable label after dividing
-    each probability by (share of the label in training) ** `strength`. `tiers`: the best grade at which the
-    probabilities, summed from the best grade downwards, reach `threshold`."""
+    each probability by (share of the label in training) ** `strength`. `own_prior`: the same with the mean probability
+    that the model itself gives the label on development pairs. `tiers`: the best grade at which the probabilities,
+    summed from the best grade downwards, reach `threshold`."""
     strength: float | None = Field(default=None, ge=0)
-    """For `prior`: 0 is `argmax`, 1 removes the training prior completely."""
+    """For `prior` and `own_prior`: 0 is `argmax`, 1 removes the prior completely."""
     prior: dict[str, float] | None = None
-    """For `prior`: code -> share of the label in training."""
+    """For `prior`: code -> share of the label in training. For `own_prior`: code -> mean probability."""
     threshold: float | None = Field(default=None, gt=0, le=1)
     """For `tiers`: 0.5 gives the median grade; a lower value is more generous."""
     tier_threshold: float | None = Field(default=None, gt=0, le=1)
@@ -46,7 +49,8 @@ class Decision(Strict):
 
     @model_validator(mode="after")
     def _check(self) -> "Decision":
-        needed = {"prior": {"strength", "prior"}, "tiers": {"threshold"}}.get(self.rule, set())
+        takes = {"tiers": {"threshold"}} | {rule: {"strength", "prior"} for rule in PRIORS}
+        needed = takes.get(self.rule, set())
         given = {name for name in ("strength", "prior", "threshold") if getattr(self, name) is not None}
         if needed != given:
             raise ValueError(
@@ -78,7 +82,8 @@ def decide(
     """The label of a response: `codes` best first, the `written` label, `probs` code -> probability.
 
     None stays None: a malformed response has no label by any rule. Without probabilities, the written label is used. In
-    a tie, the better grade wins. Source of `tiers`: cumulative probability tiering, TaoSR1 (2508.12365).
+    a tie, the better grade wins. Source of `tiers`: cumulative probability tiering, TaoSR1 (2508.12365); of `own_prior`
+    with strength 1: batch calibration (2309.17249).
 
     >>> decide(Decision(rule="tiers", threshold=0.4), ("E", "S", "I"), "I", {"E": 0.3, "S": 0.2, "I": 0.5})
     'S'
@@ -89,9 +94,9 @@ def decide(
         assert decision.threshold is not None
         return reached(codes, probs, decision.threshold)
     scores = dict(probs)
-    if decision.rule == "prior":
+    if decision.rule in PRIORS:
         assert decision.prior is not None and decision.strength is not None
-        # For a label that never occurs in training, the quotient would be meaningless.
+        # For a label that never occurs, the quotient would be meaningless.
         scores = {
             code: probs[code] / decision.prior[code] ** decision.strength if decision.prior.get(code) else 0.0
             for code in codes

@@ -38,7 +38,7 @@ UNSURE = [
 def test_auto_takes_the_best_of_all_rules_and_says_what_each_reached() -> None:
     chosen, scores = choose_decision(DOMAIN, UNSURE, PRIOR, DecisionConfig(rule="auto"))
     assert chosen.rule == "prior" and chosen.prior == PRIOR and scores[chosen.name] == 1.0
-    assert len(scores) == 2 + len(STRENGTHS) + len(THRESHOLDS) and scores["text"] == scores["argmax"] < 0.3
+    assert len(scores) == 2 + 2 * len(STRENGTHS) + len(THRESHOLDS) and scores["text"] == scores["argmax"] < 0.3
     by_hand = {
         s: compute_metrics(DOMAIN, [
             replace(p, predicted=decide(Decision(rule="prior", strength=s, prior=PRIOR), DOMAIN.codes, p.predicted,
@@ -83,20 +83,34 @@ def test_a_fixed_rule_needs_no_pairs_and_an_open_one_does() -> None:
     assert choose_decision(DOMAIN, [], PRIOR, DecisionConfig())[0] == WRITTEN
     with pytest.raises(UserError, match="chosen on development pairs, and there are none"):
         choose_decision(DOMAIN, [], PRIOR, DecisionConfig(rule="prior"))
-    assert [DecisionConfig(rule=r).open for r in ("text", "argmax", "prior", "tiers", "auto")] == [
-        False,
-        False,
-        *[True] * 3,
-    ]
+    rules = ("text", "argmax", "prior", "own_prior", "tiers", "auto")
+    assert [DecisionConfig(rule=r).open for r in rules] == [False, False, *[True] * 4]
     with pytest.raises(ValidationError, match="`threshold` belongs to rule `tiers`"):
         DecisionConfig(rule="auto", threshold=0.5)
 
 
 def test_without_labels_in_training_there_is_no_prior_to_divide_by() -> None:
     unknown = dict.fromkeys(DOMAIN.codes, 0.0)
-    assert {d.rule for d in DecisionConfig(rule="auto").candidates(unknown)} == {"text", "argmax", "tiers"}
+    assert {d.rule for d in DecisionConfig(rule="auto").candidates(unknown, {})} == {"text", "argmax", "tiers"}
     with pytest.raises(UserError, match="but no training pair has a label"):
         choose_decision(DOMAIN, UNSURE, unknown, DecisionConfig(rule="prior"))
+
+
+def test_the_models_own_prior_is_its_mean_on_development_pairs_and_brings_back_what_it_gives_too_little() -> None:
+    """Half of the pairs are a 3 of which the model is only a little more certain than elsewhere: its training, not
+    the pairs, made it rare, so the shares of labels among pairs do not help."""
+    pairs = [answer("4", "4", 0.9, 0.06, 0.02, 0.02), answer("3", "4", 0.7, 0.26, 0.02, 0.02)] * 20
+    even = {"4": 0.5, "3": 0.5, "2": 0.0, "1": 0.0}
+    chosen, _ = choose_decision(DOMAIN, spread_over_queries(pairs), even, DecisionConfig(rule="own_prior", strength=1))
+    assert chosen.rule == "own_prior" and chosen.prior == pytest.approx({"4": 0.8, "3": 0.16, "2": 0.02, "1": 0.02})
+    # 0.9 / 0.8 > 0.06 / 0.16, and 0.7 / 0.8 < 0.26 / 0.16; 2 and 1 stay below because their quotient is 1.
+    assert [p.predicted for p in decided(DOMAIN, pairs[:2], chosen)] == ["4", "3"]
+    auto, scores = choose_decision(DOMAIN, spread_over_queries(pairs), even, DecisionConfig(rule="auto"))
+    assert auto.rule == "own_prior" and scores[auto.name] == 1.0 > max(scores[f"prior {s:g}"] for s in STRENGTHS)
+    silent = [replace(p, probs=None) for p in pairs]
+    for without in ([], silent):
+        with pytest.raises(UserError, match=r"`own_prior` divides by mean label probabilities .* there are none"):
+            choose_decision(DOMAIN, without, even, DecisionConfig(rule="own_prior", strength=1))
 
 
 def test_deciding_leaves_malformed_answers_and_all_else_alone() -> None:

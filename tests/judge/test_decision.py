@@ -13,6 +13,7 @@ from taosr_she.base.errors import UserError
 from taosr_she.domain.domain import Domain, load_domain
 from taosr_she.judge.decision import (
     DECISION_FILE,
+    PRIORS,
     WRITTEN,
     Decision,
     decide,
@@ -38,8 +39,9 @@ def test_rules_equal_their_formulas(
     best = decide(Decision(rule="argmax"), CODES, written, probs)
     assert best == next(code for code in CODES if probs[code] == max(probs.values()))
     corrected = [probs[code] / prior[code] ** strength for code in CODES]
-    found = decide(Decision(rule="prior", strength=strength, prior=prior), CODES, written, probs)
-    assert found == CODES[corrected.index(max(corrected))]
+    for rule in PRIORS:
+        found = decide(Decision(rule=rule, strength=strength, prior=prior), CODES, written, probs)
+        assert found == CODES[corrected.index(max(corrected))]
     tier = decide(Decision(rule="tiers", threshold=threshold), CODES, written, probs)
     above = [sum(probs[c] for c in CODES[: i + 1]) for i in range(4)]
     assert tier == CODES[next((i for i, total in enumerate(above) if total >= threshold - 1e-9), 3)]

@@ -7,6 +7,8 @@ from typing import Any
 
 from taosr_she.bench.real.rows import IN_ONE_PASS, ROWS, RealRow
 from taosr_she.bench.real.settings import (
+    CLASSIC_DECISION,
+    DECISION,
     FOLDS,
     GSRM,
     MATCHING,
@@ -30,8 +32,6 @@ from taosr_she.recipe.stages.evaluate import LABEL_ROW
 EVALUATE = "evaluate_"
 """Prefix of the stage that evaluates a row."""
 RESAMPLES = 100  # the tables bootstrap over the queries of all folds themselves
-DECISION = {"rule": "auto", "metric": "macro_f1"}
-"""Each row chooses its own decision rule on the development pairs of the fold."""
 DIVERSE, DIFFICULT = "diverse", "difficult"
 """Stages that select the pairs of the full system."""
 DEMONSTRATIONS = "demonstrations"
@@ -79,7 +79,7 @@ def real_recipe(name: str, fold: int, rows: Iterable[str], base: Path, threads: 
         stages[EVALUATE + row] = {
             "kind": "evaluate", "baselines": [row] if classic else [], "models": [] if classic or labels else [row],
             "label_mode": [row] if labels else [],
-            "decision": {} if row == "majority" else DECISION,  # one label whatever the pair: nothing to choose
+            "decision": {} if row == "majority" else CLASSIC_DECISION if classic else DECISION,
             "max_new_tokens": setting.max_new_tokens, "batch_rows": 64, "resamples": RESAMPLES,
         }  # fmt: skip
     return Recipe.model_validate(

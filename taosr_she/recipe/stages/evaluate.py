@@ -128,7 +128,8 @@ class EvaluateStage(Stage):
             )
 
     def run(self, context: Context) -> dict[str, Any]:
-        """Write `results.json` and one file of predictions a model."""
+        """Write `results.json`, one file of predictions a model, and one on the development pairs, without a decision
+        rule, if they are needed."""
         data, domain, seed = context.data(self.data), context.domain, context.recipe.seed
         pairs = data.pairs(self.split)
         if not pairs:
@@ -148,6 +149,8 @@ class EvaluateStage(Stage):
             config = self.decision.model_copy(update={"chains": chains})
             rule, scores[name] = choose_decision(domain, on_development, prior, config)
             decisions[name], tier_scores[name] = choose_tier_threshold(domain, on_development, rule, self.decision)
+            if on_development:
+                write_predictions(context.folder / f"development-{name}.jsonl", on_development)
             return decided(domain, answers, decisions[name])
 
         predictions: dict[str, list[Prediction]] = {}
