@@ -15,6 +15,8 @@ from taosr_she.base.errors import UserError
 from taosr_she.data.read import read_pairs
 from taosr_she.domain.domain import load_domain
 from taosr_she.evaluate import minilm
+from taosr_she.evaluate.choice import DecisionConfig
+from taosr_she.evaluate.prediction import read_predictions
 from taosr_she.judge.decision import saved_decision
 from taosr_she.recipe.config import Recipe
 from taosr_she.recipe.progress import Progress
@@ -62,6 +64,12 @@ def test_the_rule_is_chosen_on_development_pairs_kept_and_used(
     card = (out / "stages/sft/checkpoint/README.md").read_text("utf-8")
     assert f"(decision rule `{own.name}`, see `decision.json`)" in card
     assert f"decision rule {own.name}" in (out / "report.html").read_text("utf-8")
+    # What it was chosen on is kept as written: the choice can be made again from the file.
+    kept = list(read_predictions(out / "stages/by_rule/development-sft.jsonl"))
+    assert {p.pair_id for p in kept} == development
+    domain = recipe.load_domain()
+    assert choose(domain, kept, {}, DecisionConfig(rule="tiers")) == (own, model["decision_scores"])
+    assert all(p.predicted is None or f"[label] {p.predicted}" in p.response for p in kept)
     check_ours(out / "stages/sft")  # the file beside the weights is neither foreign nor damage
     verify_files(out / "stages/sft", "sft")
 
