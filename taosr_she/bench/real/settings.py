@@ -92,6 +92,12 @@ TYPED: dict[str, Any] = {
     "typed": {"queries": "../shared/data/queryner/queries.jsonl.gz", "exercises": 1000},
 }  # fmt: skip
 
+DEMONSTRATIONS: dict[str, Any] = {
+    "typed": TYPED["typed"] | {"exercises": 300, "guess": "words"}, "matching": MATCHING | {"count": 1200},
+}  # fmt: skip
+KEEP_THE_LABEL: dict[str, Any] = {"label_weight": 16.0}
+"""With `DEMONSTRATIONS`: without both, the label that was learnt first is lost while the steps are (docs/log.md)."""
+
 SETTINGS: dict[str, RealSetting] = {
     "chorus": RealSetting(
         "Chorus (electronics, three raters per pair)",
@@ -99,6 +105,8 @@ SETTINGS: dict[str, RealSetting] = {
         "tags, if there are any), typed attributes from a program. Everything else is unknown.",
         domain="chorus",
         data=TYPED | {"path": "../shared/data/chorus/pairs.jsonl.gz", "layout": "chorus"},
+        demonstrations=DEMONSTRATIONS,
+        sft=KEEP_THE_LABEL,
     ),
     "esci": RealSetting(
         "ESCI sample (Amazon, English)",
@@ -108,9 +116,7 @@ SETTINGS: dict[str, RealSetting] = {
             "path": "../shared/data/esci-sample/pairs.jsonl.gz", "layout": "esci-sample", "where": {"locale": "us"},
             "not_scored": {"selection": "exact_only"},
         },
-        demonstrations={
-            "typed": TYPED["typed"] | {"exercises": 300, "guess": "words"}, "matching": MATCHING | {"count": 1200},
-        },
-        sft={"label_weight": 16.0},
+        demonstrations=DEMONSTRATIONS,
+        sft=KEEP_THE_LABEL,
     ),
 }  # fmt: skip
