@@ -3,6 +3,7 @@
 import itertools
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -148,7 +149,8 @@ def test_a_page_without_a_place_for_the_tables_is_told_before_the_runs(name: str
 def test_a_student_learns_from_srpo_and_label_first_from_the_label_alone() -> None:
     stages = recipes.real_recipe("chorus", 1, ["first", "student"], Path("runs"), 1).stages
     assert list(stages) == [
-        "data", "label_data", "labels", "sft", "first", "evaluate_first", "srpo", "student", "evaluate_student",
+        "data", "label_data", "labels", "demonstrations", "sft", "first", "evaluate_first", "srpo", "student",
+        "evaluate_student",
     ]  # fmt: skip
     assert stages["first"].start == stages["student"].start == "labels" and stages["student"].teacher == "srpo"
     assert stages["evaluate_student"].label_mode == ("student",) and stages["first"].domain_overrides["answer_first"]
@@ -160,7 +162,8 @@ def test_reasoning_is_learnt_after_the_label_alone_and_zero_shot_is_told_the_gra
     whole = recipes.real_recipe("chorus", 1, ["zero", "labels", "grpo"], Path("runs"), 1)
     domain, stages = whole.load_domain(), whole.stages
     assert list(stages) == [
-        "data", "zero", "label_data", "labels", "sft", "evaluate_zero", "evaluate_labels", "grpo", "evaluate_grpo",
+        "data", "zero", "label_data", "labels", "demonstrations", "sft", "evaluate_zero", "evaluate_labels", "grpo",
+        "evaluate_grpo",
     ]  # fmt: skip
     assert whole.domain_of("labels", domain).step_keys == ("label",) and not domain.prompt.instruction
     assert whole.domain_of("sft", domain) == domain == whole.domain_of("grpo", domain)
@@ -170,7 +173,9 @@ def test_reasoning_is_learnt_after_the_label_alone_and_zero_shot_is_told_the_gra
     assert list(alone.stages) == ["data", "evaluate_tfidf"]
 
 
-def test_demonstrations_made_in_another_way_leave_the_pairs_of_all_rows_as_they_are() -> None:
+def test_demonstrations_made_in_another_way_leave_the_pairs_of_all_rows_as_they_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Otherwise, every other way to make them would cost all kept baselines."""
     stages = recipes.real_recipe("esci", 1, ["tfidf", "srpo"], Path("runs"), 1).stages
     alone = recipes.real_recipe("esci", 1, ["tfidf"], Path("runs"), 1).stages
@@ -180,5 +185,7 @@ def test_demonstrations_made_in_another_way_leave_the_pairs_of_all_rows_as_they_
     assert made.typed.guess == "words" and made.matching.count == 1200 and made.fold == stages["data"].fold
     assert made.matching.queries == stages["label_data"].matching.queries == made.typed.queries
     assert stages["srpo"].start == "sft" and stages["srpo"].data == "data"
-    plain = recipes.real_recipe("chorus", 1, ["srpo"], Path("runs"), 1).stages
+    same = replace(settings.SETTINGS["esci"], demonstrations={}, sft={})
+    monkeypatch.setattr(recipes, "SETTINGS", {"esci": same})
+    plain = recipes.real_recipe("esci", 1, ["srpo"], Path("runs"), 1).stages
     assert "demonstrations" not in plain and plain["sft"].data == "data"
