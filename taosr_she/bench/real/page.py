@@ -16,7 +16,7 @@ OTHERS = {
 """Rows that the others are compared with in a table."""
 PROBABLE = ("tfidf", "grpo")
 """Those that the others are also compared with by most probable labels."""
-IN_SHORT = ("tfidf", "cross_encoder", "labels", "sft", "grpo_own", "srpo")
+IN_SHORT = ("tfidf", "cross_encoder", "labels", "sft", "grpo", "grpo_own", "srpo")
 """Rows of the README's table."""
 LABELS = ("macro_f1", "qwk", "accuracy", "grade_error", "ece")
 PERCENT = ("macro_f1", "accuracy", "ece", "steps_all_right", "right_label_wrong_reasoning", "malformed")
