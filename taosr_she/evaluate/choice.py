@@ -106,7 +106,8 @@ def choose_decision(
     standard error, Breiman et al. 1984). The best of two dozen candidates on a few queries is often best by chance: on
     Chorus with 15 development queries the best ones were no better than the text on test pairs (docs/evaluation.md).
 
-    A single candidate needs no pairs. UserError if there are several and no pairs to choose on.
+    A single candidate needs no pairs, but for the mean probabilities of `own_prior`. UserError if pairs are needed and
+    there are none.
     """
     candidates = config.candidates(prior, mean_probs(domain, development))
     if len(candidates) == 1:

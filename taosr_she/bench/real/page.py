@@ -7,8 +7,10 @@ from typing import Any
 from taosr_she.bench.marked import write_between
 from taosr_she.bench.real.examined import EXAMINERS
 from taosr_she.bench.real.rows import ROWS
+from taosr_she.bench.real.settings import DECISION
 
 MARKS = "real"
+RULE = f"{DECISION['rule']} {DECISION['strength']:g}"
 OTHERS = {
     "tfidf": "TF-IDF", "cross_encoder": "the cross-encoder", "grpo": "GRPO", "grpo_own": "GRPO in its own setting",
     "srpo": "SRPO",
@@ -62,7 +64,8 @@ def _body(results: dict[str, Any]) -> Iterable[str]:
         f"Produced by `{results['command']}` ({versions}; {results['machine']}). Folds by query, pooled: no pair is "
         "tested twice. The development fold, on which settings were chosen, is not among them. 95% intervals from "
         f"{results['resamples']:,} bootstrap resamples of queries; p-values from the paired bootstrap, after Holm "
-        "correction over the rows. The decision rule of a row is chosen on its development pairs."
+        f"correction over the rows. Labels of language models are by rule `{RULE}`; the other rows chose a rule on their "
+        "development pairs."
     )
     for name, setting in results["settings"].items():
         yield f"### {setting['title']}"

@@ -26,7 +26,7 @@ def test_folds_are_pooled_and_known_steps_alone_count() -> None:
     gsrm, control = found["examiners"]["gsrm"], found["examiners"]["always_correct"]
     assert gsrm["accuracy"]["value"] == pytest.approx(4 / 5) and control["accuracy"]["value"] == pytest.approx(2 / 5)
     assert gsrm["accuracy_query"]["value"] == pytest.approx(1 / 2) and gsrm["accuracy_label"]["value"] == 1
-    # Two queries: the two responses of fold 1 are drawn together, and 0 in both folds are two of them.
+    # Query 0 of fold 1 is another one than query 0 of fold 3, and its two responses are drawn together.
     assert (gsrm["accuracy"]["low"], gsrm["accuracy"]["high"]) == (1 / 2, 1)
     assert "first_error_f1" not in gsrm, "no known response is clean"
 
