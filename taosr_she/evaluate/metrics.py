@@ -23,6 +23,8 @@ BINS = 10
 """Equal-width bins of the calibration error."""
 RIGHT = 0.5
 """A known verdict below this means that the step is wrong."""
+PARTLY = ("no_known_error", "right_label_known_error")
+"""Metrics that pairs with some unknown verdicts count in as well."""
 
 Columns = dict[str, np.ndarray]
 """Name -> (N, width) float64, one row per pair; or sums of it, (..., width)."""
@@ -44,6 +46,11 @@ def compute_metrics(domain: Domain, predictions: Sequence[Prediction]) -> dict[s
     - `steps_all_right`: share with all K steps right, among pairs whose K verdicts are all known.
     - `right_label_wrong_reasoning`, `wrong_label_right_reasoning`: shares among the *examined* pairs, which have a
       known verdict on every step except the label step. Reasoning is wrong if any of these steps is wrong.
+    - `no_known_error`, `right_label_known_error`: the counterparts of `steps_all_right` and
+      `right_label_wrong_reasoning` among pairs with a known verdict on *some* step except the label step: the shares
+      without any step known to be wrong, and with the right label although an earlier step is known to be wrong. As
+      unknown steps may be wrong, they bound the shares among these pairs from above and from below. On data where few
+      pairs have all verdicts known they say more; where every pair has, they are the same as their counterparts.
     - `ece`: expected calibration error of the label distribution's most probable grade, 10 equal-width bins (Guo et al.
       2017, arXiv 1706.04599), among pairs with a distribution.
 
@@ -65,6 +72,7 @@ def pair_columns(domain: Domain, predictions: Sequence[Prediction]) -> Columns:
     known, wrong = ~np.isnan(verdicts), verdicts < RIGHT
     reasoning = np.arange(steps) != domain.label_step
     examined = known[:, reasoning].all(axis=1) & reasoning.any()
+    partly = known[:, reasoning].any(axis=1)
     flawed = wrong[:, reasoning].any(axis=1)
     right_label = truth == predicted
     first_error = np.where(wrong.any(axis=1), wrong.argmax(axis=1), steps)
@@ -83,6 +91,9 @@ def pair_columns(domain: Domain, predictions: Sequence[Prediction]) -> Columns:
         "examined": examined[:, None].astype(np.float64),  # 1
         "right_flawed": (examined & right_label & flawed)[:, None].astype(np.float64),  # 1
         "wrong_sound": (examined & ~right_label & ~flawed)[:, None].astype(np.float64),  # 1
+        "partly": partly[:, None].astype(np.float64),  # 1
+        "partly_clean": (partly & ~wrong.any(axis=1))[:, None].astype(np.float64),  # 1
+        "partly_flawed": (partly & right_label & flawed)[:, None].astype(np.float64),  # 1
         "with_probs": with_probs[:, None].astype(np.float64),  # 1
         "gap": gap * with_probs[:, None],  # BINS: confidence minus hit, in the bin of the confidence
     }
@@ -98,7 +109,7 @@ def metrics_of_sums(domain: Domain, sums: Mapping[str, np.ndarray]) -> dict[str,
     good_truth = confusion[..., good, :].sum(axis=(-2, -1))
     good_predicted = confusion[..., np.append(good, False)].sum(axis=(-2, -1))
     good_both = confusion[..., good, :][..., np.append(good, False)].sum(axis=(-2, -1))
-    examined = sums["examined"][..., 0]
+    examined, partly = sums["examined"][..., 0], sums["partly"][..., 0]
     return {
         "macro_f1": _ratio(np.nansum(scores["f1"], axis=-1), (scores["support"] > 0).sum(axis=-1)),
         "accuracy": _ratio(np.trace(confusion, axis1=-2, axis2=-1), total),
@@ -112,9 +123,17 @@ def metrics_of_sums(domain: Domain, sums: Mapping[str, np.ndarray]) -> dict[str,
         "steps_all_right": _ratio(sums["first_error"][..., -1], sums["first_error"].sum(axis=-1)),
         "right_label_wrong_reasoning": _ratio(sums["right_flawed"][..., 0], examined),
         "wrong_label_right_reasoning": _ratio(sums["wrong_sound"][..., 0], examined),
+        "no_known_error": _ratio(sums["partly_clean"][..., 0], partly),
+        "right_label_known_error": _ratio(sums["partly_flawed"][..., 0], partly),
         "malformed": _ratio(confusion[..., -1].sum(axis=-1), total),
         "ece": _ratio(np.abs(sums["gap"]).sum(axis=-1), sums["with_probs"][..., 0]),
     }
+
+
+def known_in_part(domain: Domain, predictions: Sequence[Prediction]) -> bool:
+    """Whether the metrics in `PARTLY` count pairs that their counterparts leave out."""
+    columns = pair_columns(domain, predictions)
+    return bool((columns["partly"] > columns["examined"]).any())
 
 
 def confusion_matrix(domain: Domain, predictions: Sequence[Prediction]) -> np.ndarray:

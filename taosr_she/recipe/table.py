@@ -18,7 +18,9 @@ _NAMES = {
     "macro_f1": "macro-F1", "good_f1": "Good F1", "accuracy": "accuracy", "qwk": "QWK", "grade_error": "grade error",
     "tier_macro_f1": "tier macro-F1",
     "steps_all_right": "all steps right",
-    "right_label_wrong_reasoning": "right label, wrong reasoning", "malformed": "malformed", "ece": "ECE",
+    "right_label_wrong_reasoning": "right label, wrong reasoning",
+    "no_known_error": "no known error", "right_label_known_error": "right label, known error",
+    "malformed": "malformed", "ece": "ECE",
 }  # fmt: skip
 
 

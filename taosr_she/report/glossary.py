@@ -130,6 +130,16 @@ GLOSSARY: tuple[tuple[str, tuple[Term, ...]], ...] = (
                 "a reward for the label alone punishes.",
             ),
             Term(
+                "no_known_error", "No known error",
+                "Share of responses without any step known to be wrong, the label included, among those in which an "
+                "earlier step than the label has a verdict. Unknown steps may be wrong, so it is an upper bound.",
+            ),
+            Term(
+                "right_label_known_error", "Right label, known error",
+                "Share of responses that end in the right label although an earlier step is known to be wrong, among "
+                "those in which an earlier step has a verdict. A lower bound.",
+            ),
+            Term(
                 "first_error", "First error",
                 "The first wrong step of a response. Later steps may be wrong only because of it.",
             ),

@@ -21,6 +21,8 @@ METRICS = {
     "steps_all_right": "All steps right",
     "right_label_wrong_reasoning": "Right label, wrong reasoning",
     "wrong_label_right_reasoning": "Wrong label, right reasoning",
+    "no_known_error": "No known error",
+    "right_label_known_error": "Right label, known error",
     "malformed": "Malformed",
     "ece": "ECE of the label distribution",
     "tier_macro_f1": "Macro-F1 of tiers",

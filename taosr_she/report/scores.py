@@ -6,13 +6,16 @@ from typing import Any
 
 from markupsafe import Markup
 
-from taosr_she.evaluate.metrics import PLAIN
+from taosr_she.evaluate.metrics import PARTLY, PLAIN
 from taosr_she.evaluate.people import ROWS
 from taosr_she.report.load import RunData
 from taosr_she.report.names import MISSING, Names, label_only, number, signed
 from taosr_she.report.plots import interval_mark
 
-LOWER_IS_BETTER = {"right_label_wrong_reasoning", "wrong_label_right_reasoning", "malformed", "ece", "grade_error"}
+LOWER_IS_BETTER = {
+    "right_label_wrong_reasoning", "wrong_label_right_reasoning", "right_label_known_error", "malformed", "ece",
+    "grade_error",
+}  # fmt: skip
 NOT_SHARES = {"tokens_per_second", "pairs_per_second", "mean_tokens", "label_entropy", *PLAIN}
 NEUTRAL = {"mean_tokens", "tokens_per_second", "pairs_per_second", "label_entropy"}
 """Metrics without a star, because neither more nor less is better: a response may be as long as it needs, speed
@@ -100,7 +103,7 @@ def score_groups(results: dict[str, Any], names: Names) -> list[tuple[str, list[
         ("Labels", ["macro_f1", "good_f1", "accuracy", "qwk", "grade_error", "label_entropy", "tier_macro_f1"]),
         (
             "Reasoning",
-            [*steps, "steps_all_right", "right_label_wrong_reasoning", "wrong_label_right_reasoning"],
+            [*steps, "steps_all_right", "right_label_wrong_reasoning", "wrong_label_right_reasoning", *PARTLY],
         ),
         ("Form, calibration, speed", ["malformed", "ece", "mean_tokens", "tokens_per_second", "pairs_per_second"]),
     ]

@@ -14,9 +14,11 @@ from sklearn.metrics import confusion_matrix as sk_confusion
 from taosr_she.base.errors import UserError
 from taosr_she.domain.domain import Domain, load_domain
 from taosr_she.evaluate.metrics import (
+    PARTLY,
     compute_metrics,
     confusion_matrix,
     first_error_histogram,
+    known_in_part,
     metrics_of_sums,
     pair_columns,
     per_class,
@@ -110,6 +112,13 @@ def slow_metrics(domain, ps: list[Prediction]) -> dict[str, float]:
             right_wrong.append(p.predicted == p.label and not sound)
             wrong_right.append(p.predicted != p.label and sound)
     found["right_label_wrong_reasoning"], found["wrong_label_right_reasoning"] = share(right_wrong), share(wrong_right)
+    clean, lucky = [], []
+    for p in ps:
+        earlier = [v for k, v in enumerate(p.verdicts) if k != domain.label_step and not math.isnan(v)]
+        if earlier:
+            clean.append(not any(v < 0.5 for v in p.verdicts))
+            lucky.append(p.predicted == p.label and any(v < 0.5 for v in earlier))
+    found["no_known_error"], found["right_label_known_error"] = share(clean), share(lucky)
     told = [(max(p.probs), domain.codes[p.probs.index(max(p.probs))] == p.label) for p in ps if p.probs]
     error = 0.0
     for i in range(10):
@@ -235,7 +244,7 @@ def test_undefined_is_nan() -> None:
     undefined = {name for name, value in found.items() if math.isnan(value)}
     assert undefined == {
         "good_f1", "f1_4", "f1_3", "f1_1", "ece", "steps_all_right", "right_label_wrong_reasoning",
-        "wrong_label_right_reasoning", *(f"step_{key}" for key in DOMAIN.step_keys),
+        "wrong_label_right_reasoning", *PARTLY, *(f"step_{key}" for key in DOMAIN.step_keys),
     }  # fmt: skip
     assert found["macro_f1"] == found["f1_2"] == 0.0
 
@@ -247,6 +256,22 @@ def test_reasoning_does_not_include_the_label_step() -> None:
     found = compute_metrics(DOMAIN, [sound_but_wrong, lucky, unseen])
     assert found["wrong_label_right_reasoning"] == found["right_label_wrong_reasoning"] == 0.5
     assert found["steps_all_right"] == 0.0 and found["step_query"] == pytest.approx(2 / 3)
+    # Here the pair with an unknown step counts as well.
+    assert found["right_label_known_error"] == pytest.approx(2 / 3) and found["no_known_error"] == 0.0
+
+
+def test_pairs_that_are_known_in_part() -> None:
+    unknown = answer("4", "4", (math.nan, math.nan, math.nan, math.nan, 1))
+    clean, lucky = answer("4", "4", (1, math.nan, 1, 1, 1)), answer("4", "4", (0, math.nan, 1, 1, 1))
+    found = compute_metrics(DOMAIN, [unknown, clean, lucky])
+    assert found["no_known_error"] == found["right_label_known_error"] == 0.5
+    assert math.isnan(found["steps_all_right"]) and math.isnan(found["right_label_wrong_reasoning"])
+    assert known_in_part(DOMAIN, [unknown, clean])
+    whole = [answer("4", "4", (1, 1, 1, 1, 1)), answer("4", "4", (0, 1, 1, 1, 1)), unknown]
+    assert not known_in_part(DOMAIN, whole)  # nothing is known of the last one's reasoning, so no metric counts it
+    found = compute_metrics(DOMAIN, whole)
+    assert found["no_known_error"] == found["steps_all_right"] == 0.5
+    assert found["right_label_known_error"] == found["right_label_wrong_reasoning"] == 0.5
 
 
 def test_calibration_of_a_calibrated_and_an_overconfident_model() -> None:

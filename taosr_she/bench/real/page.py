@@ -6,8 +6,10 @@ from typing import Any
 
 from taosr_she.bench.marked import write_between
 from taosr_she.bench.real.examined import EXAMINERS
+from taosr_she.bench.real.results import STEPS
 from taosr_she.bench.real.rows import ROWS
 from taosr_she.bench.real.settings import DECISION
+from taosr_she.evaluate.metrics import PARTLY
 
 MARKS = "real"
 RULE = f"{DECISION['rule']} {DECISION['strength']:g}"
@@ -21,10 +23,11 @@ PROBABLE = ("tfidf", "grpo")
 IN_SHORT = ("tfidf", "cross_encoder", "labels", "sft", "grpo", "grpo_own", "srpo")
 """Rows of the README's table."""
 LABELS = ("macro_f1", "qwk", "accuracy", "grade_error", "ece")
-PERCENT = ("macro_f1", "accuracy", "ece", "steps_all_right", "right_label_wrong_reasoning", "malformed")
+PERCENT = ("macro_f1", "accuracy", "ece", *STEPS, "malformed")
 NAMES = {
     "macro_f1": "macro-F1", "qwk": "QWK", "accuracy": "accuracy", "grade_error": "grade error", "ece": "ECE",
     "steps_all_right": "all steps right", "right_label_wrong_reasoning": "right label, wrong reasoning",
+    "no_known_error": "no known error", "right_label_known_error": "right label, known error",
     "malformed": "malformed",
 }  # fmt: skip
 
@@ -109,7 +112,7 @@ def _listed(folds: list[int]) -> str:
 
 def _steps(setting: dict[str, Any]) -> tuple[str, ...]:
     found = dict.fromkeys(key for row in setting["rows"].values() for key in row["metrics"] if key.startswith("step_"))
-    return (*found, "steps_all_right", "right_label_wrong_reasoning", "malformed") if found else ()
+    return (*found, *STEPS, "malformed") if found else ()
 
 
 def _table(setting: dict[str, Any], keys: tuple[str, ...], people: bool) -> str:
@@ -171,7 +174,7 @@ def _argmax(setting: dict[str, Any]) -> str:
 
 
 def _differences(setting: dict[str, Any], other: str) -> str:
-    keys = ("macro_f1", "qwk", "accuracy", "steps_all_right", "right_label_wrong_reasoning")
+    keys = ("macro_f1", "qwk", "accuracy", *PARTLY)  # few pairs have all their steps known
     rows = []
     for row in setting["rows"].values():
         if other in row["against"]:

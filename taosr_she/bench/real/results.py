@@ -17,17 +17,17 @@ from taosr_she.bench.statistics import holm
 from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Pair, Product
 from taosr_she.evaluate.intervals import bootstrap_intervals, paired_comparison
-from taosr_she.evaluate.metrics import compute_metrics
+from taosr_she.evaluate.metrics import PARTLY, compute_metrics
 from taosr_she.evaluate.people import human_ceiling
 from taosr_she.evaluate.prediction import Prediction
 
 LABELS = ("macro_f1", "qwk", "accuracy", "grade_error")
-STEPS = ("steps_all_right", "right_label_wrong_reasoning")
+STEPS = ("steps_all_right", "right_label_wrong_reasoning", *PARTLY)
 BARE = ("classic", *IN_ONE_PASS)
 """Kinds of rows that are measured without reasoning."""
 AGAINST = ("tfidf", "cross_encoder", "sft", "grpo", "grpo_own", "srpo")
 """Rows with which the others are compared."""
-COMPARED = ("macro_f1", "qwk", "accuracy", "steps_all_right", "right_label_wrong_reasoning")
+COMPARED = ("macro_f1", "qwk", "accuracy", *STEPS)
 ARGMAX = ("macro_f1", "qwk", "accuracy")
 """Metrics that are also shown without a decision rule: one that is chosen on few queries is often a bad one."""
 RESAMPLES = 2000
