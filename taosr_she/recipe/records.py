@@ -23,9 +23,10 @@ KNOWN = (
     "sft.json", "trainer", "state.pt", "reference", "base", "merged", "rollouts", "teacher", "watch.jsonl",
     "online.jsonl", "start_check.json", "examiners.json", "held_out_verdicts.json", "selected.jsonl", "dropped.jsonl",
     "selection.json", "selection.md", "results.json", "predictions-*.jsonl",
-    ".DS_Store", ".nfs*",
+    "development-*.jsonl", ".DS_Store", ".nfs*",
 )  # fmt: skip
-"""All file names in the folder of a stage, of any kind. A folder with any other name in it is not deleted."""
+"""All file names in the folder of a stage, of any kind, whether it was completed or not. A folder with a name in it that
+is neither among these nor in its own record is not deleted."""
 
 CARD = "checkpoint/README.md"
 """The model card, which a later evaluation may add to: neither compared nor foreign."""
@@ -47,8 +48,9 @@ def check_ours(folder: Path) -> None:
     names = sorted(path.name for path in folder.iterdir())
     if names and not {STARTED, DONE} & set(names):
         raise UserError(f"{folder}: not the folder of a stage (neither {STARTED} nor {DONE} in it); {mend}")
-    foreign = [name for name in names if not any(fnmatch(name, known) for known in KNOWN)]
     files = read_object(folder / DONE).get("files")
+    written = {Path(name).parts[0] for name in files} if isinstance(files, dict) else set()
+    foreign = [name for name in names if name not in written and not any(fnmatch(name, known) for known in KNOWN)]
     if isinstance(files, dict):
         there = (path.relative_to(folder).as_posix() for path in _files(folder / "checkpoint"))
         foreign += [name for name in there if name not in files and name not in LATER]

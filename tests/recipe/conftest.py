@@ -125,7 +125,7 @@ def toy_run(shop: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         "turned": hybrid_stage(1, flip=1.0),
         "evaluate": {
             "kind": "evaluate", "models": ["sft", "hybrid", "gsrm_only", "by_scalar", "labels"], "max_new_tokens": 40,
-            "resamples": 100, "robustness_pairs": 7,
+            "resamples": 100, "robustness_pairs": 7, "decision": {"rule": "own_prior", "strength": 0.5},
         },
     }  # fmt: skip
     recipe = toy_recipe(shop, tmp_path_factory.mktemp("toy") / "run", stages) | {"track": "tensorboard"}

@@ -16,10 +16,11 @@ import pytest
 import torch
 import yaml
 
+from taosr_she.base.errors import UserError
 from taosr_she.model.policy import load_policy
 from taosr_she.recipe.config import Recipe
 from taosr_she.recipe.plan import forget, plan, redone
-from taosr_she.recipe.records import CARD, KNOWN, verify_files
+from taosr_she.recipe.records import KNOWN, LATER, check_ours, verify_files
 from taosr_she.train.state import save_state
 
 PROMPT = {"instruction": "", "show_labels": False, "show_rules": False, "show_format": False}
@@ -194,8 +195,19 @@ def test_every_file_of_every_kind_of_stage_is_known(toy_run: Path, small: tuple[
             assert [n for n in names if not any(fnmatch(n, known) for known in KNOWN)] == []
             record = json.loads((stage / "stage.json").read_text())
             files = {p.relative_to(stage).as_posix() for p in stage.rglob("*") if p.is_file()}
-            assert files - {"stage.json", "started.json", CARD} == record["files"].keys()
+            assert files - {"stage.json", "started.json", *LATER} == record["files"].keys()
             verify_files(stage, stage.name)
+
+
+def test_what_a_stage_has_recorded_is_ours_to_clear(tmp_path: Path) -> None:
+    """Also a name that this version does not write."""
+    (tmp_path / "stage.json").write_text('{"files": {"former.jsonl": [0, ""], "parts/1.json": [0, ""]}}')
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "former.jsonl").touch()
+    check_ours(tmp_path)
+    (tmp_path / "mine.jsonl").touch()
+    with pytest.raises(UserError, match=r"mine\.jsonl in it is not ours"):
+        check_ours(tmp_path)
 
 
 @pytest.mark.parametrize(
