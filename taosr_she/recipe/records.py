@@ -25,8 +25,8 @@ KNOWN = (
     "selection.json", "selection.md", "results.json", "predictions-*.jsonl",
     "development-*.jsonl", ".DS_Store", ".nfs*",
 )  # fmt: skip
-"""All file names in the folder of a stage, of any kind, whether it was completed or not. A folder with a name in it that
-is neither among these nor in its own record is not deleted."""
+"""All file names in the folder of a stage, of any kind, whether it was completed or not. A folder with a name in it
+that is neither among these nor in its own record is not deleted."""
 
 CARD = "checkpoint/README.md"
 """The model card, which a later evaluation may add to: neither compared nor foreign."""
