@@ -14,8 +14,10 @@ from taosr_she.recipe.stages.gsrm import VERDICTS
 
 DIGITS = 4
 """Of P(correct), as it is kept."""
-EXAMINERS = {"gsrm": "GSRM", "always_correct": "every step called right"}
-"""Key -> name: the GSRM, and the control that finds nothing."""
+EXAMINERS = {
+    "gsrm": "GSRM", "always_correct": "every step called right", "base_rate": "each step's more frequent verdict",
+}  # fmt: skip
+"""Key -> name: the GSRM, and controls that read nothing."""
 
 
 def encode_examined(stages: Path) -> dict[str, Any]:
@@ -46,7 +48,7 @@ def examined(folds: dict[str, Any], step_keys: tuple[str, ...], resamples: int) 
     )
     wanted = ("accuracy", *(f"accuracy_{key}" for key in step_keys), "ece", PRIMARY)
     measured = {}
-    for name, said in {"gsrm": values, "always_correct": always_correct(truth)}.items():
+    for name, said in (("gsrm", values), ("always_correct", always_correct(truth)), ("base_rate", _base_rate(truth))):
         metrics = examiner_metrics(step_keys, truth, said)
         intervals = examiner_intervals(step_keys, truth, said, queries, resamples)
         measured[name] = {
@@ -54,6 +56,14 @@ def examined(folds: dict[str, Any], step_keys: tuple[str, ...], resamples: int) 
             for key in wanted if not math.isnan(metrics.get(key, math.nan))
         }  # fmt: skip
     return {"folds": sorted(map(int, records)), "responses": len(queries), "examiners": measured}
+
+
+def _base_rate(truth: np.ndarray) -> np.ndarray:
+    """(N, K): the share of right ones among the known verdicts of each step, of the same responses. So this control has
+    the best accuracy that is possible without looking at a response."""
+    known = ~np.isnan(truth)
+    shares = np.nansum(truth, axis=0) / np.maximum(known.sum(axis=0), 1)
+    return np.broadcast_to(shares, truth.shape)
 
 
 def _kept(rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:

@@ -25,6 +25,9 @@ def test_folds_are_pooled_and_known_steps_alone_count() -> None:
     assert found["folds"] == [1, 3] and found["responses"] == 3
     gsrm, control = found["examiners"]["gsrm"], found["examiners"]["always_correct"]
     assert gsrm["accuracy"]["value"] == pytest.approx(4 / 5) and control["accuracy"]["value"] == pytest.approx(2 / 5)
+    rate = found["examiners"]["base_rate"]  # query: one of two, so half of them is right; label: one of three
+    assert (rate["accuracy_query"]["value"], rate["accuracy_label"]["value"]) == (1 / 2, pytest.approx(2 / 3))
+    assert rate["ece"]["value"] == pytest.approx(0)
     assert gsrm["accuracy_query"]["value"] == pytest.approx(1 / 2) and gsrm["accuracy_label"]["value"] == 1
     # Query 0 of fold 1 is another one than query 0 of fold 3, and its two responses are drawn together.
     assert (gsrm["accuracy"]["low"], gsrm["accuracy"]["high"]) == (1 / 2, 1)
