@@ -45,7 +45,7 @@ def write_summary(results: dict[str, Any], readme: Path) -> Path:
 
 
 def _summary(settings: dict[str, Any]) -> str:
-    keys = ("macro_f1", "qwk")
+    keys = ("macro_f1", "qwk", "no_known_error")
     heads = [f"{setting['title'].split(' (')[0]}, {NAMES[key]}" for setting in settings.values() for key in keys]
     rows = []
     for row in IN_SHORT:
@@ -53,7 +53,8 @@ def _summary(settings: dict[str, Any]) -> str:
         for setting in settings.values():
             found = setting["rows"].get(row)
             folds = _partial(found, setting) if found else ""
-            cells += [_value(key, found["metrics"][key]) + folds for key in keys] if found else ["–"] * len(keys)
+            metrics = found["metrics"] if found else {}
+            cells += [_value(key, metrics[key]) + folds if key in metrics else "–" for key in keys]
         if any(cell != "–" for cell in cells):
             rows.append([ROWS[row].title, *cells])
     people = [setting["people"].get("person_person", {}).get("metrics", {}) for setting in settings.values()]
