@@ -72,7 +72,7 @@ def pair_columns(domain: Domain, predictions: Sequence[Prediction]) -> Columns:
     known, wrong = ~np.isnan(verdicts), verdicts < RIGHT
     reasoning = np.arange(steps) != domain.label_step
     examined = known[:, reasoning].all(axis=1) & reasoning.any()
-    partly = known[:, reasoning].any(axis=1)
+    partly = np.asarray(known[:, reasoning].any(axis=1))
     flawed = wrong[:, reasoning].any(axis=1)
     right_label = truth == predicted
     first_error = np.where(wrong.any(axis=1), wrong.argmax(axis=1), steps)

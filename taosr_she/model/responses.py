@@ -20,11 +20,21 @@ class Sampled(NamedTuple):
 
 
 def sample_responses(
-    policy: Policy, domain: Domain, pairs: Sequence[Pair], group_size: int, sampling: Sampling, seed: int, rows: int
+    policy: Policy,
+    domain: Domain,
+    pairs: Sequence[Pair],
+    group_size: int,
+    sampling: Sampling,
+    seed: int,
+    rows: int,
+    numbers: Sequence[int] | None = None,
 ) -> Sampled:
-    """`group_size` responses to each of P pairs, at most `rows` at a time: B = P x group_size."""
+    """`group_size` responses to each of P pairs, at most `rows` at a time: B = P x group_size.
+
+    `numbers`: the places of the pairs in a whole of which they are a part. They are then answered as in the whole.
+    """
     prompts = [policy.encode_prompt(domain, pair) for pair in pairs]
-    rollouts = sample_groups(policy, prompts, group_size, sampling, seed, rows)
+    rollouts = sample_groups(policy, prompts, group_size, sampling, seed, rows, numbers=numbers)
     answered = [pairs[g] for g in rollouts.group.tolist()]
     return Sampled(answered, parse_rollouts(policy, domain, rollouts), rollouts.mask.sum(dim=1).tolist())
 

@@ -5,5 +5,6 @@ one file per kind, `recipes/` the shipped recipes. `plan` decides what must run,
 records in a stage's folder, `lock` keeps a second process out, `resume` reports where a stopped stage continues,
 `seeds` repeats a recipe over seeds. `track` sends metrics to a tracker, `run_log` saves the terminal output, `card`
 writes the model card of a checkpoint, `table` is the table at the end. `context`, `data_folder`, `examination`,
-`online` (people who are asked during a training), `teaching`, `typed_pairs` and `progress` serve the stages.
+`online` (people who are asked during a training), `parts` (what a model says, kept while it is written), `teaching`,
+`typed_pairs` and `progress` serve the stages.
 """

@@ -20,7 +20,7 @@ KNOWN = (
     STARTED, DONE, "*.part", "metrics.jsonl", "checkpoint",
     "demonstration.jsonl", "training.jsonl", "development.jsonl", "test.jsonl", "demonstrations.jsonl",
     "annotations.jsonl", "probe.jsonl", "held_out.jsonl", "truth.jsonl", "quarantine.jsonl",
-    "sft.json", "trainer", "state.pt", "reference", "base", "merged", "rollouts", "teacher", "watch.jsonl",
+    "sft.json", "trainer", "state.pt", "reference", "base", "merged", "rollouts", "responses", "teacher", "watch.jsonl",
     "online.jsonl", "start_check.json", "examiners.json", "held_out_verdicts.json", "selected.jsonl", "dropped.jsonl",
     "selection.json", "selection.md", "results.json", "predictions-*.jsonl",
     "development-*.jsonl", ".DS_Store", ".nfs*",

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from taosr_she.recipe.parts import FOLDER
 from taosr_she.train.sft.train import FACTS
 from taosr_she.train.state import saved_updates
 from taosr_she.train.trl.checkpoints import last_complete_checkpoint
@@ -16,6 +17,7 @@ def saved_point(folder: Path) -> str | None:
     checkpoint = last_complete_checkpoint(folder / "trainer")
     if checkpoint is not None:
         return f"after step {checkpoint.name.split('-')[1]}"
-    written = [*folder.glob("rollouts/part-*.parquet"), *folder.glob("teacher/part-*.json")]
+    kept = ("rollouts/part-*.parquet", "teacher/part-*.json", f"{FOLDER}/*/part-*.json")
+    written = [path for pattern in kept for path in folder.glob(pattern)]
     parts = [int(p.stem.split("-")[1]) for p in written if re.search(r"-\d+$", p.stem)]
     return f"after part {max(parts) + 1}" if parts else None

@@ -7,7 +7,8 @@ from pydantic import Field
 from taosr_she.base.errors import UserError
 from taosr_she.model.sampling import Sampling
 from taosr_she.recipe.context import Context
-from taosr_she.recipe.stage import SAMPLE_ROWS, Stage
+from taosr_she.recipe.parts import kept_responses
+from taosr_she.recipe.stage import Stage
 from taosr_she.train.settings import TrainerSettings
 
 if TYPE_CHECKING:
@@ -39,12 +40,11 @@ class SampledStage(Stage):
     def sample(self, context: Context, policy: "Policy") -> "tuple[list[Pair], list[Response], list[int]]":
         """B = pairs x group_size rows: the pair of each response, the responses, and their lengths in tokens."""
         from taosr_she.engine.precision import computing
-        from taosr_she.model.responses import sample_responses
 
         with computing(policy.model, self.settings.precision):
-            pairs, responses, tokens = sample_responses(
-                policy, context.domain, context.data(self.data).pairs("training"), self.group_size, self.sampling,
-                context.recipe.seed, SAMPLE_ROWS,
+            pairs, responses, tokens = kept_responses(
+                context, policy, context.data(self.data).pairs("training"), self.group_size, self.sampling,
+                context.recipe.seed,
             )  # fmt: skip
         context.tell_malformed((r.reason for r in responses), self.start)
         return pairs, responses, tokens

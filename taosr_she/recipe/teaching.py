@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, model_validator
 
 from taosr_she.base.config import Strict
-from taosr_she.base.files import read_object, write_json
 from taosr_she.domain.pair import Pair
 from taosr_she.model.sampling import Sampling
+from taosr_she.recipe.parts import in_parts
 
 if TYPE_CHECKING:
     from taosr_she.domain.domain import Domain
@@ -61,28 +61,20 @@ def teacher_distributions(
 ) -> Taught:
     """The label distribution of every pair, at most `rows` responses at a time. `on_part` gets the pairs done so far.
 
-    Parts that are in `folder` are read, not asked again: the folder belongs to one stage with one fingerprint.
+    Parts that are in `folder` are read, not asked again.
     """
-    assert teacher.domain is not None
     found: list[dict[str, float] | None] = []
     tokens = 0
-    for number, start in enumerate(range(0, len(pairs), PART)):
-        part, path = pairs[start : start + PART], folder / f"part-{number:05d}.json"
-        kept = _read(path, part)
-        if kept is None:
-            draws = Random(f"teacher {seed} {number}").getrandbits(62)
-            kept = _asked(teacher, teacher.domain, part, how, draws, rows)
-            write_json(path, kept)
-        found += kept["distributions"]
-        tokens += kept["tokens"]
+
+    def ask(part: Sequence[Pair], number: int) -> dict[str, Any]:
+        assert teacher.domain is not None
+        return _asked(teacher, teacher.domain, part, how, Random(f"teacher {seed} {number}").getrandbits(62), rows)
+
+    for _, said in in_parts(folder, pairs, PART, ask):
+        found += said["distributions"]
+        tokens += said["tokens"]
         on_part(len(found))
     return Taught(found, tokens)
-
-
-def _read(path: Path, pairs: Sequence[Pair]) -> dict[str, Any] | None:
-    """A part as it was written; None if it is missing, damaged or of other pairs."""
-    kept = read_object(path)
-    return kept if kept.get("pairs") == [pair.pair_id for pair in pairs] else None
 
 
 def _asked(
@@ -95,7 +87,6 @@ def _asked(
     chains = Decision(chains=how.chains)
     judgements = judge_pairs(teacher, domain, pairs, how.sampling, rows, seed, chains, mode).judgements
     return {
-        "pairs": [pair.pair_id for pair in pairs],
         "distributions": [j.probabilities for j in judgements],
         "tokens": sum(j.tokens for j in judgements),
     }

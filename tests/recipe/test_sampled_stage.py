@@ -1,6 +1,7 @@
 """Sampling of the stages that train on their start policy's responses."""
 
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -27,6 +28,7 @@ def test_responses_are_sampled_in_the_precision_of_the_training(
     precision: str,
     make_policy: Callable[..., Policy],  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     policy = make_policy("llama")
     seen = []
@@ -41,8 +43,9 @@ def test_responses_are_sampled_in_the_precision_of_the_training(
                                  "it": {"kind": kind, "settings": {"precision": precision}}}}
     ).stages["it"]  # fmt: skip
     context: Any = SimpleNamespace(
-        domain=None, recipe=SimpleNamespace(seed=1), tell_malformed=lambda reasons, start: None,
-        data=lambda name: SimpleNamespace(pairs=lambda split: []),
+        name="it", folder=tmp_path, domain=None, recipe=SimpleNamespace(seed=1),
+        tell_malformed=lambda reasons, start: None, progress=Progress(Console(quiet=True)),
+        data=lambda name: SimpleNamespace(pairs=lambda split: [PAIR]),
     )  # fmt: skip
     stage.sample(context, policy)
     assert seen == [precision == "bfloat16"]
@@ -53,6 +56,7 @@ def test_reasoning_for_label_sft_is_written_in_the_precision_of_the_training(
     precision: str,
     tiny: Policy,  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     seen = []
 
@@ -65,6 +69,7 @@ def test_reasoning_for_label_sft_is_written_in_the_precision_of_the_training(
     context: Any = SimpleNamespace(
         name="it", domain=load_domain("taobao"), recipe=SimpleNamespace(seed=1), policy=lambda name: tiny,
         data=lambda name: SimpleNamespace(pairs=lambda split: [PAIR]), progress=Progress(Console(quiet=True)),
+        folder=tmp_path,
     )  # fmt: skip
     with pytest.raises(InterruptedError):
         stage.run(context)

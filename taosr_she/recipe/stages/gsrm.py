@@ -25,7 +25,8 @@ from taosr_she.model.sampling import Sampling
 from taosr_she.recipe.context import Context
 from taosr_she.recipe.data_folder import DataFolder
 from taosr_she.recipe.online import answers_of
-from taosr_she.recipe.stage import SAMPLE_ROWS, Stage
+from taosr_she.recipe.parts import kept_responses
+from taosr_she.recipe.stage import Stage
 from taosr_she.train.sft.settings import SFTSettings
 from taosr_she.train.sft.train import train_sft
 
@@ -127,7 +128,6 @@ def training_set(context: Context, stage: GSRMStage, data: DataFolder, policy: "
         examined_rollouts,
         right_conclusions,
     )
-    from taosr_she.model.responses import sample_responses
 
     domain, seed = context.domain, context.recipe.seed
     annotations = data.annotations() + answers_of(context, stage.answers)
@@ -143,7 +143,7 @@ def training_set(context: Context, stage: GSRMStage, data: DataFolder, policy: "
         if not references:
             raise UserError(f"stage '{context.name}': no pair has annotations of what every step should conclude")
         return references
-    sampled, responses, _ = sample_responses(policy, domain, pairs, stage.group_size, stage.sampling, seed, SAMPLE_ROWS)
+    sampled, responses, _ = kept_responses(context, policy, pairs, stage.group_size, stage.sampling, seed)
     context.tell_malformed((r.reason for r in responses), stage.start)
     verdicts = Verifier(domain, annotations).examine(sampled, responses)
     rollouts = examined_rollouts(domain, sampled, responses, verdicts, right)
@@ -191,8 +191,6 @@ def held_out_responses(
 ) -> tuple[list[Pair], list[Response], np.ndarray]:
     """Responses of the policy, which is called `model`, to the development pairs about which the held-out annotations
     speak: pairs (B), responses (B), and what these say of their steps (B, K)."""
-    from taosr_she.model.responses import sample_responses
-
     annotated = {a.pair_id for a in held_out}
     pairs = [p for p in data.pairs("development") if p.pair_id in annotated]
     if not pairs:
@@ -200,8 +198,8 @@ def held_out_responses(
             f"stage '{context.name}': no pair of the development split is annotated: a GSRM that nobody can check "
             "is not used"
         )
-    sampled, responses, _ = sample_responses(
-        policy, context.domain, pairs, stage.report_group_size, stage.sampling, context.recipe.seed + 1, SAMPLE_ROWS
+    sampled, responses, _ = kept_responses(
+        context, policy, pairs, stage.report_group_size, stage.sampling, context.recipe.seed + 1, "development"
     )
     context.tell_malformed((r.reason for r in responses), model)
     return sampled, responses, Verifier(context.domain, held_out).examine(sampled, responses).values
@@ -238,15 +236,14 @@ def _scalar(
 ) -> np.ndarray:
     """The scalar reward model used as an examiner of steps; its threshold is chosen on the training split."""
     from taosr_she.examine.scalar import ScalarExaminer
-    from taosr_she.model.responses import sample_responses
 
     assert stage.scalar_reward_model is not None
     domain, annotations = context.domain, data.annotations()
     examiner = ScalarExaminer(context.checkpoint(stage.scalar_reward_model), domain, context.recipe.device)
     annotated = {a.pair_id for a in annotations}
     known = [p for p in data.pairs("training") if p.pair_id in annotated]
-    fit_pairs, fit_responses, _ = sample_responses(
-        policy, domain, known, stage.group_size, stage.sampling, context.recipe.seed, SAMPLE_ROWS
+    fit_pairs, fit_responses, _ = kept_responses(
+        context, policy, known, stage.group_size, stage.sampling, context.recipe.seed, "fit"
     )
     truth = Verifier(domain, annotations).examine(fit_pairs, fit_responses).values
     threshold, step = fit_scalar_control(domain.step_keys, examiner.scores(fit_pairs, fit_responses), truth)

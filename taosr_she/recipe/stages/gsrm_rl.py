@@ -12,7 +12,8 @@ from taosr_she.examine.verifier import Verifier
 from taosr_she.model.sampling import Sampling
 from taosr_she.recipe.context import Context
 from taosr_she.recipe.data_folder import DataFolder
-from taosr_she.recipe.stage import SAMPLE_ROWS, Stage
+from taosr_she.recipe.parts import kept_responses
+from taosr_she.recipe.stage import Stage
 from taosr_she.recipe.stages.gsrm import REPORT, examiners_report, held_out_responses
 from taosr_she.train.rl.settings import StepCreditSettings
 
@@ -129,7 +130,6 @@ def judged_cases(context: Context, stage: GSRMRLStage, data: DataFolder, policy:
     and those of the policy which people's references judge. Each text of a pair once."""
     from taosr_she.examine.gsrm_data import examined_rollouts, judged_responses
     from taosr_she.examine.gsrm_reward import distinct
-    from taosr_she.model.responses import sample_responses
 
     domain, annotations = context.domain, data.annotations()
     annotated = {a.pair_id for a in annotations}
@@ -140,9 +140,7 @@ def judged_cases(context: Context, stage: GSRMRLStage, data: DataFolder, policy:
         )
     cases = judged_responses(domain, pairs, annotations)
     if stage.group_size:
-        of, responses, _ = sample_responses(
-            policy, domain, pairs, stage.group_size, stage.sampling, context.recipe.seed, SAMPLE_ROWS
-        )
+        of, responses, _ = kept_responses(context, policy, pairs, stage.group_size, stage.sampling, context.recipe.seed)
         context.tell_malformed((r.reason for r in responses), stage.policy)
         cases += examined_rollouts(domain, of, responses, Verifier(domain, annotations).examine(of, responses), {})
     cases = distinct(cases)

@@ -1,6 +1,6 @@
 """SFT continued on labelled pairs without reasoning: the policy reads its own reasoning and learns the human label."""
 
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -8,12 +8,15 @@ from taosr_she.base.errors import UserError
 from taosr_she.model.example import IGNORE, Example
 from taosr_she.model.sampling import Sampling
 from taosr_she.recipe.context import Context
+from taosr_she.recipe.parts import FOLDER, PART, in_parts
 from taosr_she.recipe.stage import SAMPLE_ROWS, Stage
 from taosr_she.train.sft.settings import SFTSettings
 from taosr_she.train.sft.train import train_sft
 
-PART = 1024
-"""Pairs whose reasoning is written before progress is told."""
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from taosr_she.domain.pair import Pair
 
 
 class LabelSFTStage(Stage):
@@ -53,25 +56,36 @@ class LabelSFTStage(Stage):
         codes = dict(zip(domain.codes, code_tokens(policy, domain), strict=True))
         # Behind a label that comes first, the response goes on.
         ending = [policy.tokenizer.eos_token_id] if domain.label_step == len(domain.steps) - 1 else []
-        examples, reasons, tokens = [], [], 0
-        update = context.progress.stage(f"{context.name}: reasoning", len(pairs))
-        for begin in range(0, len(pairs), PART):
-            part = pairs[begin : begin + PART]
+
+        def write(part: "Sequence[Pair]", number: int) -> dict[str, Any]:
+            """The reasoning of each pair up to the place of the label; None where it comes to none."""
             prompts = [policy.encode_prompt(domain, pair) for pair in part]
             with computing(policy.model, self.settings.precision):
                 rollouts = sample_groups(policy, prompts, 1, sampling, seed, SAMPLE_ROWS)
-            tokens += int(rollouts.mask.sum())
             responses = parse_rollouts(policy, domain, rollouts)
-            reasons += [response.reason for response in responses]
-            written = zip(rollouts.ids.cpu(), rollouts.mask.cpu(), responses, strict=True)
-            for pair, prompt, (ids, mask, response) in zip(part, prompts, written, strict=True):
-                if response.steps[domain.label_step] is None:
+            own = [ids[mask].tolist() for ids, mask in zip(rollouts.ids.cpu(), rollouts.mask.cpu(), strict=True)]
+            return {
+                "reasoning": [
+                    None if said.steps[domain.label_step] is None else ids[: label_position(domain, policy, ids, said)]
+                    for ids, said in zip(own, responses, strict=True)
+                ],
+                "reasons": [said.reason for said in responses], "tokens": int(rollouts.mask.sum()),
+            }  # fmt: skip
+
+        examples: list[Example] = []
+        reasons: list[str | None] = []
+        tokens = 0
+        update = context.progress.stage(f"{context.name}: reasoning", len(pairs))
+        for part, written in in_parts(context.folder / FOLDER / "reasoning", pairs, PART, write):
+            for pair, reasoning in zip(part, written["reasoning"], strict=True):
+                if reasoning is None:
                     continue  # there is no place for a label
-                own = ids[mask].tolist()
-                context_ids = prompt + own[: label_position(domain, policy, own, response)]
+                context_ids = policy.encode_prompt(domain, pair) + reasoning
                 answer = [*codes[str(pair.label)], *ending]
                 examples.append(Example([*context_ids, *answer], [IGNORE] * len(context_ids) + answer))
-            update(begin + len(part), f"{tokens} tokens")
+            reasons += written["reasons"]
+            tokens += written["tokens"]
+            update(len(reasons), f"{tokens} tokens")
         context.tell_malformed(reasons, self.start)
         if not examples:
             raise UserError(f"stage '{context.name}': '{self.start}' wrote no reasoning that comes to a label")
