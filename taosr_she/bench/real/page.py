@@ -87,8 +87,9 @@ def _body(results: dict[str, Any]) -> Iterable[str]:
             yield from _gsrm(setting["gsrm"], setting)
         for other, named in OTHERS.items():
             if any(other in row["against"] for row in setting["rows"].values()):
-                yield f"Differences from {named}:"
+                yield f"<details>\n<summary>Differences from {named}</summary>"
                 yield _differences(setting, other)
+                yield "</details>"
         yield (
             "**Without decision rules**: the most probable label of each pair. A rule chosen on the few queries of a "
             "development split is often a bad one, so a difference that is gone here is one between rules."
@@ -175,16 +176,17 @@ def _argmax(setting: dict[str, Any]) -> str:
 
 
 def _differences(setting: dict[str, Any], other: str) -> str:
-    keys = ("macro_f1", "qwk", "accuracy", *PARTLY)  # few pairs have all their steps known
+    compared = {row["title"]: row["against"][other] for row in setting["rows"].values() if other in row["against"]}
+    # Of the reasoning only what pairs whose steps are known in part can show: few have all their steps known.
+    reasoning = [key for key in PARTLY if any(key in found for found in compared.values())]
+    keys = ("macro_f1", "qwk", "accuracy", *reasoning)
     rows = []
-    for row in setting["rows"].values():
-        if other in row["against"]:
-            found = row["against"][other]
-            cells = []
-            for key in keys:
-                one = found.get(key)
-                cells += [_difference(key, one), f"{one['p']:.3f}"] if one else ["–", "–"]
-            rows.append([row["title"], *cells])
+    for title, found in compared.items():
+        cells = []
+        for key in keys:
+            one = found.get(key)
+            cells += [_difference(key, one), f"{one['p']:.3f}"] if one else ["–", "–"]
+        rows.append([title, *cells])
     return _markdown(["", *(head for key in keys for head in (NAMES[key], "p"))], rows)
 
 
