@@ -1,8 +1,10 @@
 """Running cells: a cell is one stage of one recipe. They run in any order their inputs allow, one process per core."""
 
+import gc
 import multiprocessing
 import multiprocessing.connection
 import os
+import sys
 import threading
 import time
 import traceback
@@ -115,7 +117,16 @@ def run_cell(recipe: Recipe, name: str) -> tuple[float, str]:
         except Exception as error:  # one failed cell must not stop the others; the log has the traceback
             traceback.print_exc(file=file)
             return time.monotonic() - started, f"{' '.join(str(error).split())[:300]} (see {log})"
+        finally:
+            _return_gpu_memory()
     return time.monotonic() - started, ""
+
+
+def _return_gpu_memory() -> None:
+    """What torch keeps for the next stage of this worker is wanted by the others on the same card."""
+    if (torch := sys.modules.get("torch")) and torch.cuda.is_initialized():
+        gc.collect()
+        torch.cuda.empty_cache()
 
 
 def begin_worker() -> None:

@@ -204,13 +204,16 @@ def real(
     row: Annotated[list[str] | None, typer.Option(help="Rows to run, such as tfidf or srpo. Repeatable.")] = None,
     render: Annotated[bool, typer.Option("--render", help="Only write the page, from finished rows.")] = False,
     threads: Annotated[
-        int, typer.Option(min=1, help="Number of threads.", show_default="number of cores")
+        int, typer.Option(min=1, help="Number of threads of each process.", show_default="number of cores")
     ] = os.cpu_count() or 1,
+    workers: Annotated[
+        int, typer.Option(min=1, help="Number of processes: one for two CPU cores, about one per core beside a GPU.")
+    ] = 1,
 ) -> None:
     """Compare SFT, DPO, GRPO and SRPO of a pretrained model with classic alternatives, on real pairs."""
     from taosr_she.bench.real.command import real as measure_real
 
-    measure_real(terminal(), out, docs, only or [], fold or [], row or [], render, threads)
+    measure_real(terminal(), out, docs, only or [], fold or [], row or [], render, threads, workers)
 
 
 def gsrm(

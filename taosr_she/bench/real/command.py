@@ -4,6 +4,7 @@ import json
 import platform
 from collections.abc import Iterable, Sequence
 from importlib.metadata import version
+from itertools import zip_longest
 from os import cpu_count
 from pathlib import Path
 
@@ -27,10 +28,14 @@ FILE = "real-cells.json.gz"
 
 def real(
     console: Console, out: Path, docs: Path, only: Sequence[str], folds: Sequence[int], rows: Sequence[str],
-    render: bool, threads: int,
+    render: bool, threads: int, workers: int = 1,
 ) -> None:  # fmt: skip
-    """Run the rows that are not kept yet, one stage at a time on all cores; then write the page, and the README's
-    table, from all kept rows."""
+    """Run the rows that are not kept yet, `workers` stages at a time; then write the page, and the README's table, from
+    all kept rows.
+
+    One worker finishes a fold before the next. Several take the folds side by side: the stages of one fold wait for
+    each other.
+    """
 
     def say(line: str) -> None:
         console.print(line, highlight=False, soft_wrap=True)
@@ -46,7 +51,7 @@ def real(
     kept = gather(out, read_archive(folder / FILE))
     failures = []
     if not render:
-        cells: list[Cell] = []
+        by_fold: list[list[Cell]] = []
         for fold in folds or (fold for fold in range(FOLDS) if fold != DEVELOPMENT_FOLD):
             for name in only or SETTINGS:
                 absent = [file for file in SETTINGS[name].files if not file.is_file()]
@@ -56,8 +61,9 @@ def real(
                 have = kept[name].get(str(fold), {"rows": {}})["rows"]
                 missing = [row for row in rows or ROWS if row not in have]
                 if missing:
-                    cells += cells_of([real_recipe(name, fold, missing, out, threads)])
-        failures = run_cells(cells, 1, say)
+                    by_fold.append(cells_of([real_recipe(name, fold, missing, out, threads)]))
+        side_by_side = zip_longest(*by_fold) if workers > 1 else by_fold
+        failures = run_cells([cell for cells in side_by_side for cell in cells if cell], workers, say)
         kept = gather(out, kept)
         write_archive(folder / FILE, kept)
     for failure in failures:

@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 
 from taosr_she.base.errors import UserError
+from taosr_she.bench.cells import Cell
 from taosr_she.bench.real import command, kept, recipes, results, settings
 from taosr_she.bench.real.rows import ROWS
 from taosr_she.bench.real.settings import RealSetting
@@ -72,7 +73,7 @@ def run(shop: Path, **options: object) -> list[str]:
 
 @pytest.mark.slow
 def test_rows_are_run_once_kept_and_compared_on_the_pairs_of_both(shop: Path) -> None:
-    run(shop, folds=[1])
+    run(shop, folds=[1], workers=2)
     found = json.loads((shop / "docs" / "results" / "real.json").read_text())["settings"]["toy"]
     assert list(found["rows"]) == list(FEW) and all(row["folds"] == [1] for row in found["rows"].values())
     page = (shop / "docs" / "results.md").read_text()
@@ -101,6 +102,22 @@ def test_rows_are_run_once_kept_and_compared_on_the_pairs_of_both(shop: Path) ->
     (shop / "runs").rename(shop / "gone")  # the kept file alone gives the same page
     run(shop, render=True)
     assert (shop / "docs" / "results.md").read_text() == before
+
+
+@pytest.mark.parametrize(("workers", "order"), [(1, [1, 1, 1, 2, 2, 2]), (2, [1, 2, 1, 2, 1, 2])])
+def test_several_workers_take_the_folds_side_by_side(
+    workers: int, order: list[int], shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[int] = []
+
+    def note(cells: list[Cell], number: int, say: object) -> list[object]:
+        assert number == workers
+        started.extend(int(cell.recipe.folder.name.removeprefix("fold-")) for cell in cells)
+        return []
+
+    monkeypatch.setattr(command, "run_cells", note)
+    run(shop, rows=["majority", "tfidf"], workers=workers)
+    assert started == order  # of the data stage and two rows
 
 
 def test_the_fold_that_settings_were_chosen_on_is_shown_apart(shop: Path) -> None:
