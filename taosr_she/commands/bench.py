@@ -209,11 +209,14 @@ def real(
     workers: Annotated[
         int, typer.Option(min=1, help="Number of processes: one for two CPU cores, about one per core beside a GPU.")
     ] = 1,
+    training: Annotated[
+        str, typer.Option(help="The kind of processor that trains: cpu or gpu. Each has rows of its own.")
+    ] = "cpu",
 ) -> None:
     """Compare SFT, DPO, GRPO and SRPO of a pretrained model with classic alternatives, on real pairs."""
     from taosr_she.bench.real.command import real as measure_real
 
-    measure_real(terminal(), out, docs, only or [], fold or [], row or [], render, threads, workers)
+    measure_real(terminal(), out, docs, only or [], fold or [], row or [], render, threads, workers, training)
 
 
 def gsrm(

@@ -2,12 +2,13 @@
 
 import json
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from taosr_she.bench.real.trainings import Fold
 from taosr_she.evaluate.examiners import PRIMARY, always_correct, examiner_intervals, examiner_metrics
 from taosr_she.recipe.data_folder import DataFolder
 from taosr_she.recipe.stages.gsrm import VERDICTS
@@ -32,19 +33,20 @@ def encode_examined(stages: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def examined(folds: dict[str, Any], step_keys: tuple[str, ...], resamples: int) -> dict[str, Any]:
-    """`folds`, `responses`, and `examiners`: name -> metric -> value with interval over queries; {} without a GSRM.
+def examined(folds: Sequence[Fold], step_keys: tuple[str, ...], resamples: int) -> dict[str, Any]:
+    """`folds`, `trainings`, `responses`, and `examiners`: name -> metric -> value with interval over queries; {} if no
+    row has a GSRM.
 
-    `folds`: fold -> what is kept of it. A fold's rows share one GSRM, so it counts once.
+    `folds`: those with a row that has one. A fold's rows share one GSRM, so it counts once in each training.
     """
-    found = {number: next(_kept(fold["rows"].values()), None) for number, fold in folds.items()}
-    records = {number: record for number, record in found.items() if record}
+    records = [
+        (fold.number, next(row["gsrm"] for row in fold.cell["rows"].values() if "gsrm" in row)) for fold in folds
+    ]
     if not records:
         return {}
-    queries = [f"{number}-{query}" for number, record in records.items() for query in record["queries"]]
+    queries = [f"{number}-{query}" for number, record in records for query in record["queries"]]
     truth, values = (
-        np.array([row for record in records.values() for row in record[key]], dtype=float)
-        for key in ("truth", "values")
+        np.array([row for _, record in records for row in record[key]], dtype=float) for key in ("truth", "values")
     )
     wanted = ("accuracy", *(f"accuracy_{key}" for key in step_keys), "ece", PRIMARY)
     measured = {}
@@ -55,7 +57,11 @@ def examined(folds: dict[str, Any], step_keys: tuple[str, ...], resamples: int) 
             key: {"value": metrics[key], "low": intervals[key][0], "high": intervals[key][1]}
             for key in wanted if not math.isnan(metrics.get(key, math.nan))
         }  # fmt: skip
-    return {"folds": sorted(map(int, records)), "responses": len(queries), "examiners": measured}
+    return {
+        "folds": sorted({fold.number for fold in folds}),
+        "trainings": list(dict.fromkeys(fold.training for fold in folds)),
+        "responses": len(queries), "examiners": measured,
+    }  # fmt: skip
 
 
 def _base_rate(truth: np.ndarray) -> np.ndarray:
@@ -64,10 +70,6 @@ def _base_rate(truth: np.ndarray) -> np.ndarray:
     known = ~np.isnan(truth)
     shares = np.nansum(truth, axis=0) / np.maximum(known.sum(axis=0), 1)
     return np.broadcast_to(shares, truth.shape)
-
-
-def _kept(rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    return (row["gsrm"] for row in rows if "gsrm" in row)
 
 
 def _rounded(rows: list[list[float | None]]) -> list[list[float | None]]:

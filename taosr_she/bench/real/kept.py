@@ -16,36 +16,43 @@ from taosr_she.evaluate.prediction import read_predictions
 from taosr_she.recipe.data_folder import DataFolder
 from taosr_she.recipe.plan import plan
 
-Kept = dict[str, dict[str, dict[str, Any]]]
-"""Data set -> fold -> `pairs` (labels, queries, raters, split), `rows` (row -> record with its fingerprint)."""
+Kept = dict[str, dict[str, dict[str, dict[str, Any]]]]
+"""Training -> data set -> fold -> `pairs` (labels, queries, raters, split), `rows` (row -> record with its
+fingerprint). A training is the kind of processor that trained."""
 
 
-def gather(base: Path, earlier: Kept) -> Kept:
-    """The rows in `base`, and those of `earlier` that are not out of date."""
-    found: Kept = {}
+def gather(base: Path, earlier: Kept, training: str) -> Kept:
+    """The rows in `base`, which are of this training, and those of `earlier` that are not out of date."""
+    found: Kept = {one: {} for one in dict.fromkeys((*earlier, training))}
     for name, setting in SETTINGS.items():
-        if not all(file.is_file() for file in setting.files):
-            found[name] = earlier.get(name, {})  # without the data, nothing can be compared
+        if not all(file.is_file() for file in setting.files):  # without the data, nothing can be compared
+            for one, sets in earlier.items():
+                found[one] |= {name: sets[name]} if name in sets else {}
             continue
-        found[name] = {}
         for fold in range(FOLDS):
-            old = earlier.get(name, {}).get(str(fold), {"rows": {}})
-            cell: dict[str, Any] = {"rows": {}}
             for row in ROWS:
                 recipe = real_recipe(name, fold, [row], base, 1)
                 domain = recipe.load_domain()
                 planned = {p.name: p for p in plan(recipe, domain, to_run=False)}[EVALUATE + row]
-                if finished(planned.folder) == planned.fingerprint:
-                    cell["pairs"] = _pairs(recipe.folder / "stages", row, domain)
-                    cell["rows"][row] = _record(recipe.folder / "stages", row, domain)
-                elif old["rows"].get(row, {}).get("fingerprint") == planned.fingerprint:
-                    cell["pairs"], cell["rows"][row] = old["pairs"], old["rows"][row]
-                else:
-                    continue
-                cell["rows"][row]["fingerprint"] = planned.fingerprint
-            if cell["rows"]:
-                found[name][str(fold)] = cell
+                for one, sets in found.items():
+                    old = earlier.get(one, {}).get(name, {}).get(str(fold), {"rows": {}})
+                    if one == training and finished(planned.folder) == planned.fingerprint:
+                        pairs = _pairs(recipe.folder / "stages", row, domain)
+                        record = _record(recipe.folder / "stages", row, domain) | {"fingerprint": planned.fingerprint}
+                    elif old["rows"].get(row, {}).get("fingerprint") == planned.fingerprint:
+                        pairs, record = old["pairs"], old["rows"][row]
+                    else:
+                        continue
+                    cell = sets.setdefault(name, {}).setdefault(str(fold), {"rows": {}})
+                    cell["pairs"] = pairs
+                    cell["rows"][row] = record
     return found
+
+
+def is_kept(kept: Kept, training: str, name: str, fold: int, row: str) -> bool:
+    """Whether a row need not run. A classic baseline is the same in every training."""
+    among = kept if ROWS[row].kind == "classic" else (training,)
+    return any(row in kept.get(one, {}).get(name, {}).get(str(fold), {"rows": {}})["rows"] for one in among)
 
 
 def _predictions(stages: Path, row: str) -> Path:

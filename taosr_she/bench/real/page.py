@@ -6,7 +6,7 @@ from typing import Any
 
 from taosr_she.bench.marked import write_between
 from taosr_she.bench.real.examined import EXAMINERS
-from taosr_she.bench.real.results import STEPS
+from taosr_she.bench.real.results import REPEATED, STEPS
 from taosr_she.bench.real.rows import ROWS
 from taosr_she.bench.real.settings import DECISION
 from taosr_she.evaluate.metrics import PARTLY
@@ -74,11 +74,17 @@ def _body(results: dict[str, Any]) -> Iterable[str]:
     for name, setting in results["settings"].items():
         yield f"### {setting['title']}"
         yield setting["what"]
+        if len(setting["trainings"]) > 1:
+            yield (
+                "Trained more than once, on "
+                f"{_listed(map(str.upper, setting['trainings']))}, and the trainings are pooled: a pair counts once in "
+                "each, and intervals resample queries with all that was said of their pairs."
+            )
         if any(_partial(row, setting) for row in setting["rows"].values()):
             yield (
-                "**Not all folds have been run.** A row with folds in its name has only been tested on those of "
-                f"{_listed(setting['folds'])}, so its numbers are not comparable with those of a row on all of them. "
-                "The differences are: they use the pairs that both rows were tested on."
+                "**Not everything has been run.** A row with folds or processors in its name has been tested on no "
+                f"other ones (folds: {_listed(setting['folds'])}), so its numbers are not comparable with those of a "
+                "row without. The differences are: they use what both rows were tested on."
             )
         yield _table(setting, LABELS, people=True)
         if _steps(setting):
@@ -95,20 +101,24 @@ def _body(results: dict[str, Any]) -> Iterable[str]:
             "development split is often a bad one, so a difference that is gone here is one between rules."
         )
         yield _argmax(setting)
+        if len(setting["trainings"]) > 1:
+            yield "**Each training apart**, to show how far results repeat; QWK of each fold in order."
+            yield _apart(setting)
         if name in results["development"]:
             yield "The development fold; settings were chosen on it, so these are hints and not results:"
             yield _table(results["development"][name], (*LABELS, *_steps(results["development"][name])), people=True)
 
 
 def _partial(row: dict[str, Any], setting: dict[str, Any]) -> str:
-    """The folds of a row, for its name, or "" if it has all."""
-    folds = row["folds"]
-    if folds == setting["folds"]:
-        return ""
-    return f" (fold{'s' if len(folds) > 1 else ''} {_listed(folds)})"
+    """The folds and trainings of a row, for its name, or "" if it has all."""
+    folds, trainings = row["folds"], row["trainings"]
+    lacks = [] if folds == setting["folds"] else [f"fold{'s' if len(folds) > 1 else ''} {_listed(folds)}"]
+    if trainings != setting["trainings"]:
+        lacks.append(_listed(map(str.upper, trainings)))
+    return f" ({'; '.join(lacks)})" if lacks else ""
 
 
-def _listed(folds: list[int]) -> str:
+def _listed(folds: Iterable[Any]) -> str:
     return ", ".join(map(str, folds))
 
 
@@ -125,8 +135,7 @@ def _table(setting: dict[str, Any], keys: tuple[str, ...], people: bool) -> str:
         [
             row["title"] + _partial(row, setting),
             *cells(row["metrics"]),
-            _minutes(row["seconds"]),
-            f"{row['judging_seconds']:.0f} s",
+            *_cost(row["seconds"], setting["trainings"]),
         ]
         for row in setting["rows"].values()
         if people or any(key in row["metrics"] for key in keys if key not in ("malformed",))
@@ -213,5 +222,20 @@ def _difference(key: str, cell: dict[str, float]) -> str:
     return f"{middle} [{low}, {high}]"
 
 
-def _minutes(seconds: float) -> str:
-    return f"{seconds / 60:.1f} min" if seconds else "–"
+def _apart(setting: dict[str, Any]) -> str:
+    rows = []
+    for row in setting["rows"].values():
+        for training, found in row["repeated"].items() if len(row["repeated"]) > 1 else ():
+            cells = [_scale(key)(found[key]) if key in found else "–" for key in REPEATED]
+            rows.append([row["title"], training.upper(), *cells, " ".join(f"{x:.2f}" for x in found["qwk_of_folds"])])
+    names = [NAMES[key] for key in REPEATED]
+    return _markdown(["", "trained on", *names, f"QWK, fold {_listed(setting['folds'])}"], rows)
+
+
+def _cost(seconds: dict[str, dict[str, float]], trainings: list[str]) -> tuple[str, str]:
+    """Training and judging of a fold, in the first training that has the row; named if it is not the first of all."""
+    training = next(one for one in trainings if one in seconds)
+    where = "" if training == trainings[0] else f" ({training.upper()})"
+    spent = seconds[training]
+    learning = f"{spent['training'] / 60:.1f} min{where}" if spent["training"] else "–"
+    return learning, f"{spent['judging']:.0f} s{where}"

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from taosr_she.bench.predictions import decode
 from taosr_she.bench.real.examined import examined
 from taosr_she.bench.real.kept import Kept
 from taosr_she.bench.real.recipes import real_domain
 from taosr_she.bench.real.rows import IN_ONE_PASS, ROWS
 from taosr_she.bench.real.settings import DEVELOPMENT_FOLD, FOLDS, SETTINGS
+from taosr_she.bench.real.trainings import Fold, covered, folds_of, said, seconds
 from taosr_she.bench.statistics import holm
 from taosr_she.domain.domain import Domain
 from taosr_she.domain.pair import Pair, Product
@@ -30,67 +30,77 @@ AGAINST = ("tfidf", "cross_encoder", "sft", "grpo", "grpo_own", "srpo")
 COMPARED = ("macro_f1", "qwk", "accuracy", *STEPS)
 ARGMAX = ("macro_f1", "qwk", "accuracy")
 """Metrics that are also shown without a decision rule: one that is chosen on few queries is often a bad one."""
+REPEATED = ("macro_f1", "qwk", "no_known_error")
+"""Metrics that are also shown for each training of a row."""
 RESAMPLES = 2000
 
 
 def collect(kept: Kept) -> dict[str, Any]:
-    """`settings`: data set -> `people`, `gsrm`, and for each row its folds, metrics with intervals, comparisons, cost,
-    on the report folds. `development`: the same on the fold that settings were chosen on."""
+    """`settings`: data set -> `people`, `gsrm`, and for each row its trainings and folds, metrics with intervals,
+    comparisons, cost, on the report folds. `development`: the same on the fold that settings were chosen on."""
     report = [fold for fold in range(FOLDS) if fold != DEVELOPMENT_FOLD]
     parts: dict[str, Any] = {}
     for part, numbers in (("settings", report), ("development", [DEVELOPMENT_FOLD])):
-        chosen = {name: {n: f for n, f in folds.items() if int(n) in numbers} for name, folds in kept.items()}
+        chosen = {name: folds_of(kept, name, numbers) for name in SETTINGS}
         parts[part] = {name: _setting(name, folds, numbers) for name, folds in chosen.items() if folds}
     return parts
 
 
-def _setting(name: str, folds: dict[str, Any], numbers: list[int]) -> dict[str, Any]:
-    pooled = {row: _pooled(name, folds, row) for row in ROWS if any(row in fold["rows"] for fold in folds.values())}
+def _setting(name: str, folds: list[Fold], numbers: list[int]) -> dict[str, Any]:
+    domain = real_domain(name)
+    of = {row: covered(folds, row, numbers) for row in ROWS}
+    of = {row: having for row, having in of.items() if having}
+    pooled = {row: said(name, having, row) for row, having in of.items()}
     rows: dict[str, Any] = {}
     for row, predictions in pooled.items():
-        domain = real_domain(name)
         metrics, intervals = compute_metrics(domain, predictions), bootstrap_intervals(domain, predictions, RESAMPLES)
         reasons = ROWS[row].kind not in BARE
         steps = [*STEPS, *(f"step_{key}" for key in domain.step_keys)] if reasons else []
-        records = [fold["rows"][row] for fold in folds.values() if row in fold["rows"]]
         rows[row] = {
-            "title": ROWS[row].title, "what": ROWS[row].what, "pairs": len(predictions),
-            "folds": sorted(int(number) for number, fold in folds.items() if row in fold["rows"]),
+            "title": ROWS[row].title, "what": ROWS[row].what,
+            "pairs": sum(len(fold.cell["pairs"]["labels"]) for fold in {f.number: f for f in of[row]}.values()),
+            "folds": sorted({fold.number for fold in of[row]}),
+            "trainings": list(dict.fromkeys(fold.training for fold in of[row])),
             "metrics": {
                 key: _cell(metrics, intervals, key)
                 for key in (*LABELS, "ece", "malformed", *steps) if not math.isnan(metrics.get(key, math.nan))
             },
-            "decisions": [record["decision"] for record in records],
-            "seconds": sum(record.get("seconds", 0.0) for record in records) / len(records),
-            "judging_seconds": sum(record["judging_seconds"] for record in records) / len(records),
-            "against": {},
+            "decisions": [fold.cell["rows"][row]["decision"] for fold in of[row]],
+            "seconds": seconds(of[row], row), "repeated": _repeated(name, of[row], row), "against": {},
         }  # fmt: skip
     for other in AGAINST:
         _compare(name, other, pooled, rows, COMPARED, "against")
-    probable = {row: _most_probable(real_domain(name), predictions) for row, predictions in pooled.items()}
+    probable = {row: _most_probable(domain, predictions) for row, predictions in pooled.items()}
     for row, predictions in probable.items():
-        found = compute_metrics(real_domain(name), predictions)
-        intervals = bootstrap_intervals(real_domain(name), predictions, RESAMPLES)
+        found = compute_metrics(domain, predictions)
+        intervals = bootstrap_intervals(domain, predictions, RESAMPLES)
         rows[row] |= {"argmax": {k: _cell(found, intervals, k) for k in ARGMAX}, "argmax_against": {}}
     for other in AGAINST:
         _compare(name, other, probable, rows, ARGMAX, "argmax_against")
-    domain = real_domain(name)
-    pairs = [pair for number, fold in folds.items() for pair in _graded(number, fold["pairs"], domain.codes)]
+    once = {fold.number: fold for fold in folds}
+    pairs = [pair for number, fold in once.items() for pair in _graded(number, fold.cell["pairs"], domain.codes)]
+    examining = next((of[row] for row in of if ROWS[row].gsrm), [])
     return {
-        "title": SETTINGS[name].title, "what": SETTINGS[name].what, "folds": numbers, "rows": rows,
-        "people": human_ceiling(domain, pairs, RESAMPLES, 0), "gsrm": examined(folds, domain.step_keys, RESAMPLES),
+        "title": SETTINGS[name].title, "what": SETTINGS[name].what, "folds": numbers,
+        "trainings": list(dict.fromkeys(fold.training for fold in folds)), "rows": rows,
+        "people": human_ceiling(domain, pairs, RESAMPLES, 0),
+        "gsrm": examined(examining, domain.step_keys, RESAMPLES),
     }  # fmt: skip
 
 
-def _pooled(name: str, folds: dict[str, Any], row: str) -> list[Prediction]:
-    """The row's predictions on all its folds. Ids and queries differ between folds."""
-    domain = real_domain(name)
-    return [
-        replace(p, pair_id=f"{number}-{p.pair_id}", query_id=f"{number}-{p.query_id}")
-        for number, fold in folds.items()
-        if row in fold["rows"]
-        for p in decode(domain, fold["pairs"], fold["rows"][row])
-    ]
+def _repeated(name: str, folds: list[Fold], row: str) -> dict[str, dict[str, Any]]:
+    """Training -> the metrics in `REPEATED` on all its folds, and each one's QWK; {} for a classic baseline."""
+    found: dict[str, dict[str, Any]] = {}
+    if ROWS[row].kind == "classic":
+        return found
+    for training in dict.fromkeys(fold.training for fold in folds):
+        own = [fold for fold in folds if fold.training == training]
+        metrics = compute_metrics(real_domain(name), said(name, own, row))
+        found[training] = {key: metrics[key] for key in REPEATED if not math.isnan(metrics.get(key, math.nan))}
+        found[training]["qwk_of_folds"] = [
+            compute_metrics(real_domain(name), said(name, [fold], row))["qwk"] for fold in own
+        ]
+    return found
 
 
 def _cell(metrics: dict[str, float], intervals: Mapping[str, tuple[float, float]], key: str) -> dict[str, float]:
@@ -109,24 +119,24 @@ def _compare(
     if other not in pooled:
         return
     base = {p.pair_id: p for p in pooled[other]}
-    for metric in metrics:
-        found = {}
-        for row, predictions in pooled.items():
-            both = [p for p in predictions if p.pair_id in base]
-            bare = {ROWS[row].kind, ROWS[other].kind} & set(BARE)
-            if row == other or not both or (bare and metric in STEPS):
-                continue
-            before = [base[p.pair_id] for p in both]
-            compared = paired_comparison(real_domain(name), before, both, [metric], RESAMPLES)
-            if compared:
-                found[row] = compared[0]
-        for row, p in zip(found, holm([float(one["p"]) for one in found.values()]), strict=True):
+    found: dict[str, dict[str, dict[str, Any]]] = {metric: {} for metric in metrics}
+    for row, predictions in pooled.items():
+        both = [p for p in predictions if p.pair_id in base]
+        if row == other or not both:
+            continue
+        bare = {ROWS[row].kind, ROWS[other].kind} & set(BARE)
+        wanted = [metric for metric in metrics if not (bare and metric in STEPS)]
+        before = [base[p.pair_id] for p in both]
+        for one in paired_comparison(real_domain(name), before, both, wanted, RESAMPLES):
+            found[str(one["metric"])][row] = one
+    for metric, compared in found.items():
+        for row, p in zip(compared, holm([float(one["p"]) for one in compared.values()]), strict=True):
             rows[row][into].setdefault(other, {})[metric] = {
-                **{key: found[row][key] for key in ("difference", "low", "high")}, "p": p,
+                **{key: compared[row][key] for key in ("difference", "low", "high")}, "p": p,
             }  # fmt: skip
 
 
-def _graded(number: str, pairs: dict[str, Any], codes: tuple[str, ...]) -> list[Pair]:
+def _graded(number: int, pairs: dict[str, Any], codes: tuple[str, ...]) -> list[Pair]:
     """The pairs of a fold, with the grades of their raters."""
     graded = zip(pairs["labels"], pairs["queries"], pairs["raters"], strict=True)
     return [

@@ -139,6 +139,15 @@ def test_the_fold_that_settings_were_chosen_on_is_shown_apart(shop: Path) -> Non
     )
 
 
+def test_a_folder_has_the_rows_of_one_training(shop: Path) -> None:
+    run(shop, folds=[2], rows=["majority"])
+    with pytest.raises(UserError, match="runs has rows of --training cpu: name another folder with --out for gpu"):
+        run(shop, training="gpu")
+    (shop / "runs").rename(shop / "gone")
+    lines = run(shop, folds=[2], rows=["majority"], training="gpu")
+    assert any(line.startswith("0 cells") for line in lines), "a classic baseline is the same in every training"
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from taosr_she.bench.real.examined import encode_examined, examined
+from taosr_she.bench.real.trainings import Fold
 from taosr_she.data.write import write_pairs
 from taosr_she.domain.pair import Pair, Product
 
@@ -17,10 +18,10 @@ def record(queries: list[int], truth: list[list[float | None]], values: list[lis
 
 
 def test_folds_are_pooled_and_known_steps_alone_count() -> None:
-    folds = {
-        "1": record([0, 0], [[1, 0], [None, 1]], [[0.9, 0.2], [0.1, 0.8]]),
-        "3": record([0], [[0, 0]], [[0.6, 0.4]]),
-    }
+    folds = [
+        Fold("cpu", 1, record([0, 0], [[1, 0], [None, 1]], [[0.9, 0.2], [0.1, 0.8]])),
+        Fold("cpu", 3, record([0], [[0, 0]], [[0.6, 0.4]])),
+    ]
     found = examined(folds, STEPS, 200)
     assert found["folds"] == [1, 3] and found["responses"] == 3
     gsrm, control = found["examiners"]["gsrm"], found["examiners"]["always_correct"]
@@ -37,8 +38,11 @@ def test_folds_are_pooled_and_known_steps_alone_count() -> None:
 def test_rows_of_a_fold_share_their_gsrm_and_without_one_there_is_nothing() -> None:
     fold = record([0], [[1, 1]], [[0.9, 0.2]])
     fold["rows"]["full"] = fold["rows"]["hybrid"]  # type: ignore[index]
-    assert examined({"2": fold}, STEPS, 100)["responses"] == 1
-    assert examined({"2": {"rows": {"srpo": {}}}}, STEPS, 100) == {}
+    twice = [Fold("cpu", 2, fold), Fold("gpu", 2, fold)]
+    assert examined(twice[:1], STEPS, 100)["responses"] == 1
+    found = examined(twice, STEPS, 100)
+    assert (found["responses"], found["folds"], found["trainings"]) == (2, [2], ["cpu", "gpu"])
+    assert examined([], STEPS, 100) == {}
 
 
 def test_what_a_stage_said_is_kept_by_query(tmp_path: Path) -> None:
