@@ -1,6 +1,7 @@
 """Supervised fine-tuning of the start model on the demonstrations."""
 
 import json
+import math
 from random import Random
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -20,6 +21,7 @@ from taosr_she.model.taught import mask_reasoning, teach_steps, weigh_label
 from taosr_she.model.tiny import TinyConfig
 from taosr_she.recipe.context import Context
 from taosr_she.recipe.stage import Stage
+from taosr_she.train.sft.learnt import LITTLE, label_learnt
 from taosr_she.train.sft.settings import SFTSettings
 from taosr_she.train.sft.train import train_sft
 
@@ -164,7 +166,26 @@ class SFTStage(Stage):
         )  # fmt: skip
         parameters = sum(p.numel() for p in policy.model.parameters())
         counts = json.loads((context.folder / "sft.json").read_text("utf-8"))  # without what was too long
-        return {key: counts[key] for key in ("examples", "too_long", "steps")} | {"parameters": parameters}
+        found = {key: counts[key] for key in ("examples", "too_long", "steps")} | {"parameters": parameters}
+        if len(domain.steps) == 1 and self.label_weight == 1:
+            found |= self._label_learnt(context, examples, [str(pairs[d.pair_id].label) for d in demonstrations])
+        return found
+
+    def _label_learnt(self, context: Context, examples: list[Example], labels: list[str]) -> dict[str, float]:
+        """`label_learnt`, if it can be told, with a warning if it is little."""
+        from taosr_she.train.sft.loop import METRICS, labelled_tokens
+
+        losses = [json.loads(row)["loss"] for row in (context.folder / METRICS).read_text("utf-8").splitlines()]
+        share = label_learnt(losses, self.settings.epochs, labelled_tokens(examples) / len(examples), labels)
+        if math.isnan(share):
+            return {}
+        if share < LITTLE:
+            context.progress.say(
+                f"{context.name}: the first pass ends with a loss on new examples only {max(share, 0):.0%} below that "
+                "of a model that knows how frequent each label is, and nothing of the pairs. If the curve of the loss "
+                "is flat, train with more examples, another seed or another `learning_rate`"
+            )
+        return {"label_learnt": round(share, 3)}
 
 
 def example_of(

@@ -1,7 +1,9 @@
 """Fine-tuning in two stages: the label alone, with exercises, and then whole responses."""
 
 import itertools
+import json
 from pathlib import Path
+from random import Random
 
 import pytest
 import torch
@@ -58,6 +60,26 @@ def test_the_label_alone_is_learnt_first_and_the_chain_continues_from_there(tmp_
     before, after = (load_policy(stages / name / "checkpoint", "cpu", "float32").model for name in ("warm_up", "sft"))
     for name, weight in before.named_parameters():  # at this rate nothing moves, so it is the start that is seen
         torch.testing.assert_close(after.get_parameter(name), weight)
+
+
+def test_a_model_that_knows_only_the_frequencies_of_labels_is_told(tmp_path: Path) -> None:
+    """Labels are drawn, so there is nothing else to be learnt from a pair."""
+    draws, words = Random(1), itertools.product("abcdefghij", "klmnopqrstuvwxyz")
+    write_pairs(
+        tmp_path / "pairs.jsonl",
+        [Pair(a + b, f"{a}{b} boots", f"{a}{b} boots", Product("boots"), label=draws.choice("EI")) for a, b in words],
+    )
+    data = {"kind": "pairs", "path": str(tmp_path / "pairs.jsonl"), "teacher": "label"}
+    alone = {
+        "kind": "sft", "domain_overrides": {"steps": [ESCI.steps[ESCI.label_step].model_dump(mode="json")]},
+        "settings": {"epochs": 1, "batch_size": 4, "learning_rate": 3e-3},
+    }  # fmt: skip
+    recipe = {"name": "blind", "seed": 1, "out": str(tmp_path / "run"), "domain": "esci", "threads": 1, "device": "cpu"}
+    said = Console(record=True, width=400)
+    run_recipe(Recipe.model_validate(recipe | {"stages": {"data": data, "warm_up": alone}}), progress=Progress(said))
+    summary = json.loads((tmp_path / "run" / "stages" / "warm_up" / "stage.json").read_text())["summary"]
+    assert -0.3 < summary["label_learnt"] < 0.2
+    assert "of a model that knows how frequent each label is, and nothing of the pairs" in said.export_text()
 
 
 def test_two_starts_are_refused(tmp_path: Path) -> None:
