@@ -17,13 +17,12 @@ DONE = "stage.json"
 """Written last when a stage is complete: fingerprint, time, summary, and every file with its size and SHA-256."""
 
 KNOWN = (
-    STARTED, DONE, "*.part", "metrics.jsonl", "checkpoint",
-    "demonstration.jsonl", "training.jsonl", "development.jsonl", "test.jsonl", "demonstrations.jsonl",
-    "annotations.jsonl", "probe.jsonl", "held_out.jsonl", "truth.jsonl", "quarantine.jsonl",
-    "sft.json", "trainer", "state.pt", "reference", "base", "merged", "rollouts", "responses", "teacher", "watch.jsonl",
-    "online.jsonl", "start_check.json", "examiners.json", "held_out_verdicts.json", "selected.jsonl", "dropped.jsonl",
-    "selection.json", "selection.md", "results.json", "predictions-*.jsonl",
-    "development-*.jsonl", ".DS_Store", ".nfs*",
+    STARTED, DONE, "*.part", "metrics.jsonl", "checkpoint", "demonstration.jsonl", "training.jsonl",
+    "development.jsonl", "test.jsonl", "demonstrations.jsonl", "annotations.jsonl", "probe.jsonl", "held_out.jsonl",
+    "truth.jsonl", "quarantine.jsonl", "sft.json", "attempts.json", "trainer", "state.pt", "reference", "base",
+    "merged", "rollouts", "responses", "teacher", "watch.jsonl", "online.jsonl", "start_check.json", "examiners.json",
+    "held_out_verdicts.json", "selected.jsonl", "dropped.jsonl", "selection.json", "selection.md", "results.json",
+    "predictions-*.jsonl", "development-*.jsonl", ".DS_Store", ".nfs*",
 )  # fmt: skip
 """All file names in the folder of a stage, of any kind, whether it was completed or not. A folder with a name in it
 that is neither among these nor in its own record is not deleted."""

@@ -65,8 +65,8 @@ def _summary(settings: dict[str, Any]) -> str:
 def _body(results: dict[str, Any]) -> Iterable[str]:
     versions = ", ".join(f"{k} {v}" for k, v in results["versions"].items())
     yield (
-        f"Produced by `{results['command']}` ({versions}; {results['machine']}). Folds by query, pooled: no pair is "
-        "tested twice. The development fold, on which settings were chosen, is not among them. 95% intervals from "
+        f"Produced by `{results['command']}` ({versions}; {results['machine']}). Folds by query, pooled: every pair is "
+        "in one test fold. The development fold, on which settings were chosen, is not among them. 95% intervals from "
         f"{results['resamples']:,} bootstrap resamples of queries; p-values from the paired bootstrap, after Holm "
         f"correction over the rows. Labels of language models are by rule `{RULE}`; the other rows chose a rule "
         "on their development pairs."

@@ -19,6 +19,7 @@ from taosr_she.model.folder import check_folder
 from taosr_she.model.names import TINY
 from taosr_she.model.taught import mask_reasoning, teach_steps, weigh_label
 from taosr_she.model.tiny import TinyConfig
+from taosr_she.recipe.attempts import Attempts
 from taosr_she.recipe.context import Context
 from taosr_she.recipe.stage import Stage
 from taosr_she.train.sft.learnt import LITTLE, label_learnt
@@ -37,6 +38,7 @@ class SFTStage(Stage):
         "domain_overrides": {},
         "reasoning_masked": 0.0,
         "label_weight": 1.0,
+        "attempts": 1,
     }
     kind: Literal["sft"]
     """Name of the kind."""
@@ -62,6 +64,9 @@ class SFTStage(Stage):
     label_weight: float = Field(default=1.0, gt=0)
     """Weight of the label's tokens in the loss; all others count 1. Above 1, to keep what the start knows of labels
     while it learns the steps; shown together with two other options only (docs/real-data.md)."""
+    attempts: int = Field(default=1, ge=1)
+    """Number of trainings at most, for the label alone: one that has hardly learnt more than how frequent each label is
+    (`label_learnt` below 0.2) starts again, with the examples in another order (docs/real-data.md)."""
     tiny: TinyConfig = TinyConfig()
     """Size of the tiny model."""
     settings: SFTSettings = SFTSettings()
@@ -77,6 +82,12 @@ class SFTStage(Stage):
     def _only_ours_weighs(self) -> "SFTStage":
         if self.label_weight != 1 and self.settings.engine == "trl":
             raise ValueError("label_weight needs `settings.engine: own`")
+        return self
+
+    @model_validator(mode="after")
+    def _attempts_have_one_pass(self) -> "SFTStage":
+        if self.attempts > 1 and self.label_weight != 1:
+            raise ValueError("`attempts` is for the label alone, where `label_weight` changes nothing: leave one out")
         return self
 
     def reads(self) -> list[tuple[str, str]]:
@@ -101,6 +112,11 @@ class SFTStage(Stage):
             raise UserError(
                 f"stage '{name}': domain_overrides adds the step '{added[0]}', of which the demonstrations know "
                 "nothing: add it in the recipe's `domain_overrides`"
+            )
+        if self.attempts > 1 and len(own.steps) > 1:
+            raise UserError(
+                f"stage '{name}': attempts is for the label alone, and here responses have {len(own.steps)} steps: "
+                "leave it out, or set `domain_overrides: {steps: [...]}` to the label step"
             )
         if self.reasoning_masked and own.label_step != 0:
             raise UserError(
@@ -127,10 +143,7 @@ class SFTStage(Stage):
 
     def run(self, context: Context) -> dict[str, Any]:
         """Build or load the model, tokenise the demonstrations, train, save the checkpoint."""
-        from taosr_she.model.policy import load_policy
-        from taosr_she.model.tiny import build_tiny
-
-        data, domain, seed = context.data(self.data), self.domain_of(context.domain), context.recipe.seed
+        data, domain = context.data(self.data), self.domain_of(context.domain)
         pairs = {p.pair_id: p for p in data.pairs("demonstration")}
         given = data.demonstrations()
         demonstrations = fitted(domain, given)
@@ -144,18 +157,29 @@ class SFTStage(Stage):
                 f"{context.name}: {len(given) - len(demonstrations)} of {len(given)} demonstrations end before the "
                 "label and are left out: here a response begins with it"
             )
-        if self.start is not None:
-            policy = context.policy(self.start)
-            policy.domain = domain
-        elif self.model == TINY:
-            texts = [render_prompt(domain, pairs[d.pair_id]) + d.response for d in demonstrations]
-            policy = build_tiny(texts, domain, self.tiny, seed).to(context.recipe.device)
-        else:
-            policy = load_policy(self.model, context.recipe.device, "float32")
-            policy.domain = domain  # from here on; `check_start` has seen to it that another one was asked for
+        attempts = Attempts(context.folder)
+        while True:
+            policy, learnt = self._train(context, domain, pairs, demonstrations, attempts.seed(context.recipe.seed))
+            if not self._little(context, learnt) or attempts.number >= self.attempts:
+                break
+            attempts.again(learnt)
+            context.progress.say(f"{context.name}: attempt {attempts.number} of at most {self.attempts}")
+        parameters = sum(p.numel() for p in policy.model.parameters())
+        counts = json.loads((context.folder / "sft.json").read_text("utf-8"))  # without what was too long
+        found = {key: counts[key] for key in ("examples", "too_long", "steps")} | {"parameters": parameters}
+        told = {} if math.isnan(learnt) else {"label_learnt": round(learnt, 3)}
+        return found | told | ({"attempts": attempts.number} if self.attempts > 1 else {})
+
+    def _train(
+        self, context: Context, domain: Domain, pairs: dict[str, Pair], demonstrations: list[Demonstration], seed: int
+    ) -> tuple["Policy", float]:
+        """The trained policy, and how much it has learnt of the label; NaN if that cannot be told."""
+        from taosr_she.train.sft.loop import METRICS, labelled_tokens
+
+        policy = self._start(context, domain, pairs, demonstrations)
         examples = [example_of(policy, domain, pairs[d.pair_id], d, self.label_weight) for d in demonstrations]
         if self.reasoning_masked:
-            draws = Random(f"reasoning {seed}")
+            draws = Random(f"reasoning {context.recipe.seed}")
             examples = [mask_reasoning(policy, domain, e, self.reasoning_masked, draws) for e in examples]
         check_responses(policy, domain, [(d.pair_id, d.response) for d in demonstrations])
         total = self.settings.total_steps(len(examples))
@@ -164,28 +188,39 @@ class SFTStage(Stage):
             policy, examples, self.settings, seed, context.folder,
             lambda row: update(int(row["step"]), f"loss {row['loss']:.3f}"),
         )  # fmt: skip
-        parameters = sum(p.numel() for p in policy.model.parameters())
-        counts = json.loads((context.folder / "sft.json").read_text("utf-8"))  # without what was too long
-        found = {key: counts[key] for key in ("examples", "too_long", "steps")} | {"parameters": parameters}
-        if len(domain.steps) == 1 and self.label_weight == 1:
-            found |= self._label_learnt(context, examples, [str(pairs[d.pair_id].label) for d in demonstrations])
-        return found
-
-    def _label_learnt(self, context: Context, examples: list[Example], labels: list[str]) -> dict[str, float]:
-        """`label_learnt`, if it can be told, with a warning if it is little."""
-        from taosr_she.train.sft.loop import METRICS, labelled_tokens
-
+        if len(domain.steps) > 1 or self.label_weight != 1:
+            return policy, math.nan
         losses = [json.loads(row)["loss"] for row in (context.folder / METRICS).read_text("utf-8").splitlines()]
-        share = label_learnt(losses, self.settings.epochs, labelled_tokens(examples) / len(examples), labels)
-        if math.isnan(share):
-            return {}
-        if share < LITTLE:
+        labels = [str(pairs[d.pair_id].label) for d in demonstrations]
+        return policy, label_learnt(losses, self.settings.epochs, labelled_tokens(examples) / len(examples), labels)
+
+    def _start(
+        self, context: Context, domain: Domain, pairs: dict[str, Pair], demonstrations: list[Demonstration]
+    ) -> "Policy":
+        """The model as it is before training."""
+        from taosr_she.model.policy import load_policy
+        from taosr_she.model.tiny import build_tiny
+
+        if self.start is not None:
+            policy = context.policy(self.start)
+        elif self.model == TINY:
+            texts = [render_prompt(domain, pairs[d.pair_id]) + d.response for d in demonstrations]
+            policy = build_tiny(texts, domain, self.tiny, context.recipe.seed).to(context.recipe.device)
+        else:
+            policy = load_policy(self.model, context.recipe.device, "float32")
+        policy.domain = domain  # from here on; `check_start` has seen to it that another one was asked for
+        return policy
+
+    def _little(self, context: Context, share: float) -> bool:
+        """Whether `share` is so little that the model may know frequencies alone; says so."""
+        little = share < LITTLE  # not if it is NaN
+        if little:
             context.progress.say(
                 f"{context.name}: the first pass ends with a loss on new examples only {max(share, 0):.0%} below that "
                 "of a model that knows how frequent each label is, and nothing of the pairs. If the curve of the loss "
-                "is flat, train with more examples, another seed or another `learning_rate`"
+                "is flat, train with more examples, another seed, another `learning_rate`, or `attempts: 3`"
             )
-        return {"label_learnt": round(share, 3)}
+        return little
 
 
 def example_of(

@@ -10,11 +10,13 @@ import torch
 from pydantic import ValidationError
 from rich.console import Console
 
+from taosr_she.base.errors import UserError
 from taosr_she.data.demonstration import read_demonstrations
 from taosr_she.data.write import write_pairs
 from taosr_she.domain.domain import load_domain
 from taosr_she.domain.pair import Pair, Product
 from taosr_she.model.policy import load_policy
+from taosr_she.recipe.attempts import Attempts
 from taosr_she.recipe.config import Recipe
 from taosr_she.recipe.progress import Progress
 from taosr_she.recipe.run import run_recipe
@@ -62,24 +64,75 @@ def test_the_label_alone_is_learnt_first_and_the_chain_continues_from_there(tmp_
         torch.testing.assert_close(after.get_parameter(name), weight)
 
 
-def test_a_model_that_knows_only_the_frequencies_of_labels_is_told(tmp_path: Path) -> None:
-    """Labels are drawn, so there is nothing else to be learnt from a pair."""
+def blind(folder: Path, **options: object) -> Recipe:
+    """The label alone, drawn for each pair, so there is nothing to be learnt but how frequent each is."""
     draws, words = Random(1), itertools.product("abcdefghij", "klmnopqrstuvwxyz")
     write_pairs(
-        tmp_path / "pairs.jsonl",
+        folder / "pairs.jsonl",
         [Pair(a + b, f"{a}{b} boots", f"{a}{b} boots", Product("boots"), label=draws.choice("EI")) for a, b in words],
     )
-    data = {"kind": "pairs", "path": str(tmp_path / "pairs.jsonl"), "teacher": "label"}
+    data = {"kind": "pairs", "path": str(folder / "pairs.jsonl"), "teacher": "label"}
     alone = {
         "kind": "sft", "domain_overrides": {"steps": [ESCI.steps[ESCI.label_step].model_dump(mode="json")]},
-        "settings": {"epochs": 1, "batch_size": 4, "learning_rate": 3e-3},
+        "settings": {"epochs": 1, "batch_size": 4, "learning_rate": 3e-3}, **options,
     }  # fmt: skip
-    recipe = {"name": "blind", "seed": 1, "out": str(tmp_path / "run"), "domain": "esci", "threads": 1, "device": "cpu"}
+    return Recipe.model_validate(
+        {
+            "name": "blind", "seed": 1, "out": str(folder / "run"), "domain": "esci", "threads": 1, "device": "cpu",
+            "stages": {"data": data, "warm_up": alone},
+        }
+    )  # fmt: skip
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_policy(folder / "run" / "stages" / "warm_up" / "checkpoint", "cpu", "float32").model.state_dict()
+
+
+def test_a_model_that_knows_only_the_frequencies_of_labels_is_told(tmp_path: Path) -> None:
     said = Console(record=True, width=400)
-    run_recipe(Recipe.model_validate(recipe | {"stages": {"data": data, "warm_up": alone}}), progress=Progress(said))
+    run_recipe(blind(tmp_path), progress=Progress(said))
     summary = json.loads((tmp_path / "run" / "stages" / "warm_up" / "stage.json").read_text())["summary"]
-    assert -0.3 < summary["label_learnt"] < 0.2
+    assert -0.3 < summary["label_learnt"] < 0.2 and "attempts" not in summary
     assert "of a model that knows how frequent each label is, and nothing of the pairs" in said.export_text()
+
+
+def test_such_a_training_starts_again_in_another_order_and_a_killed_stage_goes_on_with_its_attempt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    once, whole, killed = (tmp_path / name for name in ("once", "whole", "killed"))
+    for folder in (once, whole, killed):
+        folder.mkdir()
+    run_recipe(blind(once), progress=Progress(Console(quiet=True)))
+    run_recipe(blind(whole, attempts=3), progress=Progress(Console(quiet=True)))
+    stage = whole / "run" / "stages" / "warm_up"
+    summary, before = (json.loads((stage / name).read_text()) for name in ("stage.json", "attempts.json"))
+    assert summary["summary"]["attempts"] == 3 and len(before["learnt"]) == 2
+    assert any(not torch.equal(a, b) for a, b in zip(weights(once).values(), weights(whole).values(), strict=True))
+
+    noted = Attempts.again
+
+    def end(self: Attempts, learnt: float) -> None:
+        noted(self, learnt)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Attempts, "again", end)
+    with pytest.raises(KeyboardInterrupt):
+        run_recipe(blind(killed, attempts=3), progress=Progress(Console(quiet=True)))
+    monkeypatch.setattr(Attempts, "again", noted)
+    run_recipe(blind(killed, attempts=3), progress=Progress(Console(quiet=True)))
+    assert json.loads((killed / "run" / "stages" / "warm_up" / "attempts.json").read_text()) == before
+    for name, weight in weights(whole).items():
+        assert torch.equal(weights(killed)[name], weight)
+
+
+def test_attempts_are_for_the_label_alone(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"`attempts` is for the label alone, where `label_weight` changes nothing"):
+        SFTStage.model_validate({"kind": "sft", "attempts": 2, "label_weight": 8.0})
+    with pytest.raises(
+        UserError, match=r"stage 'sft': attempts is for the label alone, and here responses have \d steps"
+    ):
+        SFTStage.model_validate({"kind": "sft", "attempts": 2}).check("sft", ESCI)
+    assert "attempts" not in SFTStage.model_validate({"kind": "sft"}).computed()
 
 
 def test_two_starts_are_refused(tmp_path: Path) -> None:
