@@ -25,6 +25,7 @@ from taosr_she.bench.real.settings import DEVELOPMENT_FOLD, FOLDS, SETTINGS
 
 FILE = "real-cells.json.gz"
 CPU = "cpu"
+TRAININGS = (CPU, "gpu")
 TRAINING = "training.txt"
 """File in the folder of the runs: the name of the training whose they are."""
 
@@ -45,6 +46,7 @@ def real(
 
     _check("--only", only, SETTINGS)
     _check("--row", rows, ROWS)
+    _check("--training", [training], TRAININGS)
     if unknown := [fold for fold in folds if not 0 <= fold < FOLDS]:
         raise UserError(f"--fold {unknown[0]}: folds are numbered from 0 to {FOLDS - 1}")
     page, readme = docs / "results.md", docs.parent / "README.md"

@@ -154,6 +154,7 @@ def test_a_folder_has_the_rows_of_one_training(shop: Path) -> None:
     [
         ({"only": ["wands"]}, "--only wands: expected one of toy"),
         ({"rows": ["ppo"]}, "--row ppo: expected one of majority"),
+        ({"training": "tpu"}, "--training tpu: expected one of cpu, gpu"),
         ({"folds": [3]}, "--fold 3: folds are numbered from 0 to 2"),
     ],
 )
